@@ -1,0 +1,1 @@
+"""Sequences: tokens and shuffles, the corpus, readers of files, and simulation."""

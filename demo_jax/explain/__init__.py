@@ -1,0 +1,1 @@
+"""Explanations of a trained model: attributions, temporal scores, class optimisation, activations."""

@@ -1,0 +1,1 @@
+"""Motifs: extracting them, reading and writing them, matching them against JASPAR."""

@@ -1,0 +1,1 @@
+"""The pure operations and the models made of them."""

@@ -1,0 +1,1 @@
+"""Training many models in one compiled program."""

@@ -1,0 +1,1 @@
+"""Commands. Each is `python -m experiments.NAME`; `--help` lists its flags."""
