@@ -1,0 +1,348 @@
+"""Tables 2 and 3 of the paper and our results beside the published ones, from one row per trained model.
+
+Input rows have at least the columns `task spec seed valid_auroc test_auroc`, as `tables/auroc.tsv` holds them;
+cells may be numbers or text, and an empty cell is missing. First, of several rows with the same task, spec and
+seed (a grid of settings) the one with the best validation AUROC counts; then seeds are averaged. Whatever is
+chosen is chosen by validation AUROC: test values are only reported.
+
+`published=False` leaves the published figures out: a simulated corpus carries the K562 tasks' names, but its
+AUROCs must not be set beside those of the real data.
+"""
+
+import itertools
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from demo_jax.errors import InputError, brief
+from demo_jax.evaluation.published import PAPER_TABLE2, PAPER_TABLE3, PublishedAuroc, published_auroc
+
+KIND_LABELS = {
+    'rnn': 'RNN',
+    'cnn': 'CNN',
+    'cnn_rnn': 'CNN-RNN',
+    'deepbind': 'own DeepBind',
+}
+BASELINE_LABELS = {'meme_sum': 'MEME-SUM', 'deepbind': 'DeepBind'}
+
+TABLE2_COLUMNS = (
+    'model', 'kind', 'n_tasks', 'mean', 'median', 'sd', 'published_mean', 'published_median', 'published_sd',
+)
+TABLE3_COLUMNS = (
+    'comparison', 'spec_a', 'spec_b', 'n_tasks', 'mean_difference', 't', 'p_t', 'w', 'p_wilcoxon', 'p_holm',
+    'published_p',
+)
+# What of Table 3 fits a terminal.
+TABLE3_PRINTED = tuple(column for column in TABLE3_COLUMNS if column not in ('t', 'w'))
+BESIDE_COLUMNS = (
+    'task', 'spec', 'n_seeds', 'valid_auroc', 'test_auroc', 'test_auroc_low', 'test_auroc_high',
+    'deepbind', 'meme_sum', 'difference',
+)
+
+
+class Table(NamedTuple):
+    """Rows and the order of their columns, as `files.write_tsv` and `report.tables.format_table` take them."""
+
+    rows: list[dict[str, Any]]
+    columns: tuple[str, ...]
+
+
+class Summary(NamedTuple):
+    """What Table 2 reports of a column of AUROCs; NaN where there are too few values."""
+
+    n_tasks: int
+    mean: float
+    median: float
+    sd: float
+
+
+class PairedTests(NamedTuple):
+    """Two paired tests of the same differences; `t` and `w` are the statistics, both p-values are two-sided."""
+
+    n_tasks: int
+    mean_difference: float
+    t: float
+    p_t: float
+    w: float
+    p_wilcoxon: float
+
+
+class _Result(NamedTuple):
+    """One task x spec, averaged over seeds."""
+
+    valid: float
+    test: float
+    low: float
+    high: float
+    n_seeds: int
+
+
+def kind_of(spec: str) -> str:
+    """The kind of model that a spec's name says it is: 'rnn', 'cnn', 'cnn_rnn', 'deepbind' or 'other'.
+
+    Read from the words of the name, so that 'large_cnn_rnn' and 'cnn_rnn_wide' are both 'cnn_rnn'.
+    """
+    words = spec.lower().split('_')
+    if 'deepbind' in words:
+        return 'deepbind'
+    found = [word for word in ('cnn', 'rnn') if word in words]
+    return '_'.join(found) or 'other'
+
+
+def summarise(values: Iterable[float]) -> Summary:
+    """Mean, median and sample standard deviation (divisor n - 1).
+
+    On the published columns either divisor gives the SDs that the paper prints to three digits.
+    """
+    values = np.asarray(list(values), np.float64)
+    if not values.size:
+        return Summary(0, math.nan, math.nan, math.nan)
+    sd = float(values.std(ddof=1)) if values.size > 1 else math.nan
+    return Summary(values.size, float(values.mean()), float(np.median(values)), sd)
+
+
+def paired_tests(a: Sequence[float], b: Sequence[float]) -> PairedTests:
+    """Two-sided paired t-test and Wilcoxon signed-rank test of two columns over the same tasks.
+
+    Args:
+      a: (N,) values of the first model, one per task.
+      b: (N,) values of the second; differences are a - b.
+
+    Returns:
+      The tests. Everything but the mean difference is NaN for fewer than two tasks. The t-test is NaN where
+      all differences are equal, for it has no spread to measure by; Wilcoxon's p is 1 where all are zero.
+
+    Raises:
+      ValueError: the columns differ in length.
+    """
+    from scipy import stats
+
+    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    if a.shape != b.shape or a.ndim != 1:
+        raise ValueError(f'columns {a.shape} and {b.shape}: expected two equal shapes (N,)')
+    differences = np.round(a - b, 12)  # equal AUROCs that differ by float rounding are ties, not differences
+    n = differences.size
+    mean = float(differences.mean()) if n else math.nan
+    if n < 2:
+        return PairedTests(n, mean, math.nan, math.nan, math.nan, math.nan)
+    t = p_t = math.nan
+    if np.ptp(differences) > 0:
+        t = mean / (differences.std(ddof=1) / math.sqrt(n))
+        p_t = 2 * stats.t.sf(abs(t), n - 1)
+    w, p_wilcoxon = 0.0, 1.0
+    if differences.any():
+        w, p_wilcoxon = stats.wilcoxon(differences)
+    return PairedTests(n, mean, float(t), float(p_t), float(w), float(p_wilcoxon))
+
+
+def holm(p_values: Sequence[float]) -> np.ndarray:
+    """Holm's step-down adjusted p-values, which control the chance of any false finding in the family.
+
+    Args:
+      p_values: (K,) p-values; a NaN is not part of the family and stays NaN.
+
+    Returns:
+      float64 (K,): the i-th smallest of K times (K - i + 1), never less than a smaller p's, at most 1.
+    """
+    p = np.asarray(p_values, np.float64)
+    adjusted = np.full(p.shape, np.nan)
+    family = np.flatnonzero(~np.isnan(p))
+    family = family[np.argsort(p[family], kind='stable')]
+    steps = p[family] * np.arange(family.size, 0, -1)
+    adjusted[family] = np.minimum(np.maximum.accumulate(steps), 1.0)
+    return adjusted
+
+
+def table2(rows: Iterable[Mapping[str, Any]], *, published: bool = True) -> Table:
+    """Mean, median and SD of test AUROC over tasks for every spec, as the paper's Table 2.
+
+    Specs come in the order of their first row. With more than one spec, a row 'best by validation' (kind
+    'chosen') takes for each task the spec with the best validation AUROC. The `published_` columns are the
+    paper's own over its 108 tasks. Rows of kind 'published' give the published baselines over those of our
+    tasks that have published values, which is what ours should be compared with.
+
+    Args:
+      rows: see the module.
+      published: False leaves all published figures out.
+
+    Raises:
+      InputError: a row lacks a column or a cell is not an AUROC.
+    """
+    results = _results(rows)
+    out = []
+    for spec, by_task in results.items():
+        summary = summarise(result.test for result in by_task.values())
+        row = {'model': spec, 'kind': kind_of(spec)} | summary._asdict()
+        out.append(row | (_paper_row(spec) if published else {}))
+    if len(results) > 1:
+        chosen = summarise(results[spec][task].test for task, spec in _chosen(results).items())
+        out.append({'model': 'best by validation', 'kind': 'chosen'} | chosen._asdict())
+    if published:
+        known = _published_columns(results)
+        for baseline, label in BASELINE_LABELS.items():
+            if known[baseline]:
+                summary = summarise(known[baseline].values())
+                out.append({'model': f'{label} (published)', 'kind': 'published'} | summary._asdict() | _paper_row(baseline))
+    return Table(out, TABLE2_COLUMNS)
+
+
+def best_of_each_kind(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """The spec with the highest mean validation AUROC of each kind: {'cnn': 'medium_cnn', ...}.
+
+    The mean is over the tasks that all specs of the kind have; where there are none, over each spec's own.
+
+    Raises:
+      InputError: as `table2`.
+    """
+    return _best_of_each_kind(_results(rows))
+
+
+def table3(rows: Iterable[Mapping[str, Any]], *, published: bool = True) -> Table:
+    """Paired tests over tasks between the best spec of each kind, as the paper's Table 3.
+
+    The best spec of a kind is chosen by `best_of_each_kind`. First come comparisons with the published
+    baselines, then those between kinds; each uses the tasks that both sides have. `mean_difference` is a - b,
+    and `spec_b` is 'published' for a baseline.
+    `p_holm` is Wilcoxon's p with Holm's correction over all comparisons of the table. `published_p` is the
+    paper's t-test over its 108 tasks.
+
+    Args:
+      rows: see the module.
+      published: False leaves comparisons with published values, and the paper's p-values, out.
+
+    Raises:
+      InputError: as `table2`.
+    """
+    results = _results(rows)
+    best = {kind: spec for kind, spec in _best_of_each_kind(results).items() if kind in KIND_LABELS}
+    columns = {kind: {task: result.test for task, result in results[spec].items()} for kind, spec in best.items()}
+    sides = [(kind, label, best[kind], columns[kind]) for kind, label in KIND_LABELS.items() if kind in best]
+    pairs = []
+    if published:
+        known = _published_columns(results)
+        baselines = [(name, label, 'published', known[name]) for name, label in BASELINE_LABELS.items() if known[name]]
+        pairs += [(a, b) for b in baselines for a in sides]
+    # The later kind first, as the paper has it: CNN vs RNN, CNN-RNN vs RNN, CNN-RNN vs CNN; models vs DeepBind.
+    deepbind = [side for side in sides if side[0] == 'deepbind']
+    ours = [side for side in sides if side[0] != 'deepbind']
+    pairs += [(b, a) for a, b in itertools.combinations(ours, 2)] + [(a, b) for b in deepbind for a in ours]
+    out = []
+    for (kind_a, label_a, spec_a, values_a), (kind_b, label_b, spec_b, values_b) in pairs:
+        common = [task for task in values_a if task in values_b]
+        tests = paired_tests([values_a[task] for task in common], [values_b[task] for task in common])
+        row = {'comparison': f'{label_a} vs {label_b}', 'spec_a': spec_a, 'spec_b': spec_b} | tests._asdict()
+        out.append(row | ({'published_p': PAPER_TABLE3.get((kind_a, kind_b))} if published else {}))
+    for row, p in zip(out, holm([row['p_wilcoxon'] for row in out]), strict=True):
+        row['p_holm'] = float(p)
+    return Table(out, TABLE3_COLUMNS)
+
+
+def beside_published(rows: Iterable[Mapping[str, Any]], *, published: bool = True) -> Table:
+    """One row per task: the spec that validation chooses for it, its test AUROC, and the published values.
+
+    `test_auroc`, `valid_auroc` and the ends of the interval are means over the spec's seeds. `difference` is
+    ours minus DeepBind's published value; it is missing where no published value is known.
+
+    Args:
+      rows: see the module; columns `test_auroc_low` and `test_auroc_high` are used where present.
+      published: False leaves the published columns empty.
+
+    Raises:
+      InputError: as `table2`.
+    """
+    results = _results(rows)
+    out = []
+    for task, spec in _chosen(results).items():
+        ours = results[spec][task]
+        row = {
+            'task': task, 'spec': spec, 'n_seeds': ours.n_seeds, 'valid_auroc': ours.valid, 'test_auroc': ours.test,
+            'test_auroc_low': ours.low, 'test_auroc_high': ours.high,
+        }
+        theirs: PublishedAuroc | None = published_auroc(task) if published else None
+        if theirs is not None:
+            row |= {
+                'deepbind': theirs.deepbind, 'meme_sum': theirs.meme_sum, 'difference': ours.test - theirs.deepbind,
+            }
+        out.append(row)
+    return Table(out, BESIDE_COLUMNS)
+
+
+def _results(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, _Result]]:
+    """results[spec][task], averaged over seeds; models without a test AUROC are left out."""
+    runs: dict[tuple[str, str], dict[str, tuple[float, ...]]] = {}
+    for number, row in enumerate(rows, start=1):
+        missing = [column for column in ('task', 'spec', 'seed', 'valid_auroc', 'test_auroc') if column not in row]
+        if missing:
+            raise InputError(f'AUROC table, row {number}: has columns {brief(list(row))}, expected also {missing}')
+        values = tuple(
+            _auroc(row, number, column)
+            for column in ('valid_auroc', 'test_auroc', 'test_auroc_low', 'test_auroc_high')
+        )
+        if math.isnan(values[1]):
+            continue
+        seeds = runs.setdefault((str(row['spec']), str(row['task'])), {})
+        seed = str(row['seed'])
+        if seed not in seeds or _rank(values[0]) > _rank(seeds[seed][0]):
+            seeds[seed] = values
+    results: dict[str, dict[str, _Result]] = {}
+    for (spec, task), seeds in runs.items():
+        valid, test, low, high = (float(value) for value in np.mean(list(seeds.values()), axis=0))
+        results.setdefault(spec, {})[task] = _Result(valid, test, low, high, len(seeds))
+    return results
+
+
+def _auroc(row: Mapping[str, Any], number: int, column: str) -> float:
+    cell = row.get(column)
+    if cell is None or cell == '':
+        return math.nan
+    try:
+        value = float(cell)
+    except (TypeError, ValueError):
+        value = math.inf
+    if not (math.isnan(value) or 0 <= value <= 1):
+        raise InputError(f'AUROC table, row {number}: {column} is {brief(cell)}, expected a number from 0 to 1')
+    return value
+
+
+def _rank(valid: float) -> float:
+    """A missing validation AUROC ranks below every other."""
+    return -math.inf if math.isnan(valid) else valid
+
+
+def _chosen(results: Mapping[str, Mapping[str, _Result]]) -> dict[str, str]:
+    """The spec with the best validation AUROC for each task; the first of equals."""
+    chosen: dict[str, str] = {}
+    for spec, by_task in results.items():
+        for task, result in by_task.items():
+            if task not in chosen or _rank(result.valid) > _rank(results[chosen[task]][task].valid):
+                chosen[task] = spec
+    return chosen
+
+
+def _best_of_each_kind(results: Mapping[str, Mapping[str, _Result]]) -> dict[str, str]:
+    kinds: dict[str, list[str]] = {}
+    for spec in results:
+        kinds.setdefault(kind_of(spec), []).append(spec)
+    best = {}
+    for kind, specs in kinds.items():
+        common = set.intersection(*(set(results[spec]) for spec in specs))
+
+        def mean_valid(spec: str, common: set[str] = common) -> float:
+            return _rank(float(np.mean([results[spec][task].valid for task in common or results[spec]])))
+
+        best[kind] = max(specs, key=mean_valid)
+    return best
+
+
+def _published_columns(results: Mapping[str, Mapping[str, _Result]]) -> dict[str, dict[str, float]]:
+    """Published AUROCs by baseline and task, for those of our tasks that have them."""
+    tasks = dict.fromkeys(task for by_task in results.values() for task in by_task)
+    known = {task: auroc for task in tasks if (auroc := published_auroc(task)) is not None}
+    return {name: {task: getattr(auroc, name) for task, auroc in known.items()} for name in BASELINE_LABELS}
+
+
+def _paper_row(name: str) -> dict[str, float]:
+    row = PAPER_TABLE2.get(name)
+    return {} if row is None else {f'published_{key}': value for key, value in row._asdict().items()}
