@@ -1,0 +1,276 @@
+"""From the records that readers and the simulation give to a `Corpus`: pairs, shuffles, validation rows (pure)."""
+
+import dataclasses
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from demo_jax.data import dna
+from demo_jax.data.corpus import INTERVAL_DTYPE, ROLES, SITE_DTYPE, SPLITS, Corpus, cumulative, joined
+from demo_jax.errors import InputError, brief
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Records:
+    """Labelled sequences of one part (training or test) of a task.
+
+    Attributes:
+      tokens: n uint8 arrays, one per sequence.
+      labels: n times 0 or 1.
+      names: n record names.
+      pairs: int (n,), equal for a positive and its shuffle, -1 = unpaired. None: not known; pairs are
+        then found by equal dinucleotide counts (`find_pairs`).
+      intervals: n times (chromosome or None, 0-based start, strand 1 or -1), or None.
+      sites: known sites as (row in this part, start, width, strand, motif id, role name), or None.
+    """
+
+    tokens: Sequence[np.ndarray]
+    labels: Sequence[int] | np.ndarray
+    names: Sequence[str]
+    pairs: np.ndarray | None = None
+    intervals: Sequence[tuple[str | None, int, int]] | None = None
+    sites: Sequence[tuple[int, int, int, int, str, str]] | None = None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TaskRecords:
+    """What is known of one task: its name, a training and a test part, and facts (JSON-able)."""
+
+    name: str
+    train: Records
+    test: Records
+    info: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def task_rng(seed: int, task: str, purpose: str) -> np.random.Generator:
+    """Randomness that depends on the seed, the task's name and the purpose alone, not on other tasks."""
+    digest = hashlib.sha256(f'{seed}\0{task}\0{purpose}'.encode()).digest()
+    return np.random.default_rng(np.frombuffer(digest, '<u4'))
+
+
+def build_corpus(
+    task_records: Sequence[TaskRecords],
+    *,
+    valid_fraction: float = 0.1,
+    seed: int = 0,
+    source: str = '',
+) -> Corpus:
+    """Lay out the records of all tasks as one `Corpus`.
+
+    A training part without negatives gets one dinucleotide shuffle of every positive. A positive and
+    its shuffle always share a split. A task's validation split is a stratified `valid_fraction` of its
+    training pairs and unpaired rows (at least one positive and one negative); which ones depends on
+    (seed, task name) alone.
+
+    Args:
+      task_records: the tasks, in the order in which they will stand.
+      valid_fraction: share of the training part that becomes validation, above 0 and below 1.
+      seed: seeds the shuffles and the choice of the validation rows.
+      source: a word for `info['source']`.
+
+    Raises:
+      InputError: no tasks, a task twice, or a split of a task that lacks one of the two classes.
+    """
+    if not 0 < valid_fraction < 1:
+        raise InputError(f'valid_fraction is {valid_fraction}, expected a number above 0 and below 1')
+    if not task_records:
+        raise InputError('no tasks: there is nothing to make a corpus of')
+    for name, count in Counter(task.name for task in task_records).items():
+        if count > 1:
+            raise InputError(f'task {name!r} occurs {count} times, expected every task once')
+
+    parts: list[_Part] = []
+    facts = {}
+    for task in task_records:
+        train, test = _prepared(task.name, 'train', task.train), _prepared(task.name, 'test', task.test)
+        made = 0
+        if train.labels.all():
+            made = len(train.labels)
+            train = _with_shuffles(train, task_rng(seed, task.name, 'shuffle'))
+        is_valid = _validation_rows(train, valid_fraction, task_rng(seed, task.name, 'valid'))
+        counts = {}
+        for split, part in zip(SPLITS, (_taken(train, ~is_valid), _taken(train, is_valid), test), strict=True):
+            counts[split] = _counts(task.name, split, part)
+            parts.append(part)
+        facts[task.name] = {**task.info, 'counts': counts, 'shuffles_made': made}
+    info = {'source': source, 'seed': seed, 'valid_fraction': valid_fraction, 'tasks': facts}
+    return _assembled(parts, tuple(facts), info)
+
+
+def find_pairs(tokens: Sequence[np.ndarray], labels: np.ndarray) -> np.ndarray:
+    """Pair positives with negatives of equal dinucleotide counts and equal first and last letter.
+
+    Args:
+      tokens: n uint8 arrays.
+      labels: (n,), 0 or 1.
+
+    Returns:
+      int64 (n,): an id shared by the two of a pair, -1 for rows without a partner. Where several
+      candidates fit they are paired in the order in which they stand.
+    """
+    waiting: dict[bytes, list[int]] = {}
+    pairs = np.full(len(tokens), -1, np.int64)
+    found = 0
+    for row in np.argsort(-np.asarray(labels, np.int64), kind='stable'):  # positives first
+        sequence = tokens[row]
+        counts = np.bincount(sequence[:-1] * np.uint8(5) + sequence[1:], minlength=25)
+        key = counts.tobytes() + sequence[:1].tobytes() + sequence[-1:].tobytes()
+        if labels[row]:
+            waiting.setdefault(key, []).append(row)
+        elif waiting.get(key):
+            pairs[[waiting[key].pop(0), row]] = found
+            found += 1
+    return pairs
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Part:
+    """`Records` with the sequences in one flat array; sequence n is `tokens[starts[n]:starts[n + 1]]`."""
+
+    tokens: np.ndarray
+    starts: np.ndarray
+    labels: np.ndarray
+    names: list[str]
+    pairs: np.ndarray
+    intervals: list[tuple[str | None, int, int]] | None
+    sites: list[tuple[int, int, int, int, str, str]] | None
+
+
+def _prepared(task: str, split: str, records: Records) -> _Part:
+    labels = np.asarray(records.labels, np.uint8)
+    sizes = {len(records.tokens), len(labels), len(records.names)}
+    sizes |= {len(given) for given in (records.pairs, records.intervals) if given is not None}
+    if len(sizes) > 1:
+        raise ValueError(f'task {task!r}, {split}: tokens, labels, names, pairs or intervals differ in length')
+    if not labels.any():
+        raise InputError(f'task {task!r}, {split}: no positives among {len(labels)} sequences, expected at least one')
+    lengths = np.array([len(sequence) for sequence in records.tokens], np.int64)
+    if not lengths.all():
+        raise InputError(
+            f'task {task!r}, {split}: record {brief(records.names[int(np.argmin(lengths))])} has no letters'
+        )
+    pairs = find_pairs(records.tokens, labels) if records.pairs is None else np.asarray(records.pairs, np.int64)
+    return _Part(
+        tokens=joined(records.tokens, np.uint8),
+        starts=cumulative(lengths),
+        labels=labels,
+        names=list(records.names),
+        pairs=pairs,
+        intervals=None if records.intervals is None else list(records.intervals),
+        sites=None if records.sites is None else list(records.sites),
+    )
+
+
+def _with_shuffles(part: _Part, rng: np.random.Generator) -> _Part:
+    """The positives, then one shuffle of each in the same order; a pair shares an id."""
+    lengths = np.diff(part.starts)
+    padded = np.full((len(lengths), int(lengths.max())), dna.N, np.uint8)
+    inside = np.arange(padded.shape[1]) < lengths[:, None]
+    padded[inside] = part.tokens
+    shuffles = dna.dinucleotide_shuffle(padded, rng, None if inside.all() else lengths)
+    n = len(lengths)
+    return _Part(
+        tokens=np.concatenate([part.tokens, shuffles[inside]]),
+        starts=cumulative(np.tile(lengths, 2)),
+        labels=np.repeat(np.array([1, 0], np.uint8), n),
+        names=part.names + [f'{name}_shuffle' for name in part.names],
+        pairs=np.tile(np.arange(n), 2),
+        intervals=None if part.intervals is None else part.intervals + [(None, 0, 1)] * n,
+        sites=part.sites,
+    )
+
+
+def _validation_rows(part: _Part, fraction: float, rng: np.random.Generator) -> np.ndarray:
+    """bool (n,): a stratified choice of pairs, unpaired positives and unpaired negatives."""
+    chosen = np.zeros(len(part.labels), bool)
+    paired = part.pairs >= 0
+    ids = np.unique(part.pairs[paired])
+    chosen[paired] = np.isin(part.pairs[paired], rng.permutation(ids)[: _share(len(ids), fraction)])
+    for label in (1, 0):
+        rows = np.flatnonzero(~paired & (part.labels == label))
+        chosen[rng.permutation(rows)[: _share(len(rows), fraction)]] = True
+    return chosen
+
+
+def _share(count: int, fraction: float) -> int:
+    """`fraction` of `count` things, rounded; of two or more at least one, but never all."""
+    return min(max(round(count * fraction), 1), count - 1) if count > 1 else 0
+
+
+def _counts(task: str, split: str, part: _Part) -> dict[str, int]:
+    positives = int(part.labels.sum())
+    negatives = len(part.labels) - positives
+    if not positives or not negatives:
+        raise InputError(
+            f'task {task!r}, {split}: {positives} positives and {negatives} negatives, expected at least one of each'
+        )
+    paired = int((part.pairs[part.labels == 1] >= 0).sum())
+    return {'positives': positives, 'negatives': negatives, 'pairs': paired}
+
+
+def _taken(part: _Part, mask: np.ndarray) -> _Part:
+    """The rows of a part where `mask` is true, in their order."""
+    rows = np.flatnonzero(mask)
+    lengths = np.diff(part.starts)
+    moved = (np.cumsum(mask) - 1).tolist()
+    return _Part(
+        tokens=part.tokens[np.repeat(mask, lengths)],
+        starts=cumulative(lengths[rows]),
+        labels=part.labels[rows],
+        names=[part.names[row] for row in rows],
+        pairs=part.pairs[rows],
+        intervals=None if part.intervals is None else [part.intervals[row] for row in rows],
+        sites=None if part.sites is None else [(moved[s[0]], *s[1:]) for s in part.sites if mask[s[0]]],
+    )
+
+
+def _assembled(parts: Sequence[_Part], tasks: tuple[str, ...], info: Mapping[str, Any]) -> Corpus:
+    """The corpus of the parts task 0 train, valid, test, task 1 train, ...; pair ids are made unique."""
+    offsets = cumulative([len(part.labels) for part in parts])
+    pairs, n_pairs = [], 0
+    for part in parts:
+        own = part.pairs.copy()
+        paired = own >= 0
+        ids, numbers = np.unique(own[paired], return_inverse=True)
+        own[paired] = numbers + n_pairs
+        n_pairs += len(ids)
+        pairs.append(own)
+    names = [name.encode('utf-8', 'replace') for part in parts for name in part.names]
+
+    intervals, chroms = None, ()
+    if any(part.intervals is not None for part in parts):
+        places = [i for part in parts for i in (part.intervals or [(None, 0, 1)] * len(part.labels))]
+        chroms = tuple(sorted({chrom for chrom, _, _ in places if chrom is not None}))
+        number = {None: -1} | {chrom: n for n, chrom in enumerate(chroms)}
+        intervals = np.array([(number[chrom], start, strand) for chrom, start, strand in places], INTERVAL_DTYPE)
+
+    sites, site_motifs = None, ()
+    if any(part.sites is not None for part in parts):
+        known = [
+            (site[0] + offset, *site[1:])
+            for part, offset in zip(parts, offsets[:-1].tolist(), strict=True)
+            for site in part.sites or ()
+        ]
+        site_motifs = tuple(sorted({site[4] for site in known}))
+        number = {motif: n for n, motif in enumerate(site_motifs)}
+        sites = np.array([(*s[:4], number[s[4]], ROLES.index(s[5])) for s in known], SITE_DTYPE)
+        sites = sites[np.lexsort((sites['start'], sites['row']))]
+
+    return Corpus(
+        tokens=joined([part.tokens for part in parts], np.uint8),
+        starts=cumulative(joined([np.diff(part.starts) for part in parts], np.int64)),
+        labels=joined([part.labels for part in parts], np.uint8),
+        pairs=joined(pairs, np.int64),
+        bounds=np.stack([offsets[0:-1:3], offsets[1::3], offsets[2::3], offsets[3::3]], axis=1),
+        tasks=tasks,
+        name_bytes=np.frombuffer(b''.join(names), np.uint8).copy(),
+        name_starts=cumulative([len(name) for name in names]),
+        intervals=intervals,
+        chroms=chroms,
+        sites=sites,
+        site_motifs=site_motifs,
+        info=dict(info),
+    )
