@@ -184,7 +184,8 @@ def table2(rows: Iterable[Mapping[str, Any]], *, published: bool = True) -> Tabl
         for baseline, label in BASELINE_LABELS.items():
             if known[baseline]:
                 summary = summarise(known[baseline].values())
-                out.append({'model': f'{label} (published)', 'kind': 'published'} | summary._asdict() | _paper_row(baseline))
+                row = {'model': f'{label} (published)', 'kind': 'published'} | summary._asdict()
+                out.append(row | _paper_row(baseline))
     return Table(out, TABLE2_COLUMNS)
 
 
@@ -204,9 +205,8 @@ def table3(rows: Iterable[Mapping[str, Any]], *, published: bool = True) -> Tabl
 
     The best spec of a kind is chosen by `best_of_each_kind`. First come comparisons with the published
     baselines, then those between kinds; each uses the tasks that both sides have. `mean_difference` is a - b,
-    and `spec_b` is 'published' for a baseline.
-    `p_holm` is Wilcoxon's p with Holm's correction over all comparisons of the table. `published_p` is the
-    paper's t-test over its 108 tasks.
+    and `spec_b` is 'published' for a baseline. `p_holm` is Wilcoxon's p with Holm's correction over all
+    comparisons of the table. `published_p` is the paper's t-test over its 108 tasks.
 
     Args:
       rows: see the module.
