@@ -6,6 +6,7 @@ from typing import Any
 
 _GAP = '  '
 _SHORTEST_TEXT = 12
+_UNBROKEN_HEADER = 8
 
 
 def format_table(
@@ -117,10 +118,10 @@ def _format_numbers(numbers: Sequence[float | None], is_p: bool, precision: int)
 
 
 def _break_header(column: str, size: int) -> list[str]:
-    """The header in lines no longer than the cells below it or its own longest word."""
+    """The header in lines no longer than the cells below it, its own longest word, or `_UNBROKEN_HEADER`."""
     words = [f'{word}_' for word in column.split('_')]
     words[-1] = words[-1][:-1]
-    limit = max([size, *map(len, words)])
+    limit = max([size, _UNBROKEN_HEADER, *map(len, words)])
     lines = ['']
     for word in words:
         if len(lines[-1]) + len(word) <= limit:
