@@ -85,12 +85,10 @@ def build_corpus(
     parts: list[_Part] = []
     facts = {}
     for task in task_records:
-        train, test = _prepared(task.name, 'train', task.train), _prepared(task.name, 'test', task.test)
-        made = 0
-        if train.labels.all():
-            made = len(train.labels)
-            train = _with_shuffles(train, task_rng(seed, task.name, 'shuffle'))
-        is_valid = _validation_rows(train, valid_fraction, task_rng(seed, task.name, 'valid'))
+        made = len(task.train.labels) if all(task.train.labels) else 0
+        given = add_shuffles(task.train, task_rng(seed, task.name, 'shuffle')) if made else task.train
+        train, test = _prepared(task.name, 'train', given), _prepared(task.name, 'test', task.test)
+        is_valid = choose_rows(train.labels, train.pairs, valid_fraction, task_rng(seed, task.name, 'valid'))
         counts = {}
         for split, part in zip(SPLITS, (_taken(train, ~is_valid), _taken(train, is_valid), test), strict=True):
             counts[split] = _counts(task.name, split, part)
@@ -124,6 +122,68 @@ def find_pairs(tokens: Sequence[np.ndarray], labels: np.ndarray) -> np.ndarray:
             pairs[[waiting[key].pop(0), row]] = found
             found += 1
     return pairs
+
+
+def add_shuffles(records: Records, rng: np.random.Generator) -> Records:
+    """The positives followed by one dinucleotide shuffle of each, paired; `records` holds positives only."""
+    n = len(records.tokens)
+    lengths = np.array([len(sequence) for sequence in records.tokens], np.int64)
+    padded = np.full((n, int(lengths.max(initial=0))), dna.N, np.uint8)
+    inside = np.arange(padded.shape[1]) < lengths[:, None]
+    padded[inside] = joined(records.tokens, np.uint8)
+    shuffles = dna.dinucleotide_shuffle(padded, rng, None if inside.all() else lengths)
+    return dataclasses.replace(
+        records,
+        tokens=[*records.tokens, *(row[:length] for row, length in zip(shuffles, lengths, strict=True))],
+        labels=np.repeat(np.array([1, 0], np.uint8), n),
+        names=[*records.names, *(f'{name}_shuffle' for name in records.names)],
+        pairs=np.tile(np.arange(n), 2),
+        intervals=None if records.intervals is None else [*records.intervals, *([(None, 0, 1)] * n)],
+    )
+
+
+def choose_rows(labels: np.ndarray, pairs: np.ndarray, fraction: float, rng: np.random.Generator) -> np.ndarray:
+    """A stratified share of rows that takes both of a pair or neither.
+
+    Args:
+      labels: (n,), 0 or 1.
+      pairs: int (n,), -1 = unpaired.
+      fraction: share of the pairs, of the unpaired positives and of the unpaired negatives; of two or
+        more of a kind at least one is taken, but never all.
+
+    Returns:
+      bool (n,), true where chosen.
+    """
+    chosen = np.zeros(len(labels), bool)
+    paired = pairs >= 0
+    ids = np.unique(pairs[paired])
+    chosen[paired] = np.isin(pairs[paired], rng.permutation(ids)[: _share(len(ids), fraction)])
+    for label in (1, 0):
+        rows = np.flatnonzero(~paired & (labels == label))
+        chosen[rng.permutation(rows)[: _share(len(rows), fraction)]] = True
+    return chosen
+
+
+def _share(count: int, fraction: float) -> int:
+    return min(max(round(count * fraction), 1), count - 1) if count > 1 else 0
+
+
+def hold_out(records: Records, fraction: float, rng: np.random.Generator) -> tuple[Records, Records]:
+    """Split records into (the rest, a stratified `fraction` held out); pairs stay together. Sites are not carried."""
+    labels = np.asarray(records.labels, np.uint8)
+    pairs = find_pairs(records.tokens, labels) if records.pairs is None else np.asarray(records.pairs)
+    held = choose_rows(labels, pairs, fraction, rng)
+
+    def taken(rows: np.ndarray) -> Records:
+        return Records(
+            tokens=[records.tokens[row] for row in rows],
+            labels=labels[rows],
+            names=[records.names[row] for row in rows],
+            pairs=pairs[rows],
+            intervals=None if records.intervals is None else [records.intervals[row] for row in rows],
+        )
+
+    return taken(np.flatnonzero(~held)), taken(np.flatnonzero(held))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -162,42 +222,6 @@ def _prepared(task: str, split: str, records: Records) -> _Part:
         intervals=None if records.intervals is None else list(records.intervals),
         sites=None if records.sites is None else list(records.sites),
     )
-
-
-def _with_shuffles(part: _Part, rng: np.random.Generator) -> _Part:
-    """The positives, then one shuffle of each in the same order; a pair shares an id."""
-    lengths = np.diff(part.starts)
-    padded = np.full((len(lengths), int(lengths.max())), dna.N, np.uint8)
-    inside = np.arange(padded.shape[1]) < lengths[:, None]
-    padded[inside] = part.tokens
-    shuffles = dna.dinucleotide_shuffle(padded, rng, None if inside.all() else lengths)
-    n = len(lengths)
-    return _Part(
-        tokens=np.concatenate([part.tokens, shuffles[inside]]),
-        starts=cumulative(np.tile(lengths, 2)),
-        labels=np.repeat(np.array([1, 0], np.uint8), n),
-        names=part.names + [f'{name}_shuffle' for name in part.names],
-        pairs=np.tile(np.arange(n), 2),
-        intervals=None if part.intervals is None else part.intervals + [(None, 0, 1)] * n,
-        sites=part.sites,
-    )
-
-
-def _validation_rows(part: _Part, fraction: float, rng: np.random.Generator) -> np.ndarray:
-    """bool (n,): a stratified choice of pairs, unpaired positives and unpaired negatives."""
-    chosen = np.zeros(len(part.labels), bool)
-    paired = part.pairs >= 0
-    ids = np.unique(part.pairs[paired])
-    chosen[paired] = np.isin(part.pairs[paired], rng.permutation(ids)[: _share(len(ids), fraction)])
-    for label in (1, 0):
-        rows = np.flatnonzero(~paired & (part.labels == label))
-        chosen[rng.permutation(rows)[: _share(len(rows), fraction)]] = True
-    return chosen
-
-
-def _share(count: int, fraction: float) -> int:
-    """`fraction` of `count` things, rounded; of two or more at least one, but never all."""
-    return min(max(round(count * fraction), 1), count - 1) if count > 1 else 0
 
 
 def _counts(task: str, split: str, part: _Part) -> dict[str, int]:

@@ -1,0 +1,344 @@
+"""Peaks (BED, narrowPeak) and a genome FASTA to labelled windows (edge: touches the disk)."""
+
+import contextlib
+import dataclasses
+import os
+import pathlib
+import re
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from demo_jax.data import dna
+from demo_jax.data.build import Records, TaskRecords, add_shuffles, hold_out, task_rng
+from demo_jax.data.textfile import encode_all, read_lines
+from demo_jax.errors import InputError, brief
+
+_EXTENSIONS = re.compile(r'(\.(bed|narrowpeak|broadpeak|bed6|bed3|txt|gz|bgz))+$', re.IGNORECASE)
+_PEAKS = re.compile(r'.+\.(bed|narrowpeak|broadpeak)(\.gz)?', re.IGNORECASE)
+_BLOCK = 20_000  # candidate windows drawn at a time
+_ROUNDS = 50
+_GC_BINS = 50
+
+
+def is_peaks(path: pathlib.Path) -> bool:
+    """Whether a file's name is that of a peak file."""
+    return bool(_PEAKS.fullmatch(path.name))
+
+
+def task_name(path: pathlib.Path) -> str:
+    """The file's name without extensions such as .narrowPeak.gz."""
+    return _EXTENSIONS.sub('', path.name) or path.name
+
+
+@dataclasses.dataclass(frozen=True)
+class PeakOptions:
+    """How peaks become windows.
+
+    Attributes:
+      genome: FASTA file of the genome, plain or block-gzipped.
+      width: letters per window.
+      top: keep only so many peaks, those with the highest signal; None = all.
+      test_chroms: peaks on these chromosomes are for testing, the others for training.
+      blacklist: BED file of regions to be left out; None = none.
+      negatives: 'shuffle' (dinucleotide shuffles of the positives) or 'gc' (windows of the genome away from
+        every peak and the blacklist, as many in each 2% of GC as there are positives).
+    """
+
+    genome: str | os.PathLike
+    width: int = 101
+    top: int | None = None
+    test_chroms: tuple[str, ...] = ('chr8', 'chr9')
+    blacklist: str | os.PathLike | None = None
+    negatives: str = 'shuffle'
+
+    def __post_init__(self) -> None:
+        if self.width < 4:
+            raise InputError(f'width is {self.width}, expected 4 or more')
+        if self.top is not None and self.top < 1:
+            raise InputError(f'top is {self.top}, expected 1 or more')
+        if self.negatives not in ('shuffle', 'gc'):
+            raise InputError(f"negatives is {brief(self.negatives)}, expected 'shuffle' or 'gc'")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Peaks:
+    """Peaks in the file's order: chromosomes (n,), 0-based int64 starts, ends and centres, float64 signals."""
+
+    chroms: np.ndarray
+    starts: np.ndarray
+    ends: np.ndarray
+    centres: np.ndarray
+    signals: np.ndarray
+
+
+def read_peaks(path: str | os.PathLike) -> Peaks:
+    """Read BED (3 columns or more) or narrowPeak (10 columns).
+
+    The centre is the summit (narrowPeak's column 10, where it is not -1), else the middle. The signal is
+    column 7 of narrowPeak and broadPeak, else BED's score (column 5), else 0.
+
+    Raises:
+      InputError: names the line and what is wrong in it.
+    """
+    chroms, rows, signals = [], [], []
+    for line in read_lines(path):
+        if not line.text.strip() or line.text.startswith((b'#', b'track', b'browser')):
+            continue
+        try:
+            cells = line.text.decode('ascii').split('\t')
+        except UnicodeDecodeError:
+            raise InputError(f'{path}: line {line.number} is not ASCII text') from None
+        if len(cells) < 3:
+            cells = cells[0].split()
+        if len(cells) < 3:
+            raise InputError(f'{path}: line {line.number} has {len(cells)} columns, expected 3 or more')
+        start, end = (_integer(path, line.number, name, cells[i]) for i, name in ((1, 'start'), (2, 'end')))
+        if not 0 <= start < end:
+            raise InputError(f'{path}: line {line.number}: start {start} and end {end}, expected 0 <= start < end')
+        summit = _integer(path, line.number, 'summit', cells[9]) if len(cells) == 10 else -1
+        if summit >= end - start:
+            raise InputError(
+                f'{path}: line {line.number}: summit {summit} lies outside the peak of {end - start} letters'
+            )
+        column = 6 if len(cells) in (9, 10) else 4
+        signals.append(_number(path, line.number, 'signal', cells[column]) if len(cells) > column else 0.0)
+        chroms.append(cells[0])
+        rows.append((start, end, start + summit if summit >= 0 else (start + end) // 2))
+    if not rows:
+        raise InputError(f'{path}: holds no peaks')
+    table = np.array(rows, np.int64)
+    return Peaks(np.array(chroms), table[:, 0], table[:, 1], table[:, 2], np.array(signals))
+
+
+def _integer(path: str | os.PathLike, line: int, name: str, cell: str) -> int:
+    if not re.fullmatch(r'\s*-?\d{1,18}\s*', cell):
+        raise InputError(f'{path}: line {line}: {name} is {brief(cell)}, expected a whole number')
+    return int(cell)
+
+
+def _number(path: str | os.PathLike, line: int, name: str, cell: str) -> float:
+    if cell.strip() == '.':
+        return 0.0
+    try:
+        value = float(cell)
+    except ValueError:
+        value = float('nan')
+    if not np.isfinite(value):
+        raise InputError(f'{path}: line {line}: {name} is {brief(cell)}, expected a number')
+    return value
+
+
+class Genome:
+    """A genome FASTA opened with pyfaidx; the index is made beside it, or in a temporary folder if it cannot be."""
+
+    def __init__(self, path: str | os.PathLike) -> None:
+        import pyfaidx
+
+        self.path = pathlib.Path(path)
+        if not self.path.is_file():
+            raise InputError(f'{path}: does not exist, expected a genome FASTA')
+        index = pathlib.Path(f'{path}.fai')
+        self._folder = None
+        if not index.exists() and not os.access(self.path.absolute().parent, os.W_OK):
+            self._folder = tempfile.TemporaryDirectory()
+            index = pathlib.Path(self._folder.name) / index.name
+        try:
+            self._fasta = pyfaidx.Fasta(str(path), indexname=str(index), as_raw=True, rebuild=True)
+        except Exception as error:  # pyfaidx has no common base class for what it raises
+            self._clean()
+            text = ' '.join(str(error).split())
+            raise InputError(f'{path}: cannot be used as a genome FASTA ({brief(text, 200)})') from error
+        self.sizes = {name: len(self._fasta[name]) for name in self._fasta.keys()}  # noqa: SIM118 (records, not names)
+
+    def letters(self, chrom: str, start: int, end: int) -> bytes:
+        """The letters of [start, end), 0-based, which must lie on the chromosome."""
+        return self._fasta[chrom][start:end].encode('latin-1')
+
+    def close(self) -> None:
+        """Close the file and remove a temporary index."""
+        self._fasta.close()
+        self._clean()
+
+    def _clean(self) -> None:
+        if self._folder is not None:
+            with contextlib.suppress(OSError):
+                self._folder.cleanup()
+
+
+class Regions:
+    """Regions merged per chromosome, to ask whether windows overlap any of them."""
+
+    def __init__(self, chroms: Sequence[str], starts: np.ndarray, ends: np.ndarray) -> None:
+        self._merged: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        chroms = np.asarray(chroms)
+        for chrom in np.unique(chroms):
+            here = np.flatnonzero(chroms == chrom)
+            here = here[np.argsort(starts[here], kind='stable')]
+            reach = np.maximum.accumulate(ends[here])
+            first = np.concatenate([[True], starts[here][1:] > reach[:-1]])
+            last = np.concatenate([first[1:], [True]])
+            self._merged[str(chrom)] = (starts[here][first], reach[last])
+
+    def overlap(self, chrom: str, starts: np.ndarray, width: int) -> np.ndarray:
+        """bool (n,): whether [start, start + width) overlaps a region of the chromosome."""
+        if chrom not in self._merged:
+            return np.zeros(len(starts), bool)
+        left, right = self._merged[chrom]
+        nearest = np.searchsorted(right, starts, side='right')  # the first region that ends after the start
+        inside = nearest < len(left)
+        return inside & (left[np.minimum(nearest, len(left) - 1)] < starts + width)
+
+
+def read_peak_task(
+    name: str,
+    path: str | os.PathLike,
+    genome: Genome,
+    options: PeakOptions,
+    test_fraction: float | None,
+    seed: int,
+) -> TaskRecords:
+    """One task out of one peak file; see `PeakOptions`.
+
+    Windows that leave their chromosome, touch the blacklist or occur twice, and peaks on chromosomes that
+    the genome lacks, are left out and counted in the task's info.
+    """
+    peaks = read_peaks(path)
+    blacklist = None
+    if options.blacklist is not None:
+        listed = read_peaks(options.blacklist)
+        blacklist = Regions(listed.chroms, listed.starts, listed.ends)
+    chroms, starts, facts = _windows(path, peaks, genome, blacklist, options)
+    positives = _fetch(genome, chroms, starts, options.width)
+    is_test = np.isin(chroms, options.test_chroms)
+    avoid = Regions(peaks.chroms, peaks.starts, peaks.ends)
+    rng = task_rng(seed, name, 'negatives')
+    facts |= {'files': [str(path)], 'genome': str(genome.path), 'negatives': options.negatives}
+
+    def with_negatives(rows: np.ndarray, allowed: Iterable[str]) -> Records:
+        part = Records(
+            tokens=[positives.tokens[row] for row in rows],
+            labels=np.ones(len(rows), np.uint8),
+            names=[positives.names[row] for row in rows],
+            intervals=[positives.intervals[row] for row in rows],
+        )
+        if options.negatives == 'shuffle':
+            return add_shuffles(part, rng)
+        drawn = _gc_matched(part, genome, sorted(allowed), [avoid] + [blacklist] * (blacklist is not None), rng)
+        facts['gc_unmatched'] = facts.get('gc_unmatched', 0) + len(rows) - len(drawn.names)
+        return Records(
+            tokens=[*part.tokens, *drawn.tokens],
+            labels=np.repeat(np.array([1, 0], np.uint8), [len(rows), len(drawn.names)]),
+            names=[*part.names, *drawn.names],
+            pairs=np.full(len(rows) + len(drawn.names), -1),
+            intervals=[*part.intervals, *drawn.intervals],
+        )
+
+    if is_test.any():
+        held = set(options.test_chroms)
+        train = with_negatives(np.flatnonzero(~is_test), set(genome.sizes) - held)
+        test = with_negatives(np.flatnonzero(is_test), set(genome.sizes) & held)
+        facts['test_chroms'] = list(options.test_chroms)
+    elif test_fraction is None:
+        raise InputError(
+            f'{path}: no peak lies on the test chromosomes {", ".join(options.test_chroms)}; name others, or give '
+            'test_fraction to hold out a share of the peaks'
+        )
+    else:
+        everything = with_negatives(np.arange(len(starts)), genome.sizes)
+        train, test = hold_out(everything, test_fraction, task_rng(seed, name, 'test'))
+        facts['test_fraction'] = test_fraction
+    return TaskRecords(name, train, test, facts)
+
+
+def _windows(
+    path: str | os.PathLike, peaks: Peaks, genome: Genome, blacklist: Regions | None, options: PeakOptions
+) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
+    """Chromosomes and starts of the windows to be used, strongest first, and how many were left out and why."""
+    starts = peaks.centres - options.width // 2
+    sizes = np.array([genome.sizes.get(str(chrom), -1) for chrom in peaks.chroms])
+    known = sizes >= 0
+    if not known.any():
+        raise InputError(
+            f'{path}: none of its chromosomes ({brief(str(peaks.chroms[0]))}, ...) is in {genome.path} '
+            f'({brief(next(iter(genome.sizes), ""))}, ...)'
+        )
+    inside = known & (starts >= 0) & (starts + options.width <= sizes)
+    listed = np.zeros(len(starts), bool)
+    for chrom in np.unique(peaks.chroms) if blacklist is not None else ():
+        here = peaks.chroms == chrom
+        listed[here] = blacklist.overlap(str(chrom), starts[here], options.width)
+    keep = np.flatnonzero(inside & ~listed)
+    keep = keep[np.argsort(-peaks.signals[keep], kind='stable')]
+    seen, unique = set(), []
+    for row in keep.tolist():
+        place = (peaks.chroms[row], int(starts[row]))
+        if place not in seen:
+            seen.add(place)
+            unique.append(row)
+    dropped = {
+        'unknown_chromosome': int((~known).sum()),
+        'outside_chromosome': int((known & ~inside).sum()),
+        'blacklisted': int((inside & listed).sum()),
+        'repeated': len(keep) - len(unique),
+    }
+    if not unique:
+        raise InputError(f'{path}: none of its {len(starts)} peaks is left ({_told(dropped)})')
+    unique = np.array(unique[: options.top])
+    return peaks.chroms[unique], starts[unique], {'peaks': len(starts), 'dropped': dropped}
+
+
+def _told(dropped: Mapping[str, int]) -> str:
+    return ', '.join(f'{count} {reason.replace("_", " ")}' for reason, count in dropped.items() if count)
+
+
+def _fetch(genome: Genome, chroms: Sequence[str], starts: np.ndarray, width: int) -> Records:
+    places = [(str(chrom), int(start)) for chrom, start in zip(chroms, starts, strict=True)]
+    names = [f'{chrom}:{start}-{start + width}' for chrom, start in places]
+    letters = [genome.letters(chrom, start, start + width) for chrom, start in places]
+    return Records(
+        tokens=encode_all(genome.path, letters, names),
+        labels=np.zeros(len(names), np.uint8),
+        names=names,
+        intervals=[(chrom, start, 1) for chrom, start in places],
+    )
+
+
+def _gc_bin(tokens: np.ndarray) -> int:
+    """Which 2% of GC a sequence falls in, of its known letters."""
+    known = max(int((tokens < dna.N).sum()), 1)
+    return min(int(((tokens == 1) | (tokens == 2)).sum()) * _GC_BINS // known, _GC_BINS - 1)
+
+
+def _gc_matched(
+    positives: Records, genome: Genome, chroms: Sequence[str], avoid: Sequence[Regions], rng: np.random.Generator
+) -> Records:
+    """Windows of the genome, disjoint and without N, as many in each GC bin as there are positives, if found."""
+    width = len(positives.tokens[0]) if positives.tokens else 0
+    wanted = np.bincount([_gc_bin(sequence) for sequence in positives.tokens], minlength=_GC_BINS)
+    room = np.array([max(genome.sizes[chrom] - width + 1, 0) for chrom in chroms], np.int64)
+    taken: set[tuple[str, int]] = set()
+    tokens, names, places = [], [], []
+    for _ in range(_ROUNDS):
+        if not wanted.any() or not room.any():
+            break
+        counts = rng.multinomial(min(_BLOCK, 20 * int(wanted.sum()) + 100), room / room.sum())
+        for chrom, size, count in zip(chroms, room, counts, strict=True):
+            if not count:
+                continue
+            starts = rng.integers(0, size, count)
+            for regions in avoid:
+                starts = starts[~regions.overlap(chrom, starts, width)]
+            drawn = _fetch(genome, [chrom] * len(starts), starts, width)
+            for sequence, name, start in zip(drawn.tokens, drawn.names, starts.tolist(), strict=True):
+                cell = start // width  # two windows with no neighbouring cells cannot overlap
+                bin_ = _gc_bin(sequence)
+                if wanted[bin_] and sequence.max() < dna.N and not taken & {(chrom, cell + i) for i in (-1, 0, 1)}:
+                    taken.add((chrom, cell))
+                    wanted[bin_] -= 1
+                    tokens.append(sequence)
+                    names.append(name)
+                    places.append((chrom, start, 1))
+    return Records(tokens, np.zeros(len(names), np.uint8), names, intervals=places)

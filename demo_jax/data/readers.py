@@ -1,0 +1,286 @@
+"""From files on disk to the records of tasks: DeepBind, DeepMotif, labelled FASTA, BED (edge: touches the disk)."""
+
+import dataclasses
+import os
+import pathlib
+import re
+from collections.abc import Callable, Iterable, Sequence
+
+from demo_jax.data import intervals
+from demo_jax.data.build import Records, TaskRecords, build_corpus, hold_out, task_rng
+from demo_jax.data.corpus import Corpus
+from demo_jax.data.textfile import encode_all, read_fasta, read_lines
+from demo_jax.errors import InputError, brief
+
+SOURCES = ('auto', 'deepbind', 'deepmotif', 'fasta', 'bed')
+
+_DEEPBIND = re.compile(r'(?P<task>.+)_(?P<part>AC|B)\.seq(\.gz)?')
+_DEEPMOTIF = re.compile(r'(?P<part>train|test)\.(fa|fasta)(\.gz)?')
+_FASTA = re.compile(r'(?P<task>.+?)(\.(?P<part>train|test))?\.(fa|fasta|fna)(\.gz)?')
+_DEEPBIND_HEADER = [b'FoldID', b'EventID', b'seq', b'Bound']
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskFiles:
+    """Where one task lies: its name, the layout, and the files (`test` is None where none is given)."""
+
+    name: str
+    source: str
+    train: pathlib.Path
+    test: pathlib.Path | None = None
+
+
+def find_tasks(source: str, paths: Sequence[str | os.PathLike]) -> list[TaskFiles]:
+    """What tasks there are under files or folders (searched through and through), without reading them.
+
+    Args:
+      source: 'deepbind' (`X_AC.seq.gz` with `X_B.seq.gz`), 'deepmotif' (`X/train.fa` with `X/test.fa`),
+        'fasta' (`X.fa`, and `X.test.fa` where there is one), 'bed' (`X.bed`, `X.narrowPeak`), or 'auto':
+        whatever there is of the first two, or else of the third.
+      paths: files and folders.
+
+    Returns:
+      the tasks, sorted by name.
+
+    Raises:
+      InputError: a path does not exist, holds nothing of that layout, or a partner file is missing.
+    """
+    if source not in SOURCES:
+        raise InputError(f'source is {brief(source)}, expected one of {", ".join(SOURCES)}')
+    if not paths:
+        raise InputError(f'source {source!r} needs an input: a file or a folder')
+    tasks = []
+    for path in map(pathlib.Path, paths):
+        files = _files(path)
+        if source == 'auto':
+            found = _partners(files, _DEEPBIND, 'deepbind') + _partners(files, _DEEPMOTIF, 'deepmotif')
+            found = found or _partners(files, _FASTA, 'fasta')
+        elif source == 'bed':
+            found = [TaskFiles(intervals.task_name(file), 'bed', file) for file in files if intervals.is_peaks(file)]
+            if not found and path.is_file():
+                found = [TaskFiles(intervals.task_name(path), 'bed', path)]
+        else:
+            pattern = {'deepbind': _DEEPBIND, 'deepmotif': _DEEPMOTIF, 'fasta': _FASTA}[source]
+            found = _partners(files, pattern, source)
+        if not found:
+            expected = {
+                'deepbind': 'X_AC.seq.gz with X_B.seq.gz',
+                'deepmotif': 'X/train.fa with X/test.fa',
+                'fasta': 'X.fa or X.fasta',
+                'bed': 'X.bed or X.narrowPeak',
+                'auto': 'X_AC.seq.gz with X_B.seq.gz, X/train.fa with X/test.fa, or X.fa',
+            }[source]
+            raise InputError(f'{path}: holds no tasks, expected {expected}')
+        tasks += found
+    return sorted(dict.fromkeys(tasks), key=lambda task: task.name)
+
+
+def _files(path: pathlib.Path) -> list[pathlib.Path]:
+    """A file and the partner beside it, or all files below a folder, sorted; hidden ones are left out."""
+    if path.is_file():
+        partners = [
+            path.with_name(_partner(path, source))
+            for pattern, source in ((_DEEPBIND, 'deepbind'), (_DEEPMOTIF, 'deepmotif'))
+            if pattern.fullmatch(path.name)
+        ]
+        return [path, *(partner for partner in partners if partner.is_file())]
+    if not path.is_dir():
+        raise InputError(f'{path}: does not exist')
+    found = []
+    for folder, names, files in os.walk(path):
+        names[:] = [name for name in names if not name.startswith('.')]
+        found += [pathlib.Path(folder, name) for name in files if not name.startswith('.')]
+    return sorted(found)
+
+
+def _partners(files: Iterable[pathlib.Path], pattern: re.Pattern, source: str) -> list[TaskFiles]:
+    """Training and test files of one layout, brought together."""
+    groups: dict[tuple[pathlib.Path, str], dict[str, pathlib.Path]] = {}
+    for file in files:
+        match = pattern.fullmatch(file.name)
+        if not match or (source == 'fasta' and _DEEPMOTIF.fullmatch(file.name)):
+            continue
+        task = file.absolute().parent.name if source == 'deepmotif' else match['task']
+        is_test = match['part'] in ('B', 'test')
+        group = groups.setdefault((file.parent, task), {})
+        part = 'test' if is_test else 'train'
+        if part in group:
+            raise InputError(f'{file}: is the second {part} file of task {task!r}, beside {group[part].name}')
+        group[part] = file
+    tasks = []
+    for (_, task), group in groups.items():
+        if 'train' not in group or ('test' not in group and source != 'fasta'):
+            there = next(iter(group.values()))
+            missing = 'training' if 'train' not in group else 'test'
+            raise InputError(f'{there}: the {missing} file that belongs to it ({_partner(there, source)}) is missing')
+        tasks.append(TaskFiles(task, source, group['train'], group.get('test')))
+    return tasks
+
+
+def _partner(file: pathlib.Path, source: str) -> str:
+    if source == 'deepbind':
+        return re.sub(r'_(AC|B)(\.seq(\.gz)?)$', lambda m: ('_B' if m[1] == 'AC' else '_AC') + m[2], file.name)
+    if 'train' in file.name:
+        return file.name.replace('train', 'test')
+    return file.name.replace('test', 'train') if source == 'deepmotif' else file.name.replace('.test', '')
+
+
+def read_tasks(
+    source: str,
+    paths: Sequence[str | os.PathLike],
+    *,
+    tasks: Sequence[str] | None = None,
+    seed: int = 0,
+    test_fraction: float | None = None,
+    peaks: intervals.PeakOptions | None = None,
+    progress: Callable[[list[TaskFiles]], Iterable[TaskFiles]] | None = None,
+) -> list[TaskRecords]:
+    """Read all tasks of some files and folders.
+
+    Letters may be lower case; N and the other IUPAC letters become N; sequences may differ in length;
+    files may be gzip or plain, with Unix or Windows line ends.
+
+    Args:
+      source, paths: see `find_tasks`.
+      tasks: only these tasks; None = all.
+      seed: seeds what is held out and drawn, together with each task's name.
+      test_fraction: share of the pairs held out for testing where a FASTA file has no test file (default
+        0.1), or where no peak lies on a test chromosome (BED; default: refused).
+      peaks: how peaks become windows; needed for 'bed'.
+      progress: wraps the list of tasks, e.g. `tqdm`.
+
+    Raises:
+      InputError: one line that names the file and the record.
+    """
+    if test_fraction is not None and not 0 < test_fraction < 1:
+        raise InputError(f'test_fraction is {test_fraction}, expected a number above 0 and below 1')
+    found = find_tasks(source, paths)
+    if tasks is not None:
+        there = [task.name for task in found]
+        for name in tasks:
+            if name not in there:
+                raise InputError(f'no task {name!r} in the input; it holds {_listed(there)}')
+        found = [task for task in found if task.name in set(tasks)]
+    if any(task.source == 'bed' for task in found) and peaks is None:
+        raise InputError('BED input needs a genome FASTA')
+    records = []
+    genome = intervals.Genome(peaks.genome) if peaks is not None and source == 'bed' else None
+    try:
+        for task in found if progress is None else progress(found):
+            if task.source == 'deepbind':
+                records.append(_read_deepbind(task))
+            elif task.source == 'bed':
+                records.append(
+                    intervals.read_peak_task(task.name, task.train, genome, peaks, test_fraction, seed)
+                )
+            else:
+                records.append(_read_labelled(task, test_fraction or 0.1, seed))
+    finally:
+        if genome is not None:
+            genome.close()
+    return records
+
+
+def read_corpus(
+    source: str,
+    paths: Sequence[str | os.PathLike],
+    *,
+    valid_fraction: float = 0.1,
+    seed: int = 0,
+    **options: object,
+) -> Corpus:
+    """`read_tasks` (which takes the other options) and `build_corpus` in one."""
+    records = read_tasks(source, paths, seed=seed, **options)
+    return build_corpus(records, valid_fraction=valid_fraction, seed=seed, source=source)
+
+
+def _read_deepbind(task: TaskFiles) -> TaskRecords:
+    """AC: training positives, which get shuffles later; B: positives and shuffles for testing."""
+    return TaskRecords(
+        task.name,
+        _deepbind_file(task.train),
+        _deepbind_file(task.test),
+        {'files': [str(task.train), str(task.test)]},
+    )
+
+
+def _deepbind_file(path: pathlib.Path) -> Records:
+    letters, names, labels = [], [], []
+    for line in read_lines(path):
+        cells = line.text.split(b'\t')
+        if line.number == 1:
+            if cells != _DEEPBIND_HEADER:
+                raise InputError(
+                    f'{path}: line 1 is {brief(_text(line.text))}, expected the columns FoldID, EventID, seq, Bound'
+                )
+            continue
+        if not line.text.strip():
+            continue
+        if len(cells) != 4:
+            raise InputError(f'{path}: line {line.number} has {len(cells)} columns, expected 4')
+        if cells[3] not in (b'0', b'1'):
+            raise InputError(f'{path}: line {line.number}: Bound is {brief(_text(cells[3]))}, expected 0 or 1')
+        if not cells[2]:
+            raise InputError(f'{path}: line {line.number}: seq is empty')
+        names.append(_text(cells[1]))
+        letters.append(cells[2])
+        labels.append(int(cells[3]))
+    _need_positives(path, labels)
+    return Records(encode_all(path, letters, names), labels, names)
+
+
+def _read_labelled(task: TaskFiles, test_fraction: float, seed: int) -> TaskRecords:
+    """A DeepMotif folder, or a labelled FASTA file with or without a test file."""
+    train = _labelled_file(task.train)
+    info = {'files': [str(task.train)]}
+    if task.test is None:
+        train, test = hold_out(train, test_fraction, task_rng(seed, task.name, 'test'))
+        info['test_fraction'] = test_fraction
+    else:
+        test = _labelled_file(task.test)
+        info['files'].append(str(task.test))
+    return TaskRecords(task.name, train, test, info)
+
+
+def _labelled_file(path: pathlib.Path) -> Records:
+    letters, names, labels = [], [], []
+    for record in read_fasta(path):
+        label, name = _label(path, record.number, record.header)
+        labels.append(label)
+        names.append(name or f'record_{record.number}')
+        letters.append(record.letters)
+    _need_positives(path, labels)
+    return Records(encode_all(path, letters, names), labels, names)
+
+
+def _label(path: pathlib.Path, number: int, header: str) -> tuple[int, str]:
+    """The label in a FASTA header, and the rest of it: '>1', '> 1', '>peak7 0', '>1|peak7', '>peak7 label=1'."""
+    fields = [field for field in re.split(r'[\s|]+', header) if field]
+    tagged = [field for field in fields if field.startswith('label=')]
+    if tagged:
+        places = [fields.index(field) for field in tagged]
+    else:
+        places = [place for place in dict.fromkeys((0, len(fields) - 1)) if fields and fields[place] in ('0', '1')]
+    values = {fields[place].removeprefix('label=') for place in places}
+    if len(values) != 1 or not values <= {'0', '1'}:
+        raise InputError(
+            f"{path}: record {number}: header {brief('>' + header)}, expected a label 0 or 1 as its first or last "
+            "field or as 'label=1'"
+        )
+    # Where first and last field are both the label, only the first is taken for it.
+    rest = [field for place, field in enumerate(fields) if place != places[0]]
+    return int(values.pop()), ' '.join(rest)
+
+
+def _need_positives(path: pathlib.Path, labels: Sequence[int]) -> None:
+    if not any(labels):
+        raise InputError(f'{path}: no positives among {len(labels)} records, expected at least one')
+
+
+def _text(data: bytes) -> str:
+    return data.decode('utf-8', 'replace')
+
+
+def _listed(names: Sequence[str], limit: int = 6) -> str:
+    more = f' and {len(names) - limit} more' if len(names) > limit else ''
+    return ', '.join(names[:limit]) + more
