@@ -1,0 +1,462 @@
+"""Motif against motif: Tomtom's p-, E- and q-values, as MEME 5.5.8 gives them (pure).
+
+Tomtom (Gupta et al. 2007, Genome Biology 8:R24) slides a query along a target and adds up the similarity
+of aligned columns, here minus their Euclidean distance. Columns left unaligned cost nothing, because each
+query column's scores are first shifted by their median over all target columns ("complete scores", Tanaka
+et al. 2011, Bioinformatics 27:1603). The p-value is the chance that the best of all alignments scores at
+least as well when the target's columns are drawn at random from the columns of all targets.
+
+q-values are Storey's: pi0, the share of true nulls, times Benjamini-Hochberg over the p-values of one
+query against both strands of every target.
+
+Written in numpy, for two reasons. The queries here are short words by the ten thousand, made of only four
+different columns; they share most of the work, which a general implementation repeats. And memelite's
+implementation, `memelite.tomtom`, is compiled when first used, which takes a minute or more. It gives the
+same p-values (`memelite_p_values`), with `n_target_bins=None` and enough bins for the medians.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from demo_jax.data import dna
+from demo_jax.errors import InputError, brief
+
+N_SCORE_BINS = 100  # MEME's BINS: the range of one column's integer scores
+WORD_PSEUDOCOUNT = 0.01  # added to each letter of a word's column: .9712 for its letter, .0096 for the others
+
+# MEME's settings for pi0: how many lambdas, the largest of them, and p-values in one bootstrap sample.
+_N_LAMBDA, _MAX_LAMBDA, _BOOTSTRAP_SIZE = 100, 0.5, 1000
+_MIN_P_VALUES = 100  # with no more than these MEME takes pi0 = 1
+_BLOCK = 128  # queries scored at once: bounds memory to about 20 MB per thread
+
+
+@dataclass(frozen=True, eq=False)
+class Targets:
+    """A motif database made ready by `prepare_targets`.
+
+    Attributes:
+      ids: the n motif names.
+      widths: int64 (n,), columns of each motif.
+      columns: float64 (2W, 4): all columns of all n motifs, then those of their reverse complements, in
+        the same order of motifs. W is the sum of `widths`.
+    """
+
+    ids: tuple[str, ...]
+    widths: np.ndarray
+    columns: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def index(self, motif: str) -> int:
+        """The number of the motif of this id; InputError where there is none."""
+        try:
+            return self.ids.index(motif)
+        except ValueError:
+            raise InputError(f'no motif {brief(motif)} among the {len(self)} targets') from None
+
+
+class Matches(NamedTuple):
+    """Q queries against n targets; every array is (Q, n), all of the better strand.
+
+    Attributes:
+      p_value: float64, over both strands: 1 - (1 - p)^2 of the better strand's p.
+      e_value: float64, p_value times n: how many targets would match as well by chance.
+      q_value: float64, the false discovery rate among this query's matches.
+      offset: int32, position of the target's first column minus the query's, times -1, as MEME has it: 2
+        means that the query starts at the target's third column.
+      overlap: int32, how many columns are aligned.
+      forward: bool, True where the target as given matches better than its reverse complement.
+    """
+
+    p_value: np.ndarray
+    e_value: np.ndarray
+    q_value: np.ndarray
+    offset: np.ndarray
+    overlap: np.ndarray
+    forward: np.ndarray
+
+
+class WordMatches(NamedTuple):
+    """D distinct words against K chosen targets; every array is float32 (D, K), of the better strand."""
+
+    p_value: np.ndarray
+    e_value: np.ndarray
+    q_value: np.ndarray
+
+
+def prepare_targets(matrices: Mapping[str, np.ndarray]) -> Targets:
+    """Make a motif database ready to be searched.
+
+    Args:
+      matrices: id -> probabilities (w, 4), columns A C G T whose rows add up to 1 (to 1e-3).
+
+    Raises:
+      InputError: no matrices, or one that is not (w, 4) of probabilities; names it.
+    """
+    if not matrices:
+        raise InputError('the motif database is empty, expected at least one matrix')
+    checked = {motif: _checked(matrix, f'motif {brief(motif)}') for motif, matrix in matrices.items()}
+    both_strands = [*checked.values(), *(matrix[::-1, ::-1] for matrix in checked.values())]
+    return Targets(
+        ids=tuple(checked),
+        widths=np.array([len(matrix) for matrix in checked.values()], np.int64),
+        columns=np.concatenate(both_strands),
+    )
+
+
+def word_motif(word: str, pseudocount: float = WORD_PSEUDOCOUNT) -> np.ndarray:
+    """One sequence as a motif, float64 (w, 4): counts of 1 plus the pseudocount per letter; N is uniform."""
+    counts = dna.one_hot(dna.encode(word)).astype(np.float64)
+    counts[dna.encode(word) == dna.N] = 0.25
+    return (counts + pseudocount) / (1 + 4 * pseudocount)
+
+
+def match_motifs(queries: Sequence[np.ndarray], targets: Targets) -> Matches:
+    """Compare motifs with a database: `tomtom -dist ed -motif-pseudo 0 -thresh 1`.
+
+    Args:
+      queries: Q arrays of probabilities (w, 4); widths may differ.
+      targets: from `prepare_targets`. With few targets (MEME warns below 50) p-values mean little, since
+        the targets are themselves the background.
+
+    Raises:
+      InputError: a query is not (w, 4) of probabilities; names its number.
+    """
+    checked = [_checked(query, f'query {number}') for number, query in enumerate(queries)]
+    n_targets = len(targets)
+    results = Matches(
+        *(np.empty((len(checked), n_targets)) for _ in range(3)),
+        *(np.empty((len(checked), n_targets), np.int32) for _ in range(2)),
+        np.empty((len(checked), n_targets), bool),
+    )
+    for row, query in enumerate(checked):
+        letters = np.arange(len(query))[None]
+        layout = _Layout.of(targets, len(query))
+        scores = _ColumnScores(query, targets, layout, letters[0])
+        best, offset, overlap = scores.alignments(letters)
+        p_value = _both_strands(scores.p_values(best, letters))
+        q_value = q_values(p_value)
+        forward = p_value[0, :n_targets] <= p_value[0, n_targets:]
+        chosen = np.where(forward, 0, n_targets) + np.arange(n_targets)
+        results.p_value[row] = p_value[0, chosen]
+        results.q_value[row] = q_value[0, chosen]
+        results.offset[row] = offset[chosen]
+        results.overlap[row] = overlap[chosen]
+        results.forward[row] = forward
+    results.e_value[:] = results.p_value * n_targets
+    return results
+
+
+def match_words(
+    words: Sequence[str],
+    targets: Targets,
+    *,
+    keep: Sequence[int] | None = None,
+    pseudocount: float = WORD_PSEUDOCOUNT,
+    threads: int | None = None,
+    progress: Callable[[int], object] | None = None,
+) -> WordMatches:
+    """Compare sequences of one length, e.g. ['TGATAAGCA', ...], with a database.
+
+    The same as `match_motifs` of every `word_motif`, but many times faster. A word and its reverse
+    complement have the same matches on opposite strands, so only one of the two is computed. All p-values
+    of a word enter its q-values; only those of the targets in `keep` are stored.
+
+    Args:
+      words: D words of equal length, letters ACGTN. Repeats are computed once.
+      targets: from `prepare_targets`.
+      keep: target numbers to return; None: all n (D x n x 12 bytes of memory).
+      pseudocount: see `word_motif`.
+      threads: default the number of cores.
+      progress: called with the number of distinct words done since the last call.
+
+    Returns:
+      Rows in the order of `words`, columns in the order of `keep`.
+
+    Raises:
+      InputError: words of different lengths, or a letter other than ACGTN.
+    """
+    keep = np.arange(len(targets)) if keep is None else np.asarray(keep, np.int64)
+    if not len(words):
+        return WordMatches(*(np.empty((0, len(keep)), np.float32) for _ in range(3)))
+    width = len(words[0])
+    uneven = next((word for word in words if len(word) != width), None)
+    if uneven is not None or width == 0:
+        raise InputError(f'words must have one length, found {brief(words[0])} and {brief(uneven)}')
+    tokens = dna.encode(''.join(words)).reshape(-1, width)
+    # Base-5 numbers stand for the words; the smaller of a word and its reverse complement is the one computed.
+    powers = 5 ** np.arange(width - 1, -1, -1, dtype=np.int64) if width <= 27 else None
+    if powers is None:
+        raise InputError(f'words of {width} letters are too long, expected at most 27')
+    codes = np.minimum(tokens @ powers, dna.reverse_complement(tokens) @ powers)
+    distinct, inverse = np.unique(codes, return_inverse=True)
+    letters = (distinct[:, None] // powers % 5).astype(np.int64)
+
+    found = WordMatches(*(np.empty((len(distinct), len(keep)), np.float32) for _ in range(3)))
+    alphabet = np.concatenate([word_motif('ACGT', pseudocount), np.full((1, 4), 0.25)])
+    layout = _Layout.of(targets, width)
+    n_targets = len(targets)
+    used = np.bitwise_or.reduce(1 << letters, axis=1)
+    with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
+        for letter_set in np.unique(used):  # words of the same letters share one scale of scores
+            present = [letter for letter in range(len(alphabet)) if letter_set >> letter & 1]
+            scores = _ColumnScores(alphabet, targets, layout, present)
+            of_set = np.flatnonzero(used == letter_set)
+
+            def work(rows: np.ndarray, scores: _ColumnScores = scores) -> int:
+                p_value = _both_strands(scores.p_values(scores.best(letters[rows]), letters[rows]))
+                q_value = q_values(p_value)
+                found.p_value[rows] = np.minimum(p_value[:, keep], p_value[:, keep + n_targets])
+                found.q_value[rows] = np.minimum(q_value[:, keep], q_value[:, keep + n_targets])
+                return len(rows)
+
+            for done in pool.map(work, [of_set[start : start + _BLOCK] for start in range(0, len(of_set), _BLOCK)]):
+                if progress is not None:
+                    progress(done)
+    np.multiply(found.p_value, n_targets, out=found.e_value)
+    return WordMatches(*(values[inverse] for values in found))
+
+
+def q_values(p_value: np.ndarray) -> np.ndarray:
+    """MEME's q-values of each row of p-values, float64 (Q, m): Storey's pi0 times Benjamini-Hochberg.
+
+    q of the r-th smallest p is the least of pi0 * m * p / r over it and all larger ones, at most 1.
+    """
+    n_values = p_value.shape[1]
+    order = np.argsort(p_value, axis=1)
+    rates = np.take_along_axis(p_value, order, axis=1) * (n_values * null_share(p_value)[:, None])
+    rates /= np.arange(1, n_values + 1)
+    rates = np.minimum.accumulate(rates[:, ::-1], axis=1)[:, ::-1]
+    q_value = np.empty_like(p_value)
+    np.put_along_axis(q_value, order, np.minimum(rates, 1.0), axis=1)
+    return q_value
+
+
+def null_share(p_value: np.ndarray) -> np.ndarray:
+    """Storey's pi0 of each row of p-values (Q, m), float64 (Q,), as MEME estimates it.
+
+    pi0(lambda) = #(p >= lambda) / (m (1 - lambda)) for 100 lambdas up to 0.5. Storey (2002, J R Stat Soc B
+    64:479) takes the lambda whose bootstrap estimates scatter least, in mean square, about the smallest
+    pi0(lambda). MEME draws 100 bootstrap samples of 1000; the count in one of them is binomial, so their
+    mean squared error is known without drawing. With 100 p-values or fewer pi0 is 1.
+    """
+    n_rows, n_values = p_value.shape
+    if n_values <= _MIN_P_VALUES:
+        return np.ones(n_rows)
+    lambdas = np.arange(1, _N_LAMBDA + 1) * (_MAX_LAMBDA / _N_LAMBDA)
+    # Class b holds lambda_(b) <= p < lambda_(b + 1), where lambda_(0) is 0.
+    classes = np.minimum(p_value * (_N_LAMBDA / _MAX_LAMBDA), _N_LAMBDA).astype(np.int64)
+    classes += np.arange(n_rows)[:, None] * (_N_LAMBDA + 1)
+    counts = np.bincount(classes.ravel(), minlength=n_rows * (_N_LAMBDA + 1)).reshape(n_rows, -1)
+    share = np.cumsum(counts[:, ::-1], axis=1)[:, ::-1][:, 1:] / n_values
+    with np.errstate(invalid='ignore'):
+        estimate = np.where(share > 0, share / (1 - lambdas), np.inf)  # MEME: no estimate where no p exceeds lambda
+        smallest = estimate.min(axis=1, keepdims=True)
+        error = share * (1 - share) / (_BOOTSTRAP_SIZE * (1 - lambdas) ** 2) + (estimate - smallest) ** 2
+    error = np.where(share > 0, error, np.inf)
+    best = np.take_along_axis(estimate, error.argmin(axis=1)[:, None], axis=1)[:, 0]
+    return np.minimum(best, 1.0)
+
+
+def memelite_p_values(queries: Sequence[np.ndarray], targets: Targets) -> np.ndarray:
+    """`Matches.p_value` from memelite's Tomtom, float64 (Q, n): an independent check of this module.
+
+    The first call compiles memelite, for a minute or more. Arguments as for `match_motifs`.
+    """
+    from memelite.tomtom import tomtom
+
+    stops = np.cumsum(np.tile(targets.widths, 2))
+    matrices = [np.ascontiguousarray(matrix.T) for matrix in np.split(targets.columns, stops[:-1])]
+    strandwise = tomtom(
+        [np.ascontiguousarray(np.asarray(query, np.float64).T) for query in queries], matrices,
+        reverse_complement=False, n_target_bins=None, n_median_bins=100_000,
+    )[0]  # fmt: skip
+    n_targets = len(targets)
+    return _both_strands(np.minimum(strandwise[:, :n_targets], strandwise[:, n_targets:]))
+
+
+class _Layout(NamedTuple):
+    """All target columns in one row, with width - 1 blanks before each target and after the last.
+
+    Every way to lay a query of this width over target k is then one start position in
+    `starts[k]:starts[k] + widths[k] + width - 1`.
+    """
+
+    width: int
+    widths: np.ndarray  # (2n,) columns of each target
+    starts: np.ndarray  # (2n,)
+    places: np.ndarray  # (2W,) where each target column stands
+    length: int
+
+    @classmethod
+    def of(cls, targets: Targets, width: int) -> '_Layout':
+        widths = np.tile(targets.widths, 2)
+        sizes = widths + width - 1
+        starts = np.cumsum(sizes) - sizes
+        number = np.repeat(np.arange(len(widths)), widths)
+        places = np.arange(len(number)) + (width - 1) * (number + 1)
+        return cls(width, widths, starts, places, int(sizes.sum()) + width - 1)
+
+
+class _ColumnScores:
+    """Integer scores of some query columns against all target columns, and what follows from them by chance.
+
+    Queries are rows of column numbers, `letters` (B, w).
+    """
+
+    def __init__(self, columns: np.ndarray, targets: Targets, layout: _Layout, present: Sequence[int]) -> None:
+        """`columns` float64 (C, 4); `present` lists those that the queries have: they set the scale."""
+        self._layout = layout
+        scores = np.zeros((len(columns), len(targets.columns)))
+        for number in present:
+            distance = np.sqrt(((columns[number] - targets.columns) ** 2).sum(axis=1))
+            # MEME's median: of an even number of values the lower one of the middle two.
+            scores[number] = np.partition(distance, len(distance) // 2)[len(distance) // 2] - distance
+        lowest = int(np.floor(scores[present].min()))
+        scale = int(N_SCORE_BINS / max(scores[present].max() - lowest, 1.0))
+        self._zero = -lowest * scale  # the bin of score 0
+        bins = np.floor(scores * scale + 0.5).astype(np.int64)
+        self._chances = np.stack([np.bincount(row + self._zero, minlength=N_SCORE_BINS + 1) for row in bins])
+        self._chances = self._chances / bins.shape[1]
+        # Sums of scores fit 16 bits unless the query is very wide.
+        dtype = np.int16 if layout.width * N_SCORE_BINS < 2**15 else np.int32
+        self._scores = np.zeros((len(columns), layout.length), dtype)
+        self._scores[:, layout.places] = bins
+        self._sum_chances: dict[tuple[int, ...], np.ndarray] = {}
+        self._spread: dict[tuple[int, ...], np.ndarray] = {}
+        # Parts of a query are told apart by the sum of these: the order of their columns does not matter.
+        self._names = np.random.default_rng(0).integers(2**62, size=len(columns))
+
+    def sums(self, letters: np.ndarray) -> np.ndarray:
+        """Scores of the queries (B, w) at every start position, (B, positions)."""
+        width = self._layout.width
+        positions = self._layout.length - width + 1
+        total = np.zeros((len(letters), positions), self._scores.dtype)
+        for first in range(0, width, 3):  # many words share a triplet, and its sums
+            triplets, number = np.unique(letters[:, first : first + 3], axis=0, return_inverse=True)
+            part = np.zeros((len(triplets), positions), self._scores.dtype)
+            for place, letter in enumerate(triplets.T, start=first):
+                part += self._scores[letter, place : place + positions]
+            total += part[number.ravel()]
+        return total
+
+    def best(self, letters: np.ndarray) -> np.ndarray:
+        """The best score of each query (B, w) against each target and its reverse complement, (B, 2n)."""
+        return np.maximum.reduceat(self.sums(letters), self._layout.starts, axis=1)
+
+    def alignments(self, letters: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Best score (1, 2n), offset (2n,) and overlap (2n,) of one query (1, w).
+
+        Of equally good alignments the one with the largest overlap counts, then the leftmost, as in MEME.
+        """
+        layout = self._layout
+        number = np.repeat(np.arange(len(layout.widths)), layout.widths + layout.width - 1)
+        offset = np.arange(len(number)) - layout.starts[number] - (layout.width - 1)
+        overlap = np.minimum(offset + layout.width, layout.widths[number]) - np.maximum(offset, 0)
+        rank = self.sums(letters)[0].astype(np.int64) * (layout.width + 1) + overlap
+        highest = np.flatnonzero(rank == np.maximum.reduceat(rank, layout.starts)[number])
+        first = highest[np.unique(number[highest], return_index=True)[1]]
+        return self.best(letters), offset[first], overlap[first]
+
+    def p_values(self, best: np.ndarray, letters: np.ndarray) -> np.ndarray:
+        """The chance of a score this good on one strand of a random target, float64 (B, 2n).
+
+        Args:
+          best: int (B, 2n), from `best`.
+          letters: int (B, w).
+        """
+        n_queries, width = letters.shape
+        ends = np.arange(1, width)
+        edges = [(start, stop) for size in ends for start, stop in ((0, size), (width - size, width))]
+        shorter = np.unique(self._layout.widths[self._layout.widths < width])
+        inner = [(start, start + size) for size in shorter for start in range(width - size + 1)]
+        table, rows = self._log_chances(letters, [*edges, *inner, (0, width)])
+        row_of = dict(zip([*edges, *inner, (0, width)], rows.T, strict=True))
+        place = best + width * self._zero
+
+        # Log chance that no alignment reaches the score: those that stick out at either end of the target...
+        log_none = np.empty(best.shape)
+        outside = np.zeros((n_queries, table.shape[1]))
+        for size in range(1, width):
+            if size in shorter:  # ... and those where the target lies within the query
+                within = outside + sum(table[row_of[start, start + size]] for start in range(width - size + 1))
+                same = np.flatnonzero(self._layout.widths == size)
+                log_none[:, same] = np.take_along_axis(within, place[:, same], axis=1)
+            outside += table[row_of[0, size]]
+            outside += table[row_of[width - size, width]]
+        # ... or the query within the target
+        same = np.flatnonzero(self._layout.widths >= width)
+        repeats = self._layout.widths[same] - width + 1
+        whole = table[row_of[0, width]]
+        log_none[:, same] = np.take_along_axis(outside, place[:, same], axis=1)
+        log_none[:, same] += repeats * np.take_along_axis(whole, place[:, same], axis=1)
+        return -np.expm1(log_none)
+
+    def _log_chances(self, letters: np.ndarray, spans: Sequence[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
+        """Log chance that a part of a query scores less than each value against random columns.
+
+        Args:
+          letters: int (B, w).
+          spans: S parts of the query, (start, stop), shorter ones first for speed.
+
+        Returns:
+          float64 (R, 100 w + 1): one row per distinct composition, the first column being the lowest score
+          of the whole query; int64 (B, S): the row of each query's each part.
+        """
+        n_queries, width = letters.shape
+        named = np.concatenate([np.zeros((n_queries, 1), np.int64), self._names[letters].cumsum(axis=1)], axis=1)
+        start, stop = np.array(spans).T
+        _, example, rows = np.unique(named[:, stop] - named[:, start], return_index=True, return_inverse=True)
+        table = np.empty((len(example), N_SCORE_BINS * width + 1))
+        for row, number in enumerate(example):
+            query, span = divmod(int(number), len(spans))
+            part = tuple(sorted(letters[query, start[span] : stop[span]].tolist()))
+            table[row] = self._log_chance(part)
+        return table, rows.reshape(n_queries, len(spans))
+
+    def _log_chance(self, part: tuple[int, ...]) -> np.ndarray:
+        """One row of `_log_chances`, kept for the next block of queries."""
+        if part not in self._spread:
+            width = self._layout.width
+            chances = self._chances_of_sum(part)
+            at_least = np.minimum(np.cumsum(chances[::-1])[::-1], 1.0)  # from the top: keeps small tails exact
+            lowest = (width - len(part)) * self._zero
+            row = np.full(N_SCORE_BINS * width + 1, -np.inf)
+            row[lowest + len(chances) :] = 0.0
+            with np.errstate(divide='ignore'):
+                row[lowest : lowest + len(chances)] = np.log1p(-at_least)
+            self._spread[part] = row
+        return self._spread[part]
+
+    def _chances_of_sum(self, part: tuple[int, ...]) -> np.ndarray:
+        """The distribution of the sum of some columns' bins, float64 (100 k + 1,) for k columns."""
+        if len(part) == 1:
+            return self._chances[part[0]]
+        if part not in self._sum_chances:
+            if part[1:] in self._sum_chances:
+                rest, last = part[1:], part[0]
+            else:
+                rest, last = part[:-1], part[-1]
+            self._sum_chances[part] = np.convolve(self._chances_of_sum(rest), self._chances[last])
+        return self._sum_chances[part]
+
+
+def _both_strands(p_value: np.ndarray) -> np.ndarray:
+    """The chance that one of two strands does as well: 1 - (1 - p)^2, kept exact for small p."""
+    return p_value * (2 - p_value)
+
+
+def _checked(matrix: np.ndarray, what: str) -> np.ndarray:
+    """The matrix as float64 (w, 4), its rows adding up to 1."""
+    matrix = np.asarray(matrix, np.float64)
+    if matrix.ndim != 2 or matrix.shape[1] != 4 or not len(matrix):
+        raise InputError(f'{what} has shape {matrix.shape}, expected (width, 4)')
+    if not (np.isfinite(matrix).all() and matrix.min() >= 0 and np.abs(matrix.sum(axis=1) - 1).max() < 1e-3):
+        raise InputError(f'{what} holds {brief(matrix[0].tolist())}, expected probabilities that add up to 1 per column')
+    return matrix
