@@ -1,0 +1,206 @@
+"""Fetching and unpacking the archive of the 108 K562 data sets (edge: network and disk)."""
+
+import http.client
+import os
+import pathlib
+import shutil
+import tarfile
+import time
+import urllib.error
+import urllib.request
+import zlib
+from typing import NamedTuple
+
+from demo_jax.errors import InputError, brief
+from demo_jax.files import atomic_directory, sha256
+
+_CHUNK = 1 << 18
+
+
+class Archive(NamedTuple):
+    """A file on the net: where it is, its size in bytes, and its sha256."""
+
+    url: str
+    size: int
+    sha256: str
+
+
+DEEPMOTIF_108 = Archive(
+    url='https://media.githubusercontent.com/media/QData/DeepMotif/master/data/deepbind.tar.gz',
+    size=107_022_470,
+    sha256='b76db7e6559dae494132ab2c1178ecf84deec5edbdc1498fa8620a4da1de4050',
+)
+
+
+def download(
+    archive: Archive,
+    path: str | os.PathLike,
+    *,
+    attempts: int = 5,
+    wait: float = 2.0,
+    timeout: float = 60.0,
+    progress: bool = True,
+) -> pathlib.Path:
+    """Fetch a file unless a whole copy is at `path` already.
+
+    What has arrived is kept as `path` + '.part'; a broken download goes on from there (HTTP Range), or from
+    the start where the server does not offer that. The file takes its name only when size and sha256 are
+    right.
+
+    Args:
+      archive: what to fetch.
+      path: where to put it.
+      attempts: how often to try in a row without any byte arriving, before giving up.
+      wait: seconds before the second try, doubled for each further one.
+      timeout: seconds without an answer after which a try has failed.
+      progress: show a progress bar.
+
+    Returns:
+      `path`.
+
+    Raises:
+      InputError: the server refuses, cannot be reached, or what came has another size or sha256 (it is then
+        removed), or a file at `path` is not this archive.
+    """
+    path = pathlib.Path(path)
+    if path.exists():
+        verify(path, archive)
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + '.part')
+    if part.exists() and part.stat().st_size > archive.size:
+        part.unlink()
+    failures = 0
+    while _size(part) < archive.size:
+        before = _size(part)
+        try:
+            _fetch(archive, part, timeout, progress)
+            reason = f'the connection ended after {_size(part):,} of {archive.size:,} bytes'
+        except urllib.error.HTTPError as error:
+            reason = f'HTTP status {error.code} {error.reason}'
+            if 400 <= error.code < 500 and error.code not in (408, 416, 429):
+                raise InputError(f'{archive.url}: cannot be downloaded ({reason})') from error
+            if error.code == 416:  # the partial file is not a part of what the server has
+                part.unlink(missing_ok=True)
+        except (OSError, http.client.HTTPException) as error:
+            reason = str(getattr(error, 'reason', None) or error or type(error).__name__)
+        if _size(part) >= archive.size:
+            break
+        failures = 0 if _size(part) > before else failures + 1
+        if failures >= attempts:
+            raise InputError(
+                f'{archive.url}: cannot be downloaded after {attempts} attempts ({" ".join(reason.split())}); '
+                f'{_size(part):,} of {archive.size:,} bytes are kept in {part}'
+            )
+        time.sleep(wait * 2 ** max(failures - 1, 0))
+    try:
+        verify(part, archive)
+    except InputError:
+        part.unlink(missing_ok=True)
+        raise InputError(
+            f'{archive.url}: what was downloaded is not the expected file of {archive.size:,} bytes with sha256 '
+            f'{archive.sha256}; it was removed'
+        ) from None
+    os.replace(part, path)
+    return path
+
+
+def verify(path: str | os.PathLike, archive: Archive) -> None:
+    """Check a file's size and sha256; InputError names what was found and what was expected."""
+    try:
+        size = os.stat(path).st_size
+        found = sha256(path) if size == archive.size else None
+    except OSError as error:
+        raise InputError(f'{path}: cannot be read ({error.strerror})') from error
+    if found is None:
+        raise InputError(f'{path}: has {size:,} bytes, expected {archive.size:,}')
+    if found != archive.sha256:
+        raise InputError(f'{path}: has sha256 {found}, expected {archive.sha256}')
+
+
+def _size(path: pathlib.Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _fetch(archive: Archive, part: pathlib.Path, timeout: float, progress: bool) -> None:
+    """One request: append what the server sends, or start anew if it does not go on from where we are."""
+    from tqdm import tqdm
+
+    have = _size(part)
+    request = urllib.request.Request(archive.url, headers={'User-Agent': 'demo_jax', 'Accept-Encoding': 'identity'})
+    if have:
+        request.add_header('Range', f'bytes={have}-')
+    with urllib.request.urlopen(request, timeout=timeout) as answer:
+        goes_on = answer.status == 206 and answer.headers.get('Content-Range', '').startswith(f'bytes {have}-')
+        have = have if goes_on else 0
+        with (
+            open(part, 'ab' if goes_on else 'wb') as target,
+            tqdm(
+                total=archive.size, initial=have, unit='B', unit_scale=True, desc=part.stem, disable=not progress
+            ) as bar,
+        ):
+            # read1 hands over what has come so far, so that a cut connection loses nothing.
+            while chunk := answer.read1(_CHUNK):
+                target.write(chunk)
+                have += len(chunk)
+                bar.update(len(chunk))
+                if have > archive.size:
+                    break
+
+
+def extract(
+    archive: str | os.PathLike,
+    folder: str | os.PathLike,
+    *,
+    max_bytes: int = 4_000_000_000,
+    max_members: int = 100_000,
+) -> pathlib.Path:
+    """Unpack a tar archive (gzip or plain) as the new directory `folder`, atomically.
+
+    Only regular files and directories whose paths stay inside are unpacked; anything else is refused
+    before the folder comes into being.
+
+    Args:
+      archive: the file.
+      folder: the directory to make; one that is there already is replaced.
+      max_bytes: how much may come out of it.
+      max_members: how many files and directories it may have.
+
+    Raises:
+      InputError: not a tar archive, truncated, too large, or an entry that is absolute, holds '..', or is a
+        link or device.
+    """
+    folder = pathlib.Path(folder)
+    total = 0
+    try:
+        with atomic_directory(folder) as temporary, tarfile.open(archive, 'r:*') as tar:
+            for count, member in enumerate(tar, start=1):
+                target = temporary / _safe(archive, member)
+                total += member.size
+                if total > max_bytes or count > max_members:
+                    raise InputError(
+                        f'{archive}: holds more than {max_bytes:,} bytes or {max_members:,} entries, which is refused'
+                    )
+                if member.isdir():
+                    target.mkdir(parents=True, exist_ok=True)
+                    continue
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with tar.extractfile(member) as source, open(target, 'xb') as out:
+                    shutil.copyfileobj(source, out, _CHUNK)
+                if target.stat().st_size != member.size:
+                    raise InputError(f'{archive}: is truncated in entry {brief(member.name)}')
+    except (tarfile.TarError, EOFError, zlib.error) as error:
+        raise InputError(f'{archive}: is not a whole tar archive ({" ".join(str(error).split())})') from error
+    except OSError as error:
+        raise InputError(f'{archive}: cannot be unpacked ({error.strerror or error})') from error
+    return folder
+
+
+def _safe(archive: str | os.PathLike, member: tarfile.TarInfo) -> pathlib.PurePosixPath:
+    """The path of an entry inside the folder; InputError for one that is not a plain file or directory inside."""
+    path = pathlib.PurePosixPath(member.name)
+    if path.is_absolute() or '..' in path.parts or '\\' in member.name or '\0' in member.name:
+        raise InputError(f'{archive}: entry {brief(member.name)} leaves the folder, which is refused')
+    if not (member.isreg() or member.isdir()):
+        raise InputError(f'{archive}: entry {brief(member.name)} is a link or device, which is refused')
+    return path

@@ -1,0 +1,230 @@
+"""One call from settings to a corpus, whatever its source, and a table of what is in it (edge: touches the disk)."""
+
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from demo_jax.data import download as downloads
+from demo_jax.data import intervals, readers, simulate, storage
+from demo_jax.data.corpus import SPLITS, Corpus
+from demo_jax.errors import InputError, brief
+
+SOURCES = (*readers.SOURCES, 'simulated', 'deepmotif108')
+ARCHIVE_NAME = 'deepbind.tar.gz'
+
+
+def prepare_corpus(
+    *,
+    source: str = 'auto',
+    input: Sequence[str] = (),
+    tasks: Sequence[str] = (),
+    seed: int = 0,
+    valid_fraction: float = 0.1,
+    test_fraction: float | None = None,
+    genome: str | None = None,
+    width: int = 101,
+    top: int | None = None,
+    test_chroms: Sequence[str] = ('chr8', 'chr9'),
+    blacklist: str | None = None,
+    negatives: str = 'shuffle',
+    n_tasks: int | None = None,
+    n_train: int = 1000,
+    n_test: int = 500,
+    n_pair_tasks: int = 0,
+    jaspar: str | None = None,
+    simulation: Mapping[str, Any] | None = None,
+    download: bool = False,
+    cache: str = '~/.cache/demo_jax',
+    progress: bool = True,
+) -> Corpus:
+    """Make a corpus out of files, the public archive or the simulation.
+
+    Args:
+      source: 'deepbind', 'deepmotif', 'fasta', 'bed' or 'auto' (see `readers.find_tasks`), 'simulated', or
+        'deepmotif108' (see `fetch_deepmotif108`).
+      input: files and folders to read.
+      tasks: only these tasks, by name; none = all.
+      seed: seeds shuffles, validation rows, held-out rows and the simulation.
+      valid_fraction: share of the training pairs set aside for validation.
+      test_fraction: share held out where the input names no test set (see `readers.read_tasks`).
+      genome, width, top, test_chroms, blacklist, negatives: how peaks become windows (see
+        `intervals.PeakOptions`).
+      n_tasks: simulated: how many of the 108 K562 tasks (or of `tasks`), spread over the list; None = all.
+      n_train, n_test: simulated: positives per task.
+      n_pair_tasks: simulated: in the first so many tasks only the spacing of two motifs tells.
+      jaspar: simulated: JASPAR release of the motifs; None = the newest.
+      simulation: simulated: further fields of `simulate.SimulationSettings`.
+      download: deepmotif108: fetch the archive unless it is there.
+      cache: deepmotif108: folder where the archive is kept and unpacked.
+      progress: show a bar over the tasks.
+
+    Raises:
+      InputError: one line that says what is wrong with the input or a setting.
+    """
+    if source not in SOURCES:
+        raise InputError(f'source is {brief(source)}, expected one of {", ".join(SOURCES)}')
+    if source == 'simulated':
+        return _simulated(
+            tasks=tasks, n_tasks=n_tasks, n_train=n_train, n_test=n_test, n_pair_tasks=n_pair_tasks, jaspar=jaspar,
+            simulation=dict(simulation or {}), valid_fraction=valid_fraction, seed=seed,
+        )  # fmt: skip
+    paths = list(input)
+    peaks = None
+    if source == 'deepmotif108':
+        paths = [fetch_deepmotif108(paths, download_it=download, cache=cache, progress=progress)]
+    elif source == 'bed':
+        if not genome:
+            raise InputError('source bed needs --genome, the FASTA file of the genome')
+        peaks = intervals.PeakOptions(
+            genome=genome, width=width, top=top, test_chroms=tuple(test_chroms), blacklist=blacklist,
+            negatives=negatives,
+        )  # fmt: skip
+    return readers.read_corpus(
+        'deepmotif' if source == 'deepmotif108' else source,
+        paths,
+        tasks=list(tasks) or None,
+        valid_fraction=valid_fraction,
+        seed=seed,
+        test_fraction=test_fraction,
+        peaks=peaks,
+        progress=_bar if progress else None,
+    )
+
+
+def fetch_deepmotif108(
+    paths: Sequence[str], *, download_it: bool, cache: str, progress: bool = True
+) -> pathlib.Path:
+    """The folder with the unpacked 108 data sets.
+
+    `paths` may name the archive, or a folder where it lies or where it was unpacked. Otherwise it is looked
+    for in `cache`, and fetched into it if `download_it`. It is unpacked in `cache`, once.
+    """
+    folder = pathlib.Path(cache).expanduser()
+    if len(paths) > 1:
+        raise InputError(f'source deepmotif108 takes one input, not {len(paths)}')
+    archive = folder / ARCHIVE_NAME
+    if paths:
+        given = pathlib.Path(paths[0])
+        if not given.exists():
+            raise InputError(f'{given}: does not exist, expected {ARCHIVE_NAME} or a folder')
+        archive = given / ARCHIVE_NAME if given.is_dir() else given
+        if not archive.is_file():
+            return given
+        downloads.verify(archive, downloads.DEEPMOTIF_108)
+    unpacked = folder / f'deepmotif108-{downloads.DEEPMOTIF_108.sha256[:12]}'
+    if unpacked.is_dir():
+        return unpacked
+    if not archive.exists() and not download_it:
+        raise InputError(
+            f'{archive}: is not there; add --download to fetch it ({downloads.DEEPMOTIF_108.size / 1e6:.0f} MB), or '
+            'name a copy with --input'
+        )
+    downloads.download(downloads.DEEPMOTIF_108, archive, progress=progress)
+    return downloads.extract(archive, unpacked)
+
+
+def _simulated(
+    *,
+    tasks: Sequence[str],
+    n_tasks: int | None,
+    n_train: int,
+    n_test: int,
+    n_pair_tasks: int,
+    jaspar: str | None,
+    simulation: dict[str, Any],
+    valid_fraction: float,
+    seed: int,
+) -> Corpus:
+    from demo_jax.evaluation.published import k562_tasks
+    from demo_jax.motifs.jaspar import load_matrices, monomer_ids
+
+    protein = {task.name: task.protein for task in k562_tasks()}
+    names = list(tasks) if tasks else list(protein)
+    if n_tasks is not None:
+        if not 1 <= n_tasks <= len(names):
+            raise InputError(f'n_tasks is {n_tasks}, expected 1 to {len(names)}')
+        # Spread over the list, so that a few tasks are not all of one family.
+        names = [names[number * len(names) // n_tasks] for number in range(n_tasks)]
+    if not 0 <= n_pair_tasks <= len(names):
+        raise InputError(f'n_pair_tasks is {n_pair_tasks}, expected 0 to {len(names)}')
+    if n_pair_tasks:
+        simulation = {'pair_tasks': tuple(names[:n_pair_tasks])} | simulation
+    try:
+        settings = simulate.SimulationSettings(**simulation)
+    except TypeError as error:
+        raise InputError(f'simulation: {error}') from error
+    matrices = load_matrices(jaspar)
+    own = {}
+    for name in names:
+        found = monomer_ids(matrices, protein.get(name, name.split('_')[0]))
+        if found:
+            own[name] = found[0]
+    return simulate.simulate_corpus(
+        names,
+        {motif: matrix.probabilities for motif, matrix in matrices.items()},
+        task_motifs=own,
+        n_train=n_train,
+        n_test=n_test,
+        settings=settings,
+        valid_fraction=valid_fraction,
+        seed=seed,
+    )
+
+
+def _bar(tasks: list[readers.TaskFiles]) -> Any:
+    from tqdm import tqdm
+
+    return tqdm(tasks, desc='reading', unit='task')
+
+
+def save_prepared(corpus: Corpus, out: str | os.PathLike, *, force: bool = False) -> None:
+    """Write a corpus unless the same one is there; another one is replaced only with `force`.
+
+    Raises:
+      InputError: `out` holds another corpus, or something that is not a corpus.
+    """
+    out = pathlib.Path(out)
+    if storage.is_corpus(out) and not force:
+        if storage.load_corpus(out, verify=True).fingerprint() == corpus.fingerprint():
+            return
+        raise InputError(f'{out}: holds another corpus; add --force to replace it')
+    if out.exists() and not storage.is_corpus(out) and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f'{out}: exists and is not a corpus, so it is not replaced; choose another --out')
+    storage.save_corpus(corpus, out)
+
+
+def describe(corpus: Corpus) -> str:
+    """A table of the tasks with the counts of positives and negatives per split, and sequence lengths."""
+    rows = [('task', *(f'{split} +/-' for split in SPLITS), 'length', 'notes')]
+    lengths = corpus.lengths
+    for number, name in enumerate(corpus.tasks):
+        labels = [corpus.labels[corpus.rows(number, split)] for split in SPLITS]
+        sizes = lengths[corpus.bounds[number, 0] : corpus.bounds[number, -1]]
+        span = str(sizes.min()) if sizes.min() == sizes.max() else f'{sizes.min()}-{sizes.max()}'
+        counts = [f'{int(part.sum())}/{len(part) - int(part.sum())}' for part in labels]
+        rows.append((name, *counts, span, _notes(corpus.info.get('tasks', {}).get(name, {}))))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = [
+        '  '.join(
+            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:-1], widths[1:-1], strict=True))]
+            + [row[-1]]
+        ).rstrip()
+        for row in rows
+    ]
+    total = f'{corpus.n_tasks} tasks, {len(corpus):,} sequences, {len(corpus.tokens):,} letters'
+    return '\n'.join([*lines, f'{total}, fingerprint {corpus.fingerprint()[:16]}'])
+
+
+def _notes(facts: Mapping[str, Any]) -> str:
+    notes = []
+    if facts.get('shuffles_made'):
+        notes.append(f'{facts["shuffles_made"]} shuffles made')
+    if 'test_fraction' in facts:
+        notes.append(f'test = {facts["test_fraction"]:g} held out')
+    notes += [f'{count} {reason.replace("_", " ")}' for reason, count in facts.get('dropped', {}).items() if count]
+    if facts.get('gc_unmatched'):
+        notes.append(f'{facts["gc_unmatched"]} without a GC match')
+    if 'motif' in facts:
+        notes.append(f'{facts["motif"]}{" (assigned)" if facts["motif_assigned"] else ""}')
+    return ', '.join(notes)
