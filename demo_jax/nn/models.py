@@ -1,0 +1,271 @@
+"""The models as data: a `ModelSpec`, one `init`, one `apply` (Table 1 of the paper, and DeepBind's CNN)."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+from jax.nn import initializers
+
+from demo_jax.nn import ops
+
+Array = jax.Array
+Params = dict[str, dict[str, Array]]
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelSpec:
+    """An architecture: convolutions, then a summary over positions or LSTMs, then two logits.
+
+    Attributes:
+      name: how tables and commands call it, e.g. 'medium_cnn_rnn'.
+      conv: (width, filters) per convolution layer; ReLU follows each, `pool` and dropout follow each
+        but the last of a CNN ((CNN-)RNNs have no dropout between convolutions).
+      padding: 'valid' (CNN), 'same' (CNN-RNN) or 'full' (DeepBind).
+      pool: block size of the pooling between convolution layers; 1 = none.
+      lstm_layers: LSTMs per direction, 0 for a CNN. Each direction is a stack of its own.
+      lstm_size: hidden units H per direction.
+      summary: over positions: 'max', 'mean' (LSTMs), or 'max_mean' (both, DeepBind).
+      both_strands: score the sequence and its reverse complement, keep the better strand.
+      dropout: default rate while training.
+    """
+
+    name: str
+    conv: tuple[tuple[int, int], ...] = ()
+    padding: str = 'valid'
+    pool: int = 1
+    lstm_layers: int = 0
+    lstm_size: int = 0
+    summary: str = 'max'
+    both_strands: bool = False
+    dropout: float = 0.5
+
+    @property
+    def kind(self) -> str:
+        """'CNN', 'RNN', 'CNN-RNN' or 'DeepBind': the family in the paper's tables."""
+        if self.both_strands:
+            return 'DeepBind'
+        return '-'.join(['CNN'] * bool(self.conv) + ['RNN'] * bool(self.lstm_layers))
+
+    @property
+    def min_length(self) -> int:
+        """The shortest sequence, in bp, that every layer can still read."""
+        length = 1
+        for index, (width, _) in reversed(list(enumerate(self.conv))):
+            if index < len(self.conv) - 1:
+                length *= self.pool
+            if self.padding == 'valid':
+                length += width - 1
+        return length
+
+
+def _cnn(size: str, *widths: int) -> ModelSpec:
+    return ModelSpec(f'{size}_cnn', conv=tuple((width, 64) for width in widths), pool=2)
+
+
+def _rnn(size: str, layers: int, units: int, conv: tuple[tuple[int, int], ...] = (), pool: int = 1) -> ModelSpec:
+    name = f'{size}_cnn_rnn' if conv else f'{size}_rnn'
+    return ModelSpec(
+        name, conv=conv, padding='same', pool=pool, lstm_layers=layers, lstm_size=units, summary='mean'
+    )
+
+
+_ALL = (
+    _rnn('small', 1, 16),
+    _rnn('medium', 1, 32),
+    _rnn('large', 2, 32),
+    _cnn('small', 9, 5),
+    _cnn('medium', 9, 5, 3),
+    _cnn('large', 9, 5, 3, 3),
+    _rnn('small', 2, 32, conv=((5, 64),)),
+    _rnn('medium', 1, 32, conv=((9, 128),)),
+    _rnn('large', 1, 32, conv=((9, 128), (5, 128)), pool=2),
+    ModelSpec('deepbind', conv=((24, 16),), padding='full', summary='max_mean', both_strands=True),
+)
+
+#: The nine models of Table 1 and the DeepBind baseline, by name.
+SPECS: dict[str, ModelSpec] = {spec.name: spec for spec in _ALL}
+
+
+@struct.dataclass
+class Output:
+    """What a model says of a batch, with the intermediates that explanations need.
+
+    Attributes:
+      logits: (B, 2), columns (negative, positive).
+      activations: per convolution layer, after ReLU and before pooling, (B, L', F). For a model that
+        reads both strands, of the given strand.
+      hidden: (B, L', 2H) outputs of the last LSTM layer (forward, backward), or None.
+    """
+
+    logits: Array
+    activations: tuple[Array, ...]
+    hidden: Array | None
+
+    @property
+    def score(self) -> Array:
+        """S(X) = logit(+) - logit(-), (B,): the log odds of the positive class."""
+        return self.logits[:, 1] - self.logits[:, 0]
+
+
+def init(key: Array, spec: ModelSpec) -> Params:
+    """Fresh parameters, as nested dictionaries of float32 arrays.
+
+    Convolutions: He normal. LSTM: Glorot uniform inputs, orthogonal recurrence per gate, forget bias 1.
+    Dense: Glorot uniform. Other biases zero.
+
+    Returns:
+      {'conv0': {'kernel' (width, C, F), 'bias' (F,)}, ..., 'lstm0': {'kernel' (2, C, 4H), 'recurrent'
+      (2, H, 4H), 'bias' (2, 4H)}, ..., 'dense': {'kernel' (features, 2), 'bias' (2,)}}; the LSTMs' axis
+      of 2 is (forward, backward) and their gates are in the order i, f, o, g.
+    """
+    params: Params = {}
+    channels = 4
+    keys = iter(jax.random.split(key, len(spec.conv) + 2 * spec.lstm_layers + 1))
+    for index, (width, filters) in enumerate(spec.conv):
+        flat = initializers.he_normal()(next(keys), (width * channels, filters))
+        params[f'conv{index}'] = {'kernel': flat.reshape(width, channels, filters), 'bias': jnp.zeros(filters)}
+        channels = filters
+    size = spec.lstm_size
+    for index in range(spec.lstm_layers):
+        glorot = initializers.glorot_uniform(in_axis=-2, out_axis=-1, batch_axis=(0, 1))
+        orthogonal = initializers.orthogonal()
+        inputs = glorot(next(keys), (2, 4, channels, size))
+        recurrent = jax.vmap(lambda k: orthogonal(k, (size, size)))(jax.random.split(next(keys), 8))
+        params[f'lstm{index}'] = {
+            'kernel': inputs.transpose(0, 2, 1, 3).reshape(2, channels, 4 * size),
+            'recurrent': recurrent.reshape(2, 4, size, size).transpose(0, 2, 1, 3).reshape(2, size, 4 * size),
+            'bias': jnp.zeros((2, 4 * size)).at[:, size : 2 * size].set(1.0),
+        }
+        channels = size
+    features = 2 * channels if spec.lstm_layers or spec.summary == 'max_mean' else channels
+    params['dense'] = {'kernel': initializers.glorot_uniform()(next(keys), (features, 2)), 'bias': jnp.zeros(2)}
+    return params
+
+
+def count_parameters(params: Params) -> int:
+    """How many numbers the parameters hold."""
+    return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
+def apply(
+    params: Params,
+    inputs: Array,
+    spec: ModelSpec,
+    *,
+    lengths: Array | None = None,
+    dropout: Array | float | None = None,
+    key: Array | None = None,
+    dropout_bits: int = 8,
+    hoist: bool = False,
+) -> Output:
+    """Run one model over a batch of sequences.
+
+    Args:
+      params: as `init` makes them.
+      inputs: tokens, uint8 (B, L), or a matrix of letters, float (B, L, 4): one-hot or anything in
+        its place (explanations differentiate with respect to it).
+      spec: the architecture.
+      lengths: None when every sequence fills its row, else int (B,): positions behind are padding
+        and change nothing (the result equals that of the truncated sequence).
+      dropout: None for prediction, else the rate while training; needs `key`.
+      key: random key of this step.
+      dropout_bits: random bits per unit, see `ops.dropout`.
+      hoist: see `ops.bilstm_scan`.
+
+    Returns:
+      The logits and intermediates.
+
+    Raises:
+      ValueError: L is below `spec.min_length`, or dropout without a key.
+    """
+    if inputs.shape[1] < spec.min_length:
+        raise ValueError(f'{spec.name} needs sequences of at least {spec.min_length} bp, got {inputs.shape[1]}')
+    if dropout is not None and key is None:
+        raise ValueError('dropout needs a key')
+    x = ops.one_hot(inputs) if inputs.ndim == 2 else inputs
+    if lengths is not None:
+        x = x * (jnp.arange(x.shape[1])[None] < lengths[:, None])[..., None]
+    x = x.transpose(1, 0, 2)
+
+    def drop(y: Array, place: int) -> Array:
+        if dropout is None:
+            return y
+        return ops.dropout(y, dropout, jax.random.fold_in(key, place), dropout_bits)
+
+    if spec.both_strands:
+        # The other strand: letters reversed in the alphabet (A<->T, C<->G) and along the positions.
+        batch = x.shape[1]
+        turned = x[::-1, :, ::-1] if lengths is None else _turn(x, lengths)
+        x = jnp.concatenate([x, turned], axis=1)
+        lengths = None if lengths is None else jnp.concatenate([lengths, lengths])
+
+    x, lengths, activations = _convolutions(params, x, spec, lengths, drop)
+    mask = None if lengths is None else _inside(x, lengths)
+    hidden = None
+    if spec.lstm_layers:
+        pair = (x, x)
+        for index in range(spec.lstm_layers):
+            layer = params[f'lstm{index}']
+            pair = ops.bilstm_scan(pair, layer['kernel'], layer['recurrent'], layer['bias'], mask, hoist)
+            pair = (drop(pair[0], 100 + 2 * index), drop(pair[1], 101 + 2 * index))
+        hidden = jnp.concatenate(pair, axis=-1)
+        features = hidden.sum(0) / (x.shape[0] if lengths is None else lengths[:, None].astype(x.dtype))
+    else:
+        features = _summary(x, mask, lengths, spec.summary)
+        if spec.both_strands:
+            features = drop(features, 200)
+    logits = features @ params['dense']['kernel'] + params['dense']['bias'][None]
+    if spec.both_strands:
+        given, turned = logits[:batch], logits[batch:]
+        better = turned[:, 1] - turned[:, 0] > given[:, 1] - given[:, 0]
+        logits = jnp.where(better[:, None], turned, given)
+        activations = [a[:, :batch] for a in activations]
+    return Output(
+        logits=logits,
+        activations=tuple(a.transpose(1, 0, 2) for a in activations),
+        hidden=None if hidden is None else hidden.transpose(1, 0, 2),
+    )
+
+
+def _convolutions(params, x, spec, lengths, drop):
+    """The convolution stack: time-major output, the lengths it has there, and every layer's activations."""
+    activations = []
+    for index, (width, _) in enumerate(spec.conv):
+        layer = params[f'conv{index}']
+        x = jax.nn.relu(ops.conv1d(x, layer['kernel'], layer['bias'], spec.padding))
+        if lengths is not None:
+            lengths = lengths + {'valid': 1 - width, 'same': 0, 'full': width - 1}[spec.padding]
+            x = x * _inside(x, lengths)[..., None]
+        activations.append(x)
+        if index < len(spec.conv) - 1:
+            if spec.pool > 1:
+                x = ops.max_pool1d(x, spec.pool)
+                lengths = None if lengths is None else lengths // spec.pool
+                if lengths is not None:
+                    x = x * _inside(x, lengths)[..., None]
+            if not spec.lstm_layers:
+                x = drop(x, index)
+    return x, lengths, activations
+
+
+def _inside(x: Array, lengths: Array) -> Array:
+    """(L, B): 1 at the positions of each sequence, 0 in its padding."""
+    return (jnp.arange(x.shape[0])[:, None] < lengths[None]).astype(x.dtype)
+
+
+def _turn(x: Array, lengths: Array) -> Array:
+    """Reverse complement of time-major letters (L, B, 4), each within its own length."""
+    source = lengths[None] - 1 - jnp.arange(x.shape[0])[:, None]
+    turned = jnp.take_along_axis(x[:, :, ::-1], jnp.maximum(source, 0)[..., None], axis=0)
+    return turned * (source >= 0)[..., None]
+
+
+def _summary(x: Array, mask: Array | None, lengths: Array | None, how: str) -> Array:
+    """Features (B, F) or (B, 2F): the maximum over the positions, and for 'max_mean' the mean too."""
+    # Activations are >= 0 and 0 in the padding, so the maximum needs no mask.
+    largest = x.max(axis=0)
+    if how == 'max':
+        return largest
+    mean = x.sum(axis=0) / (x.shape[0] if mask is None else lengths[:, None].astype(x.dtype))
+    return jnp.concatenate([largest, mean], axis=-1)
