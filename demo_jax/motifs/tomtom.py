@@ -16,49 +16,22 @@ same p-values (`memelite_p_values`), with `n_target_bins=None` and enough bins f
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
 from demo_jax.data import dna
 from demo_jax.errors import InputError, brief
+from demo_jax.motifs.column_scores import ColumnScores, Layout, Targets
 
-N_SCORE_BINS = 100  # MEME's BINS: the range of one column's integer scores
 WORD_PSEUDOCOUNT = 0.01  # added to each letter of a word's column: .9712 for its letter, .0096 for the others
 
 # MEME's settings for pi0: how many lambdas, the largest of them, and p-values in one bootstrap sample.
 _N_LAMBDA, _MAX_LAMBDA, _BOOTSTRAP_SIZE = 100, 0.5, 1000
 _MIN_P_VALUES = 100  # with no more than these MEME takes pi0 = 1
-_BLOCK = 128  # queries scored at once: bounds memory to about 20 MB per thread
-
-
-@dataclass(frozen=True, eq=False)
-class Targets:
-    """A motif database made ready by `prepare_targets`.
-
-    Attributes:
-      ids: the n motif names.
-      widths: int64 (n,), columns of each motif.
-      columns: float64 (2W, 4): all columns of all n motifs, then those of their reverse complements, in
-        the same order of motifs. W is the sum of `widths`.
-    """
-
-    ids: tuple[str, ...]
-    widths: np.ndarray
-    columns: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def index(self, motif: str) -> int:
-        """The number of the motif of this id; InputError where there is none."""
-        try:
-            return self.ids.index(motif)
-        except ValueError:
-            raise InputError(f'no motif {brief(motif)} among the {len(self)} targets') from None
+_BLOCK = 256  # words scored at once: bounds memory to some 50 MB per thread
 
 
 class Matches(NamedTuple):
@@ -137,8 +110,8 @@ def match_motifs(queries: Sequence[np.ndarray], targets: Targets) -> Matches:
     )
     for row, query in enumerate(checked):
         letters = np.arange(len(query))[None]
-        layout = _Layout.of(targets, len(query))
-        scores = _ColumnScores(query, targets, layout, letters[0])
+        layout = Layout.of(targets, len(query))
+        scores = ColumnScores(query, targets, layout, letters[0])
         best, offset, overlap = scores.alignments(letters)
         p_value = _both_strands(scores.p_values(best, letters))
         q_value = q_values(p_value)
@@ -200,16 +173,16 @@ def match_words(
 
     found = WordMatches(*(np.empty((len(distinct), len(keep)), np.float32) for _ in range(3)))
     alphabet = np.concatenate([word_motif('ACGT', pseudocount), np.full((1, 4), 0.25)])
-    layout = _Layout.of(targets, width)
+    layout = Layout.of(targets, width)
     n_targets = len(targets)
     used = np.bitwise_or.reduce(1 << letters, axis=1)
     with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
         for letter_set in np.unique(used):  # words of the same letters share one scale of scores
             present = [letter for letter in range(len(alphabet)) if letter_set >> letter & 1]
-            scores = _ColumnScores(alphabet, targets, layout, present)
+            scores = ColumnScores(alphabet, targets, layout, present)
             of_set = np.flatnonzero(used == letter_set)
 
-            def work(rows: np.ndarray, scores: _ColumnScores = scores) -> int:
+            def work(rows: np.ndarray, scores: ColumnScores = scores) -> int:
                 p_value = _both_strands(scores.p_values(scores.best(letters[rows]), letters[rows]))
                 q_value = q_values(p_value)
                 found.p_value[rows] = np.minimum(p_value[:, keep], p_value[:, keep + n_targets])
@@ -281,172 +254,6 @@ def memelite_p_values(queries: Sequence[np.ndarray], targets: Targets) -> np.nda
     return _both_strands(np.minimum(strandwise[:, :n_targets], strandwise[:, n_targets:]))
 
 
-class _Layout(NamedTuple):
-    """All target columns in one row, with width - 1 blanks before each target and after the last.
-
-    Every way to lay a query of this width over target k is then one start position in
-    `starts[k]:starts[k] + widths[k] + width - 1`.
-    """
-
-    width: int
-    widths: np.ndarray  # (2n,) columns of each target
-    starts: np.ndarray  # (2n,)
-    places: np.ndarray  # (2W,) where each target column stands
-    length: int
-
-    @classmethod
-    def of(cls, targets: Targets, width: int) -> '_Layout':
-        widths = np.tile(targets.widths, 2)
-        sizes = widths + width - 1
-        starts = np.cumsum(sizes) - sizes
-        number = np.repeat(np.arange(len(widths)), widths)
-        places = np.arange(len(number)) + (width - 1) * (number + 1)
-        return cls(width, widths, starts, places, int(sizes.sum()) + width - 1)
-
-
-class _ColumnScores:
-    """Integer scores of some query columns against all target columns, and what follows from them by chance.
-
-    Queries are rows of column numbers, `letters` (B, w).
-    """
-
-    def __init__(self, columns: np.ndarray, targets: Targets, layout: _Layout, present: Sequence[int]) -> None:
-        """`columns` float64 (C, 4); `present` lists those that the queries have: they set the scale."""
-        self._layout = layout
-        scores = np.zeros((len(columns), len(targets.columns)))
-        for number in present:
-            distance = np.sqrt(((columns[number] - targets.columns) ** 2).sum(axis=1))
-            # MEME's median: of an even number of values the lower one of the middle two.
-            scores[number] = np.partition(distance, len(distance) // 2)[len(distance) // 2] - distance
-        lowest = int(np.floor(scores[present].min()))
-        scale = int(N_SCORE_BINS / max(scores[present].max() - lowest, 1.0))
-        self._zero = -lowest * scale  # the bin of score 0
-        bins = np.floor(scores * scale + 0.5).astype(np.int64)
-        self._chances = np.stack([np.bincount(row + self._zero, minlength=N_SCORE_BINS + 1) for row in bins])
-        self._chances = self._chances / bins.shape[1]
-        # Sums of scores fit 16 bits unless the query is very wide.
-        dtype = np.int16 if layout.width * N_SCORE_BINS < 2**15 else np.int32
-        self._scores = np.zeros((len(columns), layout.length), dtype)
-        self._scores[:, layout.places] = bins
-        self._sum_chances: dict[tuple[int, ...], np.ndarray] = {}
-        self._spread: dict[tuple[int, ...], np.ndarray] = {}
-        # Parts of a query are told apart by the sum of these: the order of their columns does not matter.
-        self._names = np.random.default_rng(0).integers(2**62, size=len(columns))
-
-    def sums(self, letters: np.ndarray) -> np.ndarray:
-        """Scores of the queries (B, w) at every start position, (B, positions)."""
-        width = self._layout.width
-        positions = self._layout.length - width + 1
-        total = np.zeros((len(letters), positions), self._scores.dtype)
-        for first in range(0, width, 3):  # many words share a triplet, and its sums
-            triplets, number = np.unique(letters[:, first : first + 3], axis=0, return_inverse=True)
-            part = np.zeros((len(triplets), positions), self._scores.dtype)
-            for place, letter in enumerate(triplets.T, start=first):
-                part += self._scores[letter, place : place + positions]
-            total += part[number.ravel()]
-        return total
-
-    def best(self, letters: np.ndarray) -> np.ndarray:
-        """The best score of each query (B, w) against each target and its reverse complement, (B, 2n)."""
-        return np.maximum.reduceat(self.sums(letters), self._layout.starts, axis=1)
-
-    def alignments(self, letters: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Best score (1, 2n), offset (2n,) and overlap (2n,) of one query (1, w).
-
-        Of equally good alignments the one with the largest overlap counts, then the leftmost, as in MEME.
-        """
-        layout = self._layout
-        number = np.repeat(np.arange(len(layout.widths)), layout.widths + layout.width - 1)
-        offset = np.arange(len(number)) - layout.starts[number] - (layout.width - 1)
-        overlap = np.minimum(offset + layout.width, layout.widths[number]) - np.maximum(offset, 0)
-        rank = self.sums(letters)[0].astype(np.int64) * (layout.width + 1) + overlap
-        highest = np.flatnonzero(rank == np.maximum.reduceat(rank, layout.starts)[number])
-        first = highest[np.unique(number[highest], return_index=True)[1]]
-        return self.best(letters), offset[first], overlap[first]
-
-    def p_values(self, best: np.ndarray, letters: np.ndarray) -> np.ndarray:
-        """The chance of a score this good on one strand of a random target, float64 (B, 2n).
-
-        Args:
-          best: int (B, 2n), from `best`.
-          letters: int (B, w).
-        """
-        n_queries, width = letters.shape
-        ends = np.arange(1, width)
-        edges = [(start, stop) for size in ends for start, stop in ((0, size), (width - size, width))]
-        shorter = np.unique(self._layout.widths[self._layout.widths < width])
-        inner = [(start, start + size) for size in shorter for start in range(width - size + 1)]
-        table, rows = self._log_chances(letters, [*edges, *inner, (0, width)])
-        row_of = dict(zip([*edges, *inner, (0, width)], rows.T, strict=True))
-        place = best + width * self._zero
-
-        # Log chance that no alignment reaches the score: those that stick out at either end of the target...
-        log_none = np.empty(best.shape)
-        outside = np.zeros((n_queries, table.shape[1]))
-        for size in range(1, width):
-            if size in shorter:  # ... and those where the target lies within the query
-                within = outside + sum(table[row_of[start, start + size]] for start in range(width - size + 1))
-                same = np.flatnonzero(self._layout.widths == size)
-                log_none[:, same] = np.take_along_axis(within, place[:, same], axis=1)
-            outside += table[row_of[0, size]]
-            outside += table[row_of[width - size, width]]
-        # ... or the query within the target
-        same = np.flatnonzero(self._layout.widths >= width)
-        repeats = self._layout.widths[same] - width + 1
-        whole = table[row_of[0, width]]
-        log_none[:, same] = np.take_along_axis(outside, place[:, same], axis=1)
-        log_none[:, same] += repeats * np.take_along_axis(whole, place[:, same], axis=1)
-        return -np.expm1(log_none)
-
-    def _log_chances(self, letters: np.ndarray, spans: Sequence[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:
-        """Log chance that a part of a query scores less than each value against random columns.
-
-        Args:
-          letters: int (B, w).
-          spans: S parts of the query, (start, stop), shorter ones first for speed.
-
-        Returns:
-          float64 (R, 100 w + 1): one row per distinct composition, the first column being the lowest score
-          of the whole query; int64 (B, S): the row of each query's each part.
-        """
-        n_queries, width = letters.shape
-        named = np.concatenate([np.zeros((n_queries, 1), np.int64), self._names[letters].cumsum(axis=1)], axis=1)
-        start, stop = np.array(spans).T
-        _, example, rows = np.unique(named[:, stop] - named[:, start], return_index=True, return_inverse=True)
-        table = np.empty((len(example), N_SCORE_BINS * width + 1))
-        for row, number in enumerate(example):
-            query, span = divmod(int(number), len(spans))
-            part = tuple(sorted(letters[query, start[span] : stop[span]].tolist()))
-            table[row] = self._log_chance(part)
-        return table, rows.reshape(n_queries, len(spans))
-
-    def _log_chance(self, part: tuple[int, ...]) -> np.ndarray:
-        """One row of `_log_chances`, kept for the next block of queries."""
-        if part not in self._spread:
-            width = self._layout.width
-            chances = self._chances_of_sum(part)
-            at_least = np.minimum(np.cumsum(chances[::-1])[::-1], 1.0)  # from the top: keeps small tails exact
-            lowest = (width - len(part)) * self._zero
-            row = np.full(N_SCORE_BINS * width + 1, -np.inf)
-            row[lowest + len(chances) :] = 0.0
-            with np.errstate(divide='ignore'):
-                row[lowest : lowest + len(chances)] = np.log1p(-at_least)
-            self._spread[part] = row
-        return self._spread[part]
-
-    def _chances_of_sum(self, part: tuple[int, ...]) -> np.ndarray:
-        """The distribution of the sum of some columns' bins, float64 (100 k + 1,) for k columns."""
-        if len(part) == 1:
-            return self._chances[part[0]]
-        if part not in self._sum_chances:
-            if part[1:] in self._sum_chances:
-                rest, last = part[1:], part[0]
-            else:
-                rest, last = part[:-1], part[-1]
-            self._sum_chances[part] = np.convolve(self._chances_of_sum(rest), self._chances[last])
-        return self._sum_chances[part]
-
-
 def _both_strands(p_value: np.ndarray) -> np.ndarray:
     """The chance that one of two strands does as well: 1 - (1 - p)^2, kept exact for small p."""
     return p_value * (2 - p_value)
@@ -458,5 +265,7 @@ def _checked(matrix: np.ndarray, what: str) -> np.ndarray:
     if matrix.ndim != 2 or matrix.shape[1] != 4 or not len(matrix):
         raise InputError(f'{what} has shape {matrix.shape}, expected (width, 4)')
     if not (np.isfinite(matrix).all() and matrix.min() >= 0 and np.abs(matrix.sum(axis=1) - 1).max() < 1e-3):
-        raise InputError(f'{what} holds {brief(matrix[0].tolist())}, expected probabilities that add up to 1 per column')
+        row = int(np.argmax(~(np.abs(matrix.sum(axis=1) - 1) < 1e-3) | (matrix < 0).any(axis=1)))
+        found = brief(matrix[row].tolist())
+        raise InputError(f'{what}, column {row + 1} holds {found}, expected probabilities of A C G T that add up to 1')
     return matrix
