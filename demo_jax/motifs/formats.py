@@ -1,0 +1,327 @@
+"""Motifs, windows and attributions in the files that other tools read (edge: touches the disk).
+
+Names may hold anything. Where a format ends a name at white space, white space, control characters and '%'
+are written as in a URL ('my motif' -> 'my%20motif'); reading turns them back.
+"""
+
+import os
+import re
+import urllib.parse
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from demo_jax import files
+from demo_jax.data import dna
+from demo_jax.data.corpus import Corpus
+from demo_jax.errors import InputError, brief
+from demo_jax.motifs.column_scores import Targets
+from demo_jax.motifs.extract import Windows
+from demo_jax.motifs.tomtom import Matches
+
+# As in the tomtom.tsv of MEME 5.
+TOMTOM_COLUMNS = (
+    'Query_ID', 'Target_ID', 'Optimal_offset', 'p-value', 'E-value', 'q-value', 'Overlap',
+    'Query_consensus', 'Target_consensus', 'Orientation',
+)  # fmt: skip
+
+
+class BedRow(NamedTuple):
+    """One line of BED6: 0-based `start`, `stop` past the last letter, `score` 0..1000, `strand` '+' or '-'."""
+
+    chrom: str
+    start: int
+    stop: int
+    name: str
+    score: int
+    strand: str
+
+
+def escape(name: str) -> str:
+    """The name without white space, control characters and a leading '#' or '>', reversibly; '' becomes '%'."""
+    text = re.sub(r'[\s%\x00-\x1f\x7f-\x9f]|^[#>]', lambda match: urllib.parse.quote(match.group(), safe=''), name)
+    return text or '%'
+
+
+def unescape(name: str) -> str:
+    """The name that `escape` was given."""
+    return '' if name == '%' else urllib.parse.unquote(name)
+
+
+def write_meme(
+    path: str | os.PathLike,
+    motifs: Mapping[str, np.ndarray],
+    *,
+    sites: Mapping[str, int] | None = None,
+    background: Sequence[float] = (0.25, 0.25, 0.25, 0.25),
+) -> None:
+    """Write motifs in MEME's minimal format, version 4.
+
+    Args:
+      path: the file.
+      motifs: name -> probabilities (w, 4), A C G T.
+      sites: name -> how many sites each was made from; default 20 each, as MEME assumes.
+      background: probabilities of A C G T.
+
+    Raises:
+      InputError: a matrix is not (w, 4) or its rows do not add up to 1 (to 1e-3).
+    """
+    lines = ['MEME version 4', '', 'ALPHABET= ACGT', '', 'strands: + -', '', 'Background letter frequencies']
+    lines += [' '.join(f'{letter} {share:.6g}' for letter, share in zip('ACGT', background, strict=True)), '']
+    for name, matrix in motifs.items():
+        matrix = _matrix(matrix, f'{path}: motif {brief(name)}')
+        if not np.abs(matrix.sum(axis=1) - 1).max() < 1e-3:
+            raise InputError(f'{path}: motif {brief(name)} has columns that add up to {matrix.sum(axis=1).min():.4g}, '
+                             'expected 1')  # fmt: skip
+        n_sites = 20 if sites is None else sites[name]
+        lines += [f'MOTIF {escape(name)}']
+        lines += [f'letter-probability matrix: alength= 4 w= {len(matrix)} nsites= {n_sites} E= 0']
+        lines += [' ' + ' '.join(f'{value:.6f}' for value in row) for row in matrix]
+        lines += ['']
+    files.write_text(path, '\n'.join(lines) + '\n')
+
+
+def read_meme(path: str | os.PathLike) -> dict[str, np.ndarray]:
+    """Read motifs in MEME's minimal format: name -> probabilities, float64 (w, 4).
+
+    Raises:
+      InputError: the file is missing, holds no motif, or a matrix is not as its header says.
+    """
+    motifs: dict[str, np.ndarray] = {}
+    lines = iter(enumerate(_lines(path), start=1))
+    name = None
+    for number, line in lines:
+        if line.startswith('MOTIF'):
+            words = line.split()
+            if len(words) < 2:
+                raise InputError(f'{path}: line {number} has no name after MOTIF')
+            name = unescape(words[1])
+        elif line.startswith('letter-probability matrix'):
+            width = re.search(r'\bw=\s*(\d+)', line)
+            if name is None or width is None:
+                raise InputError(f'{path}: line {number} is {brief(line)}, expected "w= WIDTH" and a MOTIF line before')
+            rows = [_numbers(path, *next(lines, (number, '')), 4) for _ in range(int(width.group(1)))]
+            _add(motifs, name, np.array(rows), path)
+            name = None
+    if not motifs:
+        raise InputError(f'{path}: holds no motif in MEME format (no line "MOTIF name" with a matrix)')
+    return motifs
+
+
+def write_jaspar(path: str | os.PathLike, motifs: Mapping[str, np.ndarray]) -> None:
+    """Write motifs in JASPAR's format: name -> counts (w, 4), A C G T, whole numbers or not."""
+    lines = []
+    for name, counts in motifs.items():
+        counts = _matrix(counts, f'{path}: motif {brief(name)}')
+        cells = [[f'{value:.10g}' for value in row] for row in counts.T]
+        size = max(len(cell) for row in cells for cell in row)
+        lines += [f'>{escape(name)}']
+        lines += [
+            f'{letter} [ {" ".join(cell.rjust(size) for cell in row)} ]'
+            for letter, row in zip('ACGT', cells, strict=True)
+        ]
+    files.write_text(path, '\n'.join(lines) + '\n')
+
+
+def read_jaspar(path: str | os.PathLike) -> dict[str, np.ndarray]:
+    """Read motifs in JASPAR's format: name -> counts, float64 (w, 4).
+
+    Raises:
+      InputError: the file is missing, holds no motif, or a motif has not four rows of equal length.
+    """
+    motifs: dict[str, np.ndarray] = {}
+    lines = [(number, line) for number, line in enumerate(_lines(path), start=1) if line.strip()]
+    if not lines:
+        raise InputError(f'{path}: holds no motif in JASPAR format')
+    for first in range(0, len(lines), 5):
+        (number, header), *body = lines[first : first + 5]
+        words = header[1:].split()
+        if not header.startswith('>') or not words:
+            raise InputError(f'{path}: line {number} is {brief(header)}, expected ">name"')
+        rows = []
+        for letter, (line_number, line) in zip('ACGT', body, strict=False):
+            match = re.fullmatch(r'\s*([ACGT])\s*\[([^\]]*)\]\s*', line)
+            if not match or match.group(1) != letter:
+                raise InputError(f'{path}: line {line_number} is {brief(line)}, expected "{letter} [ counts ]"')
+            rows.append(_numbers(path, line_number, match.group(2), len(rows[0]) if rows else None))
+        if len(rows) < 4:
+            raise InputError(f'{path}: line {number}: motif {brief(words[0])} has {len(rows)} rows, expected 4')
+        _add(motifs, unescape(words[0]), np.array(rows).T, path)
+    return motifs
+
+
+def bed_rows(windows: Windows, corpus: Corpus, rows: np.ndarray, *, label: str) -> list[BedRow]:
+    """Windows as BED6: on the genome where the corpus knows the place, else within the named sequence.
+
+    Args:
+      windows: `windows.row` counts within `rows`.
+      corpus: where the sequences come from.
+      rows: int (n,), the corpus rows that the windows were found in.
+      label: the name of every line, e.g. the task, spec and method.
+
+    Returns:
+      One row per window. A sequence read from the genome's reverse strand has its windows turned back. The
+      score is the window's share of the highest, times 1000, from 0.
+    """
+    highest = np.nanmax(windows.score, initial=0.0) if len(windows) else 0.0
+    made = []
+    for row, start, strand, score in zip(windows.row, windows.start, windows.strand, windows.score, strict=True):
+        number, start, strand = int(rows[row]), int(start), int(strand)
+        place = None if corpus.intervals is None else corpus.intervals[number]
+        if place is not None and place['chrom'] >= 0:
+            chrom = corpus.chroms[place['chrom']]
+            if place['strand'] < 0:
+                start, strand = int(corpus.lengths[number]) - start - windows.width, -strand
+            start += int(place['start'])
+        else:
+            chrom = corpus.name(number)
+        share = score / highest if highest > 0 and np.isfinite(score) else 0.0
+        points = int(np.clip(round(1000 * share), 0, 1000))
+        made.append(BedRow(chrom, start, start + windows.width, label, points, '-' if strand < 0 else '+'))
+    return made
+
+
+def write_bed(path: str | os.PathLike, rows: Iterable[BedRow]) -> None:
+    """Write BED6, in the order given."""
+    lines = [
+        f'{escape(row.chrom)}\t{row.start}\t{row.stop}\t{escape(row.name)}\t{row.score}\t{row.strand}\n' for row in rows
+    ]
+    files.write_text(path, ''.join(lines))
+
+
+def read_bed(path: str | os.PathLike) -> list[BedRow]:
+    """Read BED6; lines that begin with '#', 'track' or 'browser' are passed over.
+
+    Raises:
+      InputError: the file is missing, or a line is not BED6.
+    """
+    rows = []
+    for number, line in enumerate(_lines(path), start=1):
+        if not line.strip() or re.match(r'#|track\s+\w+=|browser\s+\w+\s', line):
+            continue
+        cells = line.split('\t')
+        try:
+            chrom, start, stop, name, score, strand = cells
+            row = BedRow(unescape(chrom), int(start), int(stop), unescape(name), int(score), strand)
+        except ValueError:
+            raise InputError(f'{path}: line {number} is {brief(line)}, expected six columns of BED') from None
+        if not 0 <= row.start <= row.stop or row.strand not in ('+', '-', '.'):
+            raise InputError(f'{path}: line {number} is {brief(line)}, expected 0 <= start <= stop and a strand')
+        rows.append(row)
+    return rows
+
+
+def write_tomtom(
+    path: str | os.PathLike,
+    matches: Matches,
+    queries: Mapping[str, np.ndarray],
+    targets: Targets,
+    *,
+    measure: str = 'q_value',
+    threshold: float = 0.5,
+) -> None:
+    """Write matches with the columns of MEME's tomtom.tsv, each query's best first.
+
+    Args:
+      path: the file.
+      matches: from `match_motifs` of `queries.values()` and `targets`.
+      queries: name -> probabilities (w, 4).
+      targets: the database.
+      measure: 'p_value', 'e_value' or 'q_value': which one `threshold` is for.
+      threshold: largest value written, MEME's -thresh (0.5 and a q-value by default, as there).
+    """
+    value = getattr(matches, measure)
+    motif_ends = np.cumsum(np.tile(targets.widths, 2))
+    consensus = [_consensus(part) for part in np.split(targets.columns, motif_ends[:-1])]
+    rows = []
+    for query, (name, matrix) in enumerate(queries.items()):
+        for target in np.argsort(matches.p_value[query], kind='stable'):
+            at = (query, target)
+            if not value[at] <= threshold:
+                continue
+            forward = bool(matches.forward[at])
+            cells = (
+                escape(name), escape(targets.ids[target]), matches.offset[at], matches.p_value[at],
+                matches.e_value[at], matches.q_value[at], matches.overlap[at], _consensus(matrix),
+                consensus[target if forward else target + len(targets)], '+' if forward else '-',
+            )  # fmt: skip
+            rows.append(dict(zip(TOMTOM_COLUMNS, cells, strict=True)))
+    files.write_tsv(path, rows, TOMTOM_COLUMNS)
+
+
+def write_modisco(
+    attributions_path: str | os.PathLike, sequences_path: str | os.PathLike, contributions: np.ndarray,
+    tokens: np.ndarray,
+) -> None:  # fmt: skip
+    """Write what `modisco motifs -s SEQUENCES -a ATTRIBUTIONS -w WINDOW` reads: two .npz files, key arr_0.
+
+    TF-MoDISco looks at the middle WINDOW positions, an even number: 100 of 101-bp sequences.
+
+    Args:
+      attributions_path: gets `contributions` as float32 (N, 4, L).
+      sequences_path: gets the one-hot letters as float32 (N, 4, L).
+      contributions: float (N, L, 4), hypothetical contributions: of every letter at every position, not
+        masked by the letter that is there.
+      tokens: uint8 (N, L).
+    """
+    contributions, tokens = np.asarray(contributions, np.float32), np.asarray(tokens)
+    if contributions.shape != (*tokens.shape, 4):
+        raise ValueError(f'contributions {contributions.shape} must be tokens {tokens.shape} x 4')
+    for path, array in ((attributions_path, contributions), (sequences_path, dna.one_hot(tokens))):
+        with files.atomic_path(path) as temporary, open(temporary, 'wb') as handle:
+            np.savez_compressed(handle, np.ascontiguousarray(array.transpose(0, 2, 1)))
+
+
+def read_arr_0(path: str | os.PathLike) -> np.ndarray:
+    """The array `arr_0` of an .npz file.
+
+    Raises:
+      InputError: the file is missing, is not an .npz, or has no such array.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return arrays['arr_0']
+    except OSError as error:
+        raise InputError(f'{path}: cannot be read ({error.strerror or error})') from error
+    except (KeyError, ValueError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+        raise InputError(f'{path}: is not an .npz file with an array arr_0') from error
+
+
+def _consensus(matrix: np.ndarray) -> str:
+    """The likeliest letter of each column; of equals the first in A C G T."""
+    return dna.decode(np.asarray(matrix).argmax(axis=1))
+
+
+def _matrix(matrix: np.ndarray, what: str) -> np.ndarray:
+    matrix = np.asarray(matrix, np.float64)
+    if matrix.ndim != 2 or matrix.shape[1] != 4 or not len(matrix) or not np.isfinite(matrix).all():
+        raise InputError(f'{what} has shape {matrix.shape}, expected finite numbers (width, 4)')
+    return matrix
+
+
+def _lines(path: str | os.PathLike) -> list[str]:
+    try:
+        with open(path, encoding='utf-8') as handle:
+            return handle.read().split('\n')
+    except OSError as error:
+        raise InputError(f'{path}: cannot be read ({error.strerror})') from error
+    except UnicodeDecodeError as error:
+        raise InputError(f'{path}: is not text ({error.reason} at byte {error.start})') from error
+
+
+def _numbers(path: str | os.PathLike, line_number: int, line: str, expected: int | None) -> list[float]:
+    try:
+        values = [float(word) for word in line.split()]
+    except ValueError:
+        values = []
+    if not values or (expected is not None and len(values) != expected) or not np.isfinite(values).all():
+        raise InputError(f'{path}: line {line_number} is {brief(line)}, expected {expected or "some"} numbers')
+    return values
+
+
+def _add(motifs: dict[str, np.ndarray], name: str, matrix: np.ndarray, path: str | os.PathLike) -> None:
+    if name in motifs:
+        raise InputError(f'{path}: motif {brief(name)} is there twice')
+    motifs[name] = matrix
