@@ -88,11 +88,10 @@ def read_peaks(path: str | os.PathLike) -> Peaks:
         if not line.text.strip() or line.text.startswith((b'#', b'track', b'browser')):
             continue
         try:
-            cells = line.text.decode('ascii').split('\t')
+            text = line.text.decode('ascii')
         except UnicodeDecodeError:
             raise InputError(f'{path}: line {line.number} is not ASCII text') from None
-        if len(cells) < 3:
-            cells = cells[0].split()
+        cells = text.split('\t') if '\t' in text else text.split()
         if len(cells) < 3:
             raise InputError(f'{path}: line {line.number} has {len(cells)} columns, expected 3 or more')
         start, end = (_integer(path, line.number, name, cells[i]) for i, name in ((1, 'start'), (2, 'end')))

@@ -1,0 +1,124 @@
+"""Tokens, one-hot, strands, and the distribution of dinucleotide shuffles."""
+
+import collections
+import itertools
+
+import numpy as np
+import pytest
+from scipy.stats import chisquare
+
+from demo_jax.data import dna
+from demo_jax.errors import InputError
+
+
+def test_encode_accepts_both_cases_rna_and_iupac():
+    assert dna.encode('ACGTacgtUuN').tolist() == [0, 1, 2, 3, 0, 1, 2, 3, 3, 3, 4]
+    assert dna.encode(b'RYSWKMBDHVryswkmbdhv').tolist() == [4] * 20
+    assert dna.encode('').shape == (0,)
+    assert dna.encode('A').dtype == np.uint8
+
+
+@pytest.mark.parametrize(
+    ('text', 'place'), [('ACXG', "position 3 holds 'X'"), ('AC-', "position 3 holds '-'"), ('Aé', 'position 2')]
+)
+def test_encode_refuses_other_characters(text, place):
+    with pytest.raises(InputError, match=place):
+        dna.encode(text)
+
+
+def test_decode_inverts_encode():
+    assert dna.decode(dna.encode('GATTACAN')) == 'GATTACAN'
+
+
+def test_one_hot():
+    expected = [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1], [0, 0, 0, 0]]
+    encoded = dna.one_hot(dna.encode('ACGTN')[None])
+    assert encoded.dtype == np.float32
+    np.testing.assert_array_equal(encoded, [expected])
+
+
+def test_reverse_complement():
+    assert dna.decode(dna.reverse_complement(dna.encode('AACGTN'))) == 'NACGTT'
+    rows = np.stack([dna.encode('AACC'), dna.encode('GGTA')])
+    assert [dna.decode(row) for row in dna.reverse_complement(rows)] == ['GGTT', 'TACC']
+
+
+def dinucleotides(sequence):
+    return collections.Counter(itertools.pairwise(sequence))
+
+
+def all_shuffles(text):
+    """Every distinct sequence with the dinucleotide counts and the first and last letter of `text`."""
+    wanted = dinucleotides(text)
+    middles = set(itertools.permutations(text[1:-1]))
+    candidates = (text[0] + ''.join(middle) + text[-1] for middle in middles)
+    return sorted(candidate for candidate in candidates if dinucleotides(candidate) == wanted)
+
+
+# Ends alike and unlike, a letter reached by one edge only, N inside.
+@pytest.mark.parametrize(
+    ('text', 'count'), [('ACGATACAGTA', 48), ('AACCACGTTC', 12), ('ACGNATGNCA', 6), ('GCATNNGACNG', 12)]
+)
+@pytest.mark.parametrize('padded', [False, True])
+def test_shuffles_are_uniform_over_all_sequences(text, count, padded):
+    expected = all_shuffles(text)
+    assert len(expected) == count
+    n = 400 * len(expected)
+    tokens = np.tile(dna.encode(text), (n, 1))
+    lengths = None
+    if padded:
+        tokens = np.pad(tokens, ((0, 0), (0, 3)), constant_values=2)
+        lengths = np.full(n, len(text))
+    shuffled = dna.dinucleotide_shuffle(tokens, np.random.default_rng(7), lengths)
+    if padded:
+        assert (shuffled[:, len(text) :] == dna.N).all()
+    seen = collections.Counter(dna.decode(row[: len(text)]) for row in shuffled)
+    assert sorted(seen) == expected
+    assert chisquare([seen[sequence] for sequence in expected]).pvalue > 1e-4
+
+
+def test_shuffles_keep_dinucleotides_and_ends():
+    rng = np.random.default_rng(1)
+    for letters in (1, 2, 4, 5):
+        tokens = rng.integers(0, letters, (300, 37), dtype=np.uint8)
+        lengths = rng.integers(0, 38, 300)
+        before = tokens.copy()
+        for given in (None, lengths):
+            shuffled = dna.dinucleotide_shuffle(tokens, rng, given)
+            assert shuffled.shape == tokens.shape and shuffled.dtype == np.uint8
+            for row, result, length in zip(tokens, shuffled, lengths, strict=True):
+                length = 37 if given is None else length
+                assert dinucleotides(row[:length].tolist()) == dinucleotides(result[:length].tolist())
+                assert length == 0 or (row[0] == result[0] and row[length - 1] == result[length - 1])
+                assert (result[length:] == dna.N).all()
+        np.testing.assert_array_equal(tokens, before)
+    assert (shuffled[:, 1:-1] != tokens[:, 1:-1]).mean() > 0.3
+
+
+@pytest.mark.parametrize('text', ['', 'A', 'AC', 'ACG', 'AAAAAAAA', 'ACACAC', 'NNNNN'])
+def test_shuffle_of_degenerate_sequences_is_the_sequence(text):
+    tokens = np.tile(dna.encode(text), (3, 1))
+    np.testing.assert_array_equal(dna.dinucleotide_shuffle(tokens, np.random.default_rng(0)), tokens)
+
+
+def test_shuffle_is_determined_by_the_seed_whatever_the_threads():
+    tokens = np.random.default_rng(3).integers(0, 4, (9000, 101), dtype=np.uint8)  # more than two blocks
+    one, two, again = (
+        dna.dinucleotide_shuffle(tokens, np.random.default_rng(5), threads=threads) for threads in (1, 2, 3)
+    )
+    np.testing.assert_array_equal(one, two)
+    np.testing.assert_array_equal(one, again)
+    rng = np.random.default_rng(5)
+    first, second = dna.dinucleotide_shuffle(tokens, rng), dna.dinucleotide_shuffle(tokens, rng)
+    assert (first != second).any(axis=1).mean() > 0.99
+
+
+def test_shuffle_refuses_wrong_arguments():
+    tokens = np.zeros((2, 8), np.uint8)
+    rng = np.random.default_rng(0)
+    with pytest.raises(ValueError, match='lengths'):
+        dna.dinucleotide_shuffle(tokens, rng, np.array([1, 9]))
+    with pytest.raises(ValueError, match='found 5'):
+        dna.dinucleotide_shuffle(tokens + 5, rng)
+    with pytest.raises(ValueError, match='shape'):
+        dna.dinucleotide_shuffle(tokens[0], rng)
