@@ -1,0 +1,229 @@
+"""How many of a model's motifs are its own TF's: the paper's Table 4, with the chance level (pure).
+
+Every test sequence gives one motif, a word of 9 letters. It counts when Tomtom returns one of the TF's own
+JASPAR matrices for it as significant. Common words match many matrices, so the same number of random words
+from the same sequences is counted as well: a count means something only by what it has over that.
+
+Class optimisation gives one matrix per task, so its figure is the number of tasks that match, and its chance
+level is the number of tasks that one random word each would match, on average.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from demo_jax.errors import InputError, brief
+from demo_jax.evaluation.compare import kind_of
+from demo_jax.evaluation.published import PAPER_TABLE4
+from demo_jax.motifs.column_scores import Targets
+from demo_jax.motifs.tomtom import match_motifs, match_words
+
+OWN_RULES = ('monomer', 'any')
+MEASURES = ('q_value', 'e_value', 'p_value')
+TABLE4_COLUMNS = ('kind', 'spec', 'method', 'n_tasks', 'mean_matches', 'out_of', 'chance_matches', 'published')
+TASK_COLUMNS = ('task', 'kind', 'spec', 'method', 'matrices', 'matches', 'out_of', 'chance_matches', 'chance_out_of')
+
+
+class Key(NamedTuple):
+    """Where motifs come from, e.g. ('CTCF_K562_CTCF_Broad', 'medium_cnn', 'saliency')."""
+
+    task: str
+    spec: str
+    method: str
+
+
+class NamedMatrix(Protocol):
+    """What `own_matrices` needs of a matrix: the symbol it is filed under, e.g. 'CTCF' or 'GATA1::TAL1'."""
+
+    @property
+    def name(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class Significance:
+    """What counts as a match.
+
+    Attributes:
+      measure: 'q_value' (default, as Tomtom's), 'e_value' or 'p_value'.
+      threshold: the largest value that counts; 0.5 is Tomtom's own default for q-values.
+    """
+
+    measure: str = 'q_value'
+    threshold: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.measure not in MEASURES:
+            raise InputError(f'match measure is {brief(self.measure)}, expected one of {", ".join(MEASURES)}')
+        if not self.threshold > 0:
+            raise InputError(f'match threshold is {brief(self.threshold)}, expected a number above 0')
+
+
+class TaskMatch(NamedTuple):
+    """Own-motif matches of one task, spec and method.
+
+    `matches` of `out_of` motifs match one of the TF's own `matrices`, and `chance_matches` of
+    `chance_out_of` random words do.
+    """
+
+    task: str
+    spec: str
+    method: str
+    matrices: tuple[str, ...]
+    matches: int
+    out_of: int
+    chance_matches: int
+    chance_out_of: int
+
+
+def own_matrices(protein: str, matrices: Mapping[str, NamedMatrix], rule: str = 'monomer') -> tuple[str, ...]:
+    """Ids of the matrices of one protein.
+
+    Args:
+      protein: its symbol, e.g. 'ARID3A'; upper and lower case are the same ('Arid3a').
+      matrices: id -> matrix with a `name`. JASPAR writes variants as 'JUN(var.2)' and complexes 'GATA1::TAL1'.
+      rule: 'monomer' (default): the symbol is the protein's, variants included. With JASPAR2016's vertebrate
+        CORE this gives the paper's 57 of 108 K562 tasks. 'any': complexes that it is part of count as well.
+
+    Returns:
+      Ids in the order of `matrices`; empty where there are none.
+    """
+    if rule not in OWN_RULES:
+        raise InputError(f'rule for own matrices is {brief(rule)}, expected one of {", ".join(OWN_RULES)}')
+    found = []
+    for motif, matrix in matrices.items():
+        symbols = re.sub(r'\s*\(var\.\s*\d+\)', '', matrix.name).upper().split('::')
+        if protein.upper() in symbols and (rule == 'any' or len(symbols) == 1):
+            found.append(motif)
+    return tuple(found)
+
+
+def count_matches(
+    words: Mapping[Key, Sequence[str]],
+    chance_words: Mapping[Key, Sequence[str]],
+    own: Mapping[str, Sequence[str]],
+    targets: Targets,
+    *,
+    motifs: Mapping[Key, Sequence[np.ndarray]] | None = None,
+    significance: Significance | None = None,
+    threads: int | None = None,
+    progress: Callable[[int], object] | None = None,
+) -> list[TaskMatch]:
+    """Count the motifs that match their own TF.
+
+    Each distinct word is matched once, whatever it comes from.
+
+    Args:
+      words: one word per sequence, for each task, spec and method.
+      chance_words: random words of the same sequences, for the keys of `words` and `motifs`; keys that are
+        missing have no chance level.
+      own: task -> ids of its matrices (see `own_matrices`). Keys of other tasks, and of tasks without
+        matrices, are left out.
+      targets: the database, which must hold those ids.
+      motifs: whole matrices (w, 4) instead of words, e.g. from class optimisation.
+      significance: what counts; default q <= 0.5.
+      threads: default the number of cores.
+      progress: called with the number of distinct words done since the last call.
+
+    Returns:
+      One row per key, those of `words` first.
+    """
+    significance = significance or Significance()
+    motifs = motifs or {}
+    numbers = {task: [targets.index(motif) for motif in ids] for task, ids in own.items() if len(ids)}
+    keep = sorted({number for ids in numbers.values() for number in ids})
+    column = {number: place for place, number in enumerate(keep)}
+    columns = {task: [column[number] for number in ids] for task, ids in numbers.items()}
+    keys = [key for key in (*words, *motifs) if key.task in columns]
+    chance = {key: chance_words[key] for key in keys if key in chance_words}
+
+    every = [word for key in keys if key in words for word in words[key]]
+    every += [word for found in chance.values() for word in found]
+    index = {word: number for number, word in enumerate(sorted(set(every)))}
+    significant = _significant_words(list(index), targets, keep, significance, threads, progress)
+
+    def count(found: Sequence[str], task: str) -> int:
+        rows = np.array([index[word] for word in found], np.int64)
+        return int(significant[np.ix_(rows, columns[task])].any(axis=1).sum())
+
+    rows = []
+    for key in keys:
+        if key in words:
+            matches, out_of = count(words[key], key.task), len(words[key])
+        else:
+            found = match_motifs(motifs[key], targets)
+            values = getattr(found, significance.measure)[:, numbers[key.task]]
+            matches, out_of = int((values <= significance.threshold).any(axis=1).sum()), len(motifs[key])
+        random_matches = count(chance[key], key.task) if key in chance else 0
+        rows.append(
+            TaskMatch(*key, tuple(own[key.task]), matches, out_of, random_matches, len(chance.get(key, ())))
+        )
+    return rows
+
+
+def table4(rows: Iterable[TaskMatch]) -> list[dict[str, Any]]:
+    """Table 4: one row per spec and method, with the columns `TABLE4_COLUMNS`.
+
+    `mean_matches` and `chance_matches` are means over the tasks of counts out of `out_of` (also a mean),
+    for class optimisation they are numbers of tasks out of `out_of` tasks. Chance counts are scaled to
+    `out_of` where another number of random words was looked at, and are None without any. `published` is
+    the paper's figure for the best model of the kind over its 57 tasks, None where it has none.
+    """
+    groups: dict[tuple[str, str], list[TaskMatch]] = {}
+    for row in rows:
+        groups.setdefault((row.spec, row.method), []).append(row)
+    table = []
+    for (spec, method), group in groups.items():
+        one_each = method == 'class_optimisation'
+        out_of = [1 if one_each else row.out_of for row in group]
+        # Of several restarts of a class optimisation, the share that matches.
+        matches = [_share(row.matches, row.out_of) * size for row, size in zip(group, out_of, strict=True)]
+        random = [_share(row.chance_matches, row.chance_out_of) * size for row, size in zip(group, out_of, strict=True)]
+        total = np.sum if one_each else np.mean
+        kind = kind_of(spec)
+        table.append({
+            'kind': kind,
+            'spec': spec,
+            'method': method,
+            'n_tasks': len(group),
+            'mean_matches': float(total(matches)),
+            'out_of': float(total(out_of)),
+            'chance_matches': float(total(random)) if all(row.chance_out_of for row in group) else None,
+            'published': PAPER_TABLE4.get(kind, {}).get(method),
+        })
+    return table
+
+
+def table4_tasks(rows: Iterable[TaskMatch]) -> list[dict[str, Any]]:
+    """One row per task, spec and method, with the columns `TASK_COLUMNS`; `matrices` as 'MA0139.1;MA0140.2'."""
+    return [
+        row._asdict() | {
+            'kind': kind_of(row.spec),
+            'matrices': ';'.join(row.matrices),
+            'chance_matches': row.chance_matches if row.chance_out_of else None,
+        }
+        for row in rows
+    ]
+
+
+def _significant_words(
+    words: list[str],
+    targets: Targets,
+    keep: list[int],
+    significance: Significance,
+    threads: int | None,
+    progress: Callable[[int], object] | None,
+) -> np.ndarray:
+    """bool (D, K): which words match which targets of `keep`; words may have several widths."""
+    significant = np.zeros((len(words), len(keep)), bool)
+    for width in sorted({len(word) for word in words}):
+        rows = [number for number, word in enumerate(words) if len(word) == width]
+        found = match_words([words[row] for row in rows], targets, keep=keep, threads=threads, progress=progress)
+        significant[rows] = getattr(found, significance.measure) <= significance.threshold
+    return significant
+
+
+def _share(part: int, whole: int) -> float:
+    return part / whole if whole else 0.0
