@@ -113,7 +113,7 @@ def dinucleotide_shuffle(
         tokens = np.where(np.arange(width) < lengths[:, None], tokens, np.uint8(_END))
     shuffled = tokens.copy()
     if width > 3 and n_rows:  # up to three letters there is only one path
-        step = max(1, 400_000 // width)  # a block's arrays stay in the cache
+        step = max(1, 150_000 // width)  # a block's arrays stay in the cache
         blocks = [slice(start, min(start + step, n_rows)) for start in range(0, n_rows, step)]
         generators = rng.spawn(len(blocks))
 
