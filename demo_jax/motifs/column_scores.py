@@ -3,7 +3,7 @@
 The inner part of `tomtom.py`, which see.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -92,22 +92,30 @@ class ColumnScores:
         # Parts of a query are told apart by the sum of these: the order of their columns does not matter.
         self._names = np.random.default_rng(0).integers(2**62, size=len(columns))
 
-    def sums(self, letters: np.ndarray) -> np.ndarray:
-        """Scores of the queries (B, w) at every start position, (B, positions)."""
+    def _sums(self, letters: np.ndarray) -> Iterator[np.ndarray]:
+        """For each query (B, w) in turn its scores at all start positions; the array is used again for the next."""
         width = self._layout.width
         positions = self._layout.length - width + 1
-        total = np.zeros((len(letters), positions), self._scores.dtype)
+        parts = []
         for first in range(0, width, 3):  # many words share a triplet, and its sums
             triplets, number = np.unique(letters[:, first : first + 3], axis=0, return_inverse=True)
             part = np.zeros((len(triplets), positions), self._scores.dtype)
             for place, letter in enumerate(triplets.T, start=first):
                 part += self._scores[letter, place : place + positions]
-            total += part[number.ravel()]
-        return total
+            parts.append((part, number.ravel()))
+        total = np.empty(positions, self._scores.dtype)  # one query at a time stays in the cache
+        for query in range(len(letters)):
+            total[:] = 0
+            for part, number in parts:
+                total += part[number[query]]
+            yield total
 
     def best(self, letters: np.ndarray) -> np.ndarray:
         """The best score of each query (B, w) against each target and its reverse complement, (B, 2n)."""
-        return np.maximum.reduceat(self.sums(letters), self._layout.starts, axis=1)
+        best = np.empty((len(letters), len(self._layout.starts)), self._scores.dtype)
+        for row, total in zip(best, self._sums(letters), strict=True):
+            np.maximum.reduceat(total, self._layout.starts, out=row)
+        return best
 
     def alignments(self, letters: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Best score (1, 2n), offset (2n,) and overlap (2n,) of one query (1, w).
@@ -118,7 +126,7 @@ class ColumnScores:
         number = np.repeat(np.arange(len(layout.widths)), layout.widths + layout.width - 1)
         offset = np.arange(len(number)) - layout.starts[number] - (layout.width - 1)
         overlap = np.minimum(offset + layout.width, layout.widths[number]) - np.maximum(offset, 0)
-        rank = self.sums(letters)[0].astype(np.int64) * (layout.width + 1) + overlap
+        rank = next(self._sums(letters)).astype(np.int64) * (layout.width + 1) + overlap
         highest = np.flatnonzero(rank == np.maximum.reduceat(rank, layout.starts)[number])
         first = highest[np.unique(number[highest], return_index=True)[1]]
         return self.best(letters), offset[first], overlap[first]

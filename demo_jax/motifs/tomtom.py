@@ -31,7 +31,7 @@ WORD_PSEUDOCOUNT = 0.01  # added to each letter of a word's column: .9712 for it
 # MEME's settings for pi0: how many lambdas, the largest of them, and p-values in one bootstrap sample.
 _N_LAMBDA, _MAX_LAMBDA, _BOOTSTRAP_SIZE = 100, 0.5, 1000
 _MIN_P_VALUES = 100  # with no more than these MEME takes pi0 = 1
-_BLOCK = 256  # words scored at once: bounds memory to some 50 MB per thread
+_BLOCK = 512  # words scored at once: bounds memory to some 50 MB per thread
 
 
 class Matches(NamedTuple):
