@@ -55,6 +55,7 @@ class Layout(NamedTuple):
 
     @classmethod
     def of(cls, targets: Targets, width: int) -> 'Layout':
+        """The layout for queries of this width."""
         widths = np.tile(targets.widths, 2)
         sizes = widths + width - 1
         starts = np.cumsum(sizes) - sizes

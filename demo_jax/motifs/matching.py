@@ -39,7 +39,8 @@ class NamedMatrix(Protocol):
     """What `own_matrices` needs of a matrix: the symbol it is filed under, e.g. 'CTCF' or 'GATA1::TAL1'."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """The symbol."""
 
 
 @dataclass(frozen=True)
