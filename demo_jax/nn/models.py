@@ -65,9 +65,7 @@ def _cnn(size: str, *widths: int) -> ModelSpec:
 
 def _rnn(size: str, layers: int, units: int, conv: tuple[tuple[int, int], ...] = (), pool: int = 1) -> ModelSpec:
     name = f'{size}_cnn_rnn' if conv else f'{size}_rnn'
-    return ModelSpec(
-        name, conv=conv, padding='same', pool=pool, lstm_layers=layers, lstm_size=units, summary='mean'
-    )
+    return ModelSpec(name, conv=conv, padding='same', pool=pool, lstm_layers=layers, lstm_size=units, summary='mean')
 
 
 _ALL = (
@@ -111,8 +109,10 @@ class Output:
 def init(key: Array, spec: ModelSpec) -> Params:
     """Fresh parameters, as nested dictionaries of float32 arrays.
 
-    Convolutions: He normal. LSTM: Glorot uniform inputs, orthogonal recurrence per gate, forget bias 1.
-    Dense: Glorot uniform. Other biases zero.
+    Convolutions: uniform within 1 / sqrt(fan-in), as Torch's, which the paper's runs started from.
+    LSTM: Glorot uniform input and recurrent weights per gate, forget bias 1 (no orthogonal matrices:
+    their QR would wait for the CPU client's thread pool inside the program, which can deadlock when
+    several host devices start at once). Dense: Glorot uniform. Other biases zero.
 
     Returns:
       {'conv0': {'kernel' (width, C, F), 'bias' (F,)}, ..., 'lstm0': {'kernel' (2, C, 4H), 'recurrent'
@@ -121,20 +121,23 @@ def init(key: Array, spec: ModelSpec) -> Params:
     """
     params: Params = {}
     channels = 4
+    uniform = initializers.variance_scaling(1 / 3, 'fan_in', 'uniform')
+    glorot = initializers.glorot_uniform(in_axis=-2, out_axis=-1, batch_axis=(0, 1))
     keys = iter(jax.random.split(key, len(spec.conv) + 2 * spec.lstm_layers + 1))
     for index, (width, filters) in enumerate(spec.conv):
-        flat = initializers.he_normal()(next(keys), (width * channels, filters))
+        flat = uniform(next(keys), (width * channels, filters))
         params[f'conv{index}'] = {'kernel': flat.reshape(width, channels, filters), 'bias': jnp.zeros(filters)}
         channels = filters
     size = spec.lstm_size
     for index in range(spec.lstm_layers):
-        glorot = initializers.glorot_uniform(in_axis=-2, out_axis=-1, batch_axis=(0, 1))
-        orthogonal = initializers.orthogonal()
-        inputs = glorot(next(keys), (2, 4, channels, size))
-        recurrent = jax.vmap(lambda k: orthogonal(k, (size, size)))(jax.random.split(next(keys), 8))
+        shapes = ((2, 4, channels, size), (2, 4, size, size))
+        # Drawn gate by gate, then laid side by side: (2, 4, C, H) -> (2, C, 4H).
+        kernel, recurrent = (
+            glorot(next(keys), shape).transpose(0, 2, 1, 3).reshape(2, shape[2], 4 * size) for shape in shapes
+        )
         params[f'lstm{index}'] = {
-            'kernel': inputs.transpose(0, 2, 1, 3).reshape(2, channels, 4 * size),
-            'recurrent': recurrent.reshape(2, 4, size, size).transpose(0, 2, 1, 3).reshape(2, size, 4 * size),
+            'kernel': kernel,
+            'recurrent': recurrent,
             'bias': jnp.zeros((2, 4 * size)).at[:, size : 2 * size].set(1.0),
         }
         channels = size

@@ -1,0 +1,65 @@
+"""Our best recipe: what validation data prefer over the paper's plain one.
+
+    python -m experiments.paper --config=configs/default.py --workdir=runs/default \\
+        --config.corpus.source=auto --config.corpus.input=DATA
+
+Other configs change a few lines of this one. Any setting can be given on the command line as
+`--config.SECTION.NAME=VALUE`; unknown names and wrong types are refused.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    """The settings, with what each means."""
+    config = ConfigDict()
+
+    # Where the sequences come from: see `python -m experiments.prepare --help`.
+    config.corpus = ConfigDict({
+        # auto, deepbind, deepmotif, fasta, bed, simulated, deepmotif108, or prepared (a corpus on disk)
+        'source': 'auto',
+        'input': '',  # files and folders, separated by commas; $VARIABLES are replaced
+        'tasks': '',  # only these tasks, separated by commas
+        'seed': 0,  # of shuffles, validation rows and the simulation
+        'valid_fraction': 0.1,  # share of the training pairs to choose epochs and specs by
+        'n_tasks': 0,  # simulated: how many of the 108 K562 tasks; 0 = all
+        'n_train': 1000,  # simulated: training positives per task
+        'n_test': 500,  # simulated: test positives per task
+    })  # fmt: skip
+
+    # The job table: every combination of task, spec, seed, learning rate and dropout is one model.
+    config.specs = ('medium_cnn', 'medium_rnn', 'medium_cnn_rnn', 'large_cnn_rnn')
+    config.seeds = (0,)
+    config.learning_rates = (0.0,)[:0]  # a grid; none = the recipe's
+    config.dropouts = (0.0,)[:0]
+
+    # How each model is trained; `demo_jax.training.jobs.Recipe` says what each means.
+    config.recipe = ConfigDict({
+        'batch_size': 128,
+        'epochs': 16,
+        'min_steps': 2000,
+        'learning_rate': 4e-3,
+        'schedule': 'cosine',
+        'halve_every': 10,
+        'warmup': 0.1,
+        'dropout': 0.5,
+        'weight_decay': 1e-2,
+        'clip_value': 0.0,
+        'clip_norm': 1.0,
+        'reverse_complement': True,
+        'average_strands': True,
+        'negative_sets': 4,
+        'patience': 0,
+        'retries': 3,
+    })  # fmt: skip
+
+    # How the work is laid out on this machine; changes the speed only.
+    config.machine = ConfigDict({
+        'host_devices': 0,  # CPU devices; 0 = one single-threaded device per core
+        'slots': 0,  # models held at once; 0 = one per CPU device, all on a GPU
+        'segment_steps': 0,  # training steps per call; 0 = 32 on a CPU, 256 on a GPU
+    })  # fmt: skip
+
+    config.checkpoint_seconds = 60.0
+    config.evaluate = ConfigDict({'n_resamples': 1000})  # bootstrap resamples for the 95% intervals
+    return config

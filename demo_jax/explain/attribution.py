@@ -1,0 +1,327 @@
+"""Attributions: how much each letter of a sequence matters to a model's score S(X) = logit(+) - logit(-).
+
+The paper's saliency map (equations 5 and 6) and three further methods, all under one signature. Sequences
+do not interact, so one gradient of the sum of their scores holds the gradients of all of them.
+"""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from demo_jax.errors import InputError
+from demo_jax.explain import batches
+from demo_jax.nn import ops
+from demo_jax.nn.models import ModelSpec, Params, apply
+
+Array = jax.Array
+
+BASELINES = ('uniform', 'zeros', 'shuffled')
+
+
+@dataclass(frozen=True, eq=False)
+class Attribution:
+    """The maps of N sequences, of one model or (with a leading axis M) of several.
+
+    Positions behind a sequence's end are zero everywhere; N letters are zero in `signed` and `absolute`.
+
+    Attributes:
+      method: one of `METHODS`.
+      score: float32 (N,), S(X). With both strands, the mean over them.
+      signed: float32 (N, L), contribution of the letter that is there; positive speaks for binding.
+      hypothetical: float32 (N, L, 4), what each letter would contribute if it were there. Except for
+        mutagenesis, `signed` is this at the letter that is there.
+      completeness_error: float32 (N,), for integrated gradients how far the contributions' sum is from
+        the score's change since the baseline, |sum - (S(X) - S(baseline))|; else None.
+    """
+
+    method: str
+    score: np.ndarray
+    signed: np.ndarray
+    hypothetical: np.ndarray
+    completeness_error: np.ndarray | None = None
+
+    @property
+    def absolute(self) -> np.ndarray:
+        """(N, L), the size of each letter's contribution, whatever its sign: the paper's saliency map."""
+        return np.abs(self.signed)
+
+    @property
+    def values(self) -> np.ndarray:
+        """(N, L), what the method ranks positions by: `absolute` for saliency, else `signed`."""
+        return self.absolute if self.method == 'saliency' else self.signed
+
+    @property
+    def centred(self) -> np.ndarray:
+        """(N, L, 4), `hypothetical` less its mean over the letters, as motif discovery (TF-MoDISco) reads it.
+
+        A constant added to a position's four letters means nothing to sequences, which always have one of
+        them; taking it out also removes noise from gradients (Majdandzic et al. 2023).
+        """
+        return self.hypothetical - self.hypothetical.mean(axis=-1, keepdims=True)
+
+    def model(self, index: int) -> 'Attribution':
+        """The maps of one of M models."""
+        error = self.completeness_error
+        return Attribution(
+            self.method, self.score[index], self.signed[index], self.hypothetical[index],
+            None if error is None else error[index],
+        )  # fmt: skip
+
+
+def attribute(
+    method: str,
+    params: Params,
+    spec: ModelSpec,
+    tokens: np.ndarray,
+    *,
+    lengths: np.ndarray | None = None,
+    batch_size: int = 64,
+    both_strands: bool = False,
+    **settings: Any,
+) -> Attribution:
+    """Maps of one model for N sequences, e.g. `attribute('saliency', params, spec, dna.encode(text)[None])`.
+
+    Methods and their settings:
+      'saliency': the gradient dS/dX at the letters that are there, ranked by size (equation 6).
+      'gradient_x_input': the same numbers ranked with their sign. `centred` (False): subtract the mean
+        over a position's four letters from the gradient first.
+      'integrated_gradients': the gradient's mean along the straight line from a baseline to X, times
+        X - baseline (Sundararajan et al. 2017). `baseline` ('uniform': each letter 0.25; 'zeros';
+        'shuffled': the given `shuffles`, uint8 (N, K, L), averaged over), `steps` (32): points of the
+        Gauss-Legendre rule. Where X has N, the baseline is X.
+      'mutagenesis': `hypothetical` is the exact S(X with that letter there) - S(X), 0 for the letter that
+        is there; `signed` is minus its mean over the three other letters (0 at N), so a letter whose
+        loss lowers the score is positive.
+
+    Args:
+      method: one of `METHODS`.
+      params: of one model.
+      spec: its architecture.
+      tokens: uint8 (N, L).
+      lengths: int (N,) or None; positions behind are padding.
+      batch_size: sequences at a time.
+      both_strands: average of the map, and of that of the reverse complement turned back.
+      **settings: of the method, see above.
+
+    Raises:
+      InputError: unknown method, setting or value; sequences that the model cannot read.
+    """
+    if 'shuffles' in settings:
+        settings['shuffles'] = np.asarray(settings['shuffles'])[None]
+    result = attribute_models(
+        method, batches.stack_one(params), spec, tokens,
+        lengths=lengths, batch_size=batch_size, both_strands=both_strands, **settings,
+    )  # fmt: skip
+    return result.model(0)
+
+
+def attribute_models(
+    method: str,
+    stacked_params: Params,
+    spec: ModelSpec,
+    tokens: np.ndarray,
+    *,
+    lengths: np.ndarray | None = None,
+    batch_size: int = 64,
+    both_strands: bool = False,
+    width: int = 1,
+    **settings: Any,
+) -> Attribution:
+    """Maps of M models of one architecture, in one compiled program.
+
+    Args:
+      method: as in `attribute`, and so are `spec`, `batch_size`, `both_strands` and the settings
+        (`shuffles` is (M, N, K, L) here).
+      stacked_params: parameters with a leading axis M.
+      tokens: uint8 (N, L), shared by the models, or (M, N, L).
+      lengths: None, int (N,) or int (M, N).
+      width: models at a time, see `batches.over_models`.
+
+    Returns:
+      An `Attribution` whose arrays have a leading axis M.
+    """
+    if method not in METHODS:
+        raise InputError(f'attribution method is {method!r}, expected one of {", ".join(METHODS)}')
+    n_models = batches.count_models(stacked_params)
+    tokens, lengths = batches.checked_sequences(spec, tokens, lengths, n_models)
+    shuffles = settings.pop('shuffles', None)
+    settings = _checked_settings(method, settings, shuffles, tokens.shape)
+    if method == 'mutagenesis':
+        inside = True if lengths is None else np.arange(tokens.shape[2]) < lengths[..., None]
+        settings['alternatives'] = 4 if ((tokens == 4) & inside).any() else 3
+    fixed = tuple(sorted(settings.items()))
+
+    def program(batch: _Batch) -> _Map:
+        return _program(stacked_params, batch, spec, method, fixed, both_strands, width)
+
+    shuffles = None if shuffles is None else np.asarray(shuffles, np.uint8)
+    maps = batches.in_batches(program, _Batch(tokens, lengths, shuffles), batch_size)
+    error = None if maps.gap is None else np.abs(maps.gap)
+    return Attribution(method, maps.score, maps.signed, maps.hypothetical, error)
+
+
+class _Batch(NamedTuple):
+    tokens: Array  # uint8 (B, L)
+    lengths: Array | None  # (B,)
+    shuffles: Array | None  # uint8 (B, K, L)
+
+
+class _Map(NamedTuple):
+    score: Array  # (B,)
+    signed: Array  # (B, L)
+    hypothetical: Array  # (B, L, 4)
+    gap: Array | None = None  # (B,)
+
+
+#: Scores (B,) of letters (B, L, 4) with lengths (B,) or None.
+_Score = Callable[[Array, Array | None], Array]
+
+
+@functools.partial(jax.jit, static_argnums=(2, 3, 4, 5, 6))
+def _program(params, batch, spec, method, settings, both_strands, width):
+    def one_model(model: Params, batch: _Batch) -> _Map:
+        dtype = jax.tree.leaves(model)[0].dtype
+
+        def score(x: Array, lengths: Array | None) -> Array:
+            return apply(model, x, spec, lengths=lengths).score
+
+        explain = functools.partial(_FUNCTIONS[method], score, dtype=dtype, **dict(settings))
+        if not both_strands:
+            return explain(batch)
+        given, other = explain(batch), explain(_turn_batch(batch))
+        other = other._replace(
+            signed=_turn(other.signed, batch.lengths),
+            hypothetical=_turn(other.hypothetical, batch.lengths)[..., ::-1],
+        )
+        return jax.tree.map(lambda a, b: (a + b) / 2, given, other)
+
+    return batches.over_models(one_model, width)(params, batch)
+
+
+def _letters(tokens: Array, lengths: Array | None, dtype: Any) -> Array:
+    x = ops.one_hot(tokens, dtype)
+    return x if lengths is None else x * _inside(tokens, lengths)[..., None]
+
+
+def _inside(tokens: Array, lengths: Array) -> Array:
+    return jnp.arange(tokens.shape[1])[None] < lengths[:, None]
+
+
+def _gradient(score: _Score, x: Array, lengths: Array | None) -> tuple[Array, Array]:
+    scores, pullback = jax.vjp(lambda x: score(x, lengths), x)
+    return scores, pullback(jnp.ones_like(scores))[0]
+
+
+def _gradient_map(score: _Score, batch: _Batch, *, dtype: Any, centred: bool = False) -> _Map:
+    x = _letters(batch.tokens, batch.lengths, dtype)
+    scores, gradient = _gradient(score, x, batch.lengths)
+    if centred:
+        gradient = gradient - gradient.mean(axis=-1, keepdims=True)
+    return _Map(scores, (gradient * x).sum(-1), gradient)
+
+
+def _integrated_gradients(
+    score: _Score, batch: _Batch, *, dtype: Any, baseline: str = 'uniform', steps: int = 32
+) -> _Map:
+    x = _letters(batch.tokens, batch.lengths, dtype)
+    known = x.sum(axis=-1, keepdims=True)
+    if baseline == 'shuffled':
+        starts = ops.one_hot(batch.shuffles.swapaxes(0, 1), dtype) * known[None]
+    else:
+        starts = (known * jnp.full((1, 1, 4), 0.25 if baseline == 'uniform' else 0.0, dtype))[None]
+    nodes, weights = np.polynomial.legendre.leggauss(steps)
+    rule = (jnp.asarray((nodes + 1) / 2, dtype), jnp.asarray(weights / 2, dtype))
+    scores = score(x, batch.lengths)
+
+    def from_baseline(total: tuple[Array, Array], start: Array) -> tuple[tuple[Array, Array], None]:
+        def at_node(mean: Array, node: tuple[Array, Array]) -> tuple[Array, None]:
+            return mean + node[1] * _gradient(score, start + node[0] * (x - start), batch.lengths)[1], None
+
+        mean, _ = jax.lax.scan(at_node, jnp.zeros_like(x), rule)
+        # A letter's contribution is sum_c (letter_c - start_c) * mean_c: the mean at the letter less a constant.
+        hypothetical = mean - (mean * start).sum(axis=-1, keepdims=True)
+        gap = (hypothetical * x).sum((1, 2)) - (scores - score(start, batch.lengths))
+        return (total[0] + hypothetical, total[1] + gap), None
+
+    zero = (jnp.zeros_like(x), jnp.zeros_like(scores))
+    (hypothetical, gap), _ = jax.lax.scan(from_baseline, zero, starts)
+    hypothetical, gap = hypothetical / len(starts), gap / len(starts)
+    return _Map(scores, (hypothetical * x).sum(-1), hypothetical, gap)
+
+
+def _mutagenesis(score: _Score, batch: _Batch, *, dtype: Any, alternatives: int) -> _Map:
+    x = _letters(batch.tokens, batch.lengths, dtype)
+    scores = score(x, batch.lengths)
+    n, length, _ = x.shape
+    # The letters after the one that is there; with four of them, an N also gets all of its own.
+    others = (batch.tokens[None] + 1 + jnp.arange(alternatives, dtype=jnp.uint8)[:, None, None]) % 4
+    others = jnp.where(others == batch.tokens[None], 4, others)  # a row of zeros below: nothing changes
+    lengths = None if batch.lengths is None else jnp.tile(batch.lengths, alternatives)
+
+    def at_position(position: Array) -> Array:
+        letters = ops.one_hot(others[:, :, position], dtype)
+        mutants = jnp.broadcast_to(x[None], (alternatives, *x.shape)).at[:, :, position].set(letters)
+        mutant_scores = score(mutants.reshape(-1, length, 4), lengths)
+        return mutant_scores.reshape(alternatives, n) - scores[None]
+
+    changes = jax.lax.map(at_position, jnp.arange(length)).transpose(1, 2, 0)  # (alternatives, B, L)
+    hypothetical = (changes[..., None] * ops.one_hot(others, dtype)).sum(0)
+    if batch.lengths is not None:
+        hypothetical = hypothetical * _inside(batch.tokens, batch.lengths)[..., None]
+    return _Map(scores, -hypothetical.sum(-1) / 3 * x.sum(-1), hypothetical)
+
+
+_FUNCTIONS = {
+    'saliency': _gradient_map,
+    'gradient_x_input': _gradient_map,
+    'integrated_gradients': _integrated_gradients,
+    'mutagenesis': _mutagenesis,
+}
+
+#: The names that `attribute` knows.
+METHODS = tuple(_FUNCTIONS)
+
+_SETTINGS = {'gradient_x_input': ('centred',), 'integrated_gradients': ('baseline', 'steps')}
+
+
+def _checked_settings(method: str, settings: dict[str, Any], shuffles: Any, shape: tuple[int, ...]) -> dict[str, Any]:
+    known = _SETTINGS.get(method, ())
+    for name in settings:
+        if name not in known:
+            raise InputError(f'{method} has no setting {name!r}; its settings are {", ".join(known) or "none"}')
+    if settings.get('steps', 1) < 1:
+        raise InputError(f'steps is {settings["steps"]}, expected 1 or more')
+    baseline = settings.get('baseline', 'uniform')
+    if baseline not in BASELINES:
+        raise InputError(f'baseline is {baseline!r}, expected one of {", ".join(BASELINES)}')
+    if (baseline == 'shuffled') != (shuffles is not None):
+        raise InputError("shuffles and baseline='shuffled' belong together: one is given without the other")
+    if shuffles is not None:
+        found = np.shape(shuffles)
+        if len(found) != 4 or found[:2] + found[3:] != shape or not found[2]:
+            raise InputError(f'shuffles have shape {found}, expected {shape[:2]} + (K,) + {shape[2:]}')
+    return dict(settings)
+
+
+def _turn_batch(batch: _Batch) -> _Batch:
+    tokens, lengths, shuffles = batch
+    if shuffles is not None:
+        n, k, length = shuffles.shape
+        repeated = None if lengths is None else jnp.repeat(lengths, k)
+        shuffles = ops.reverse_complement(shuffles.reshape(n * k, length), repeated).reshape(n, k, length)
+    return _Batch(ops.reverse_complement(tokens, lengths), lengths, shuffles)
+
+
+def _turn(maps: Array, lengths: Array | None) -> Array:
+    """Maps (B, L) or (B, L, 4) read from the other end of each sequence."""
+    if lengths is None:
+        return maps[:, ::-1]
+    source = lengths[:, None] - 1 - jnp.arange(maps.shape[1])[None]
+    shape = source.shape + (1,) * (maps.ndim - 2)
+    turned = jnp.take_along_axis(maps, jnp.maximum(source, 0).reshape(shape), axis=1)
+    return jnp.where((source >= 0).reshape(shape), turned, 0)

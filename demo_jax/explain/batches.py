@@ -1,0 +1,112 @@
+"""One compiled program over many models and sequences: the loop that every explanation shares (pure)."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from demo_jax.errors import InputError
+from demo_jax.nn.models import ModelSpec
+
+
+def over_models(function: Callable[..., Any], width: int = 1) -> Callable[..., Any]:
+    """A function of one model made a function of M models, whose arguments have a leading axis M.
+
+    Args:
+      function: arrays (or nested arrays, or None) of one model in, nested arrays out.
+      width: models at a time. On a CPU 1 is fastest, since a model then stays in the cache; on a GPU
+        as many as fit.
+    """
+
+    def mapped(*arguments: Any) -> Any:
+        return jax.lax.map(lambda args: function(*args), arguments, batch_size=width if width > 1 else None)
+
+    return mapped
+
+
+def in_batches(program: Callable[[Any], Any], arrays: Any, batch_size: int) -> Any:
+    """Run a compiled program over the sequences, a batch at a time.
+
+    Every batch has the same shape, so the program is compiled once: the last one is filled up by
+    repeating its last sequence. Fewer than `batch_size` sequences run as the next power of two.
+
+    Args:
+      program: nested arrays (M, B, ...) in, nested arrays (M, B, ...) out.
+      arrays: nested numpy arrays (M, N, ...), N at least 1; None leaves are passed on.
+      batch_size: B at most.
+
+    Returns:
+      The program's results as numpy arrays (M, N, ...).
+    """
+    if batch_size < 1:
+        raise InputError(f'batch_size is {batch_size}, expected 1 or more')
+    n = jax.tree.leaves(arrays)[0].shape[1]
+    size = min(batch_size, 1 << (n - 1).bit_length())
+    parts = []
+    for start in range(0, n, size):
+        rows = np.minimum(np.arange(start, start + size), n - 1)
+        parts.append(program(jax.tree.map(lambda array, rows=rows: array[:, rows], arrays)))
+    return jax.tree.map(lambda *leaves: np.concatenate([np.asarray(a) for a in leaves], axis=1)[:, :n], *parts)
+
+
+def checked_sequences(
+    spec: ModelSpec, tokens: np.ndarray, lengths: np.ndarray | None, n_models: int
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """The sequences of M models and their lengths, as uint8 (M, N, L) and int32 (M, N).
+
+    Args:
+      spec: the architecture that will read them.
+      tokens: uint8 (N, L), shared by all models, or (M, N, L).
+      lengths: None, int (N,) or int (M, N).
+      n_models: M.
+
+    Returns:
+      The tokens, with N behind each sequence's end, and the lengths: None where all sequences fill
+      their rows (the models then run without a mask).
+
+    Raises:
+      InputError: shapes do not fit, a token is unknown, there is no sequence, or one is shorter than
+        the model can read.
+    """
+    tokens = np.asarray(tokens)
+    if tokens.dtype.kind not in 'iu' or tokens.ndim not in (2, 3):
+        raise InputError(f'tokens are {tokens.dtype} of shape {tokens.shape}, expected uint8 (N, L) or (M, N, L)')
+    if tokens.ndim == 3 and len(tokens) != n_models:
+        raise InputError(f'tokens are of {len(tokens)} models, expected {n_models}')
+    if not tokens.size:
+        raise InputError(f'tokens have shape {tokens.shape}, expected at least one sequence')
+    if tokens.max() > 4 or tokens.min() < 0:
+        raise InputError(f'tokens go from {tokens.min()} to {tokens.max()}, expected A C G T N = 0..4')
+    shape = (n_models, *tokens.shape[-2:])
+    tokens = np.broadcast_to(tokens.astype(np.uint8), shape)
+    if lengths is None:
+        lengths = np.full(shape[1], shape[2])
+    lengths = np.asarray(lengths)
+    if lengths.shape not in (shape[1:2], shape[:2]) or lengths.dtype.kind not in 'iu':
+        raise InputError(f'lengths are {lengths.dtype} {lengths.shape}, expected integers {shape[1:2]} or {shape[:2]}')
+    lengths = np.broadcast_to(lengths.astype(np.int32), shape[:2])
+    if lengths.max() > shape[2]:
+        raise InputError(f'a length is {lengths.max()}, but rows hold {shape[2]} letters')
+    if lengths.min() < spec.min_length:
+        row = np.unravel_index(np.argmin(lengths), lengths.shape)
+        raise InputError(
+            f'sequence {row[1]} has {lengths[row]} letters, {spec.name} needs at least {spec.min_length}'
+        )
+    if (lengths == shape[2]).all():
+        return tokens, None
+    inside = np.arange(shape[2]) < lengths[..., None]
+    return np.where(inside, tokens, np.uint8(4)), lengths
+
+
+def count_models(stacked_params: Any) -> int:
+    """M, the length of the leading axis that all stacked parameters share."""
+    sizes = {leaf.shape[0] for leaf in jax.tree.leaves(stacked_params)}
+    if len(sizes) != 1:
+        raise InputError(f'stacked parameters have leading axes {sorted(sizes)}, expected one number of models')
+    return sizes.pop()
+
+
+def stack_one(params: Any) -> Any:
+    """The parameters of one model with a leading axis of 1."""
+    return jax.tree.map(lambda leaf: leaf[None], params)

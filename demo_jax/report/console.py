@@ -1,0 +1,45 @@
+"""What the commands print: the plan of a run, and its tables (edge)."""
+
+from collections.abc import Mapping
+
+from demo_jax.evaluation.compare import TABLE3_PRINTED, Table
+from demo_jax.report.tables import format_table
+from demo_jax.runs import RunDirectory
+
+_TITLES = {
+    'auroc': 'Test AUROC per model (95% interval over positive/shuffle pairs)',
+    'table2': 'Table 2: test AUROC over tasks',
+    'table3': 'Table 3: paired comparisons over tasks',
+    'published': 'Per task: the spec with the best validation AUROC, beside DeepBind as published',
+    'ensemble': 'Ensembles: scores averaged over seeds',
+    'published_ensemble': 'Ensembles beside DeepBind as published',
+}
+_PRINTED = {
+    'auroc': ('task', 'spec', 'seed', 'valid_auroc', 'test_auroc', 'test_auroc_low', 'test_auroc_high', 'best_epoch'),
+    'ensemble': ('task', 'spec', 'test_auroc', 'test_auroc_low', 'test_auroc_high'),
+    'table3': TABLE3_PRINTED,
+}
+#: Of a table per model, at most so many rows are printed; the file has all.
+MOST_ROWS = 40
+
+
+def print_plan(run: RunDirectory) -> None:
+    """Say what a run consists of, and how much of it is done."""
+    jobs, done = run.jobs(), len(run.finished_jobs())
+    corpus = run.corpus()
+    specs = list(dict.fromkeys(job.spec for job in jobs))
+    print(f'run {run.path}: {corpus.n_tasks} tasks, {len(corpus):,} sequences, {len(jobs)} models, {done} done')
+    print(f'specs: {", ".join(specs)}')
+
+
+def print_tables(tables: Mapping[str, Table]) -> None:
+    """Print tables as aligned text, long ones cut short."""
+    for name, table in tables.items():
+        if not table.rows:
+            continue
+        columns = _PRINTED.get(name, table.columns)
+        rows = table.rows[:MOST_ROWS]
+        print()
+        print(format_table(rows, columns, title=_TITLES.get(name, name)))
+        if len(table.rows) > len(rows):
+            print(f'... {len(table.rows) - len(rows)} more rows in the file')

@@ -1,0 +1,316 @@
+"""The run directory: everything that one training produced (edge: touches the disk).
+
+WORKDIR/
+  run.json           format, corpus fingerprint, tasks, versions of the packages
+  config.json        every setting
+  corpus/            the sequences (see `data.storage`)
+  jobs.tsv           the job table, one row per model
+  models/00000.npz   per job: parameters of its best epoch, its history, how it ended
+  history.tsv        per job and epoch: losses, validation AUROC, norms
+  notes.txt          what happened on the way: diverged jobs, unreadable checkpoints
+  checkpoints/       of the training under way (Orbax)
+  tensorboard/       event files
+  tables/  figures/  results
+"""
+
+import contextlib
+import dataclasses
+import fcntl
+import importlib.metadata
+import json
+import os
+import pathlib
+import socket
+import time
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from demo_jax import files
+from demo_jax.data import storage
+from demo_jax.data.corpus import Corpus
+from demo_jax.errors import InputError, brief
+from demo_jax.training.fit import EpochRecord, Finished
+from demo_jax.training.jobs import Job
+
+FORMAT = 'demo_jax run'
+VERSION = 1
+HISTORY_COLUMNS = tuple(field.name for field in dataclasses.fields(EpochRecord))
+PACKAGES = ('demo_jax', 'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'scipy', 'pyjaspar', 'memelite')
+
+
+@dataclasses.dataclass(frozen=True)
+class JobResult:
+    """What is kept of a finished job.
+
+    Attributes:
+      job: index.
+      status: 'ok', or 'diverged' when no attempt gave finite losses (then `params` is None).
+      attempt: new starts after losses that were not finite.
+      steps: training steps done.
+      best_epoch, best_auroc: the epoch that `params` are of, and its validation AUROC.
+      history: its epochs.
+      params: nested dictionaries of arrays, or None.
+    """
+
+    job: int
+    status: str
+    attempt: int
+    steps: int
+    best_epoch: int
+    best_auroc: float
+    history: tuple[EpochRecord, ...]
+    params: dict[str, dict[str, np.ndarray]] | None
+
+
+class RunDirectory:
+    """Paths and files of one run. `create` makes it or checks that it is the same run."""
+
+    def __init__(self, path: str | os.PathLike):
+        self.path = pathlib.Path(path)
+
+    @property
+    def tables(self) -> pathlib.Path:
+        """Where tables are written."""
+        return self.path / 'tables'
+
+    def create(self, corpus: Corpus, config: Mapping[str, Any], jobs: Sequence[Job]) -> None:
+        """Start a run here, or check that the one that is here has the same corpus and jobs.
+
+        Raises:
+          InputError: the directory belongs to another corpus or other training settings, or holds
+            something else.
+        """
+        config = json.loads(json.dumps(config, default=list))
+        if (self.path / 'run.json').exists():
+            self._check(corpus.fingerprint(), config)
+            return
+        if self.path.exists() and set(os.listdir(self.path)) - {'.lock', 'corpus'}:
+            raise InputError(f'{self.path}: exists and is not a run directory; choose another --workdir')
+        if not storage.is_corpus(self.path / 'corpus'):
+            storage.save_corpus(corpus, self.path / 'corpus')
+        files.write_json(self.path / 'config.json', config)
+        files.write_tsv(
+            self.path / 'jobs.tsv', map(dataclasses.asdict, jobs), [field.name for field in dataclasses.fields(Job)]
+        )
+        facts = {
+            'format': FORMAT,
+            'version': VERSION,
+            'fingerprint': corpus.fingerprint(),
+            'tasks': list(corpus.tasks),
+            'versions': {name: _version(name) for name in PACKAGES},
+        }
+        files.write_json(self.path / 'run.json', facts)
+
+    def _check(self, fingerprint: str, config: dict[str, Any]) -> None:
+        facts = self.facts()
+        if facts['fingerprint'] != fingerprint:
+            raise InputError(
+                f'{self.path}: belongs to another corpus (fingerprint {facts["fingerprint"][:12]}, this one has '
+                f'{fingerprint[:12]}); choose another --workdir'
+            )
+        before = self.config()
+        for section in ('specs', 'seeds', 'learning_rates', 'dropouts', 'recipe'):
+            if before.get(section) != config.get(section):
+                raise InputError(
+                    f'{self.path}: was started with other training settings ({_difference(section, before, config)}); '
+                    'choose another --workdir'
+                )
+        files.write_json(self.path / 'config.json', config)
+
+    def facts(self) -> dict[str, Any]:
+        """The contents of run.json.
+
+        Raises:
+          InputError: this is not a run directory, or one of another version.
+        """
+        if not (self.path / 'run.json').is_file():
+            raise InputError(f'{self.path}: is not a run directory (it has no run.json)')
+        facts = files.read_json(self.path / 'run.json')
+        if not isinstance(facts, dict) or facts.get('format') != FORMAT or facts.get('version') != VERSION:
+            raise InputError(f'{self.path / "run.json"}: is not of a {FORMAT}, version {VERSION}')
+        return facts
+
+    def config(self) -> dict[str, Any]:
+        """The settings of the run."""
+        return files.read_json(self.path / 'config.json')
+
+    def corpus(self) -> Corpus:
+        """The run's sequences, memory-mapped."""
+        return storage.load_corpus(self.path / 'corpus')
+
+    def jobs(self) -> tuple[Job, ...]:
+        """The job table."""
+        kinds = {field.name: field.type for field in dataclasses.fields(Job)}
+        path = self.path / 'jobs.tsv'
+        try:
+            return tuple(
+                Job(**{name: kinds[name](value) for name, value in row.items()}) for row in files.read_tsv(path)
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f'{path}: is not a job table ({error})') from error
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the run directory for this process.
+
+        Raises:
+          InputError: another process holds it; the message names it.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with open(self.path / '.lock', 'a+', encoding='utf-8') as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                handle.seek(0)
+                holder = ' '.join(handle.read().split()) or 'another process'
+                raise InputError(f'{self.path}: is in use by {holder}') from error
+            handle.seek(0)
+            handle.truncate()
+            started = time.strftime('%Y-%m-%d %H:%M:%S')
+            handle.write(f'process {os.getpid()} on {socket.gethostname()}, started {started}\n')
+            handle.flush()
+            yield
+
+    def model_path(self, job: int) -> pathlib.Path:
+        """Where a finished job's parameters lie."""
+        return self.path / 'models' / f'{job:05d}.npz'
+
+    def save_result(self, finished: Finished, history: Sequence[EpochRecord]) -> None:
+        """Keep a finished job."""
+        arrays: dict[str, np.ndarray] = {}
+        if finished.params is not None:
+            for layer, leaves in finished.params.items():
+                arrays |= {f'params/{layer}/{name}': np.asarray(leaf) for name, leaf in leaves.items()}
+        facts = {field.name: getattr(finished, field.name) for field in dataclasses.fields(Finished)}
+        del facts['params']
+        facts['status'] = 'diverged' if finished.params is None else 'ok'
+        arrays['history'] = np.array([dataclasses.astuple(record) for record in history], np.float64).reshape(
+            -1, len(HISTORY_COLUMNS)
+        )
+        arrays['facts'] = np.array(json.dumps(facts))
+        with files.atomic_path(self.model_path(finished.job)) as temporary, open(temporary, 'wb') as handle:
+            np.savez(handle, allow_pickle=False, **arrays)
+
+    def load_result(self, job: int) -> JobResult:
+        """Read a finished job.
+
+        Raises:
+          InputError: it is missing, or cannot be read; the message names the file.
+        """
+        path = self.model_path(job)
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                facts = json.loads(str(stored['facts']))
+                history = tuple(_epoch(row) for row in stored['history'])
+                params: dict[str, dict[str, np.ndarray]] = {}
+                for key in stored.files:
+                    if key.startswith('params/'):
+                        _, layer, name = key.split('/')
+                        params.setdefault(layer, {})[name] = stored[key]
+                return JobResult(history=history, params=params or None, **facts)
+        except FileNotFoundError as error:
+            raise InputError(f'{path}: is missing; the model of job {job} has not been trained') from error
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+            raise InputError(f'{path}: cannot be read ({brief(str(error))})') from error
+
+    def finished_jobs(self) -> set[int]:
+        """Indices of the jobs whose results are here."""
+        return {int(path.stem) for path in (self.path / 'models').glob('[0-9]*.npz')}
+
+    def note(self, text: str) -> None:
+        """Add a line to notes.txt, once."""
+        path = self.path / 'notes.txt'
+        lines = path.read_text(encoding='utf-8').splitlines() if path.exists() else []
+        line = ' '.join(text.split())
+        if line not in lines:
+            files.write_text(path, '\n'.join([*lines, line]) + '\n')
+
+
+def _epoch(row: np.ndarray) -> EpochRecord:
+    values = dict(zip(HISTORY_COLUMNS, row.tolist(), strict=True))
+    return EpochRecord(**{
+        field.name: field.type(values[field.name]) for field in dataclasses.fields(EpochRecord)
+    })  # fmt: skip
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return 'not installed'
+
+
+def _difference(section: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    """The first setting of a section that differs, as text."""
+    old, new = before.get(section), after.get(section)
+    if isinstance(old, dict) and isinstance(new, dict):
+        for name in sorted(set(old) | set(new)):
+            if old.get(name) != new.get(name):
+                return f'{section}.{name} was {brief(old.get(name))}, now {brief(new.get(name))}'
+    return f'{section} was {brief(old)}, now {brief(new)}'
+
+
+class Run:
+    """A finished (or half-finished) training, for reading. Made by `load_run`."""
+
+    def __init__(self, path: str | os.PathLike):
+        self.directory = RunDirectory(path)
+        facts = self.directory.facts()
+        self.tasks: tuple[str, ...] = tuple(facts['tasks'])
+        self.jobs = self.directory.jobs()
+        self.specs: tuple[str, ...] = tuple(dict.fromkeys(job.spec for job in self.jobs))
+        self.config = self.directory.config()
+
+    def __repr__(self) -> str:
+        done = len(self.directory.finished_jobs())
+        return f'Run({str(self.directory.path)!r}: {len(self.tasks)} tasks, {len(self.specs)} specs, {done} models)'
+
+    def find_job(self, task: str, spec: str, seed: int | None = None) -> Job:
+        """The job of a task and spec; the first seed (and first row of a grid) unless one is named.
+
+        Raises:
+          InputError: the run has no such task, spec or seed; the message lists those it has.
+        """
+        for what, value, known in (('task', task, self.tasks), ('spec', spec, self.specs)):
+            if value not in known:
+                raise InputError(f'{self.directory.path}: no {what} {value!r}; it has {", ".join(known)}')
+        found = [job for job in self.jobs if job.task == task and job.spec == spec]
+        seeds = sorted({job.seed for job in found})
+        found = [job for job in found if seed is None or job.seed == seed]
+        if not found:
+            listed = ', '.join(map(str, seeds))
+            raise InputError(f'{self.directory.path}: no seed {seed} of {task}, {spec}; it has {listed}')
+        return found[0]
+
+    def model(self, task: str, spec: str, seed: int | None = None) -> 'Model':  # noqa: F821
+        """The trained model of a task and spec, ready to predict and explain.
+
+        Raises:
+          InputError: the run has no such model, or it diverged.
+        """
+        from demo_jax.model import Model
+
+        job = self.find_job(task, spec, seed)
+        result = self.directory.load_result(job.index)
+        if result.params is None:
+            raise InputError(f'{self.directory.path}: the training of {job.label} diverged, there is no model')
+        average = bool(self.config.get('recipe', {}).get('average_strands', False))
+        return Model(task=task, spec=job.spec, seed=job.seed, params=result.params, average_strands=average)
+
+
+def load_run(path: str | os.PathLike) -> Run:
+    """Open a run directory for reading.
+
+    Args:
+      path: the directory that a training wrote (`--workdir`).
+
+    Returns:
+      A `Run`; `run.model(task, spec).predict(['ACGT...'])` scores plain strings.
+
+    Raises:
+      InputError: it is not a run directory.
+    """
+    return Run(path)

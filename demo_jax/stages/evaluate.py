@@ -1,0 +1,136 @@
+"""Stage `evaluate`: test scores, and the tables of AUROCs (edge)."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from demo_jax import files
+from demo_jax.errors import InputError
+from demo_jax.evaluation import compare, metrics
+from demo_jax.model import Model
+from demo_jax.runs import Run, RunDirectory
+
+AUROC_COLUMNS = (
+    'task', 'spec', 'seed', 'learning_rate', 'dropout', 'valid_auroc', 'test_auroc', 'test_auroc_low',
+    'test_auroc_high', 'test_auprc', 'test_auprc_low', 'test_auprc_high', 'n_test', 'best_epoch', 'n_epochs', 'attempt',
+    'status',
+)  # fmt: skip
+
+
+def evaluate_run(run: RunDirectory, *, n_resamples: int = 1000, progress: bool = True) -> dict[str, compare.Table]:
+    """Score the test sequences with every model of a run, and write the tables.
+
+    Writes `predictions/NNNNN.npy` (float32 scores of the task's test rows, per job) and, under
+    `tables/`: `auroc.tsv` (one row per model), `table2.tsv`, `table3.tsv`, `published.tsv` (per task, the
+    spec chosen by validation AUROC beside DeepBind's published value), and `ensemble.tsv` where there
+    are several seeds (scores averaged over seeds).
+
+    Args:
+      run: the run directory; its jobs must have been trained.
+      n_resamples: bootstrap resamples of positive/shuffle pairs for the 95% intervals.
+      progress: show a bar over the models.
+
+    Raises:
+      InputError: a job has not been trained.
+    """
+    reader = Run(run.path)
+    corpus, jobs, config = run.corpus(), run.jobs(), run.config()
+    missing = [job for job in jobs if job.index not in run.finished_jobs()]
+    if missing:
+        raise InputError(f'{run.path}: {len(missing)} of {len(jobs)} models are not trained yet; run the stage train')
+    published = config['corpus']['source'] != 'simulated'
+    average = bool(config['recipe']['average_strands'])
+    test = {task: _test_set(corpus, task) for task in corpus.tasks}
+    rows, scores = [], {}
+    for job in tqdm(jobs, desc='evaluating', unit='model', disable=not progress):
+        result = run.load_result(job.index)
+        row: dict[str, Any] = {name: getattr(job, name) for name in AUROC_COLUMNS[:5]}
+        row |= {'n_epochs': len(result.history), 'attempt': result.attempt, 'status': result.status}
+        if result.params is not None:
+            path = run.path / 'predictions' / f'{job.index:05d}.npy'
+            model = Model(job.task, job.spec, job.seed, result.params, average)
+            scores[job.index] = _scores(path, model, test[job.task])
+            row |= {'valid_auroc': result.best_auroc, 'best_epoch': result.best_epoch}
+            row |= _measure(scores[job.index], test[job.task], n_resamples)
+        rows.append(row)
+    tables = {
+        'auroc': compare.Table(rows, AUROC_COLUMNS),
+        'table2': compare.table2(_trained(rows), published=published),
+        'table3': compare.table3(_trained(rows), published=published),
+        'published': compare.beside_published(_trained(rows), published=published),
+    }
+    if len({job.seed for job in jobs}) > 1:
+        ensembles = _ensembles(reader, rows, scores, test, n_resamples)
+        tables['ensemble'] = compare.Table(ensembles, AUROC_COLUMNS)
+        tables['published_ensemble'] = compare.beside_published(ensembles, published=published)
+    for name, table in tables.items():
+        files.write_tsv(run.tables / f'{name}.tsv', table.rows, table.columns)
+    return tables
+
+
+def _trained(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [row for row in rows if row['status'] == 'ok']
+
+
+class _TestSet:
+    """The test rows of a task: padded tokens, lengths where they differ, labels and pair ids."""
+
+    def __init__(self, tokens, lengths, labels, pairs):
+        self.tokens, self.lengths, self.labels, self.pairs = tokens, lengths, labels, pairs
+
+
+def _test_set(corpus, task: str) -> _TestSet:
+    rows = corpus.rows(task, 'test')
+    lengths = np.asarray(corpus.lengths[rows])
+    same = (lengths == lengths.max(initial=0)).all()
+    return _TestSet(
+        corpus.padded(rows), None if same else lengths, np.asarray(corpus.labels[rows]), np.asarray(corpus.pairs[rows])
+    )
+
+
+def _scores(path, model: Model, test: _TestSet) -> np.ndarray:
+    """The model's scores, from the file if it is there and fits."""
+    if path.exists():
+        try:
+            scores = np.load(path, allow_pickle=False)
+            if scores.shape == test.labels.shape:
+                return scores
+        except (OSError, ValueError):
+            pass  # a file cut short: scored again
+    scores = model.score_tokens(test.tokens, test.lengths)
+    with files.atomic_path(path) as temporary, open(temporary, 'wb') as handle:
+        np.save(handle, scores, allow_pickle=False)
+    return scores
+
+
+def _measure(scores: np.ndarray, test: _TestSet, n_resamples: int) -> dict[str, Any]:
+    auroc = metrics.bootstrap_auroc(test.labels, scores, test.pairs, n_resamples=n_resamples)
+    auprc = metrics.bootstrap_average_precision(test.labels, scores, test.pairs, n_resamples=n_resamples)
+    return {
+        'test_auroc': metrics.auroc(test.labels, scores),
+        'test_auroc_low': auroc.low,
+        'test_auroc_high': auroc.high,
+        'test_auprc': metrics.average_precision(test.labels, scores),
+        'test_auprc_low': auprc.low,
+        'test_auprc_high': auprc.high,
+        'n_test': len(scores),
+    }
+
+
+def _ensembles(reader: Run, rows, scores, test, n_resamples: int) -> list[dict[str, Any]]:
+    """Per task and spec, the mean score of all seeds; of a grid, each seed's best model by validation."""
+    result = []
+    for task in reader.tasks:
+        for spec in reader.specs:
+            best: dict[int, tuple[float, int]] = {}
+            for job, row in zip(reader.jobs, rows, strict=True):
+                if job.task == task and job.spec == spec and row['status'] == 'ok':
+                    best[job.seed] = max(best.get(job.seed, (-1.0, -1)), (row['valid_auroc'], job.index))
+            if len(best) > 1:
+                mean = np.mean([scores[index] for _, index in best.values()], axis=0)
+                row = {'task': task, 'spec': spec, 'seed': 0, 'status': 'ok'}
+                row['valid_auroc'] = float(np.mean([auroc for auroc, _ in best.values()]))
+                result.append(row | _measure(mean, test[task], n_resamples))
+    return result

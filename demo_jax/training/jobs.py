@@ -1,0 +1,219 @@
+"""What to train, and in which order the examples come: all of it plain numbers, decided on the host."""
+
+import dataclasses
+import math
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from demo_jax.errors import InputError
+from demo_jax.nn.models import SPECS
+from demo_jax.training.pool import TaskRows, name_seed
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """How every job is trained; the defaults are the paper's.
+
+    Attributes:
+      batch_size: sequences per step.
+      epochs: passes over the training examples.
+      min_steps: small tasks get more epochs until they have at least this many steps.
+      learning_rate: of Adam; a job may have its own.
+      schedule: 'halving' (every `halve_every` epochs), 'cosine' (to zero) or 'constant'.
+      halve_every: epochs, for 'halving'.
+      warmup: share of all steps over which the rate rises linearly from zero.
+      dropout: rate while training; a job may have its own.
+      weight_decay: decoupled (AdamW); a job may have its own.
+      clip_value: gradients are clipped element-wise at this; 0 = not.
+      clip_norm: then scaled to at most this norm; 0 = not.
+      reverse_complement: turn each training sequence over with probability 1/2.
+      average_strands: predictions are the mean score of both strands.
+      negative_sets: shuffles per training positive to draw from (see `pool.build_pool`).
+      patience: stop a job after this many epochs without a better validation AUROC; 0 = never.
+      retries: how often a job whose loss is not finite starts again, each time at half the rate.
+    """
+
+    batch_size: int = 256
+    epochs: int = 50
+    min_steps: int = 0
+    learning_rate: float = 1e-2
+    schedule: str = 'halving'
+    halve_every: int = 10
+    warmup: float = 0.0
+    dropout: float = 0.5
+    weight_decay: float = 0.0
+    clip_value: float = 5.0
+    clip_norm: float = 0.0
+    reverse_complement: bool = False
+    average_strands: bool = False
+    negative_sets: int = 1
+    patience: int = 0
+    retries: int = 3
+
+    def __post_init__(self) -> None:
+        checks = {
+            'batch_size': self.batch_size >= 1,
+            'epochs': self.epochs >= 1,
+            'min_steps': self.min_steps >= 0,
+            'learning_rate': 0 < self.learning_rate < math.inf,
+            'schedule': self.schedule in ('halving', 'cosine', 'constant'),
+            'halve_every': self.halve_every >= 1,
+            'warmup': 0 <= self.warmup < 1,
+            'dropout': 0 <= self.dropout < 1,
+            'weight_decay': 0 <= self.weight_decay < math.inf,
+            'clip_value': self.clip_value >= 0,
+            'clip_norm': self.clip_norm >= 0,
+            'negative_sets': self.negative_sets >= 1,
+            'patience': self.patience >= 0,
+            'retries': self.retries >= 0,
+        }
+        for name, good in checks.items():
+            if not good:
+                raise InputError(f'recipe: {name} is {getattr(self, name)!r}, which is out of range')
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """One model to train.
+
+    Attributes:
+      index: its row in the job table.
+      task: name of the data set.
+      spec: name of the architecture.
+      seed: of its initial parameters, order of examples and dropout.
+      learning_rate: at its peak.
+      dropout: rate.
+      weight_decay: decoupled.
+    """
+
+    index: int
+    task: str
+    spec: str
+    seed: int
+    learning_rate: float
+    dropout: float
+    weight_decay: float
+
+    @property
+    def dropout_bits(self) -> int:
+        """Random bits per unit that its rate needs: 1 for rates 0... and 1/2, 8 for others."""
+        return 1 if self.dropout in (0.0, 0.5) else 8
+
+    @property
+    def label(self) -> str:
+        """A short name for messages."""
+        return f'{self.task} / {self.spec} / seed {self.seed}'
+
+
+def make_jobs(
+    tasks: Sequence[str],
+    specs: Sequence[str],
+    recipe: Recipe,
+    *,
+    seeds: Sequence[int] = (0,),
+    learning_rates: Sequence[float] = (),
+    dropouts: Sequence[float] = (),
+) -> tuple[Job, ...]:
+    """The job table: every combination of task, spec, seed and, where given, learning rate and dropout.
+
+    Raises:
+      InputError: an unknown spec, or a repeated task, spec or seed.
+    """
+    for what, values in (('task', tasks), ('spec', specs), ('seed', seeds)):
+        for value in values:
+            if list(values).count(value) > 1:
+                raise InputError(f'{what} {value!r} is listed twice')
+    for spec in specs:
+        if spec not in SPECS:
+            raise InputError(f'unknown spec {spec!r}; the specs are {", ".join(SPECS)}')
+    combinations = [
+        (task, spec, seed, rate, dropout)
+        for spec in specs
+        for seed in seeds
+        for rate in (learning_rates or (recipe.learning_rate,))
+        for dropout in (dropouts or (recipe.dropout,))
+        for task in tasks
+    ]
+    return tuple(
+        Job(index, task, spec, int(seed), float(rate), float(dropout), recipe.weight_decay)
+        for index, (task, spec, seed, rate, dropout) in enumerate(combinations)
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """How long a job is: `epochs` passes of `steps_per_epoch` steps."""
+
+    epochs: int
+    steps_per_epoch: int
+
+    @property
+    def steps(self) -> int:
+        """Steps in all."""
+        return self.epochs * self.steps_per_epoch
+
+
+def make_plan(recipe: Recipe, n_train: int) -> Plan:
+    """Epochs and steps of a job with `n_train` training examples."""
+    steps_per_epoch = max(1, -(-n_train // recipe.batch_size))
+    return Plan(max(recipe.epochs, -(-recipe.min_steps // steps_per_epoch)), steps_per_epoch)
+
+
+def learning_rates(recipe: Recipe, plan: Plan, peak: float, steps: np.ndarray) -> np.ndarray:
+    """The learning rate at each of these steps (0-based), float32."""
+    warmup_steps = recipe.warmup * plan.steps
+    if recipe.schedule == 'halving':
+        rate = 0.5 ** (steps // plan.steps_per_epoch // recipe.halve_every)
+    elif recipe.schedule == 'cosine':
+        progress = np.clip((steps - warmup_steps) / max(plan.steps - warmup_steps, 1), 0, 1)
+        rate = 0.5 * (1 + np.cos(np.pi * progress))
+    else:
+        rate = np.ones(len(steps))
+    return (peak * rate * np.minimum(1.0, (steps + 1) / (warmup_steps + 1))).astype(np.float32)
+
+
+@dataclasses.dataclass(frozen=True)
+class Order:
+    """One epoch's examples: pool rows int32 (steps, B), -1 = no example; whether each is turned over."""
+
+    rows: np.ndarray
+    turned: np.ndarray
+
+
+def epoch_order(recipe: Recipe, job: Job, rows: TaskRows, epoch: int) -> Order:
+    """The examples of one epoch, in a random order that depends on (seed, task, epoch) alone.
+
+    An epoch whose size is no multiple of the batch ends with a batch that is partly -1.
+    """
+    rng = np.random.default_rng([job.seed, name_seed(job.task), epoch, 2])
+    count, sets = rows.train.shape
+    order = rng.permutation(count)
+    chosen = rng.integers(sets, size=count)
+    turned = rng.random(count) < 0.5 if recipe.reverse_complement else np.zeros(count, bool)
+    steps = max(1, -(-count // recipe.batch_size))
+    padded = np.full(steps * recipe.batch_size, -1, np.int32)
+    padded[:count] = rows.train[order, chosen]
+    flags = np.zeros(steps * recipe.batch_size, bool)
+    flags[:count] = turned
+    return Order(padded.reshape(steps, -1), flags.reshape(steps, -1))
+
+
+def batches(rows: np.ndarray, batch_size: int) -> np.ndarray:
+    """Rows (n,) cut into batches, int32 (steps, B), the last one filled with -1."""
+    steps = -(-len(rows) // batch_size)
+    padded = np.full(steps * batch_size, -1, np.int32)
+    padded[: len(rows)] = rows
+    return padded.reshape(steps, batch_size)
+
+
+def programs(jobs: Iterable[Job]) -> dict[tuple[str, int], list[Job]]:
+    """Jobs by the compiled program that can run them: (spec, dropout bits), in the table's order.
+
+    The bits belong to the job and not to its company, so that a job's masks never depend on which
+    other jobs there are.
+    """
+    groups: dict[tuple[str, int], list[Job]] = {}
+    for job in jobs:
+        groups.setdefault((job.spec, job.dropout_bits), []).append(job)
+    return groups

@@ -1,0 +1,115 @@
+"""The sequences that a training reads, as rectangular arrays that live on the device (pure)."""
+
+import dataclasses
+import zlib
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+from flax import struct
+
+from demo_jax.data import dna
+from demo_jax.data.corpus import SPLITS, Corpus
+
+
+@struct.dataclass
+class Pool:
+    """Rows of tokens that jobs address by number.
+
+    Attributes:
+      tokens: uint8 (R, L), padded with N.
+      labels: int32 (R,), 1 = bound.
+      lengths: int32 (R,), or None when every sequence has L letters (the faster program).
+    """
+
+    tokens: jax.Array | np.ndarray
+    labels: jax.Array | np.ndarray
+    lengths: jax.Array | np.ndarray | None
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskRows:
+    """Where one task's sequences lie in a `Pool`.
+
+    Attributes:
+      train: int32 (n, K): row of each training example in each of K sets of negatives. A positive
+        (and a negative that is no shuffle) has the same row in all.
+      valid: int32 (n,).
+      test: int32 (n,).
+    """
+
+    train: np.ndarray
+    valid: np.ndarray
+    test: np.ndarray
+
+
+def name_seed(name: str) -> int:
+    """A number that depends on a task's name alone, so that its random streams ignore its company."""
+    return zlib.crc32(name.encode())
+
+
+def build_pool(corpus: Corpus, *, negative_sets: int = 1, seed: int = 0) -> tuple[Pool, dict[str, TaskRows]]:
+    """Lay out a corpus for training.
+
+    Args:
+      corpus: the sequences; `corpus.select(tasks)` narrows them.
+      negative_sets: how many dinucleotide shuffles each positive of the training split has, counting
+        the one in the corpus. Epochs draw from all of them. 1 keeps the corpus as it is.
+      seed: of the further shuffles; each task's also depend on its name.
+
+    Returns:
+      The pool (NumPy arrays) and the rows of each task.
+    """
+    length = int(corpus.lengths.max(initial=1))
+    tokens, lengths, labels = [corpus.padded(slice(None), length)], [corpus.lengths], [np.asarray(corpus.labels)]
+    rows: dict[str, TaskRows] = {}
+    used = len(corpus)
+    for task in corpus.tasks:
+        span = {split: np.arange(len(corpus))[corpus.rows(task, split)] for split in SPLITS}
+        train = np.repeat(span['train'][:, None], max(negative_sets, 1), axis=1)
+        positive_of = _positive_of(corpus, span['train'])
+        redrawn = np.flatnonzero(positive_of >= 0)
+        source = positive_of[redrawn]
+        rng = np.random.default_rng([seed, name_seed(task), 1])
+        for k in range(1, negative_sets):
+            if not len(redrawn):
+                break
+            padded, sizes = corpus.padded(source, length), corpus.lengths[source]
+            tokens.append(dna.dinucleotide_shuffle(padded, rng, lengths=sizes))
+            lengths.append(sizes)
+            labels.append(np.zeros(len(source), np.uint8))
+            train[redrawn, k] = np.arange(used, used + len(source))
+            used += len(source)
+        rows[task] = TaskRows(
+            train=train.astype(np.int32), valid=span['valid'].astype(np.int32), test=span['test'].astype(np.int32)
+        )
+    all_lengths = np.concatenate(lengths)
+    pool = Pool(
+        tokens=np.concatenate(tokens),
+        labels=np.concatenate(labels).astype(np.int32),
+        lengths=None if (all_lengths == length).all() else all_lengths.astype(np.int32),
+    )
+    return pool, rows
+
+
+def _positive_of(corpus: Corpus, rows: np.ndarray) -> np.ndarray:
+    """For each row, the row of the positive it is a shuffle of; -1 for positives and unpaired rows."""
+    pairs, labels = np.asarray(corpus.pairs[rows]), np.asarray(corpus.labels[rows])
+    positives = (labels == 1) & (pairs >= 0)
+    order = np.argsort(pairs[positives], kind='stable')
+    ids, owners = pairs[positives][order], rows[positives][order]
+    result = np.full(len(rows), -1, np.int64)
+    if len(ids):
+        at = np.minimum(np.searchsorted(ids, pairs), len(ids) - 1)
+        shuffled = (labels == 0) & (pairs >= 0) & (ids[at] == pairs)
+        result[shuffled] = owners[at[shuffled]]
+    return result
+
+
+def shortest(corpus: Corpus, tasks: Sequence[str]) -> dict[str, int]:
+    """The length in bp of the shortest sequence of each task."""
+    result = {}
+    for task in tasks:
+        k = corpus.task_index(task)
+        result[task] = int(corpus.lengths[corpus.bounds[k, 0] : corpus.bounds[k, -1]].min())
+    return result

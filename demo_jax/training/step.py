@@ -1,0 +1,138 @@
+"""One model's training step and its scores: what `stack` maps over many models (pure)."""
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+
+from demo_jax.nn import models, ops
+from demo_jax.nn.models import ModelSpec, Params
+from demo_jax.training.pool import Pool
+
+Array = jax.Array
+
+ADAM = optax.scale_by_adam()
+
+
+@struct.dataclass
+class ModelState:
+    """A model in training: its parameters, Adam's moments, and how many steps it has done."""
+
+    params: Params
+    adam: optax.ScaleByAdamState
+    step: Array
+
+
+@struct.dataclass
+class Hyper:
+    """What differs between jobs, as scalars: so a grid is only more rows, never another program.
+
+    Attributes:
+      key: uint32 (2,), data of the job's random key.
+      dropout: rate.
+      weight_decay: decoupled.
+      clip_value: element-wise limit of the gradient, inf = none.
+      clip_norm: limit of its norm, inf = none.
+    """
+
+    key: Array
+    dropout: Array
+    weight_decay: Array
+    clip_value: Array
+    clip_norm: Array
+
+
+@struct.dataclass
+class StepMetrics:
+    """Mean loss of the batch, and norms of the gradient (before clipping) and of the update."""
+
+    loss: Array
+    gradient_norm: Array
+    update_norm: Array
+
+
+def init_state(spec: ModelSpec, hyper: Hyper) -> ModelState:
+    """A fresh model from the job's key."""
+    params = models.init(jax.random.fold_in(jax.random.wrap_key_data(hyper.key), 0), spec)
+    return ModelState(params, ADAM.init(params), jnp.zeros((), jnp.int32))
+
+
+def gather(pool: Pool, rows: Array, turned: Array | None) -> tuple[Array, Array | None]:
+    """Tokens (B, L) and lengths of some rows of the pool, those marked in `turned` reverse complemented."""
+    at = jnp.maximum(rows, 0)
+    tokens = pool.tokens[at]
+    lengths = None if pool.lengths is None else pool.lengths[at]
+    if turned is not None:
+        tokens = jnp.where(turned[:, None], ops.reverse_complement(tokens, lengths), tokens)
+    return tokens, lengths
+
+
+def train_step(
+    state: ModelState,
+    hyper: Hyper,
+    pool: Pool,
+    rows: Array,
+    turned: Array | None,
+    learning_rate: Array,
+    *,
+    spec: ModelSpec,
+    dropout_bits: int,
+    hoist: bool,
+) -> tuple[ModelState, StepMetrics]:
+    """One Adam step on the mean negative log-likelihood of a batch (the paper's section 2).
+
+    Args:
+      state: the model.
+      hyper: its settings.
+      pool: the sequences.
+      rows: int32 (B,), rows of the pool; -1 = no example.
+      turned: bool (B,), or None: which examples to reverse complement.
+      learning_rate: of this step.
+      spec: the architecture.
+      dropout_bits: see `ops.dropout`.
+      hoist: see `ops.bilstm_scan`.
+    """
+    tokens, lengths = gather(pool, rows, turned)
+    labels = pool.labels[jnp.maximum(rows, 0)]
+    weights = (rows >= 0).astype(jnp.float32)
+    key = jax.random.fold_in(jax.random.fold_in(jax.random.wrap_key_data(hyper.key), 1), state.step)
+
+    def loss_of(params: Params) -> Array:
+        output = models.apply(
+            params,
+            tokens,
+            spec,
+            lengths=lengths,
+            dropout=hyper.dropout,
+            key=key,
+            dropout_bits=dropout_bits,
+            hoist=hoist,
+        )
+        # For two classes, -log softmax at the label = softplus of minus the signed margin.
+        losses = jax.nn.softplus(jnp.where(labels == 1, -output.score, output.score))
+        return (losses * weights).sum() / jnp.maximum(weights.sum(), 1.0)
+
+    loss, gradient = jax.value_and_grad(loss_of)(state.params)
+    norm = optax.tree.norm(gradient)
+    clipped = jax.tree.map(lambda g: jnp.clip(g, -hyper.clip_value, hyper.clip_value), gradient)
+    scale = jnp.minimum(1.0, hyper.clip_norm / optax.tree.norm(clipped))
+    clipped = jax.tree.map(lambda g: g * scale, clipped)
+    direction, adam = ADAM.update(clipped, state.adam)
+    update = jax.tree.map(lambda d, p: -learning_rate * (d + hyper.weight_decay * p), direction, state.params)
+    params = optax.apply_updates(state.params, update)
+    return ModelState(params, adam, state.step + 1), StepMetrics(loss, norm, optax.tree.norm(update))
+
+
+def score_rows(
+    params: Params, pool: Pool, rows: Array, *, spec: ModelSpec, average_strands: bool, hoist: bool
+) -> Array:
+    """Scores S, the log odds of the positive class, of some rows of the pool: float32 (B,).
+
+    With `average_strands`, the mean of the scores of both strands.
+    """
+    tokens, lengths = gather(pool, rows, None)
+    scores = models.apply(params, tokens, spec, lengths=lengths, hoist=hoist).score
+    if average_strands:
+        other = ops.reverse_complement(tokens, lengths)
+        scores = 0.5 * (scores + models.apply(params, other, spec, lengths=lengths, hoist=hoist).score)
+    return scores

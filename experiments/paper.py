@@ -1,0 +1,44 @@
+r"""The main command: from sequences to trained models and tables.
+
+    python -m experiments.paper --config=configs/quickstart.py --workdir=runs/quickstart
+
+Each stage skips what is complete in WORKDIR and resumes what is not.
+"""
+
+import pathlib
+from collections.abc import Sequence
+
+from absl import flags
+from ml_collections import config_flags
+
+from experiments import cli, pipeline
+
+_CONFIG = config_flags.DEFINE_config_file(
+    'config', 'configs/quickstart.py', 'Settings; override one with --config.SECTION.NAME=VALUE.'
+)
+_WORKDIR = flags.DEFINE_string('workdir', 'runs/quickstart', 'Directory of the run: made, or resumed where it exists.')
+
+
+def main(argv: Sequence[str]) -> None:
+    """Prepare, train, evaluate."""
+    del argv
+    from demo_jax import devices
+
+    config = _CONFIG.value.to_dict()
+    pipeline.terminate_as_interrupt()
+    devices.configure(config['machine']['host_devices'])
+    from demo_jax.report import console
+    from demo_jax.runs import RunDirectory
+    from demo_jax.stages.evaluate import evaluate_run
+    from demo_jax.stages.train import train_run
+
+    with RunDirectory(_WORKDIR.value).locked():
+        run = pipeline.open_run(config, _WORKDIR.value)
+        console.print_plan(run)
+        train_run(run, checkpoint_seconds=config['checkpoint_seconds'])
+        console.print_tables(evaluate_run(run, n_resamples=config['evaluate']['n_resamples']))
+        print(f'results: {pathlib.Path(_WORKDIR.value) / "tables"}')
+
+
+if __name__ == '__main__':
+    cli.run(main)

@@ -1,0 +1,80 @@
+"""From settings to a run directory: what the commands that train, evaluate and explain share."""
+
+import os
+import pathlib
+import signal
+from collections.abc import Mapping
+from typing import Any
+
+from demo_jax.data.corpus import Corpus
+from demo_jax.data.prepare import prepare_corpus
+from demo_jax.data.storage import is_corpus, load_corpus
+from demo_jax.errors import InputError
+from demo_jax.runs import RunDirectory
+
+
+def open_run(config: Mapping[str, Any], workdir: str) -> RunDirectory:
+    """The run directory for these settings, made if it is not there; the caller holds its lock.
+
+    Raises:
+      InputError: bad settings or input, or a directory that belongs to another corpus or settings.
+    """
+    from demo_jax.stages.train import check_lengths, settings
+    from demo_jax.training.jobs import Recipe, make_jobs
+
+    recipe = settings(Recipe, config['recipe'], 'recipe')
+    make_jobs([], config['specs'], recipe, seeds=config['seeds'])  # a wrong name is told before any reading
+    run = RunDirectory(workdir)
+    corpus = read_corpus(config['corpus'], run)
+    jobs = make_jobs(
+        corpus.tasks,
+        config['specs'],
+        recipe,
+        seeds=config['seeds'],
+        learning_rates=config['learning_rates'],
+        dropouts=config['dropouts'],
+    )
+    check_lengths(corpus, jobs)
+    run.create(corpus, config, jobs)
+    return run
+
+
+def read_corpus(settings: Mapping[str, Any], run: RunDirectory) -> Corpus:
+    """The corpus that the settings describe; without an input, the one a run directory already holds."""
+    values = dict(settings)
+    source = values['source']
+    values['input'] = tuple(_path(part) for part in _listed(values['input']))
+    values['tasks'] = _listed(values['tasks'])
+    if source == 'prepared':
+        if len(values['input']) != 1:
+            raise InputError('corpus: source prepared takes one input, a directory made by experiments.prepare')
+        corpus = load_corpus(values['input'][0])
+        return corpus.select(values['tasks']) if values['tasks'] else corpus
+    if not values['input'] and source not in ('simulated', 'deepmotif108'):
+        if is_corpus(run.path / 'corpus'):
+            return load_corpus(run.path / 'corpus')
+        raise InputError(
+            f'corpus: source {source} needs an input: --config.corpus.input=PATH (or --config.corpus.source=simulated)'
+        )
+    values['n_tasks'] = values['n_tasks'] or None
+    return prepare_corpus(**values)
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(part for part in text.split(',') if part)
+
+
+def _path(text: str) -> str:
+    expanded = os.path.expandvars(os.path.expanduser(text))
+    if '$' in expanded:
+        raise InputError(f'corpus: input {text!r} names an environment variable that is not set')
+    return str(pathlib.Path(expanded))
+
+
+def terminate_as_interrupt() -> None:
+    """Let SIGTERM end a command the way Ctrl-C does, so that locks and temporary files are cleared."""
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, stop)
