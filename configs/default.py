@@ -42,7 +42,7 @@ def get_config() -> ConfigDict:
         'schedule': 'cosine',
         'halve_every': 10,
         'warmup': 0.1,
-        'dropout': 0.5,
+        'dropout': 0.25,
         'weight_decay': 1e-2,
         'clip_value': 0.0,
         'clip_norm': 1.0,

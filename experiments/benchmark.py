@@ -34,7 +34,6 @@ from absl import flags
 
 from demo_jax import devices, files
 from demo_jax.errors import InputError, brief
-from demo_jax.nn.models import SPECS
 from experiments import cli
 from experiments.benchmarks import data, measure, training
 

@@ -27,7 +27,6 @@ class ModelSpec:
       lstm_size: hidden units H per direction.
       summary: over positions: 'max', 'mean' (LSTMs), or 'max_mean' (both, DeepBind).
       both_strands: score the sequence and its reverse complement, keep the better strand.
-      dropout: default rate while training.
     """
 
     name: str
@@ -38,7 +37,6 @@ class ModelSpec:
     lstm_size: int = 0
     summary: str = 'max'
     both_strands: bool = False
-    dropout: float = 0.5
 
     @property
     def kind(self) -> str:

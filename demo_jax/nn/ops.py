@@ -80,20 +80,19 @@ def dropout(x: Array, rate: Array | float, key: Array, bits: int) -> Array:
     """Dropout with masks of few random bits: zero with probability `rate`, else scaled by 1 / (1 - rate).
 
     Drawing one float per unit costs a third of a training step; a mask needs one bit of a 32-bit
-    word at rate 1/2, or eight bits compared with a threshold at other rates.
+    word at rate 1/2, two at 1/4, and at most eight, compared with a threshold, at other rates.
 
     Args:
       x: any shape.
-      rate: probability of zero, a scalar that may be traced. With `bits=1` it must be 0 or 0.5;
-        with `bits=8` it is rounded to a multiple of 1/256.
+      rate: probability of zero, a scalar that may be traced; rounded to a multiple of 2**-bits.
       key: a random key of the default (threefry) kind, whose bits do not depend on `vmap`.
-      bits: 1 or 8, bits drawn per unit.
+      bits: 1, 2, 4 or 8, bits drawn per unit.
 
     Raises:
-      ValueError: `bits` is neither 1 nor 8.
+      ValueError: another number of bits.
     """
-    if bits not in (1, 8):
-        raise ValueError(f'bits is {bits}, expected 1 or 8')
+    if bits not in (1, 2, 4, 8):
+        raise ValueError(f'bits is {bits}, expected 1, 2, 4 or 8')
     per_word = 32 // bits
     n_words = -(-x.size // per_word)
     words = jax.random.bits(key, (n_words,), jnp.uint32)

@@ -97,8 +97,8 @@ class Job:
 
     @property
     def dropout_bits(self) -> int:
-        """Random bits per unit that its rate needs: 1 for rates 0... and 1/2, 8 for others."""
-        return 1 if self.dropout in (0.0, 0.5) else 8
+        """Random bits per unit that its rate needs: 1 for 0 and 1/2, 2 for quarters, ..., 8 for any other."""
+        return next((bits for bits in (1, 2, 4) if (self.dropout * 2**bits).is_integer()), 8)
 
     @property
     def label(self) -> str:

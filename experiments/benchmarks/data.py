@@ -12,7 +12,6 @@ import numpy as np
 
 from demo_jax.data import dna, readers, storage
 from demo_jax.data.build import Records, TaskRecords, build_corpus
-from demo_jax.data.corpus import Corpus
 from demo_jax.evaluation.metrics import bootstrap_auroc
 from demo_jax.report.tables import format_table
 from demo_jax.training.jobs import Recipe, epoch_order, make_jobs

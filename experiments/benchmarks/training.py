@@ -254,4 +254,5 @@ def tables(result: Mapping[str, Any]) -> list[str]:
     if not result['comparison']:
         return [*text, f'PyTorch: {result["peers_note"]}']
     columns = list(result['comparison'][0])
-    return [*text, format_table(result['comparison'], columns, title='PyTorch, one model at a time, beside it (ms per model-step)', precision=2)]
+    title = 'PyTorch, one model at a time, beside it (ms per model-step)'
+    return [*text, format_table(result['comparison'], columns, title=title)]
