@@ -4,10 +4,10 @@ r"""Measure how fast training and data handling are on this machine, with PyTorc
     python -m experiments.benchmark --suite=train --specs=medium_cnn,medium_rnn --widths=1,0 --json=two.json
     python -m experiments.benchmark --suite=all --host_devices=1 --nopeers --json=one_device.json
 
-On 2 cores the suite `train` takes about 15 minutes with all specs, `data` about one. Run it on a machine
+On 2 cores the suite `train` takes some 15 minutes with all specs, `data` about one. Run it on a machine
 that does nothing else: the load average at the start and at the end stands in the file.
 
-Every timing is the median over `--repeats` calls after one that is not counted. The programs of one
+Every timing is the median over `--repeats` calls after two that are not counted. The programs of one
 spec, ours at every width and PyTorch's, take turns, so that they are measured in the same minutes.
 
 The JSON file holds `format`, `version`, `settings`, `machine` (processor, cores, devices, versions, date,
@@ -30,6 +30,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import jax
 from absl import flags
 
 from demo_jax import devices, files
@@ -114,6 +115,9 @@ def main(argv: Sequence[str]) -> None:
     """Measure, print the tables, write the JSON file."""
     del argv
     devices.configure(_HOST_DEVICES.value)
+    found = jax.local_devices()
+    if _HOST_DEVICES.value and found[0].platform == 'cpu' and len(found) != _HOST_DEVICES.value:
+        raise InputError(f'--host_devices={_HOST_DEVICES.value}: the CPU has {len(found)} devices (see XLA_FLAGS)')
     settings = measure.Settings(
         specs=tuple(_SPECS.value),
         widths=whole_numbers('widths', _WIDTHS.value),

@@ -21,6 +21,7 @@ from demo_jax.training import stack
 
 _PACKAGES = ('jax', 'jaxlib', 'numpy', 'flax', 'optax', 'torch')
 _PEAK_SECONDS = 0.1
+_WARM_UP = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Settings:
       specs: names of architectures.
       widths: models in lockstep per device; 0 = all that the device has.
       models: models per device.
-      repeats: timed calls of each program, after one that is not counted.
+      repeats: timed calls of each program, after two that are not counted.
       batch: sequences per training step.
       length: letters per sequence.
       steps: training steps per model and call; 0 = 4 on a CPU, 64 elsewhere.
@@ -82,13 +83,14 @@ def summarise(values: Sequence[float]) -> dict[str, Any]:
 
 
 def interleaved(programs: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, list[float]]:
-    """Seconds that each program took, called in turn: once each unmeasured, then `repeats` rounds.
+    """Seconds that each program took, called in turn: twice each unmeasured, then `repeats` rounds.
 
     Taking turns spreads whatever else the machine does over all of them. A program must return only
     when its work is done.
     """
     for program in programs.values():
-        program()
+        for _ in range(_WARM_UP):
+            program()
     seconds: dict[str, list[float]] = {name: [] for name in programs}
     for _ in range(repeats):
         for name, program in programs.items():

@@ -13,6 +13,7 @@ from torch import nn
 
 from demo_jax.nn.models import ModelSpec
 
+_DROPOUT = 0.5
 _LEARNING_RATE = 1e-3
 _CLIP = 5.0
 
@@ -56,7 +57,7 @@ class TorchModel(nn.Module):
         if layers == 1:
             self.lstms = nn.ModuleList([nn.LSTM(channels, size, bidirectional=True, **options)])
         else:  # each direction is a stack of its own, which a bidirectional nn.LSTM is not
-            options |= {'num_layers': layers, 'dropout': spec.dropout}
+            options |= {'num_layers': layers, 'dropout': _DROPOUT}
             self.lstms = nn.ModuleList([nn.LSTM(channels, size, **options) for _ in range(2 if layers else 0)])
         for name, parameter in self.lstms.named_parameters():
             if 'bias_hh' in name:
@@ -101,7 +102,7 @@ class TorchModel(nn.Module):
         return logits
 
     def _drop(self, x: torch.Tensor) -> torch.Tensor:
-        return F.dropout(x, self.spec.dropout, self.training)
+        return F.dropout(x, _DROPOUT, self.training)
 
     def _recurrent(self, x: torch.Tensor) -> torch.Tensor:
         if self.convolutions:

@@ -4,7 +4,7 @@ import functools
 import importlib.util
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -16,13 +16,14 @@ from demo_jax.nn import models
 from demo_jax.nn.models import SPECS, ModelSpec
 from demo_jax.report.tables import format_table
 from demo_jax.training import stack
+from demo_jax.training.fit import job_hyper
+from demo_jax.training.jobs import Job, Recipe, make_jobs
 from demo_jax.training.pool import Pool
-from demo_jax.training.step import Hyper
 from experiments.benchmarks.measure import MatrixPeak, Settings, interleaved, summarise
 from experiments.benchmarks.operations import operations_per_step
 
-DROPOUT = 0.5
-CLIP_VALUE = 5.0
+#: The paper's: dropout 1/2, gradients clipped element-wise at 5, no augmentation.
+RECIPE = Recipe()
 LEARNING_RATE = 1e-3
 STACKED = 'stacked'
 
@@ -43,19 +44,20 @@ class Training:
     def __init__(self, spec: ModelSpec, width: int, steps: int, settings: Settings, pool: Pool, mesh: Mesh) -> None:
         self.spec, self.width, self.steps = spec, width, steps
         self.models = settings.models * mesh.devices.size
+        jobs = make_jobs(['random'], [spec.name], RECIPE, seeds=range(self.models))
         segment = functools.partial(
             stack.run_segment,
             spec=spec,
-            dropout_bits=1,
-            reverse_complement=False,
-            average_strands=False,
+            dropout_bits=jobs[0].dropout_bits,
+            reverse_complement=RECIPE.reverse_complement,
+            average_strands=RECIPE.average_strands,
             hoist=mesh.devices.flat[0].platform != 'cpu',
         )
         slot = stack.empty_slot(spec, 1)
         self.n_parameters = models.count_parameters(slot.best)
         self._pool = stack.put(pool, mesh, mapped=False)
         self._arrays = stack.put(jax.tree.map(lambda x: np.stack([x] * self.models), slot), mesh)
-        work = _work(self.models, steps, settings.batch, len(pool.tokens))
+        work = _work(jobs, steps, settings.batch, len(pool.tokens))
         self._work = stack.put(work, mesh)
         program = stack.over_models(segment, width, mesh, shared=1, donate=True)
         start = time.perf_counter()
@@ -85,17 +87,13 @@ def _pool(settings: Settings) -> Pool:
     return Pool(tokens=tokens, labels=rng.integers(2, size=rows, dtype=np.int32), lengths=None)
 
 
-def _work(count: int, steps: int, batch: int, n_rows: int) -> stack.Work:
-    """`steps` steps for each of `count` fresh models, nothing to score, no snapshot to keep."""
+def _work(jobs: Sequence[Job], steps: int, batch: int, n_rows: int) -> stack.Work:
+    """`steps` steps of each job from its start, with nothing to score and no snapshot to keep."""
     rng = np.random.default_rng(1)
+    count = len(jobs)
+    hyper = [job_hyper(job, RECIPE) for job in jobs]
     return stack.Work(
-        hyper=Hyper(
-            key=rng.integers(2**32, size=(count, 2), dtype=np.uint32),
-            dropout=np.full(count, DROPOUT, np.float32),
-            weight_decay=np.zeros(count, np.float32),
-            clip_value=np.full(count, CLIP_VALUE, np.float32),
-            clip_norm=np.full(count, np.inf, np.float32),
-        ),
+        hyper=jax.tree.map(lambda *values: np.stack(values), *hyper),
         fresh=np.ones(count, bool),
         n_steps=np.full(count, steps, np.int32),
         rows=rng.integers(n_rows, size=(count, steps, batch), dtype=np.int32),
@@ -143,7 +141,7 @@ def run(settings: Settings) -> dict[str, Any]:
     return {
         'batch': settings.batch,
         'length': settings.length,
-        'dropout': DROPOUT,
+        'dropout': RECIPE.dropout,
         'steps_per_call': steps,
         'models_per_device': settings.models,
         'peak': peak.facts(),

@@ -1,0 +1,224 @@
+"""The benchmark: operations counted, what the file holds, and that PyTorch's models are the same as ours."""
+
+import functools
+import json
+import pathlib
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from demo_jax.data import dna
+from demo_jax.errors import InputError
+from demo_jax.nn import models
+from demo_jax.nn.models import SPECS
+from experiments import benchmark
+from experiments.benchmarks.measure import Settings, interleaved, summarise
+from experiments.benchmarks.operations import forward_operations, operations_per_step
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+def test_operations_by_hand():
+    # Windows of 9 x 4 letters at 93 positions, halved to 46; windows of 5 x 64 at 42; then 64 x 2.
+    first, second, dense = 2 * 93 * 36 * 64, 2 * 42 * 320 * 64, 2 * 64 * 2
+    assert operations_per_step(SPECS['small_cnn'], 1, 101) == 2 * first + 3 * (second + dense)
+    assert operations_per_step(SPECS['small_cnn'], 256, 101) == 256 * 6018816
+    # Two directions, 10 positions: 4 letters and 16 hidden units into 4 x 16 gates; then 32 x 2.
+    letters, hidden, dense = 2 * 20 * 4 * 64, 2 * 20 * 16 * 64, 2 * 32 * 2
+    assert operations_per_step(SPECS['small_rnn'], 1, 10) == 2 * letters + 3 * (hidden + dense) == 143744
+    # Two strands, 101 + 23 positions, windows of 24 x 4; then maximum and mean of 16 filters.
+    first, dense = 2 * 2 * 124 * 96 * 16, 2 * 2 * 32 * 2
+    assert operations_per_step(SPECS['deepbind'], 1, 101) == 2 * first + 3 * dense == 1524480
+
+
+def dot_operations(jaxpr) -> int:
+    """Operations of all matrix products in a traced program, those in loops as often as they run."""
+    total = 0
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == 'dot_general':
+            (contracted, _), _ = equation.params['dimension_numbers']
+            left = equation.invars[0].aval
+            depth = int(np.prod([left.shape[axis] for axis in contracted]))
+            total += 2 * depth * int(np.prod(equation.outvars[0].aval.shape))
+        times = equation.params.get('length', 1) if equation.primitive.name == 'scan' else 1
+        for value in equation.params.values():
+            inner = getattr(value, 'jaxpr', value)  # a closed jaxpr holds an open one
+            if hasattr(inner, 'eqns'):
+                total += times * dot_operations(inner)
+    return total
+
+
+@pytest.mark.parametrize('name', SPECS)
+def test_operations_are_those_of_the_traced_program(name):
+    spec, batch, length = SPECS[name], 3, 61
+    params = jax.eval_shape(functools.partial(models.init, spec=spec), jax.random.key(0))
+    tokens = jax.ShapeDtypeStruct((batch, length), jnp.uint8)
+
+    def total_score(params, tokens):
+        return models.apply(params, tokens, spec).score.sum()
+
+    forward = jax.make_jaxpr(total_score)(params, tokens)
+    assert forward_operations(spec, batch, length) == dot_operations(forward.jaxpr)
+    if spec.conv:  # a scan's own gradient lists the input's gradient, which the compiler then drops
+        both = jax.make_jaxpr(jax.grad(total_score))(params, tokens)
+        assert operations_per_step(spec, batch, length) == dot_operations(both.jaxpr)
+
+
+def test_summary_and_turns():
+    assert summarise([4.0, 1.0, 2.0, 3.0, 10.0]) == {
+        'median': 3.0, 'quartile_low': 2.0, 'quartile_high': 4.0, 'min': 1.0, 'max': 10.0,
+        'repeats': [4.0, 1.0, 2.0, 3.0, 10.0],
+    }  # fmt: skip
+    calls = []
+    seconds = interleaved({name: functools.partial(calls.append, name) for name in 'ab'}, 2)
+    assert ''.join(calls) == 'aabb' + 'abab'
+    assert {name: len(values) for name, values in seconds.items()} == {'a': 2, 'b': 2}
+
+
+@pytest.mark.parametrize('change, message', [
+    ({'specs': ('small_cnn', 'huge_cnn')}, "unknown spec 'huge_cnn'"),
+    ({'length': 20, 'specs': ('medium_cnn',)}, 'length is 20, medium_cnn needs at least 28'),
+    ({'widths': (1, -2)}, 'widths holds -2'),
+    ({'widths': ()}, 'at least one'),
+    ({'repeats': 0}, 'repeats is 0, expected 1 or more'),
+])
+def test_bad_settings(change, message):
+    with pytest.raises(InputError, match=message):
+        Settings(**change)
+
+
+def test_bad_width_flag():
+    with pytest.raises(InputError, match="--widths: '1.5' is not a whole number"):
+        benchmark.whole_numbers('widths', ['1', '1.5'])
+    assert benchmark.whole_numbers('widths', ['1', '0']) == (1, 0)
+
+
+@pytest.fixture(scope='module')
+def result(tmp_path_factory):
+    """What the command measures on two host devices, tiny, and what it prints."""
+    path = tmp_path_factory.mktemp('benchmark') / 'measured.json'
+    flags = ['--suite=all', f'--json={path}', '--specs=small_cnn', '--widths=1,8,0', '--models=1', '--repeats=2']
+    flags += ['--batch=4', '--length=24', '--steps=2', '--sequences=40', '--host_devices=2']
+    run = subprocess.run(
+        [sys.executable, '-m', 'experiments.benchmark', *flags], cwd=ROOT, capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stderr
+    return json.loads(path.read_text(encoding='utf-8')), run.stdout
+
+
+def is_summary(value) -> bool:
+    ordered = [value[key] for key in ('min', 'quartile_low', 'median', 'quartile_high', 'max')]
+    return len(value['repeats']) == 2 and ordered[0] > 0 and ordered == sorted(ordered)
+
+
+def test_file_of_the_command(result):
+    found, _ = result
+    assert set(found) == {'format', 'version', 'settings', 'machine', 'suites'}
+    assert (found['format'], found['version']) == (benchmark.FORMAT, benchmark.VERSION)
+    assert found['settings']['specs'] == ['small_cnn'] and found['settings']['repeats'] == 2
+    machine = found['machine']
+    assert machine['devices'] == (2 if machine['device_platform'] == 'cpu' else machine['devices'])
+    assert machine['jax'] == jax.__version__ and machine['cpu'] and machine['date'].startswith('20')
+    assert set(found['suites']) == set(benchmark.SUITES)
+
+
+def test_train_suite(result):
+    train = result[0]['suites']['train']
+    devices = result[0]['machine']['devices']
+    assert [(row['width'], row['all']) for row in train['rows']] == [(1, True)]  # 8 and 0 are the same program
+    for row in train['rows']:
+        assert row['spec'] == 'small_cnn' and row['kind'] == 'CNN' and row['models'] == devices
+        assert row['parameters'] == 9 * 4 * 64 + 64 + 5 * 64 * 64 + 64 + 64 * 2 + 2
+        assert is_summary(row['ms_per_step']) and row['compile_seconds'] > 0
+        assert row['operations_per_step'] == operations_per_step(SPECS['small_cnn'], 4, 24)
+        per_second = 1000 / row['ms_per_step']['median']
+        assert row['sequences_per_second'] == pytest.approx(4 * per_second)
+        share = row['operations_per_step'] * per_second / train['peak']['operations_per_second']
+        assert row['share_of_peak'] == pytest.approx(share)
+    rates = [entry['operations_per_second'] for entry in train['peak']['measurements']]
+    assert train['peak']['operations_per_second'] == max(rates) and len(rates) >= 6
+
+
+def test_peers_beside(result):
+    pytest.importorskip('torch', reason='torch is not installed')
+    train = result[0]['suites']['train']
+    peers = {peer['variant']: peer for peer in train['peers']}
+    assert set(peers) == {'conv1d', 'channels_last', 'stacked'}
+    assert peers['stacked']['models'] == peers['conv1d']['models'] == 1
+    assert all(is_summary(peer['ms_per_step']) for peer in peers.values())
+    (line,) = train['comparison']
+    single = min(peers[variant]['ms_per_step']['median'] for variant in ('conv1d', 'channels_last'))
+    ours = {row['width']: row['ms_per_step']['median'] for row in train['rows']}
+    assert line['torch_ms'] == single and line['best_ms'] == min(ours.values())
+    assert line['times_faster_best'] == pytest.approx(single / min(ours.values()))
+
+
+def test_data_suite(result):
+    rows = result[0]['suites']['data']['rows']
+    assert all(is_summary(row['value']) and row['unit'] in ('sequences/s', 'ms') for row in rows)
+    text = ' | '.join(row['name'] for row in rows)
+    for part in ('shuffles, 1 thread', 'DeepBind', 'FASTA', 'build a corpus', 'plan an epoch', 'bootstrap'):
+        assert part in text
+
+
+def test_printed_tables(result):
+    found, printed = result
+    assert printed.strip() == benchmark.describe(found)
+    for part in ('small_cnn', '1 = all', 'matrix-product peak', 'AUROC bootstrap', found['machine']['cpu']):
+        assert part in printed
+
+
+# PyTorch's models
+
+
+def copied(spec, params, model):
+    """Put our parameters into PyTorch's model: kernels transposed, gates i f o g as i f g o."""
+    import torch
+
+    def put(parameter, array):
+        array = np.asarray(array)
+        assert parameter.numel() == array.size
+        parameter.data = torch.as_tensor(array.copy()).reshape(parameter.shape).contiguous()
+
+    def gates(array):
+        i, f, o, g = np.split(np.asarray(array), 4, axis=-1)
+        return np.concatenate([i, f, g, o], axis=-1)
+
+    for index, convolution in enumerate(model.convolutions):
+        put(convolution.weight, np.asarray(params[f'conv{index}']['kernel']).transpose(2, 1, 0))
+        put(convolution.bias, params[f'conv{index}']['bias'])
+    for index in range(spec.lstm_layers):
+        layer = params[f'lstm{index}']
+        for direction in range(2):
+            lstm = model.lstms[min(direction, len(model.lstms) - 1)]
+            suffix = f'l{index}' + '_reverse' * (direction == 1 and len(model.lstms) == 1)
+            put(getattr(lstm, f'weight_ih_{suffix}'), gates(layer['kernel'][direction]).T)
+            put(getattr(lstm, f'weight_hh_{suffix}'), gates(layer['recurrent'][direction]).T)
+            put(getattr(lstm, f'bias_ih_{suffix}'), gates(layer['bias'][direction]))
+    put(model.dense.weight, np.asarray(params['dense']['kernel']).T)
+    put(model.dense.bias, params['dense']['bias'])
+    return model
+
+
+@pytest.mark.parametrize('name', SPECS)
+def test_torch_models_are_ours(name):
+    torch = pytest.importorskip('torch', reason='torch is not installed')
+    from experiments.benchmarks import torch_peer
+
+    spec = SPECS[name]
+    rng = np.random.default_rng(0)
+    shapes = jax.eval_shape(functools.partial(models.init, spec=spec), jax.random.key(0))
+    params = jax.tree.map(lambda leaf: rng.normal(scale=0.2, size=leaf.shape).astype(np.float32), shapes)
+    tokens = rng.integers(4, size=(3, 60), dtype=np.uint8)
+    run = jax.jit(lambda p, x: models.apply(p, x, spec).logits, compiler_options={'xla_backend_optimization_level': 0})
+    expected = np.asarray(run(params, tokens))
+    for variant in torch_peer.variants(spec):
+        model = copied(spec, params, torch_peer.TorchModel(spec, variant)).eval()
+        assert sum(parameter.numel() for parameter in model.trained()) == models.count_parameters(params)
+        with torch.no_grad():
+            logits = model(model.prepare(torch.as_tensor(dna.one_hot(tokens)))).numpy()
+        np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-5)
