@@ -1,0 +1,217 @@
+"""The first convolution layer: where it responds most, and what its filters look for.
+
+The paper's baseline, after Alipanahi et al. 2015 (DeepBind): a motif is what lies under the strongest response.
+"""
+
+import functools
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from demo_jax.errors import InputError
+from demo_jax.explain import batches
+from demo_jax.nn import ops
+from demo_jax.nn.models import ModelSpec, Params, apply
+
+Array = jax.Array
+
+
+@dataclass(frozen=True, eq=False)
+class StrongestActivation:
+    """The strongest first-layer activation of each sequence, of one model or (leading axis M) of several.
+
+    Attributes:
+      start: int32 (N,), the leftmost letter under the filter; negative, or so far right that the filter
+        runs past the end, where the convolution pads the sequence.
+      filter: int32 (N,), which filter it is (of equals the first).
+      strength: float32 (N,), the activation after ReLU; 0 where no filter responds, and `start` then
+        says nothing.
+      width: letters under the filter.
+    """
+
+    start: np.ndarray
+    filter: np.ndarray
+    strength: np.ndarray
+    width: int
+
+
+@dataclass(frozen=True, eq=False)
+class FilterMotifs:
+    """First-layer filters as motifs, of one model or (leading axis M) of several.
+
+    Attributes:
+      counts: float32 (F, width, 4), letters under the filter in the windows that activate it.
+      n_windows: int32 (F,), how many windows do.
+      maximum: float32 (F,), the strongest activation over all sequences; 0 for a dead filter.
+    """
+
+    counts: np.ndarray
+    n_windows: np.ndarray
+    maximum: np.ndarray
+
+    def probabilities(self, pseudocount: float = 1.0) -> np.ndarray:
+        """(F, width, 4), with `pseudocount` shared evenly by the letters of a column; uniform for dead filters."""
+        counts = self.counts.astype(np.float64) + pseudocount / 4
+        total = counts.sum(axis=-1, keepdims=True)
+        return np.where(total > 0, counts / np.where(total > 0, total, 1), 0.25)
+
+
+def strongest_activations(
+    params: Params,
+    spec: ModelSpec,
+    tokens: np.ndarray,
+    *,
+    lengths: np.ndarray | None = None,
+    batch_size: int = 256,
+) -> StrongestActivation:
+    """Where the first convolution layer of one model responds most in each of N sequences.
+
+    Args:
+      params: of one model.
+      spec: its architecture. DeepBind's other strand is not looked at.
+      tokens: uint8 (N, L).
+      lengths: int (N,) or None; positions behind are padding.
+      batch_size: sequences at a time.
+
+    Raises:
+      InputError: a spec without convolutions, sequences that the model cannot read.
+    """
+    found = strongest_activations_models(
+        batches.stack_one(params), spec, tokens, lengths=lengths, batch_size=batch_size
+    )
+    return StrongestActivation(found.start[0], found.filter[0], found.strength[0], found.width)
+
+
+def strongest_activations_models(
+    stacked_params: Params,
+    spec: ModelSpec,
+    tokens: np.ndarray,
+    *,
+    lengths: np.ndarray | None = None,
+    batch_size: int = 256,
+    width: int = 1,
+) -> StrongestActivation:
+    """The same of M models, in one program; `stacked_params`, `tokens` and `width` as in `attribute_models`."""
+    sequences = _checked(stacked_params, spec, tokens, lengths)
+
+    def program(batch: tuple[Array, Array | None]) -> _Strongest:
+        return _strongest(stacked_params, batch, spec, width)
+
+    found = batches.in_batches(program, sequences, batch_size)
+    filter_width = spec.conv[0][0]
+    left = _left_padding(spec)
+    return StrongestActivation(found.position - left, found.filter, found.strength, filter_width)
+
+
+def filter_motifs(
+    params: Params,
+    spec: ModelSpec,
+    tokens: np.ndarray,
+    *,
+    lengths: np.ndarray | None = None,
+    fraction: float = 0.5,
+    batch_size: int = 256,
+) -> FilterMotifs:
+    """First-layer filters of one model as motifs, from the windows that activate them.
+
+    All windows count whose activation is above zero and at least `fraction` of the filter's maximum over
+    all sequences (Kelley et al. 2016, Basset). N letters and what lies outside of a sequence are not counted.
+
+    Args:
+      fraction: in (0, 1].
+
+    The other arguments and the errors are those of `strongest_activations`.
+    """
+    found = filter_motifs_models(
+        batches.stack_one(params), spec, tokens, lengths=lengths, fraction=fraction, batch_size=batch_size
+    )
+    return FilterMotifs(found.counts[0], found.n_windows[0], found.maximum[0])
+
+
+def filter_motifs_models(
+    stacked_params: Params,
+    spec: ModelSpec,
+    tokens: np.ndarray,
+    *,
+    lengths: np.ndarray | None = None,
+    fraction: float = 0.5,
+    batch_size: int = 256,
+    width: int = 1,
+) -> FilterMotifs:
+    """The same of M models, in one program; `stacked_params`, `tokens` and `width` as in `attribute_models`."""
+    if not 0 < fraction <= 1:
+        raise InputError(f'fraction is {fraction}, expected above 0 and at most 1')
+    sequences = _checked(stacked_params, spec, tokens, lengths)
+    largest = batches.in_batches(lambda batch: _largest(stacked_params, batch, spec, width), sequences, batch_size)
+    maximum = largest.max(axis=1)
+    threshold = jnp.asarray(np.where(maximum > 0, fraction * maximum, np.inf))
+
+    def program(batch: tuple[Array, Array | None]) -> tuple[Array, Array]:
+        return _windows(stacked_params, batch, threshold, spec, width)
+
+    # Counted per sequence: a batch that was filled up then has nothing to take back.
+    n, size = sequences[0].shape[1], batch_size
+    counts, n_windows = 0, 0
+    for first in range(0, n, size):
+        part = jax.tree.map(lambda array, first=first: array[:, first : first + size], sequences)
+        found = batches.in_batches(program, part, size)
+        counts, n_windows = counts + found[0].sum(axis=1), n_windows + found[1].sum(axis=1)
+    return FilterMotifs(counts, n_windows, maximum)
+
+
+class _Strongest(NamedTuple):
+    position: Array
+    filter: Array
+    strength: Array
+
+
+def _checked(stacked_params, spec, tokens, lengths):
+    if not spec.conv:
+        raise InputError(f'activations need a spec with convolutions (CNN or CNN-RNN), {spec.name} has none')
+    return batches.checked_sequences(spec, tokens, lengths, batches.count_models(stacked_params))
+
+
+def _left_padding(spec: ModelSpec) -> int:
+    width = spec.conv[0][0]
+    return {'valid': 0, 'same': (width - 1) // 2, 'full': width - 1}[spec.padding]
+
+
+def _activations(params: Params, batch: tuple[Array, Array | None], spec: ModelSpec) -> Array:
+    """(B, L', F), zero at positions outside of a sequence."""
+    return apply(params, batch[0], spec, lengths=batch[1]).activations[0]
+
+
+@functools.partial(jax.jit, static_argnums=(2, 3))
+def _strongest(params, batch, spec, width):
+    def one_model(model: Params, batch: tuple[Array, Array | None]) -> _Strongest:
+        active = _activations(model, batch, spec)
+        flat = active.reshape(len(active), -1)
+        at = flat.argmax(axis=1).astype(jnp.int32)
+        return _Strongest(at // active.shape[2], at % active.shape[2], flat.max(axis=1))
+
+    return batches.over_models(one_model, width)(params, batch)
+
+
+@functools.partial(jax.jit, static_argnums=(2, 3))
+def _largest(params, batch, spec, width):
+    return batches.over_models(lambda p, b: _activations(p, b, spec).max(axis=1), width)(params, batch)
+
+
+@functools.partial(jax.jit, static_argnums=(3, 4))
+def _windows(params, batch, threshold, spec, width):
+    filter_width = spec.conv[0][0]
+    left = _left_padding(spec)
+
+    def one_model(model: Params, batch: tuple[Array, Array | None], threshold: Array) -> tuple[Array, Array]:
+        active = _activations(model, batch, spec)
+        chosen = (active >= threshold[None, None]).astype(active.dtype)
+        x = ops.one_hot(batch[0], active.dtype)
+        x = jnp.pad(x, ((0, 0), (left, filter_width), (0, 0)))
+        steps = active.shape[1]
+        windows = jnp.stack([x[:, i : i + steps] for i in range(filter_width)], axis=2)  # (B, L', width, 4)
+        return jnp.einsum('blf,blwa->bfwa', chosen, windows), chosen.sum(1).astype(jnp.int32)
+
+    return batches.over_models(one_model, width)(params, batch, threshold)

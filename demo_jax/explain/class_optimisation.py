@@ -1,0 +1,216 @@
+"""Class optimisation: the input that a model finds most like a bound sequence (section 3.3 of the paper)."""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from demo_jax.errors import InputError
+from demo_jax.explain import batches
+from demo_jax.nn.models import ModelSpec, Params, apply
+
+Array = jax.Array
+
+
+@dataclass(frozen=True)
+class ClassOptimisationSettings:
+    """How the optimum is searched for; the defaults are those of the authors' code.
+
+    Attributes:
+      steps: of RMSProp.
+      learning_rate: of RMSProp.
+      decay: of RMSProp's mean of squared gradients (0.99 is Torch's default, which the authors used).
+      l2: lambda, the weight of |X|^2.
+      smoothing: added to every entry before the rows are normalised.
+    """
+
+    steps: int = 1000
+    learning_rate: float = 0.05
+    decay: float = 0.99
+    l2: float = 0.009
+    smoothing: float = 0.01
+
+    def __post_init__(self) -> None:
+        for name in ('learning_rate', 'smoothing'):
+            if not getattr(self, name) > 0:
+                raise InputError(f'{name} is {getattr(self, name)}, expected a positive number')
+        if self.steps < 0:
+            raise InputError(f'steps is {self.steps}, expected 0 or more')
+        if not 0 <= self.decay < 1:
+            raise InputError(f'decay is {self.decay}, expected 0 or more and below 1')
+        if not self.l2 >= 0:
+            raise InputError(f'l2 is {self.l2}, expected 0 or more')
+
+
+@dataclass(frozen=True, eq=False)
+class ClassOptimum:
+    """What was found for M models from R random starts each.
+
+    Attributes:
+      matrix: float32 (M, R, L, 4), the optimum as a matrix of letter probabilities, rows sum to 1.
+      raw: float32 (M, R, L, 4), the optimum itself.
+      score: float32 (M, R), S of `raw`.
+      objective: float32 (M, R), log S+ - lambda |X|^2 of `raw`.
+      history: float32 (C, M, R), the objective at the start and after each chunk of steps.
+      history_steps: int64 (C,), how many steps had been made then.
+    """
+
+    matrix: np.ndarray
+    raw: np.ndarray
+    score: np.ndarray
+    objective: np.ndarray
+    history: np.ndarray
+    history_steps: np.ndarray
+
+    @property
+    def probability(self) -> np.ndarray:
+        """(M, R), S+ of `raw`: the softmax probability of the positive class."""
+        return np.exp(-np.logaddexp(0, -self.score))
+
+    @property
+    def best(self) -> np.ndarray:
+        """int64 (M,), the restart with the highest objective."""
+        return self.objective.argmax(axis=1)
+
+    @property
+    def best_matrix(self) -> np.ndarray:
+        """(M, L, 4), the matrix of each model's best restart."""
+        return self.matrix[np.arange(len(self.matrix)), self.best]
+
+
+def optimise_class(
+    stacked_params: Params,
+    spec: ModelSpec,
+    *,
+    seeds: np.ndarray,
+    length: int = 101,
+    restarts: int = 4,
+    settings: ClassOptimisationSettings | None = None,
+    width: int = 1,
+    chunk: int = 100,
+    progress: Callable[[int, np.ndarray], None] | None = None,
+) -> ClassOptimum:
+    """Maximise log S+(X) - lambda |X|^2 over the input matrix X, by RMSProp from uniformly random starts.
+
+    S+ is the softmax probability of the positive class. The paper prints its equation 7 as S+(X) +
+    lambda |X|^2, with a plus sign, under which X would grow without bound; the authors' code decays X,
+    and takes the logarithm. Afterwards, as there, X is clamped to [0, 1], divided by its maximum, and
+    rows are smoothed and normalised (see `to_matrix`).
+
+    All models and restarts run in one compiled program. A restart's result depends on the model, its
+    seed, the restart's number and the settings, not on what runs beside it.
+
+    Args:
+      stacked_params: parameters with a leading axis M.
+      spec: the architecture.
+      seeds: int (M,), of the random starts, one per model.
+      length: L, any that the model can read.
+      restarts: R.
+      settings: see `ClassOptimisationSettings`.
+      width: models at a time, see `batches.over_models`.
+      chunk: steps between reports of progress.
+      progress: called with the number of steps made and the objectives (M, R), at the start and after
+        each chunk.
+
+    Raises:
+      InputError: a setting out of range, seeds that do not fit, or a length below `spec.min_length`.
+    """
+    settings = ClassOptimisationSettings() if settings is None else settings
+    n_models = batches.count_models(stacked_params)
+    seeds = np.asarray(seeds)
+    if seeds.shape != (n_models,) or seeds.dtype.kind not in 'iu':
+        raise InputError(f'seeds are {seeds.dtype} {seeds.shape}, expected one integer for each of {n_models} models')
+    for name, value in (('restarts', restarts), ('chunk', chunk)):
+        if value < 1:
+            raise InputError(f'{name} is {value}, expected 1 or more')
+    if length < spec.min_length:
+        raise InputError(f'length is {length}, {spec.name} needs at least {spec.min_length}')
+    state = _start(stacked_params, jnp.asarray(seeds), length, restarts, settings)
+    made, history = 0, []
+    while True:
+        score, objective = jax.tree.map(np.asarray, _evaluate(stacked_params, state.x, spec, settings, width))
+        history.append((made, objective))
+        if progress is not None:
+            progress(made, objective)
+        if made == settings.steps:
+            break
+        n_steps = min(chunk, settings.steps - made)
+        state = _advance(stacked_params, state, jnp.int32(n_steps), spec, settings, width)
+        made += n_steps
+    raw = np.asarray(state.x)
+    return ClassOptimum(
+        matrix=to_matrix(raw, settings.smoothing),
+        raw=raw,
+        score=score,
+        objective=objective,
+        history=np.stack([values for _, values in history]),
+        history_steps=np.array([steps for steps, _ in history]),
+    )
+
+
+def to_matrix(raw: np.ndarray, smoothing: float = 0.01) -> np.ndarray:
+    """The optimum as letter probabilities: float (..., L, 4) -> float32 (..., L, 4), rows sum to 1.
+
+    Entries are clamped to [0, 1] and divided by the largest of the sequence, `smoothing` is added, rows are
+    normalised. A sequence with nothing above zero becomes uniform.
+    """
+    clamped = np.clip(np.asarray(raw, np.float64), 0, 1)
+    largest = clamped.max(axis=(-2, -1), keepdims=True)
+    scaled = clamped / np.where(largest > 0, largest, 1) + smoothing
+    return (scaled / scaled.sum(axis=-1, keepdims=True)).astype(np.float32)
+
+
+class _State(NamedTuple):
+    x: Array  # (M, R, L, 4)
+    optimiser: optax.OptState
+
+
+class _Value(NamedTuple):
+    score: Array  # (M, R)
+    objective: Array  # (M, R)
+
+
+def _optimiser(settings: ClassOptimisationSettings) -> optax.GradientTransformation:
+    return optax.rmsprop(settings.learning_rate, decay=settings.decay)
+
+
+def _value(params: Params, x: Array, spec: ModelSpec, settings: ClassOptimisationSettings) -> _Value:
+    score = apply(params, x, spec).score
+    return _Value(score, jax.nn.log_sigmoid(score) - settings.l2 * (x * x).sum((1, 2)))
+
+
+@functools.partial(jax.jit, static_argnums=(2, 3, 4))
+def _start(params, seeds, length, restarts, settings):
+    def one_start(seed: Array, restart: Array) -> Array:
+        return jax.random.uniform(jax.random.fold_in(jax.random.key(seed), restart), (length, 4))
+
+    x = jax.vmap(lambda seed: jax.vmap(functools.partial(one_start, seed))(jnp.arange(restarts)))(seeds)
+    x = x.astype(jax.tree.leaves(params)[0].dtype)
+    return _State(x, jax.vmap(_optimiser(settings).init)(x))
+
+
+@functools.partial(jax.jit, static_argnums=(2, 3, 4))
+def _evaluate(params, x, spec, settings, width):
+    return batches.over_models(lambda p, x: _value(p, x, spec, settings), width)(params, x)
+
+
+@functools.partial(jax.jit, static_argnums=(3, 4, 5))
+def _advance(params, state, n_steps, spec, settings, width):
+    optimiser = _optimiser(settings)
+
+    def one_model(model: Params, state: _State) -> _State:
+        def loss(x: Array) -> Array:
+            return -_value(model, x, spec, settings).objective.sum()
+
+        def step(_: Array, state: _State) -> _State:
+            updates, new = optimiser.update(jax.grad(loss)(state.x), state.optimiser, state.x)
+            return _State(optax.apply_updates(state.x, updates), new)
+
+        return jax.lax.fori_loop(0, n_steps, step, state)
+
+    return batches.over_models(one_model, width)(params, state)

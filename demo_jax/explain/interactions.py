@@ -1,0 +1,78 @@
+"""Second derivatives: which pairs of positions a model's score treats as belonging together."""
+
+import functools
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from demo_jax.errors import InputError
+from demo_jax.explain import batches
+from demo_jax.nn import ops
+from demo_jax.nn.models import ModelSpec, Params, apply
+
+Array = jax.Array
+
+
+@dataclass(frozen=True, eq=False)
+class Interactions:
+    """Rows of the Hessian of S(X), at the letters that are there.
+
+    Attributes:
+      positions: int64 (K,), the positions i of the rows.
+      rows: float32 (K, L), d2S / dX_i dX_j at the letters of positions i and j: how much the
+        contribution (gradient times input) of i grows with the letter at j. Symmetric; zero at N.
+    """
+
+    positions: np.ndarray
+    rows: np.ndarray
+
+
+def interactions(
+    params: Params, spec: ModelSpec, tokens: np.ndarray, *, positions: np.ndarray | None = None, batch_size: int = 32
+) -> Interactions:
+    """Which positions of one sequence interact with the given ones in one model.
+
+    A CNN with ReLU and maxima is linear around almost every input, so its rows are exactly zero: its
+    interactions show only in finite changes (mutate two letters, and compare with the two single
+    mutants). The LSTMs of the other models are smooth, and their rows say something.
+
+    Args:
+      params: of one model.
+      spec: its architecture.
+      tokens: uint8 (L,), one sequence.
+      positions: int (K,), 0-based; None for all.
+      batch_size: rows at a time.
+
+    Raises:
+      InputError: not one sequence, one that the model cannot read, or a position outside of it.
+    """
+    tokens = np.asarray(tokens)
+    if tokens.ndim != 1:
+        raise InputError(f'tokens have shape {tokens.shape}, expected one sequence (L,)')
+    batches.checked_sequences(spec, tokens[None], None, 1)
+    positions = np.arange(len(tokens)) if positions is None else np.asarray(positions)
+    if positions.ndim != 1 or not positions.size or positions.dtype.kind not in 'iu':
+        raise InputError(f'positions are {positions.dtype} {positions.shape}, expected integers (K,)')
+    for position in positions:
+        if not 0 <= position < len(tokens):
+            raise InputError(f'position {position} is outside of a sequence of {len(tokens)} letters')
+
+    def program(rows: Array) -> Array:
+        return _rows(params, tokens.astype(np.uint8), rows[0], spec)[None]
+
+    return Interactions(positions.astype(np.int64), batches.in_batches(program, positions[None], batch_size)[0])
+
+
+@functools.partial(jax.jit, static_argnums=(3,))
+def _rows(params, tokens, positions, spec):
+    """Hessian rows (K, L): the change of every gradient along the letter at each position, all K at once."""
+    letters = ops.one_hot(tokens, jax.tree.leaves(params)[0].dtype)
+    x = jnp.broadcast_to(letters[None], (len(positions), *letters.shape))
+    along = x * jax.nn.one_hot(positions, len(tokens), dtype=x.dtype)[..., None]
+
+    def gradient(x: Array) -> Array:
+        return jax.grad(lambda x: apply(params, x, spec).score.sum())(x)
+
+    return (jax.jvp(gradient, (x,), (along,))[1] * x).sum(-1)

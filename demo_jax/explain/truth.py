@@ -1,0 +1,149 @@
+"""Explanations against the truth: do they point at the sites that were planted in a simulated corpus?"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from demo_jax.data.corpus import ROLES
+from demo_jax.evaluation.metrics import average_precision
+from demo_jax.motifs.extract import Windows
+
+
+@dataclass(frozen=True)
+class Truth:
+    """How well one explanation of one model finds planted sites; shares are in [0, 1], NaN where nothing is judged.
+
+    Attributes:
+      n_sequences: sequences judged: the kept ones that hold a primary site.
+      n_sites: primary sites in them.
+      auprc: area under the precision-recall curve over all bases of these sequences, for 'covered by
+        a site' ranked by the values.
+      auprc_mean: mean of the same within each sequence, which does not compare values across sequences.
+      auprc_chance: what random values reach: the share of covered bases.
+      recall: share of primary sites that their sequence's window overlaps by at least half of the
+        shorter of the two.
+      recall_chance: the same expected of a window put anywhere in the sequence with equal probability.
+      whole: share of primary sites that lie wholly inside the window, or around it.
+      whole_chance: the same expected of a random window.
+    """
+
+    n_sequences: int
+    n_sites: int
+    auprc: float
+    auprc_mean: float
+    auprc_chance: float
+    recall: float
+    recall_chance: float
+    whole: float
+    whole_chance: float
+
+
+def site_mask(
+    sites: np.ndarray, rows: np.ndarray, length: int, *, roles: Sequence[str] = ('primary', 'cofactor')
+) -> np.ndarray:
+    """Which bases planted sites cover: bool (N, length).
+
+    Args:
+      sites: `SITE_DTYPE` (S,), as in `Corpus.sites`.
+      rows: int (N,), the corpus rows of the sequences, each once.
+      length: L.
+      roles: of the sites that count. Decoys say nothing of the label and are left out by default.
+    """
+    _, local, sites = _of_rows(sites, rows, roles)
+    mask = np.zeros((len(rows), length), bool)
+    if len(sites):
+        position = np.arange(length)
+        start = sites['start'][:, None]
+        np.logical_or.at(mask, local, (position >= start) & (position < start + sites['width'][:, None]))
+    return mask
+
+
+def score_truth(
+    *,
+    values: np.ndarray,
+    windows: Windows,
+    sites: np.ndarray,
+    rows: np.ndarray,
+    keep: np.ndarray | None = None,
+    lengths: np.ndarray | None = None,
+    roles: Sequence[str] = ('primary', 'cofactor'),
+) -> Truth:
+    """Judge an explanation of N sequences of a corpus with known sites.
+
+    Args:
+      values: float (N, L), one per base, higher = more important (e.g. `Attribution.absolute`).
+      windows: extracted from them, at most one per sequence; `windows.row` counts in these N.
+      sites: `SITE_DTYPE` (S,), as in `Corpus.sites`.
+      rows: int (N,), the corpus rows of the sequences.
+      keep: bool (N,), the sequences to judge, e.g. positives that the model classifies correctly;
+        None: all.
+      lengths: int (N,); None: all L.
+      roles: of the sites whose bases count for the AUPRC.
+
+    Raises:
+      ValueError: shapes do not fit, or a sequence has two windows.
+    """
+    values, rows = np.asarray(values, np.float64), np.asarray(rows)
+    if values.ndim != 2 or rows.shape != values.shape[:1]:
+        raise ValueError(f'values {values.shape} and rows {rows.shape}: expected (N, L) and (N,)')
+    n, length = values.shape
+    keep = np.ones(n, bool) if keep is None else np.asarray(keep, bool)
+    lengths = np.full(n, length) if lengths is None else np.asarray(lengths, np.int64)
+    if keep.shape != (n,) or lengths.shape != (n,):
+        raise ValueError(f'keep {keep.shape} and lengths {lengths.shape}: expected ({n},)')
+    if len(np.unique(windows.row)) != len(windows):
+        raise ValueError('a sequence has two windows, expected at most one')
+    _, local, primary = _of_rows(sites, rows, ('primary',))
+    primary, local = primary[keep[local]], local[keep[local]]
+    judged = np.unique(local)
+    if not len(judged):
+        return Truth(0, 0, *[float('nan')] * 7)
+    found, chance = _found(windows, primary, local, lengths)
+    covered = site_mask(sites, rows, length, roles=roles)
+    inside = np.arange(length) < lengths[:, None]
+    each = [average_precision(covered[row, : lengths[row]], values[row, : lengths[row]]) for row in judged]
+    bases = inside[judged]
+    labels = covered[judged][bases]
+    return Truth(
+        n_sequences=len(judged),
+        n_sites=len(primary),
+        auprc=average_precision(labels, values[judged][bases]),
+        auprc_mean=float(np.mean(each)),
+        auprc_chance=float(labels.mean()),
+        recall=float(found[0].mean()),
+        recall_chance=float(chance[0].mean()),
+        whole=float(found[1].mean()),
+        whole_chance=float(chance[1].mean()),
+    )
+
+
+def _of_rows(sites: np.ndarray, rows: np.ndarray, roles: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of the sites in these corpus rows and roles: their numbers, which of the rows each is in, and themselves."""
+    rows = np.asarray(rows)
+    order = np.argsort(rows)
+    at = np.searchsorted(rows, sites['row'], sorter=order)
+    local = order[np.minimum(at, len(rows) - 1)] if len(rows) else np.zeros(len(sites), np.int64)
+    chosen = np.isin(sites['role'], [ROLES.index(role) for role in roles])
+    chosen &= (rows[local] == sites['row']) if len(rows) else False
+    return np.flatnonzero(chosen), local[chosen], sites[chosen]
+
+
+def _found(windows: Windows, sites: np.ndarray, local: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, ...]:
+    """For each site, (2, S): whether the window overlaps half of it, and all; and the chances of a random window."""
+    start_of = np.full(len(lengths), -1)
+    start_of[windows.row] = windows.start
+    start = start_of[local]
+    found = np.stack(_overlaps(start[:, None], windows.width, sites)) & (start >= 0)[None, :, None]
+    every = np.arange(max(int(lengths.max()) - windows.width + 1, 1))
+    possible = every <= (lengths[local] - windows.width)[:, None]
+    hits = np.stack(_overlaps(every[None], windows.width, sites)) & possible[None]
+    return found[..., 0], hits.sum(-1) / np.maximum(possible.sum(-1), 1)[None]
+
+
+def _overlaps(start: np.ndarray, width: int, sites: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Whether windows at `start` (S or 1, K) overlap half of the shorter of window and site, and all of it."""
+    site_start, site_width = (sites[name].astype(np.int64)[:, None] for name in ('start', 'width'))
+    shared = np.minimum(start + width, site_start + site_width) - np.maximum(start, site_start)
+    shorter = np.minimum(width, site_width)
+    return 2 * shared >= shorter, shared >= shorter
