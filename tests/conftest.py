@@ -4,8 +4,15 @@ import os
 import pathlib
 
 import jax
+import numpy as np
 import pytest
 
+from demo_jax import devices
+from demo_jax.data import dna
+from demo_jax.data.build import Records, TaskRecords, build_corpus
+from demo_jax.data.corpus import Corpus
+
+devices.configure(host_devices=2)
 jax.config.update('jax_numpy_rank_promotion', 'raise')
 
 
@@ -16,3 +23,25 @@ def real_data() -> pathlib.Path:
     if not path:
         pytest.skip('DEMO_JAX_DATA is not set')
     return pathlib.Path(path)
+
+
+def toy_corpus(sizes: dict[str, int], lengths: tuple[int, ...] = (30,), motif: str = 'TGACTCA') -> Corpus:
+    """Tasks with `sizes[name]` training pairs (and 20 test pairs) whose positives hold a motif, quick to learn."""
+    word = dna.encode(motif)
+
+    def records(count, rng, name):
+        tokens, labels, pairs = [], [], []
+        for i in range(count):
+            positive = rng.integers(0, 4, lengths[i % len(lengths)]).astype(np.uint8)
+            at = rng.integers(0, len(positive) - len(word) + 1)
+            positive[at : at + len(word)] = word
+            tokens += [positive, dna.dinucleotide_shuffle(positive[None], rng)[0]]
+            labels += [1, 0]
+            pairs += [i, i]
+        return Records(tokens, np.array(labels, np.uint8), [f'{name}{i}' for i in range(2 * count)], np.array(pairs))
+
+    tasks = []
+    for number, (name, count) in enumerate(sizes.items()):
+        rng = np.random.default_rng(number)
+        tasks.append(TaskRecords(name, records(count, rng, 'train'), records(20, rng, 'test')))
+    return build_corpus(tasks)

@@ -3,7 +3,6 @@
 The paper's baseline, after Alipanahi et al. 2015 (DeepBind): a motif is what lies under the strongest response.
 """
 
-import functools
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -74,7 +73,7 @@ def strongest_activations(
       spec: its architecture. DeepBind's other strand is not looked at.
       tokens: uint8 (N, L).
       lengths: int (N,) or None; positions behind are padding.
-      batch_size: sequences at a time.
+      batch_size: sequences at a time, on each device.
 
     Raises:
       InputError: a spec without convolutions, sequences that the model cannot read.
@@ -96,14 +95,9 @@ def strongest_activations_models(
 ) -> StrongestActivation:
     """The same of M models, in one program; `stacked_params`, `tokens` and `width` as in `attribute_models`."""
     sequences = _checked(stacked_params, spec, tokens, lengths)
-
-    def program(batch: tuple[Array, Array | None]) -> _Strongest:
-        return _strongest(stacked_params, batch, spec, width)
-
-    found = batches.in_batches(program, sequences, batch_size)
-    filter_width = spec.conv[0][0]
-    left = _left_padding(spec)
-    return StrongestActivation(found.position - left, found.filter, found.strength, filter_width)
+    found = batches.run(_strongest, (spec,), stacked_params, sequences, batch_size=batch_size, width=width)
+    start = found.position - _left_padding(spec)
+    return StrongestActivation(start, found.filter, found.strength, spec.conv[0][0])
 
 
 def filter_motifs(
@@ -145,21 +139,16 @@ def filter_motifs_models(
     if not 0 < fraction <= 1:
         raise InputError(f'fraction is {fraction}, expected above 0 and at most 1')
     sequences = _checked(stacked_params, spec, tokens, lengths)
-    largest = batches.in_batches(lambda batch: _largest(stacked_params, batch, spec, width), sequences, batch_size)
-    maximum = largest.max(axis=1)
-    threshold = jnp.asarray(np.where(maximum > 0, fraction * maximum, np.inf))
-
-    def program(batch: tuple[Array, Array | None]) -> tuple[Array, Array]:
-        return _windows(stacked_params, batch, threshold, spec, width)
-
-    # Counted per sequence: a batch that was filled up then has nothing to take back.
-    n, size = sequences[0].shape[1], batch_size
-    counts, n_windows = 0, 0
-    for first in range(0, n, size):
-        part = jax.tree.map(lambda array, first=first: array[:, first : first + size], sequences)
-        found = batches.in_batches(program, part, size)
+    size = {'batch_size': batch_size, 'width': width}
+    maximum = batches.run(_largest, (spec,), stacked_params, sequences, **size).max(axis=1)
+    threshold = np.where(maximum > 0, fraction * maximum, np.inf).astype(maximum.dtype)
+    counts, n_windows = np.zeros(1), np.zeros(1, np.int32)
+    # Counts come per sequence; summed a batch at a time, they need little memory.
+    for first in range(0, sequences[0].shape[1], batch_size):
+        part = jax.tree.map(lambda array, first=first: array[:, first : first + batch_size], sequences)
+        found = batches.run(_windows, (spec,), (stacked_params, threshold), part, **size)
         counts, n_windows = counts + found[0].sum(axis=1), n_windows + found[1].sum(axis=1)
-    return FilterMotifs(counts, n_windows, maximum)
+    return FilterMotifs(counts.astype(np.float32), n_windows, maximum)
 
 
 class _Strongest(NamedTuple):
@@ -184,34 +173,26 @@ def _activations(params: Params, batch: tuple[Array, Array | None], spec: ModelS
     return apply(params, batch[0], spec, lengths=batch[1]).activations[0]
 
 
-@functools.partial(jax.jit, static_argnums=(2, 3))
-def _strongest(params, batch, spec, width):
-    def one_model(model: Params, batch: tuple[Array, Array | None]) -> _Strongest:
-        active = _activations(model, batch, spec)
-        flat = active.reshape(len(active), -1)
-        at = flat.argmax(axis=1).astype(jnp.int32)
-        return _Strongest(at // active.shape[2], at % active.shape[2], flat.max(axis=1))
-
-    return batches.over_models(one_model, width)(params, batch)
+def _strongest(params: Params, batch: tuple[Array, Array | None], spec: ModelSpec) -> _Strongest:
+    active = _activations(params, batch, spec)
+    flat = active.reshape(len(active), -1)
+    at = flat.argmax(axis=1).astype(jnp.int32)
+    return _Strongest(at // active.shape[2], at % active.shape[2], flat.max(axis=1))
 
 
-@functools.partial(jax.jit, static_argnums=(2, 3))
-def _largest(params, batch, spec, width):
-    return batches.over_models(lambda p, b: _activations(p, b, spec).max(axis=1), width)(params, batch)
+def _largest(params: Params, batch: tuple[Array, Array | None], spec: ModelSpec) -> Array:
+    return _activations(params, batch, spec).max(axis=1)
 
 
-@functools.partial(jax.jit, static_argnums=(3, 4))
-def _windows(params, batch, threshold, spec, width):
-    filter_width = spec.conv[0][0]
-    left = _left_padding(spec)
-
-    def one_model(model: Params, batch: tuple[Array, Array | None], threshold: Array) -> tuple[Array, Array]:
-        active = _activations(model, batch, spec)
-        chosen = (active >= threshold[None, None]).astype(active.dtype)
-        x = ops.one_hot(batch[0], active.dtype)
-        x = jnp.pad(x, ((0, 0), (left, filter_width), (0, 0)))
-        steps = active.shape[1]
-        windows = jnp.stack([x[:, i : i + steps] for i in range(filter_width)], axis=2)  # (B, L', width, 4)
-        return jnp.einsum('blf,blwa->bfwa', chosen, windows), chosen.sum(1).astype(jnp.int32)
-
-    return batches.over_models(one_model, width)(params, batch, threshold)
+def _windows(
+    params_and_threshold: tuple[Params, Array], batch: tuple[Array, Array | None], spec: ModelSpec
+) -> tuple[Array, Array]:
+    """Letters (B, F, width, 4) of each filter's windows at or above its threshold (F,), and their number (B, F)."""
+    params, threshold = params_and_threshold
+    active = _activations(params, batch, spec)
+    chosen = (active >= threshold[None, None]).astype(active.dtype)
+    width, steps = spec.conv[0][0], active.shape[1]
+    x = ops.one_hot(batch[0], active.dtype)
+    x = jnp.pad(x, ((0, 0), (_left_padding(spec), width), (0, 0)))
+    windows = jnp.stack([x[:, i : i + steps] for i in range(width)], axis=2)  # (B, L', width, 4)
+    return jnp.einsum('blf,blwa->bfwa', chosen, windows), chosen.sum(1).astype(jnp.int32)

@@ -104,7 +104,7 @@ def attribute(
       spec: its architecture.
       tokens: uint8 (N, L).
       lengths: int (N,) or None; positions behind are padding.
-      batch_size: sequences at a time.
+      batch_size: sequences at a time, on each device.
       both_strands: average of the map, and of that of the reverse complement turned back.
       **settings: of the method, see above.
 
@@ -140,7 +140,7 @@ def attribute_models(
       stacked_params: parameters with a leading axis M.
       tokens: uint8 (N, L), shared by the models, or (M, N, L).
       lengths: None, int (N,) or int (M, N).
-      width: models at a time, see `batches.over_models`.
+      width: models at a time, see `batches.run`.
 
     Returns:
       An `Attribution` whose arrays have a leading axis M.
@@ -155,12 +155,11 @@ def attribute_models(
         inside = True if lengths is None else np.arange(tokens.shape[2]) < lengths[..., None]
         settings['alternatives'] = 4 if ((tokens == 4) & inside).any() else 3
     fixed = tuple(sorted(settings.items()))
-
-    def program(batch: _Batch) -> _Map:
-        return _program(stacked_params, batch, spec, method, fixed, both_strands, width)
-
     shuffles = None if shuffles is None else np.asarray(shuffles, np.uint8)
-    maps = batches.in_batches(program, _Batch(tokens, lengths, shuffles), batch_size)
+    maps = batches.run(
+        _of_model, (spec, method, fixed, both_strands), stacked_params, _Batch(tokens, lengths, shuffles),
+        batch_size=batch_size, width=width,
+    )  # fmt: skip
     error = None if maps.gap is None else np.abs(maps.gap)
     return Attribution(method, maps.score, maps.signed, maps.hypothetical, error)
 
@@ -182,25 +181,22 @@ class _Map(NamedTuple):
 _Score = Callable[[Array, Array | None], Array]
 
 
-@functools.partial(jax.jit, static_argnums=(2, 3, 4, 5, 6))
-def _program(params, batch, spec, method, settings, both_strands, width):
-    def one_model(model: Params, batch: _Batch) -> _Map:
-        dtype = jax.tree.leaves(model)[0].dtype
+def _of_model(
+    params: Params, batch: _Batch, spec: ModelSpec, method: str, settings: tuple[tuple[str, Any], ...], strands: bool
+) -> _Map:
+    def score(x: Array, lengths: Array | None) -> Array:
+        return apply(params, x, spec, lengths=lengths).score
 
-        def score(x: Array, lengths: Array | None) -> Array:
-            return apply(model, x, spec, lengths=lengths).score
-
-        explain = functools.partial(_FUNCTIONS[method], score, dtype=dtype, **dict(settings))
-        if not both_strands:
-            return explain(batch)
-        given, other = explain(batch), explain(_turn_batch(batch))
-        other = other._replace(
-            signed=_turn(other.signed, batch.lengths),
-            hypothetical=_turn(other.hypothetical, batch.lengths)[..., ::-1],
-        )
-        return jax.tree.map(lambda a, b: (a + b) / 2, given, other)
-
-    return batches.over_models(one_model, width)(params, batch)
+    dtype = jax.tree.leaves(params)[0].dtype
+    explain = functools.partial(_FUNCTIONS[method], score, dtype=dtype, **dict(settings))
+    if not strands:
+        return explain(batch)
+    given, other = explain(batch), explain(_turn_batch(batch))
+    other = other._replace(
+        signed=_turn(other.signed, batch.lengths),
+        hypothetical=_turn(other.hypothetical, batch.lengths)[..., ::-1],
+    )
+    return jax.tree.map(lambda a, b: (a + b) / 2, given, other)
 
 
 def _letters(tokens: Array, lengths: Array | None, dtype: Any) -> Array:
@@ -260,7 +256,7 @@ def _mutagenesis(score: _Score, batch: _Batch, *, dtype: Any, alternatives: int)
     n, length, _ = x.shape
     # The letters after the one that is there; with four of them, an N also gets all of its own.
     others = (batch.tokens[None] + 1 + jnp.arange(alternatives, dtype=jnp.uint8)[:, None, None]) % 4
-    others = jnp.where(others == batch.tokens[None], 4, others)  # a row of zeros below: nothing changes
+    others = jnp.where(others == batch.tokens[None], 4, others)  # its own letter gets no entry
     lengths = None if batch.lengths is None else jnp.tile(batch.lengths, alternatives)
 
     def at_position(position: Array) -> Array:

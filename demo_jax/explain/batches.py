@@ -1,53 +1,79 @@
 """One compiled program over many models and sequences: the loop that every explanation shares (pure)."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from demo_jax.errors import InputError
 from demo_jax.nn.models import ModelSpec
 
-
-def over_models(function: Callable[..., Any], width: int = 1) -> Callable[..., Any]:
-    """A function of one model made a function of M models, whose arguments have a leading axis M.
-
-    Args:
-      function: arrays (or nested arrays, or None) of one model in, nested arrays out.
-      width: models at a time. On a CPU 1 is fastest, since a model then stays in the cache; on a GPU
-        as many as fit.
-    """
-
-    def mapped(*arguments: Any) -> Any:
-        return jax.lax.map(lambda args: function(*args), arguments, batch_size=width if width > 1 else None)
-
-    return mapped
+_AXIS = 'shard'
 
 
-def in_batches(program: Callable[[Any], Any], arrays: Any, batch_size: int) -> Any:
-    """Run a compiled program over the sequences, a batch at a time.
+def run(
+    function: Callable[..., Any],
+    static: tuple[Any, ...],
+    stacked_params: Any,
+    arrays: Any,
+    *,
+    batch_size: int,
+    width: int = 1,
+    shard: str = 'sequences',
+) -> Any:
+    """Run a function of one model and one batch for M models and N sequences, on all local devices.
 
-    Every batch has the same shape, so the program is compiled once: the last one is filled up by
-    repeating its last sequence. Fewer than `batch_size` sequences run as the next power of two.
+    There is one compiled program, whatever N is: every batch has the same shape, and the last one is
+    filled up by repeating its last sequence. Fewer than `batch_size` sequences run as the next power of two.
 
     Args:
-      program: nested arrays (M, B, ...) in, nested arrays (M, B, ...) out.
+      function: of (params of one model, arrays (B, ...), *static), returns nested arrays (B, ...). A
+        function of a module, not one made on the spot, or it is compiled every time.
+      static: hashable arguments, compiled in.
+      stacked_params: nested arrays with a leading axis M.
       arrays: nested numpy arrays (M, N, ...), N at least 1; None leaves are passed on.
-      batch_size: B at most.
+      batch_size: sequences at a time, on each device.
+      width: models at a time, on each device. On a CPU 1 is fastest, since a model then stays in the
+        cache; on a GPU as many as fit.
+      shard: what the devices share out among them, 'sequences' or 'models'.
 
     Returns:
-      The program's results as numpy arrays (M, N, ...).
+      The function's results as numpy arrays (M, N, ...).
     """
-    if batch_size < 1:
-        raise InputError(f'batch_size is {batch_size}, expected 1 or more')
-    n = jax.tree.leaves(arrays)[0].shape[1]
-    size = min(batch_size, 1 << (n - 1).bit_length())
+    for name, value in (('batch_size', batch_size), ('width', width)):
+        if value < 1:
+            raise InputError(f'{name} is {value}, expected 1 or more')
+    mesh = Mesh(np.array(jax.local_devices()), (_AXIS,))
+    n_models, n = jax.tree.leaves(arrays)[0].shape[:2]
+    models = np.arange(n_models)
+    if shard == 'models':
+        spread, along = 1, PartitionSpec(_AXIS)
+        models = np.minimum(np.arange(-(-n_models // mesh.size) * mesh.size), n_models - 1)
+        stacked_params = jax.tree.map(lambda leaf: np.asarray(leaf)[models], stacked_params)
+    else:
+        spread, along = mesh.size, PartitionSpec(None, _AXIS)
+    over_params = PartitionSpec(_AXIS) if shard == 'models' else PartitionSpec()
+    params = jax.device_put(stacked_params, NamedSharding(mesh, over_params))
+    size = spread * min(batch_size, 1 << (-(-n // spread) - 1).bit_length())
     parts = []
     for start in range(0, n, size):
         rows = np.minimum(np.arange(start, start + size), n - 1)
-        parts.append(program(jax.tree.map(lambda array, rows=rows: array[:, rows], arrays)))
-    return jax.tree.map(lambda *leaves: np.concatenate([np.asarray(a) for a in leaves], axis=1)[:, :n], *parts)
+        batch = jax.tree.map(lambda array, rows=rows: array[models[:, None], rows[None]], arrays)
+        parts.append(_program(function, static, width, mesh, (over_params, along), params, batch))
+    return jax.tree.map(lambda *leaves: np.concatenate([np.asarray(a) for a in leaves], axis=1)[:n_models, :n], *parts)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3, 4))
+def _program(function, static, width, mesh, specs, params, batch):
+    def of_device(params: Any, batch: Any) -> Any:
+        return jax.lax.map(
+            lambda one: function(*one, *static), (params, batch), batch_size=width if width > 1 else None
+        )
+
+    return jax.shard_map(of_device, mesh=mesh, in_specs=specs, out_specs=specs[1], check_vma=False)(params, batch)
 
 
 def checked_sequences(

@@ -112,7 +112,7 @@ def optimise_class(
       length: L, any that the model can read.
       restarts: R.
       settings: see `ClassOptimisationSettings`.
-      width: models at a time, see `batches.over_models`.
+      width: models at a time, see `batches.run`.
       chunk: steps between reports of progress.
       progress: called with the number of steps made and the objectives (M, R), at the start and after
         each chunk.
@@ -130,22 +130,26 @@ def optimise_class(
             raise InputError(f'{name} is {value}, expected 1 or more')
     if length < spec.min_length:
         raise InputError(f'length is {length}, {spec.name} needs at least {spec.min_length}')
-    state = _start(stacked_params, jnp.asarray(seeds), length, restarts, settings)
+    # The devices share out the models: a model's restarts are one batch.
+    run = functools.partial(
+        batches.run, stacked_params=stacked_params, batch_size=restarts, width=width, shard='models'
+    )
+    dtype = jax.tree.leaves(stacked_params)[0].dtype
+    state = jax.tree.map(np.asarray, _start(jnp.asarray(seeds), length, restarts, settings, dtype))
     made, history = 0, []
     while True:
-        score, objective = jax.tree.map(np.asarray, _evaluate(stacked_params, state.x, spec, settings, width))
+        score, objective = run(_value, (spec, settings), arrays=state.x)
         history.append((made, objective))
         if progress is not None:
             progress(made, objective)
         if made == settings.steps:
             break
         n_steps = min(chunk, settings.steps - made)
-        state = _advance(stacked_params, state, jnp.int32(n_steps), spec, settings, width)
+        state = run(_advance, (spec, settings, n_steps), arrays=state)
         made += n_steps
-    raw = np.asarray(state.x)
     return ClassOptimum(
-        matrix=to_matrix(raw, settings.smoothing),
-        raw=raw,
+        matrix=to_matrix(state.x, settings.smoothing),
+        raw=state.x,
         score=score,
         objective=objective,
         history=np.stack([values for _, values in history]),
@@ -166,17 +170,29 @@ def to_matrix(raw: np.ndarray, smoothing: float = 0.01) -> np.ndarray:
 
 
 class _State(NamedTuple):
-    x: Array  # (M, R, L, 4)
+    x: Array  # (..., R, L, 4)
     optimiser: optax.OptState
 
 
 class _Value(NamedTuple):
-    score: Array  # (M, R)
-    objective: Array  # (M, R)
+    score: Array  # (R,)
+    objective: Array  # (R,)
 
 
 def _optimiser(settings: ClassOptimisationSettings) -> optax.GradientTransformation:
-    return optax.rmsprop(settings.learning_rate, decay=settings.decay)
+    # As in Torch: the small constant is added to the root, not under it.
+    return optax.rmsprop(settings.learning_rate, decay=settings.decay, eps=1e-8, eps_in_sqrt=False)
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2, 3, 4))
+def _start(seeds, length, restarts, settings, dtype):
+    """The states of all models (M, R, ...). RMSProp works on each entry alone, so restarts do not mix."""
+
+    def uniform(seed: Array, restart: Array) -> Array:
+        return jax.random.uniform(jax.random.fold_in(jax.random.key(seed), restart), (length, 4), dtype)
+
+    x = jax.vmap(lambda seed: jax.vmap(functools.partial(uniform, seed))(jnp.arange(restarts)))(seeds)
+    return _State(x, _optimiser(settings).init(x))
 
 
 def _value(params: Params, x: Array, spec: ModelSpec, settings: ClassOptimisationSettings) -> _Value:
@@ -184,33 +200,16 @@ def _value(params: Params, x: Array, spec: ModelSpec, settings: ClassOptimisatio
     return _Value(score, jax.nn.log_sigmoid(score) - settings.l2 * (x * x).sum((1, 2)))
 
 
-@functools.partial(jax.jit, static_argnums=(2, 3, 4))
-def _start(params, seeds, length, restarts, settings):
-    def one_start(seed: Array, restart: Array) -> Array:
-        return jax.random.uniform(jax.random.fold_in(jax.random.key(seed), restart), (length, 4))
-
-    x = jax.vmap(lambda seed: jax.vmap(functools.partial(one_start, seed))(jnp.arange(restarts)))(seeds)
-    x = x.astype(jax.tree.leaves(params)[0].dtype)
-    return _State(x, jax.vmap(_optimiser(settings).init)(x))
-
-
-@functools.partial(jax.jit, static_argnums=(2, 3, 4))
-def _evaluate(params, x, spec, settings, width):
-    return batches.over_models(lambda p, x: _value(p, x, spec, settings), width)(params, x)
-
-
-@functools.partial(jax.jit, static_argnums=(3, 4, 5))
-def _advance(params, state, n_steps, spec, settings, width):
+def _advance(
+    params: Params, state: _State, spec: ModelSpec, settings: ClassOptimisationSettings, n_steps: int
+) -> _State:
     optimiser = _optimiser(settings)
 
-    def one_model(model: Params, state: _State) -> _State:
-        def loss(x: Array) -> Array:
-            return -_value(model, x, spec, settings).objective.sum()
+    def loss(x: Array) -> Array:
+        return -_value(params, x, spec, settings).objective.sum()
 
-        def step(_: Array, state: _State) -> _State:
-            updates, new = optimiser.update(jax.grad(loss)(state.x), state.optimiser, state.x)
-            return _State(optax.apply_updates(state.x, updates), new)
+    def step(_: Array, state: _State) -> _State:
+        updates, new = optimiser.update(jax.grad(loss)(state.x), state.optimiser, state.x)
+        return _State(optax.apply_updates(state.x, updates), new)
 
-        return jax.lax.fori_loop(0, n_steps, step, state)
-
-    return batches.over_models(one_model, width)(params, state)
+    return jax.lax.fori_loop(0, n_steps, step, state)

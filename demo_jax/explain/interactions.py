@@ -1,10 +1,8 @@
 """Second derivatives: which pairs of positions a model's score treats as belonging together."""
 
-import functools
 from dataclasses import dataclass
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from demo_jax.errors import InputError
@@ -43,7 +41,7 @@ def interactions(
       spec: its architecture.
       tokens: uint8 (L,), one sequence.
       positions: int (K,), 0-based; None for all.
-      batch_size: rows at a time.
+      batch_size: rows at a time, on each device.
 
     Raises:
       InputError: not one sequence, one that the model cannot read, or a position outside of it.
@@ -58,19 +56,17 @@ def interactions(
     for position in positions:
         if not 0 <= position < len(tokens):
             raise InputError(f'position {position} is outside of a sequence of {len(tokens)} letters')
+    copies = np.broadcast_to(tokens.astype(np.uint8), (1, len(positions), len(tokens)))
+    arrays = (copies, positions[None].astype(np.int32))
+    rows = batches.run(_rows, (spec,), batches.stack_one(params), arrays, batch_size=batch_size)[0]
+    return Interactions(positions.astype(np.int64), rows)
 
-    def program(rows: Array) -> Array:
-        return _rows(params, tokens.astype(np.uint8), rows[0], spec)[None]
 
-    return Interactions(positions.astype(np.int64), batches.in_batches(program, positions[None], batch_size)[0])
-
-
-@functools.partial(jax.jit, static_argnums=(3,))
-def _rows(params, tokens, positions, spec):
-    """Hessian rows (K, L): the change of every gradient along the letter at each position, all K at once."""
-    letters = ops.one_hot(tokens, jax.tree.leaves(params)[0].dtype)
-    x = jnp.broadcast_to(letters[None], (len(positions), *letters.shape))
-    along = x * jax.nn.one_hot(positions, len(tokens), dtype=x.dtype)[..., None]
+def _rows(params: Params, batch: tuple[Array, Array], spec: ModelSpec) -> Array:
+    """Hessian rows (K, L): the change of the gradient along the letter at each position, all K at once."""
+    tokens, positions = batch
+    x = ops.one_hot(tokens, jax.tree.leaves(params)[0].dtype)
+    along = x * jax.nn.one_hot(positions, tokens.shape[1], dtype=x.dtype)[..., None]
 
     def gradient(x: Array) -> Array:
         return jax.grad(lambda x: apply(params, x, spec).score.sum())(x)

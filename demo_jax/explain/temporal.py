@@ -14,7 +14,6 @@ Everything below works on prefixes; suffixes are the prefixes of the features in
 two directions exchanged.
 """
 
-import functools
 from typing import NamedTuple
 
 import jax
@@ -56,7 +55,7 @@ def temporal_scores(
         convolutions on the whole sequence and truncates what the LSTMs read (the authors' code), as
         far as features lie completely within the letters.
       direction: 'forward' for prefixes, 'reverse' for suffixes.
-      batch_size: sequences at a time; each stands for L rows (4 is fastest on a CPU; hundreds suit a GPU).
+      batch_size: sequences at a time, on each device. Each stands for L rows: 4 suit a CPU, hundreds a GPU.
 
     Returns:
       float32 (N, L). Entry t is S of the prefix that ends with position t, or of the suffix that begins
@@ -89,7 +88,7 @@ def temporal_scores_models(
       stacked_params: parameters with a leading axis M.
       tokens: uint8 (N, L), shared by the models, or (M, N, L).
       lengths: None, int (N,) or int (M, N).
-      width: models at a time, see `batches.over_models`.
+      width: models at a time, see `batches.run`.
 
     The other arguments, the values and the errors are those of `temporal_scores`.
     """
@@ -99,24 +98,22 @@ def temporal_scores_models(
         if value not in known:
             raise InputError(f'{name} is {value!r}, expected one of {", ".join(known)}')
     tokens, lengths = batches.checked_sequences(spec, tokens, lengths, batches.count_models(stacked_params))
+    return batches.run(
+        _of_model, (spec, truncate, direction == 'reverse'), stacked_params, (tokens, lengths),
+        batch_size=batch_size, width=width,
+    )  # fmt: skip
 
-    def program(batch: tuple[Array, Array | None]) -> Array:
-        return _program(stacked_params, batch, spec, truncate, direction, width)
 
-    return batches.in_batches(program, (tokens, lengths), batch_size)
-
-
-@functools.partial(jax.jit, static_argnums=(2, 3, 4, 5))
-def _program(params, batch, spec, truncate, direction, width):
-    def one_model(model: Params, batch: tuple[Array, Array | None]) -> Array:
-        tokens, lengths = batch
-        x = ops.one_hot(tokens, jax.tree.leaves(model)[0].dtype)
-        if lengths is None:
-            lengths = jnp.full(x.shape[:1], x.shape[1], jnp.int32)
-        score = {'input': _truncated_input, 'features': _truncated_features}[truncate]
-        return score(model, x, spec, lengths, direction == 'reverse')
-
-    return batches.over_models(one_model, width)(params, batch)
+def _of_model(
+    params: Params, batch: tuple[Array, Array | None], spec: ModelSpec, truncate: str, reverse: bool
+) -> Array:
+    """Scores (B, L) of tokens (B, L) with lengths (B,) or None."""
+    tokens, lengths = batch
+    x = ops.one_hot(tokens, jax.tree.leaves(params)[0].dtype)
+    if lengths is None:
+        lengths = jnp.full(x.shape[:1], x.shape[1], jnp.int32)
+    score = {'input': _truncated_input, 'features': _truncated_features}[truncate]
+    return score(params, x, spec, lengths, reverse)
 
 
 class _Reach(NamedTuple):

@@ -50,7 +50,7 @@ def site_mask(
       length: L.
       roles: of the sites that count. Decoys say nothing of the label and are left out by default.
     """
-    _, local, sites = _of_rows(sites, rows, roles)
+    local, sites = _of_rows(sites, rows, roles)
     mask = np.zeros((len(rows), length), bool)
     if len(sites):
         position = np.arange(length)
@@ -94,7 +94,7 @@ def score_truth(
         raise ValueError(f'keep {keep.shape} and lengths {lengths.shape}: expected ({n},)')
     if len(np.unique(windows.row)) != len(windows):
         raise ValueError('a sequence has two windows, expected at most one')
-    _, local, primary = _of_rows(sites, rows, ('primary',))
+    local, primary = _of_rows(sites, rows, ('primary',))
     primary, local = primary[keep[local]], local[keep[local]]
     judged = np.unique(local)
     if not len(judged):
@@ -118,15 +118,15 @@ def score_truth(
     )
 
 
-def _of_rows(sites: np.ndarray, rows: np.ndarray, roles: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of the sites in these corpus rows and roles: their numbers, which of the rows each is in, and themselves."""
+def _of_rows(sites: np.ndarray, rows: np.ndarray, roles: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Of the sites in these corpus rows and roles: which of the rows each is in (0-based), and the sites."""
     rows = np.asarray(rows)
     order = np.argsort(rows)
     at = np.searchsorted(rows, sites['row'], sorter=order)
     local = order[np.minimum(at, len(rows) - 1)] if len(rows) else np.zeros(len(sites), np.int64)
     chosen = np.isin(sites['role'], [ROLES.index(role) for role in roles])
     chosen &= (rows[local] == sites['row']) if len(rows) else False
-    return np.flatnonzero(chosen), local[chosen], sites[chosen]
+    return local[chosen], sites[chosen]
 
 
 def _found(windows: Windows, sites: np.ndarray, local: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, ...]:

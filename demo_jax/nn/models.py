@@ -1,11 +1,12 @@
 """The models as data: a `ModelSpec`, one `init`, one `apply` (Table 1 of the paper, and DeepBind's CNN)."""
 
 import dataclasses
+import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
-from jax.nn import initializers
 
 from demo_jax.nn import ops
 
@@ -107,41 +108,55 @@ class Output:
 def init(key: Array, spec: ModelSpec) -> Params:
     """Fresh parameters, as nested dictionaries of float32 arrays.
 
-    Convolutions: uniform within 1 / sqrt(fan-in), as Torch's, which the paper's runs started from.
-    LSTM: Glorot uniform input and recurrent weights per gate, forget bias 1 (no orthogonal matrices:
-    their QR would wait for the CPU client's thread pool inside the program, which can deadlock when
-    several host devices start at once). Dense: Glorot uniform. Other biases zero.
+    All weights are uniform: convolutions within 1 / sqrt(fan-in), as Torch's, which the paper's runs
+    started from; LSTM gates and the dense layer within Glorot's sqrt(6 / (fan-in + fan-out)). Biases
+    are zero, that of the forget gate 1. One draw serves all of them: a random generator inlined for
+    each array would double the time to compile a training, and the QR of orthogonal matrices waits
+    for the CPU client's thread pool, which deadlocks when several host devices start at once.
 
     Returns:
       {'conv0': {'kernel' (width, C, F), 'bias' (F,)}, ..., 'lstm0': {'kernel' (2, C, 4H), 'recurrent'
       (2, H, 4H), 'bias' (2, 4H)}, ..., 'dense': {'kernel' (features, 2), 'bias' (2,)}}; the LSTMs' axis
       of 2 is (forward, backward) and their gates are in the order i, f, o, g.
     """
+    shapes = _shapes(spec)
+    sizes = [math.prod(shape) for layer in shapes.values() for shape in layer.values()]
+    draws = iter(jnp.split(jax.random.uniform(key, (sum(sizes),), minval=-1, maxval=1), np.cumsum(sizes)[:-1]))
     params: Params = {}
-    channels = 4
-    uniform = initializers.variance_scaling(1 / 3, 'fan_in', 'uniform')
-    glorot = initializers.glorot_uniform(in_axis=-2, out_axis=-1, batch_axis=(0, 1))
-    keys = iter(jax.random.split(key, len(spec.conv) + 2 * spec.lstm_layers + 1))
+    for name, layer in shapes.items():
+        drawn = {part: next(draws).reshape(shape) for part, shape in layer.items()}
+        bias = jnp.zeros_like(drawn['bias'])
+        if name.startswith('conv'):
+            width, channels, _ = layer['kernel']
+            params[name] = {'kernel': drawn['kernel'] / math.sqrt(width * channels), 'bias': bias}
+        elif name.startswith('lstm'):
+            size = layer['recurrent'][1]
+            channels = layer['kernel'][1]
+            params[name] = {
+                'kernel': drawn['kernel'] * math.sqrt(6 / (channels + size)),
+                'recurrent': drawn['recurrent'] * math.sqrt(6 / (size + size)),
+                'bias': bias.at[:, size : 2 * size].set(1.0),
+            }
+        else:
+            params[name] = {'kernel': drawn['kernel'] * math.sqrt(6 / sum(layer['kernel'])), 'bias': bias}
+    return params
+
+
+def _shapes(spec: ModelSpec) -> dict[str, dict[str, tuple[int, ...]]]:
+    """Shape of every parameter."""
+    shapes: dict[str, dict[str, tuple[int, ...]]] = {}
+    channels, size = 4, spec.lstm_size
     for index, (width, filters) in enumerate(spec.conv):
-        flat = uniform(next(keys), (width * channels, filters))
-        params[f'conv{index}'] = {'kernel': flat.reshape(width, channels, filters), 'bias': jnp.zeros(filters)}
+        shapes[f'conv{index}'] = {'kernel': (width, channels, filters), 'bias': (filters,)}
         channels = filters
-    size = spec.lstm_size
     for index in range(spec.lstm_layers):
-        shapes = ((2, 4, channels, size), (2, 4, size, size))
-        # Drawn gate by gate, then laid side by side: (2, 4, C, H) -> (2, C, 4H).
-        kernel, recurrent = (
-            glorot(next(keys), shape).transpose(0, 2, 1, 3).reshape(2, shape[2], 4 * size) for shape in shapes
-        )
-        params[f'lstm{index}'] = {
-            'kernel': kernel,
-            'recurrent': recurrent,
-            'bias': jnp.zeros((2, 4 * size)).at[:, size : 2 * size].set(1.0),
-        }
+        shapes[f'lstm{index}'] = {
+            'kernel': (2, channels, 4 * size), 'recurrent': (2, size, 4 * size), 'bias': (2, 4 * size),
+        }  # fmt: skip
         channels = size
     features = 2 * channels if spec.lstm_layers or spec.summary == 'max_mean' else channels
-    params['dense'] = {'kernel': initializers.glorot_uniform()(next(keys), (features, 2)), 'bias': jnp.zeros(2)}
-    return params
+    shapes['dense'] = {'kernel': (features, 2), 'bias': (2,)}
+    return shapes
 
 
 def count_parameters(params: Params) -> int:
@@ -209,7 +224,7 @@ def apply(
         for index in range(spec.lstm_layers):
             layer = params[f'lstm{index}']
             pair = ops.bilstm_scan(pair, layer['kernel'], layer['recurrent'], layer['bias'], mask, hoist)
-            pair = (drop(pair[0], 100 + 2 * index), drop(pair[1], 101 + 2 * index))
+            pair = tuple(drop(jnp.stack(pair), 100 + index)) if dropout is not None else pair
         hidden = jnp.concatenate(pair, axis=-1)
         features = hidden.sum(0) / (x.shape[0] if lengths is None else lengths[:, None].astype(x.dtype))
     else:

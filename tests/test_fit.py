@@ -1,0 +1,185 @@
+"""The training loop: what a job computes depends on the job alone, and nothing that fails spreads."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from demo_jax.nn import models
+from demo_jax.nn.models import SPECS
+from demo_jax.training import fit as fitting
+from demo_jax.training import stack
+from demo_jax.training.fit import FitState, Machine, Progress, fit
+from demo_jax.training.jobs import Recipe, make_jobs
+from demo_jax.training.pool import build_pool
+from tests.conftest import toy_corpus
+
+RECIPE = Recipe(batch_size=16, epochs=4, learning_rate=3e-3, reverse_complement=True, average_strands=True)
+SIZES = {'a': 60, 'b': 25, 'c': 90}
+
+
+@pytest.fixture(scope='module')
+def data():
+    return build_pool(toy_corpus(SIZES))
+
+
+def train(data, spec='small_cnn', tasks=tuple(SIZES), recipe=RECIPE, machine=Machine(), devices=None, jobs=None, **kw):
+    """Results by task, all epoch records and all notes of a training."""
+    pool, rows = data
+    jobs = jobs or make_jobs(tasks, [spec], recipe, **kw)
+    finished, epochs, notes = {}, [], []
+    for report in fit(jobs, pool, rows, recipe, machine=machine, devices=devices or jax.devices()[:1]):
+        epochs += report.epochs
+        notes += report.notes
+        finished |= {jobs[done.job].task: done for done in report.finished}
+    return finished, epochs, notes
+
+
+def difference(a, b):
+    return max(float(np.abs(x - y).max()) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
+
+
+@pytest.fixture(scope='module')
+def alone(data):
+    """Task a trained by itself, one model at a time on one device."""
+    return train(data, tasks=('a',))
+
+
+def test_training_learns_and_keeps_the_best_epoch(data, alone):
+    finished, epochs, notes = alone
+    done = finished['a']
+    assert notes == []
+    aurocs = [record.valid_auroc for record in epochs]
+    assert [record.epoch for record in epochs] == [1, 2, 3, 4]
+    assert done.best_auroc == max(aurocs)
+    assert done.best_epoch == 1 + int(np.argmax(aurocs))
+    assert epochs[-1].train_loss < epochs[0].train_loss
+    assert done.steps == 4 * -(-len(data[1]['a'].train) // 16)
+
+
+def test_the_kept_parameters_give_the_reported_auroc(data, alone):
+    from sklearn.metrics import roc_auc_score
+
+    pool, rows = data
+    done = alone[0]['a']
+    valid = rows['a'].valid
+    tokens = pool.tokens[valid]
+    score = models.apply(done.params, tokens, SPECS['small_cnn']).score
+    other = np.where(tokens < 4, 3 - tokens, tokens)[:, ::-1]
+    score = (score + models.apply(done.params, other, SPECS['small_cnn']).score) / 2
+    assert roc_auc_score(pool.labels[valid], np.asarray(score)) == pytest.approx(done.best_auroc, abs=1e-9)
+
+
+def test_company_changes_no_bit_at_the_same_width(data, alone):
+    together, _, _ = train(data)
+    assert difference(alone[0]['a'].params, together['a'].params) == 0
+    assert together['a'].best_epoch == alone[0]['a'].best_epoch
+
+
+@pytest.mark.parametrize(
+    ('machine', 'n_devices'),
+    [
+        (Machine(width=0, slots=3), 1),
+        (Machine(width=2, slots=3, segment_steps=5), 1),
+        (Machine(width=1, slots=4, segment_steps=7), 2),
+    ],
+)
+def test_width_devices_and_segments_change_only_the_rounding(data, alone, machine, n_devices):
+    finished, _, _ = train(data, machine=machine, devices=jax.devices()[:n_devices])
+    assert set(finished) == set(SIZES)
+    assert difference(alone[0]['a'].params, finished['a'].params) < 1e-5
+    assert finished['a'].best_epoch == alone[0]['a'].best_epoch
+
+
+def test_the_same_holds_for_a_recurrent_spec(data):
+    recipe = dataclasses.replace(RECIPE, epochs=2)
+    alone, _, _ = train(data, 'small_rnn', ('a',), recipe)
+    together, _, _ = train(data, 'small_rnn', ('a', 'b'), recipe, Machine(width=0, slots=2))
+    assert difference(alone['a'].params, together['a'].params) < 1e-5
+
+
+def test_going_on_from_any_segment_gives_the_same_bits(data):
+    pool, rows = data
+    jobs = make_jobs(('a', 'b'), ['small_cnn'], RECIPE)
+    machine = Machine(segment_steps=5, slots=1)
+    whole, states = {}, []
+    for report in fit(jobs, pool, rows, RECIPE, machine=machine, devices=jax.devices()[:1]):
+        whole |= {done.job: done for done in report.finished}
+        arrays = jax.tree.map(np.array, report.state.arrays)
+        states.append(FitState(report.state.progress, report.state.waiting, arrays))
+    for state in (states[0], states[len(states) // 2]):
+        left = {p.job for p in state.progress if p} | set(state.waiting)
+        resumed = {}
+        for report in fit(jobs, pool, rows, RECIPE, machine=machine, devices=jax.devices()[:1], resume=state):
+            resumed |= {done.job: done for done in report.finished}
+        assert set(resumed) == left
+        for index, done in resumed.items():
+            assert difference(done.params, whole[index].params) == 0
+            assert (done.best_epoch, done.best_auroc) == (whole[index].best_epoch, whole[index].best_auroc)
+
+
+def test_a_job_that_diverges_starts_again_and_the_others_never_notice(data):
+    pool, rows = data
+    calm, _, _ = train(data, machine=Machine(slots=1))
+    jobs = make_jobs(tuple(SIZES), ['small_cnn'], RECIPE)
+    wild = dataclasses.replace(jobs[1], learning_rate=1e38)
+    finished, epochs, notes = train(data, jobs=(jobs[0], wild, jobs[2]), machine=Machine(slots=1))
+    assert finished['b'].params is None
+    assert finished['b'].attempt == RECIPE.retries
+    assert len(notes) == RECIPE.retries + 1
+    assert 'b / small_cnn / seed 0: not finite' in notes[0] and 'started again at 5e+37' in notes[0]
+    assert 'given up after 4 attempts' in notes[-1]
+    for task in ('a', 'c'):
+        assert difference(finished[task].params, calm[task].params) == 0
+
+
+def test_a_restart_uses_half_the_rate(data):
+    pool, rows = data
+    (job,) = make_jobs(('a',), ['small_cnn'], RECIPE)
+    half = dataclasses.replace(job, learning_rate=job.learning_rate / 2)
+    expected, _, _ = train(data, jobs=(half,))
+    empty = stack.empty_slot(SPECS['small_cnn'], 1)
+    arrays = jax.tree.map(lambda x: np.asarray(x)[None], empty)
+    state = FitState((Progress(job.index, attempt=1),), (), arrays)
+    for report in fit((job,), pool, rows, RECIPE, devices=jax.devices()[:1], resume=state):
+        for done in report.finished:
+            assert difference(done.params, expected['a'].params) == 0
+            assert done.attempt == 1
+
+
+def test_patience_stops_a_job_wherever_the_segments_end(data):
+    recipe = dataclasses.replace(RECIPE, epochs=30, patience=2, schedule='constant')
+    results = [train(data, tasks=('b',), recipe=recipe, machine=Machine(segment_steps=s)) for s in (3, 40)]
+    (one, epochs, _), (other, others, _) = results
+    assert one['b'].best_epoch == other['b'].best_epoch
+    assert difference(one['b'].params, other['b'].params) == 0
+    assert epochs == others
+    assert len(epochs) < 30
+    assert epochs[-1].epoch - one['b'].best_epoch == 2
+
+
+def test_sequences_of_different_lengths_train(data):
+    corpus = toy_corpus({'a': 40}, lengths=(24, 30, 27))
+    finished, epochs, _ = train(build_pool(corpus, negative_sets=2), tasks=('a',))
+    assert finished['a'].best_auroc > 0.5
+    assert np.isfinite([record.train_loss for record in epochs]).all()
+
+
+def test_the_program_never_communicates(data):
+    pool, rows = data
+    jobs = make_jobs(tuple(SIZES), ['small_cnn'], RECIPE)
+    mesh = stack.model_mesh(jax.devices()[:2])
+    segment, _ = fitting._programs(jobs[0], RECIPE, Machine(), mesh)
+    layout = fitting.Layout(slots=2, steps=4, snapshots=1, scored=1)
+    arrays = fitting._with_snapshots(fitting._empty(jobs[0], layout), layout)
+    work = jax.tree.map(lambda x: np.stack([x] * 2), fitting._idle_work(RECIPE, layout))
+    text = segment.lower(pool, arrays, work).compile().as_text()
+    for collective in ('all-reduce', 'all-gather', 'all-to-all', 'collective-permute', 'reduce-scatter'):
+        assert collective not in text
+
+
+def test_jobs_of_two_programs_are_refused(data):
+    jobs = make_jobs(('a',), ['small_cnn', 'small_rnn'], RECIPE)
+    with pytest.raises(ValueError, match='share the spec'):
+        next(fit(jobs, *data, RECIPE))

@@ -1,0 +1,66 @@
+"""The pool of sequences that training reads."""
+
+import collections
+
+import numpy as np
+import pytest
+
+from demo_jax.data import dna
+from demo_jax.training.pool import build_pool, shortest
+from tests.conftest import toy_corpus
+
+
+def make_corpus(lengths=(30,)):
+    return toy_corpus({'a': 20, 'b': 20}, lengths)
+
+
+def dinucleotides(tokens):
+    return collections.Counter(zip(tokens[:-1].tolist(), tokens[1:].tolist(), strict=True))
+
+
+def test_one_set_is_the_corpus_itself():
+    corpus = make_corpus()
+    pool, rows = build_pool(corpus)
+    assert pool.lengths is None and pool.tokens.shape == (len(corpus), 30)
+    for task in corpus.tasks:
+        for split in ('train', 'valid', 'test'):
+            listed = getattr(rows[task], split)
+            listed = listed[:, 0] if split == 'train' else listed
+            span = corpus.rows(task, split)
+            assert listed.tolist() == list(range(span.start, span.stop))
+            assert [dna.decode(pool.tokens[row]) for row in listed] == [corpus.sequence(row) for row in listed]
+            np.testing.assert_array_equal(pool.labels[listed], corpus.labels[span])
+
+
+@pytest.mark.parametrize('lengths', [(30,), (24, 30)])
+def test_further_sets_are_shuffles_of_the_same_positives(lengths):
+    corpus = make_corpus(lengths)
+    pool, rows = build_pool(corpus, negative_sets=3, seed=5)
+    assert (pool.lengths is None) == (len(lengths) == 1)
+    train = rows['b'].train
+    assert train.shape[1] == 3
+    positive = {int(corpus.pairs[row]): row for row in train[:, 0] if corpus.labels[row] == 1}
+    n_changed = 0
+    for original, *others in train:
+        for other in others:
+            if corpus.labels[original] == 1:
+                assert other == original
+                continue
+            owner = positive[int(corpus.pairs[original])]
+            size = corpus.lengths[owner]
+            assert dinucleotides(pool.tokens[other][:size]) == dinucleotides(pool.tokens[owner][:size])
+            assert (pool.tokens[other][size:] == dna.N).all()
+            assert pool.labels[other] == 0
+            n_changed += (pool.tokens[other] != pool.tokens[original]).any()
+    assert n_changed > 0.9 * (train[:, 0].size // 2) * 2
+
+
+def test_a_tasks_shuffles_do_not_depend_on_its_company():
+    corpus = make_corpus()
+    both, rows = build_pool(corpus, negative_sets=2, seed=1)
+    alone, own = build_pool(corpus.select(['b']), negative_sets=2, seed=1)
+    np.testing.assert_array_equal(both.tokens[rows['b'].train], alone.tokens[own['b'].train])
+
+
+def test_the_shortest_sequence_of_each_task():
+    assert shortest(make_corpus((24, 30)), ['a', 'b']) == {'a': 24, 'b': 24}
