@@ -53,10 +53,10 @@ class Training:
             average_strands=RECIPE.average_strands,
             hoist=mesh.devices.flat[0].platform != 'cpu',
         )
-        slot = stack.empty_slot(spec, 1)
+        slot = jax.eval_shape(functools.partial(stack.empty_slot, spec, 1))
         self.n_parameters = models.count_parameters(slot.best)
         self._pool = stack.put(pool, mesh, mapped=False)
-        self._arrays = stack.put(jax.tree.map(lambda x: np.stack([x] * self.models), slot), mesh)
+        self._arrays = stack.put(jax.tree.map(lambda x: np.zeros((self.models, *x.shape), x.dtype), slot), mesh)
         work = _work(jobs, steps, settings.batch, len(pool.tokens))
         self._work = stack.put(work, mesh)
         program = stack.over_models(segment, width, mesh, shared=1, donate=True)
