@@ -72,7 +72,7 @@ class Checkpoints:
     def _read(self, number: int) -> Checkpoint:
         host = self._manager.restore(number, args=ocp.args.Composite(host=ocp.args.JsonRestore()))['host']
         progress = tuple(None if p is None else Progress(**p) for p in host['progress'])
-        one = jax.eval_shape(lambda: stack.empty_slot(SPECS[host['spec']], 0))
+        one = stack.slot_shapes(SPECS[host['spec']], 0)
         target = jax.tree.map(
             lambda x: jax.ShapeDtypeStruct((len(progress), *x.shape), x.dtype), {'model': one.model, 'best': one.best}
         )

@@ -48,7 +48,7 @@ class JobResult:
     Attributes:
       job: index.
       status: 'ok', or 'diverged' when no attempt gave finite losses (then `params` is None).
-      attempt: new starts after losses that were not finite.
+      attempt: new starts after it diverged or died.
       steps: training steps done.
       best_epoch, best_auroc: the epoch that `params` are of, and its validation AUROC.
       history: its epochs.

@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from absl import app, flags
+from absl import app, flags, logging
 
 from demo_jax.errors import InputError
 
@@ -17,6 +17,7 @@ def run(main: Callable[[Sequence[str]], int | None]) -> None:
     """
 
     def guarded(argv: Sequence[str]) -> int | None:
+        logging.set_verbosity(logging.ERROR)  # jax and orbax chat at INFO and WARNING
         try:
             if len(argv) > 1:
                 raise InputError(f'unexpected argument {argv[1]!r}: every setting is a --flag (see --help)')

@@ -24,12 +24,12 @@ def data():
     return build_pool(toy_corpus(SIZES))
 
 
-def train(data, spec='small_cnn', tasks=tuple(SIZES), recipe=RECIPE, machine=Machine(), devices=None, jobs=None, **kw):
+def train(data, spec='small_cnn', tasks=tuple(SIZES), recipe=RECIPE, machine=None, devices=None, jobs=None):
     """Results by task, all epoch records and all notes of a training."""
     pool, rows = data
-    jobs = jobs or make_jobs(tasks, [spec], recipe, **kw)
+    jobs = jobs or make_jobs(tasks, [spec], recipe)
     finished, epochs, notes = {}, [], []
-    for report in fit(jobs, pool, rows, recipe, machine=machine, devices=devices or jax.devices()[:1]):
+    for report in fit(jobs, pool, rows, recipe, machine=machine or Machine(), devices=devices or jax.devices()[:1]):
         epochs += report.epochs
         notes += report.notes
         finished |= {jobs[done.job].task: done for done in report.finished}
@@ -139,13 +139,21 @@ def test_a_restart_uses_half_the_rate(data):
     (job,) = make_jobs(('a',), ['small_cnn'], RECIPE)
     half = dataclasses.replace(job, learning_rate=job.learning_rate / 2)
     expected, _, _ = train(data, jobs=(half,))
-    empty = stack.empty_slot(SPECS['small_cnn'], 1)
-    arrays = jax.tree.map(lambda x: np.asarray(x)[None], empty)
+    shapes = stack.slot_shapes(SPECS['small_cnn'], 1)
+    arrays = jax.tree.map(lambda x: np.zeros((1, *x.shape), x.dtype), shapes)
     state = FitState((Progress(job.index, attempt=1),), (), arrays)
     for report in fit((job,), pool, rows, RECIPE, devices=jax.devices()[:1], resume=state):
         for done in report.finished:
             assert difference(done.params, expected['a'].params) == 0
             assert done.attempt == 1
+
+
+def test_a_job_that_died_starts_again(data):
+    pool, rows = data
+    (job,) = make_jobs(('a',), ['small_cnn'], RECIPE)
+    deadly = dataclasses.replace(RECIPE, clip_value=0.0, schedule='constant', retries=1)
+    _, _, notes = train(data, jobs=(dataclasses.replace(job, learning_rate=30.0),), recipe=deadly)
+    assert 'the same score for every sequence' in notes[0] and 'started again at 15' in notes[0]
 
 
 def test_patience_stops_a_job_wherever_the_segments_end(data):

@@ -39,7 +39,10 @@ def test_a_wrong_table_is_refused(arguments, message):
 
 @pytest.mark.parametrize(
     ('name', 'value'),
-    [('batch_size', 0), ('epochs', 0), ('learning_rate', float('nan')), ('schedule', 'linear'), ('dropout', 1.0), ('warmup', 1.0)],
+    [
+        ('batch_size', 0), ('epochs', 0), ('learning_rate', float('nan')), ('schedule', 'linear'), ('dropout', 1.0),
+        ('warmup', 1.0),
+    ],
 )  # fmt: skip
 def test_a_recipe_out_of_range_is_refused(name, value):
     with pytest.raises(InputError, match=f'recipe: {name} is'):

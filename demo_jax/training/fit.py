@@ -9,15 +9,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from demo_jax.evaluation.metrics import auroc
 from demo_jax.nn.models import SPECS
 from demo_jax.training import stack
 from demo_jax.training.jobs import Job, Plan, Recipe, batches, epoch_order, learning_rates, make_plan
-from demo_jax.training.pool import Pool, TaskRows, name_seed
-from demo_jax.training.step import Hyper
+from demo_jax.training.pool import Pool, TaskRows
+from demo_jax.training.step import Hyper, job_hyper
 
 #: At most this many epochs of a job may end in one segment: each needs a copy of the parameters.
 MAX_SNAPSHOTS = 8
@@ -46,7 +45,7 @@ class Progress:
 
     Attributes:
       job: index of the job.
-      attempt: 0, and one more for each new start after a loss that was not finite.
+      attempt: 0, and one more for each new start after it diverged or died.
       step: steps done.
       loss_sum, gradient_sum, update_sum: sums over the steps of the epoch under way.
       best_epoch, best_auroc: the best epoch (1-based; 0 = none yet) by validation AUROC.
@@ -218,8 +217,9 @@ def fit(
                 continue
             job, plan = by_index[before.job], plans[before.job]
             seen = jax.tree.map(lambda x, slot=slot: x[slot], measured)
-            if not _finite(seen, part):
-                after, note = _start_again(before, job, recipe)
+            fault = _fault(seen, part, len(rows[job.task].valid))
+            if fault:
+                after, note = _start_again(before, job, recipe, fault)
                 notes.append(note)
                 if after is None:
                     ended.append((slot, before))
@@ -274,21 +274,14 @@ def _programs(job: Job, recipe: Recipe, machine: Machine, mesh):
 
 
 def _empty(job: Job, layout: Layout) -> stack.SlotState:
-    one = jax.tree.map(np.asarray, stack.empty_slot(SPECS[job.spec], layout.snapshots))
-    return jax.tree.map(lambda x: np.stack([x] * layout.slots), one)
+    one = stack.slot_shapes(SPECS[job.spec], layout.snapshots)
+    return jax.tree.map(lambda x: np.zeros((layout.slots, *x.shape), x.dtype), one)
 
 
 def _with_snapshots(arrays: stack.SlotState, layout: Layout) -> stack.SlotState:
     """The arrays with a blank place for the snapshots: nothing in it outlives a segment."""
     snapshots = jax.tree.map(lambda p: np.zeros((p.shape[0], layout.snapshots + 1, *p.shape[1:]), p.dtype), arrays.best)
     return arrays.replace(snapshots=snapshots)
-
-
-def job_hyper(job: Job, recipe: Recipe) -> Hyper:
-    """A job's settings as the arrays that the program reads."""
-    limit = [np.float32(value or np.inf) for value in (recipe.clip_value, recipe.clip_norm)]
-    key = np.random.SeedSequence([job.seed, name_seed(job.task)]).generate_state(2, np.uint32)
-    return Hyper(key, np.float32(job.dropout), np.float32(job.weight_decay), *limit)
 
 
 def _idle_work(recipe: Recipe, layout: Layout) -> stack.Work:
@@ -340,19 +333,24 @@ def _plan_part(progress, job, plan, rows, recipe, layout, orders) -> _Part:
     )
 
 
-def _finite(seen: stack.Measured, part: _Part) -> bool:
-    done = slice(part.stop - part.start)
-    return bool(
-        np.isfinite(seen.loss[done]).all()
-        and np.isfinite(seen.update_norm[done]).all()
-        and np.isfinite(seen.scores[: int(part.work.n_scored)]).all()
-    )
+def _fault(seen: stack.Measured, part: _Part, n_valid: int) -> str:
+    """What is wrong with a segment, '' if nothing: a value that is not finite, or a model that has died.
+
+    A rate that is too high can push every ReLU below zero for good: then all sequences score the same.
+    """
+    done, scores = slice(part.stop - part.start), seen.scores[: int(part.work.n_scored)]
+    if not all(np.isfinite(values).all() for values in (seen.loss[done], seen.update_norm[done], scores)):
+        return 'not finite'
+    epochs = scores.reshape(max(len(part.ends), 1), -1)[:, :n_valid]
+    if scores.size and (epochs.min(axis=1) == epochs.max(axis=1)).any():
+        return 'the same score for every sequence'
+    return ''
 
 
-def _start_again(before: Progress, job: Job, recipe: Recipe) -> tuple[Progress | None, str]:
-    """What becomes of a job whose loss, update or score is not finite, and the note for the run."""
+def _start_again(before: Progress, job: Job, recipe: Recipe, fault: str) -> tuple[Progress | None, str]:
+    """What becomes of a job that diverged or died, and the note for the run."""
     rate = job.learning_rate * 0.5**before.attempt
-    where = f'{job.label}: not finite after step {before.step} at learning rate {rate:g}'
+    where = f'{job.label}: {fault} after step {before.step} at learning rate {rate:g}'
     if before.attempt >= recipe.retries:
         return None, f'{where}; given up after {before.attempt + 1} attempts'
     return Progress(before.job, before.attempt + 1), f'{where}; started again at {rate / 2:g}'
@@ -397,8 +395,3 @@ def _account(before, part, plan, job, recipe, seen, labels) -> tuple[Progress, l
             now = dataclasses.replace(now, stopped=True)
             break
     return now, records, choice
-
-
-def stack_params(params: Sequence[Any]) -> Any:
-    """Parameters of several models of one spec as one tree with the models' axis in front."""
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *params)

@@ -31,7 +31,8 @@ class Recipe:
       average_strands: predictions are the mean score of both strands.
       negative_sets: shuffles per training positive to draw from (see `pool.build_pool`).
       patience: stop a job after this many epochs without a better validation AUROC; 0 = never.
-      retries: how often a job whose loss is not finite starts again, each time at half the rate.
+      retries: how often a job starts again when its loss is not finite, or when it has died and scores
+        every sequence the same; each time at half the rate.
     """
 
     batch_size: int = 256

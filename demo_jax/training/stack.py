@@ -135,12 +135,16 @@ class Measured:
     scores: Array
 
 
-def empty_slot(spec: ModelSpec, n_snapshots: int) -> SlotState:
-    """A slot that has not been used."""
-    hyper = one_model.Hyper(jnp.zeros(2, jnp.uint32), *(jnp.zeros(()) for _ in range(4)))
-    model = jax.tree.map(jnp.zeros_like, one_model.init_state(spec, hyper))
-    snapshots = jax.tree.map(lambda p: jnp.zeros((n_snapshots + 1, *p.shape), p.dtype), model.params)
-    return SlotState(model, model.params, snapshots)
+def slot_shapes(spec: ModelSpec, n_snapshots: int) -> SlotState:
+    """Shapes and dtypes (`jax.ShapeDtypeStruct`) of one slot's arrays."""
+
+    def empty() -> SlotState:
+        hyper = one_model.Hyper(jnp.zeros(2, jnp.uint32), *(jnp.zeros(()) for _ in range(4)))
+        model = one_model.init_state(spec, hyper)
+        snapshots = jax.tree.map(lambda p: jnp.zeros((n_snapshots + 1, *p.shape), p.dtype), model.params)
+        return SlotState(model, model.params, snapshots)
+
+    return jax.eval_shape(empty)
 
 
 def run_segment(

@@ -2,12 +2,14 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import struct
 
 from demo_jax.nn import models, ops
 from demo_jax.nn.models import ModelSpec, Params
-from demo_jax.training.pool import Pool
+from demo_jax.training.jobs import Job, Recipe
+from demo_jax.training.pool import Pool, name_seed
 
 Array = jax.Array
 
@@ -40,6 +42,13 @@ class Hyper:
     weight_decay: Array
     clip_value: Array
     clip_norm: Array
+
+
+def job_hyper(job: Job, recipe: Recipe) -> Hyper:
+    """A job's settings as the arrays that the program reads."""
+    limit = [np.float32(value or np.inf) for value in (recipe.clip_value, recipe.clip_norm)]
+    key = np.random.SeedSequence([job.seed, name_seed(job.task)]).generate_state(2, np.uint32)
+    return Hyper(key, np.float32(job.dropout), np.float32(job.weight_decay), *limit)
 
 
 @struct.dataclass

@@ -16,7 +16,7 @@ from demo_jax.nn import models
 from demo_jax.nn.models import SPECS, ModelSpec
 from demo_jax.report.tables import format_table
 from demo_jax.training import stack
-from demo_jax.training.fit import job_hyper
+from demo_jax.training.step import job_hyper
 from demo_jax.training.jobs import Job, Recipe, make_jobs
 from demo_jax.training.pool import Pool
 from experiments.benchmarks.measure import MatrixPeak, Settings, interleaved, summarise
@@ -53,7 +53,7 @@ class Training:
             average_strands=RECIPE.average_strands,
             hoist=mesh.devices.flat[0].platform != 'cpu',
         )
-        slot = jax.eval_shape(functools.partial(stack.empty_slot, spec, 1))
+        slot = stack.slot_shapes(spec, 1)
         self.n_parameters = models.count_parameters(slot.best)
         self._pool = stack.put(pool, mesh, mapped=False)
         self._arrays = stack.put(jax.tree.map(lambda x: np.zeros((self.models, *x.shape), x.dtype), slot), mesh)

@@ -1,0 +1,96 @@
+"""First-layer activations against filters laid on the letters one place at a time."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from demo_jax.data import dna
+from demo_jax.errors import InputError
+from demo_jax.explain.activations import (
+    FilterMotifs,
+    filter_motifs,
+    filter_motifs_models,
+    strongest_activations,
+    strongest_activations_models,
+)
+from demo_jax.nn.models import ModelSpec
+from tests.test_attribution import CNN, CNN_RNN, random_params, sequences, stack
+
+FULL = ModelSpec('full', conv=((5, 4),), padding='full', summary='max_mean', both_strands=True)
+EVEN = dataclasses.replace(CNN_RNN, lstm_layers=1)
+LENGTHS = np.array([13, 9, 13, 11, 13, 8, 13])
+# Leftmost letters under the filter, the first one and how far before the end the last one is.
+PLACES = {'cnn': (0, 3), 'cnn_rnn': (-1, 2), 'full': (-4, 1)}
+
+
+def by_hand(params, spec, tokens):
+    """Every place's activations (places, F), the place's first letter, and the one-hot letters under it."""
+    width = spec.conv[0][0]
+    first, last = PLACES[spec.name]
+    x = dna.one_hot(tokens)
+    starts = np.arange(first, len(tokens) - last + 1)
+    under = np.zeros((len(starts), width, 4), np.float32)
+    for row, start in enumerate(starts):
+        for offset in range(width):
+            if 0 <= start + offset < len(tokens):
+                under[row, offset] = x[start + offset]
+    layer = params['conv0']
+    return np.maximum(np.einsum('pwa,waf->pf', under, layer['kernel']) + layer['bias'], 0), starts, under
+
+
+@pytest.mark.parametrize('spec', [CNN, EVEN, FULL], ids=lambda spec: spec.name)
+def test_strongest_activation(spec):
+    params, tokens = random_params(spec), sequences(7)
+    tokens[0, 5] = dna.N
+    found = strongest_activations(params, spec, tokens, lengths=LENGTHS, batch_size=4)
+    assert found.width == spec.conv[0][0]
+    for n, length in enumerate(LENGTHS):
+        active, starts, _ = by_hand(params, spec, tokens[n, :length])
+        place, number = np.unravel_index(active.argmax(), active.shape)
+        assert (found.start[n], found.filter[n]) == (starts[place], number)
+        np.testing.assert_allclose(found.strength[n], active.max(), rtol=1e-5)
+
+
+@pytest.mark.parametrize('spec', [CNN, EVEN, FULL], ids=lambda spec: spec.name)
+def test_filters_as_motifs(spec):
+    params, tokens = random_params(spec), sequences(7)
+    params['conv0']['bias'][1] = -100  # a dead filter
+    found = filter_motifs(params, spec, tokens, lengths=LENGTHS, fraction=0.6, batch_size=3)
+    parts = [by_hand(params, spec, row[:length]) for row, length in zip(tokens, LENGTHS, strict=True)]
+    active, under = (np.concatenate([part[i] for part in parts]) for i in (0, 2))
+    maximum = active.max(axis=0)
+    np.testing.assert_allclose(found.maximum, maximum, rtol=1e-5)
+    chosen = (active >= 0.6 * maximum) & (active > 0)
+    np.testing.assert_array_equal(found.n_windows, chosen.sum(0))
+    np.testing.assert_allclose(found.counts, np.einsum('pf,pwa->fwa', chosen, under))
+    assert found.maximum[1] == found.n_windows[1] == 0
+    assert (found.n_windows[[0, 2, 3]] > 0).all()
+    np.testing.assert_array_equal(found.probabilities()[1], 0.25)
+    np.testing.assert_allclose(found.probabilities(0.0).sum(-1), 1)
+
+
+def test_probabilities():
+    counts = np.array([[[3, 1, 0, 0], [0, 0, 0, 0]]])
+    motifs = FilterMotifs(counts, np.array([4]), np.array([1.0]))
+    np.testing.assert_allclose(motifs.probabilities(), [[[0.65, 0.25, 0.05, 0.05], [0.25] * 4]])
+    np.testing.assert_allclose(motifs.probabilities(0), [[[0.75, 0.25, 0, 0], [0.25] * 4]])
+
+
+def test_models_as_if_alone():
+    params, tokens = [random_params(CNN, seed) for seed in range(3)], sequences(5)
+    strongest = strongest_activations_models(stack(*params), CNN, tokens)
+    motifs = filter_motifs_models(stack(*params), CNN, tokens, width=2)
+    for index in range(3):
+        np.testing.assert_array_equal(strongest.start[index], strongest_activations(params[index], CNN, tokens).start)
+        np.testing.assert_allclose(motifs.counts[index], filter_motifs(params[index], CNN, tokens).counts)
+
+
+def test_bad_input():
+    spec = dataclasses.replace(CNN_RNN, name='rnn', conv=())
+    params = random_params(spec)
+    for function in (strongest_activations, filter_motifs):
+        with pytest.raises(InputError, match='activations need a spec with convolutions .*, rnn has none'):
+            function(params, spec, sequences(2))
+    with pytest.raises(InputError, match='fraction is 0, expected above 0 and at most 1'):
+        filter_motifs(random_params(CNN), CNN, sequences(2), fraction=0)
