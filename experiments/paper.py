@@ -6,6 +6,7 @@ Each stage skips what is complete in WORKDIR and resumes what is not.
 """
 
 import pathlib
+import time
 from collections.abc import Sequence
 
 from absl import flags
@@ -35,8 +36,11 @@ def main(argv: Sequence[str]) -> None:
     with RunDirectory(_WORKDIR.value).locked():
         run = pipeline.open_run(config, _WORKDIR.value)
         console.print_plan(run)
+        start = time.monotonic()
         train_run(run, checkpoint_seconds=config['checkpoint_seconds'])
+        trained = time.monotonic()
         console.print_tables(evaluate_run(run, n_resamples=config['evaluate']['n_resamples']))
+        print(console.cost(training=trained - start, evaluation=time.monotonic() - trained))
         print(f'results: {pathlib.Path(_WORKDIR.value) / "tables"}')
 
 

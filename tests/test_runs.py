@@ -105,7 +105,10 @@ def test_both_strands_and_any_length_are_scored(run):
 
 @pytest.mark.parametrize(
     ('task', 'spec', 'message'),
-    [('nothing', 'small_cnn', "no task 'nothing'; it has ARID3A"), (None, 'large_rnn', "no spec 'large_rnn'; it has small_cnn")],
+    [
+        ('nothing', 'small_cnn', "no task 'nothing'; it has ARID3A"),
+        (None, 'large_rnn', "no spec 'large_rnn'; it has small_cnn"),
+    ],
 )  # fmt: skip
 def test_a_model_that_is_not_there(run, task, spec, message):
     opened = demo_jax.load_run(run[0])

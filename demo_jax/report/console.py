@@ -1,5 +1,7 @@
 """What the commands print: the plan of a run, and its tables (edge)."""
 
+import resource
+import sys
 from collections.abc import Mapping
 
 from demo_jax.evaluation.compare import TABLE3_PRINTED, Table
@@ -43,3 +45,12 @@ def print_tables(tables: Mapping[str, Table]) -> None:
         print(format_table(rows, columns, title=_TITLES.get(name, name)))
         if len(table.rows) > len(rows):
             print(f'... {len(table.rows) - len(rows)} more rows in the file')
+
+
+def cost(**seconds: float) -> str:
+    """How long each stage took in this call, in seconds, and the largest memory this process held, in GB."""
+    # getrusage counts in kilobytes on Linux and in bytes on macOS.
+    unit = 1 if sys.platform == 'darwin' else 1024
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
+    parts = [f'{name} {value:.0f} s' for name, value in seconds.items()]
+    return f'{", ".join(parts)}; peak memory {peak:.2f} GB'
