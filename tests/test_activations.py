@@ -18,7 +18,6 @@ from demo_jax.nn.models import ModelSpec
 from tests.test_attribution import CNN, CNN_RNN, random_params, sequences, stack
 
 FULL = ModelSpec('full', conv=((5, 4),), padding='full', summary='max_mean', both_strands=True)
-EVEN = dataclasses.replace(CNN_RNN, lstm_layers=1)
 LENGTHS = np.array([13, 9, 13, 11, 13, 8, 13])
 # Leftmost letters under the filter, the first one and how far before the end the last one is.
 PLACES = {'cnn': (0, 3), 'cnn_rnn': (-1, 2), 'full': (-4, 1)}
@@ -39,7 +38,7 @@ def by_hand(params, spec, tokens):
     return np.maximum(np.einsum('pwa,waf->pf', under, layer['kernel']) + layer['bias'], 0), starts, under
 
 
-@pytest.mark.parametrize('spec', [CNN, EVEN, FULL], ids=lambda spec: spec.name)
+@pytest.mark.parametrize('spec', [CNN, CNN_RNN, FULL], ids=lambda spec: spec.name)
 def test_strongest_activation(spec):
     params, tokens = random_params(spec), sequences(7)
     tokens[0, 5] = dna.N
@@ -52,7 +51,7 @@ def test_strongest_activation(spec):
         np.testing.assert_allclose(found.strength[n], active.max(), rtol=1e-5)
 
 
-@pytest.mark.parametrize('spec', [CNN, EVEN, FULL], ids=lambda spec: spec.name)
+@pytest.mark.parametrize('spec', [CNN, CNN_RNN, FULL], ids=lambda spec: spec.name)
 def test_filters_as_motifs(spec):
     params, tokens = random_params(spec), sequences(7)
     params['conv0']['bias'][1] = -100  # a dead filter

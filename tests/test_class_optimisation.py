@@ -11,22 +11,21 @@ from demo_jax.explain.class_optimisation import ClassOptimisationSettings, optim
 from demo_jax.nn import models
 from tests.test_attribution import CNN, CNN_RNN, random_params, stack
 
-SPEC = dataclasses.replace(CNN_RNN, lstm_layers=1)
-PARAMS = [random_params(SPEC, seed) for seed in range(3)]
+PARAMS = [random_params(CNN, seed) for seed in range(3)]
 SHORT = ClassOptimisationSettings(steps=20)
 SEEDS = np.array([5, 6, 7])
 
 
 def objective(params, x, l2):
-    logits = models.apply(params, x, SPEC).logits
+    logits = models.apply(params, x, CNN).logits
     return jax.nn.log_softmax(logits)[:, 1] - l2 * (x**2).sum((1, 2))
 
 
 def test_steps_are_those_of_rmsprop():
     settings = ClassOptimisationSettings(steps=3, learning_rate=0.02, decay=0.9, l2=0.05)
-    arguments = {'seeds': SEEDS[:1], 'length': 8, 'restarts': 2}
-    begin = optimise_class(stack(PARAMS[0]), SPEC, settings=dataclasses.replace(settings, steps=0), **arguments)
-    found = optimise_class(stack(PARAMS[0]), SPEC, settings=settings, **arguments)
+    arguments = {'seeds': SEEDS[:1], 'length': 9, 'restarts': 2}
+    begin = optimise_class(stack(PARAMS[0]), CNN, settings=dataclasses.replace(settings, steps=0), **arguments)
+    found = optimise_class(stack(PARAMS[0]), CNN, settings=settings, **arguments)
     x = begin.raw[0]
     assert 0 <= x.min() < 0.2 < 0.8 < x.max() <= 1
     gradient = jax.jit(jax.grad(lambda x: objective(PARAMS[0], x, 0.05).sum()))
@@ -37,15 +36,16 @@ def test_steps_are_those_of_rmsprop():
         x = x + 0.02 * slope / (np.sqrt(mean_square) + 1e-8)
     np.testing.assert_allclose(found.raw[0], x, atol=1e-5)
     np.testing.assert_allclose(found.objective[0], objective(PARAMS[0], x, 0.05), atol=1e-5)
-    logits = np.asarray(models.apply(PARAMS[0], x, SPEC).logits)
+    logits = np.asarray(models.apply(PARAMS[0], x, CNN).logits)
     np.testing.assert_allclose(found.score[0], logits[:, 1] - logits[:, 0], atol=1e-5)
     np.testing.assert_allclose(found.probability[0], np.asarray(jax.nn.softmax(logits))[:, 1], atol=1e-5)
 
 
 def test_the_objective_rises_and_progress_is_told():
     told = []
+    params = stack(*(random_params(CNN_RNN, seed) for seed in range(3)))
     found = optimise_class(
-        stack(*PARAMS), SPEC, seeds=SEEDS, length=11, restarts=2, chunk=20,
+        params, CNN_RNN, seeds=SEEDS, length=11, restarts=2, chunk=20,
         settings=ClassOptimisationSettings(steps=60), progress=lambda step, values: told.append((step, values)),
     )  # fmt: skip
     assert [step for step, _ in told] == found.history_steps.tolist() == [0, 20, 40, 60]
@@ -60,8 +60,8 @@ def test_the_objective_rises_and_progress_is_told():
 
 def test_a_result_does_not_depend_on_its_company():
     arguments = {'length': 11, 'settings': SHORT}
-    together = optimise_class(stack(*PARAMS), SPEC, seeds=SEEDS, restarts=2, chunk=7, width=2, **arguments)
-    alone = optimise_class(stack(PARAMS[1]), SPEC, seeds=SEEDS[1:2], restarts=3, chunk=20, **arguments)
+    together = optimise_class(stack(*PARAMS), CNN, seeds=SEEDS, restarts=2, chunk=7, width=2, **arguments)
+    alone = optimise_class(stack(PARAMS[1]), CNN, seeds=SEEDS[1:2], restarts=3, chunk=20, **arguments)
     np.testing.assert_allclose(together.raw[1], alone.raw[0, :2], atol=1e-4)
     assert np.abs(alone.raw[0, 0] - alone.raw[0, 1]).max() > 0.1
 
@@ -78,13 +78,11 @@ def test_to_matrix():
     ({'seeds': SEEDS[:2]}, r'seeds are int64 \(2,\), expected one integer for each of 3 models'),
     ({'restarts': 0}, 'restarts is 0, expected 1 or more'),
     ({'chunk': 0}, 'chunk is 0, expected 1 or more'),
-    ({'length': 0}, 'length is 0, cnn_rnn needs at least 1'),
+    ({'length': 7}, 'length is 7, cnn needs at least 8'),
 ])
 def test_bad_input(arguments, message):
     with pytest.raises(InputError, match=message):
-        optimise_class(stack(*PARAMS), SPEC, **{'seeds': SEEDS, **arguments})
-    with pytest.raises(InputError, match='length is 7, cnn needs at least 8'):
-        optimise_class(stack(random_params(CNN)), CNN, seeds=SEEDS[:1], length=7)
+        optimise_class(stack(*PARAMS), CNN, **{'seeds': SEEDS, **arguments})
 
 
 @pytest.mark.parametrize('name, value', [

@@ -1,7 +1,5 @@
 """Second derivatives against finite differences of gradients and `jax.hessian`."""
 
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,17 +13,16 @@ from demo_jax.nn import models
 from tests.test_attribution import CNN, CNN_RNN, LENGTH, random_params, sequences
 
 TOKENS = sequences(1)[0]
-SMALL = dataclasses.replace(CNN_RNN, lstm_layers=1)
 
 
 def test_rows_are_the_change_of_the_gradient():
     tokens = TOKENS.copy()
     tokens[5] = dna.N
     with jax.enable_x64(True):
-        params = random_params(SMALL, dtype=np.float64)
-        found = interactions(params, SMALL, tokens)
+        params = random_params(CNN_RNN, dtype=np.float64)
+        found = interactions(params, CNN_RNN, tokens)
         x = dna.one_hot(tokens).astype(np.float64)
-        gradient = jax.jit(jax.grad(lambda x: models.apply(params, x, SMALL).score.sum()))
+        gradient = jax.jit(jax.grad(lambda x: models.apply(params, x, CNN_RNN).score.sum()))
         step = 1e-5 * np.eye(LENGTH)[..., None] * x[None]
         slope = np.asarray(gradient(x[None] + step) - gradient(x[None] - step)) / 2e-5
     np.testing.assert_allclose(found.rows, (slope * x[None]).sum(-1), atol=1e-7)
@@ -35,10 +32,10 @@ def test_rows_are_the_change_of_the_gradient():
 
 
 def test_chosen_rows_equal_the_hessian():
-    params = random_params(SMALL)
-    found = interactions(params, SMALL, TOKENS, positions=np.array([7, 2]), batch_size=1)
+    params = random_params(CNN_RNN)
+    found = interactions(params, CNN_RNN, TOKENS, positions=np.array([7, 2]), batch_size=1)
     x = jnp.asarray(dna.one_hot(TOKENS))
-    hessian = jax.jit(jax.hessian(lambda x: models.apply(params, x[None], SMALL).score[0]))(x)
+    hessian = jax.jit(jax.hessian(lambda x: models.apply(params, x[None], CNN_RNN).score[0]))(x)
     expected = np.einsum('ia,iajb,jb->ij', x, hessian, x)[[7, 2]]
     np.testing.assert_allclose(found.rows, expected, atol=1e-6)
     assert found.positions.tolist() == [7, 2]

@@ -20,7 +20,7 @@ def recurrent(name, conv=(), pool=1, layers=1):
 STACK = recurrent('rnn', layers=2)
 WIDE = recurrent('wide', conv=((9, 5),))
 POOLED = recurrent('pooled', conv=((9, 5), (5, 4)), pool=2)
-DEEP = recurrent('deep', conv=((4, 3), (3, 4), (2, 3)), pool=2, layers=2)
+DEEP = recurrent('deep', conv=((4, 3), (3, 4), (2, 3)), pool=2)
 LENGTH = 19
 LENGTHS = np.array([19, 11, 4])
 
@@ -77,22 +77,22 @@ def every_truncation(params, spec, tokens, lengths, direction, truncate='input')
 
 
 @pytest.mark.parametrize('direction', ['forward', 'reverse'])
-@pytest.mark.parametrize('spec', [STACK, WIDE, POOLED, DEEP], ids=lambda spec: spec.name)
+@pytest.mark.parametrize('spec', [STACK, WIDE, DEEP], ids=lambda spec: spec.name)
 def test_equal_to_running_every_truncated_sequence(spec, direction):
     params, tokens = random_params(spec), sequences(3, length=LENGTH)
     tokens[0, 6] = dna.N
     found = temporal_scores(params, spec, tokens, lengths=LENGTHS, direction=direction)
     expected = every_truncation(params, spec, tokens, LENGTHS, direction)
     np.testing.assert_allclose(found, expected, atol=1e-5)
-    assert np.nanstd(expected[0]) > 0.01
+    assert np.nanstd(expected[0]) > 1e-3
     whole = models.apply(params, tokens, spec, lengths=LENGTHS).score
     at = LENGTHS - 1 if direction == 'forward' else 0 * LENGTHS
     np.testing.assert_allclose(found[np.arange(3), at], whole, atol=1e-5)
 
 
 @pytest.mark.parametrize('direction', ['forward', 'reverse'])
-@pytest.mark.parametrize('spec', [WIDE, POOLED], ids=lambda spec: spec.name)
-def test_truncated_features(spec, direction):
+def test_truncated_features(direction):
+    spec = POOLED
     params, tokens = random_params(spec), sequences(3, length=LENGTH)
     found = temporal_scores(params, spec, tokens, lengths=LENGTHS, direction=direction, truncate='features')
     expected = every_truncation(params, spec, tokens, LENGTHS, direction, 'features')
@@ -100,33 +100,23 @@ def test_truncated_features(spec, direction):
     assert np.nanmax(np.abs(expected - every_truncation(params, spec, tokens, LENGTHS, direction))) > 1e-3
 
 
-def test_too_short_for_the_model_is_nan():
-    params, tokens = random_params(DEEP), sequences(1, length=LENGTH)
-    forward = temporal_scores(params, DEEP, tokens)
-    reverse = temporal_scores(params, DEEP, tokens, direction='reverse')
-    assert DEEP.min_length == 4
-    assert np.flatnonzero(np.isnan(forward[0])).tolist() == [0, 1, 2]
-    assert np.flatnonzero(np.isnan(reverse[0])).tolist() == [16, 17, 18]
-
-
-@pytest.mark.parametrize('spec, length', [(POOLED, 2), (WIDE, 3)], ids=['pooled', 'wide'])
 @pytest.mark.parametrize('direction', ['forward', 'reverse'])
-def test_sequences_shorter_than_the_filters(spec, length, direction):
-    params, tokens = random_params(spec), sequences(1, length=length)
-    found = temporal_scores(params, spec, tokens, direction=direction)
-    expected = every_truncation(params, spec, tokens, [length], direction)
-    np.testing.assert_allclose(found, expected, atol=1e-5)
-    assert not np.isnan(found).all()
+def test_sequences_shorter_than_the_filters(direction):
+    params, tokens = random_params(POOLED), sequences(1, length=3)
+    found = temporal_scores(params, POOLED, tokens, direction=direction)
+    np.testing.assert_allclose(found, every_truncation(params, POOLED, tokens, [3], direction), atol=1e-5)
+    too_short = 0 if direction == 'forward' else 2
+    assert np.flatnonzero(np.isnan(found[0])).tolist() == [too_short]
 
 
 def test_models_are_scored_as_if_alone():
-    params = [random_params(WIDE, seed) for seed in range(3)]
+    params = [random_params(STACK, seed) for seed in range(3)]
     own = np.stack([sequences(3, seed, LENGTH) for seed in range(3)])
-    found = temporal_scores_models(stack(*params), WIDE, own, lengths=LENGTHS, width=2, batch_size=1)
+    found = temporal_scores_models(stack(*params), STACK, own, lengths=LENGTHS, width=2, batch_size=1)
     assert found.shape == own.shape
     for index in range(3):
         np.testing.assert_allclose(
-            found[index], every_truncation(params[index], WIDE, own[index], LENGTHS, 'forward'), atol=1e-5
+            found[index], every_truncation(params[index], STACK, own[index], LENGTHS, 'forward'), atol=1e-5
         )
 
 

@@ -67,9 +67,9 @@ def test_chance_is_what_random_windows_reach():
     given = windows([0, 1, 2, 3], [0, 0, 0, 0])
     arguments = {'values': np.zeros((4, LENGTH)), 'sites': SITES, 'rows': ROWS, 'lengths': lengths}
     found = score_truth(windows=given, **arguments)
-    drawn = [score_truth(windows=random_windows(rng, given, lengths), **arguments) for _ in range(1500)]
-    assert np.mean([one.recall for one in drawn]) == pytest.approx(found.recall_chance, abs=0.03)
-    assert np.mean([one.whole for one in drawn]) == pytest.approx(found.whole_chance, abs=0.03)
+    drawn = [score_truth(windows=random_windows(rng, given, lengths), **arguments) for _ in range(600)]
+    assert np.mean([one.recall for one in drawn]) == pytest.approx(found.recall_chance, abs=0.04)
+    assert np.mean([one.whole for one in drawn]) == pytest.approx(found.whole_chance, abs=0.04)
     assert 0 < found.whole_chance < found.recall_chance < 1
 
 

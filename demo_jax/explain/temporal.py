@@ -31,7 +31,7 @@ TRUNCATIONS = ('input', 'features')
 DIRECTIONS = ('forward', 'reverse')
 
 #: The triangle of (cut, position) pairs is computed in so many blocks; more waste less, and compile longer.
-_BLOCKS = 8
+_BLOCKS = 4
 
 
 def temporal_scores(
