@@ -28,8 +28,8 @@ def run(main: Callable[[Sequence[str]], int | None]) -> None:
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1
-        except KeyboardInterrupt:
-            print('interrupted', file=sys.stderr)
+        except KeyboardInterrupt as stop:  # also SIGTERM; its text says what was kept
+            print(str(stop) or 'interrupted', file=sys.stderr)
             return 130
 
     app.run(guarded, flags_parser=_parse)

@@ -5,7 +5,6 @@ r"""The main command: from sequences to trained models and tables.
 Each stage skips what is complete in WORKDIR and resumes what is not.
 """
 
-import pathlib
 import time
 from collections.abc import Sequence
 
@@ -23,25 +22,15 @@ _WORKDIR = flags.DEFINE_string('workdir', 'runs/quickstart', 'Directory of the r
 def main(argv: Sequence[str]) -> None:
     """Prepare, train, evaluate."""
     del argv
-    from demo_jax import devices
+    config, start = _CONFIG.value.to_dict(), time.monotonic()
+    with pipeline.trained(config, _WORKDIR.value) as run:
+        from demo_jax.report import console
+        from demo_jax.stages.evaluate import evaluate_run
 
-    config = _CONFIG.value.to_dict()
-    pipeline.terminate_as_interrupt()
-    devices.configure(config['machine']['host_devices'])
-    from demo_jax.report import console
-    from demo_jax.runs import RunDirectory
-    from demo_jax.stages.evaluate import evaluate_run
-    from demo_jax.stages.train import train_run
-
-    with RunDirectory(_WORKDIR.value).locked():
-        run = pipeline.open_run(config, _WORKDIR.value)
-        console.print_plan(run)
-        start = time.monotonic()
-        train_run(run, checkpoint_seconds=config['checkpoint_seconds'])
         trained = time.monotonic()
         console.print_tables(evaluate_run(run, n_resamples=config['evaluate']['n_resamples']))
         print(console.cost(training=trained - start, evaluation=time.monotonic() - trained))
-        print(f'results: {pathlib.Path(_WORKDIR.value) / "tables"}')
+        print(f'results: {run.tables}')
 
 
 if __name__ == '__main__':

@@ -1,9 +1,10 @@
 """From settings to a run directory: what the commands that train, evaluate and explain share."""
 
+import contextlib
 import os
 import pathlib
 import signal
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from demo_jax.data.corpus import Corpus
@@ -11,6 +12,27 @@ from demo_jax.data.prepare import prepare_corpus
 from demo_jax.data.storage import is_corpus, load_corpus
 from demo_jax.errors import InputError
 from demo_jax.runs import RunDirectory
+
+
+@contextlib.contextmanager
+def trained(config: Mapping[str, Any], workdir: str) -> Iterator[RunDirectory]:
+    """Hold a run directory in which everything has been trained: what is missing is trained first.
+
+    Raises:
+      InputError: as `open_run`; or another process holds the directory.
+    """
+    from demo_jax import devices
+
+    _terminate_as_interrupt()
+    devices.configure(config['machine']['host_devices'])
+    from demo_jax.report import console
+    from demo_jax.stages.train import train_run
+
+    with RunDirectory(workdir).locked():
+        run = open_run(config, workdir)
+        console.print_plan(run)
+        train_run(run, checkpoint_seconds=config['checkpoint_seconds'])
+        yield run
 
 
 def open_run(config: Mapping[str, Any], workdir: str) -> RunDirectory:
@@ -71,7 +93,7 @@ def _path(text: str) -> str:
     return str(pathlib.Path(expanded))
 
 
-def terminate_as_interrupt() -> None:
+def _terminate_as_interrupt() -> None:
     """Let SIGTERM end a command the way Ctrl-C does, so that locks and temporary files are cleared."""
 
     def stop(*_: object) -> None:

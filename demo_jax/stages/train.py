@@ -20,7 +20,7 @@ from demo_jax.training.jobs import Job, Recipe, make_plan, programs
 from demo_jax.training.pool import build_pool, shortest
 
 
-class Interrupted(Exception):
+class Interrupted(KeyboardInterrupt):
     """Training was asked to stop; a checkpoint has been written."""
 
 

@@ -1,0 +1,33 @@
+r"""Score the test sequences with every model of a run, and write its tables.
+
+    python -m experiments.evaluate --run=runs/quickstart
+"""
+
+from collections.abc import Sequence
+
+from absl import flags
+
+from experiments import cli
+
+_RUN = flags.DEFINE_string('run', None, 'Directory of a trained run.', required=True)
+_RESAMPLES = flags.DEFINE_integer(
+    'n_resamples', 1000, 'Bootstrap resamples of positive/shuffle pairs for the 95% intervals.', lower_bound=1
+)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Evaluate, print the tables, and say where they lie."""
+    del argv
+    from demo_jax.report import console
+    from demo_jax.runs import RunDirectory
+    from demo_jax.stages.evaluate import evaluate_run
+
+    run = RunDirectory(_RUN.value)
+    run.facts()
+    with run.locked():
+        console.print_tables(evaluate_run(run, n_resamples=_RESAMPLES.value))
+    print(f'results: {run.tables}')
+
+
+if __name__ == '__main__':
+    cli.run(main)
