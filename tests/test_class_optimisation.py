@@ -16,9 +16,13 @@ SHORT = ClassOptimisationSettings(steps=20)
 SEEDS = np.array([5, 6, 7])
 
 
+@jax.jit
+def logits_of(params, x):
+    return models.apply(params, x, CNN).logits
+
+
 def objective(params, x, l2):
-    logits = models.apply(params, x, CNN).logits
-    return jax.nn.log_softmax(logits)[:, 1] - l2 * (x**2).sum((1, 2))
+    return jax.nn.log_softmax(logits_of(params, x))[:, 1] - l2 * (x**2).sum((1, 2))
 
 
 def test_steps_are_those_of_rmsprop():
@@ -36,7 +40,7 @@ def test_steps_are_those_of_rmsprop():
         x = x + 0.02 * slope / (np.sqrt(mean_square) + 1e-8)
     np.testing.assert_allclose(found.raw[0], x, atol=1e-5)
     np.testing.assert_allclose(found.objective[0], objective(PARAMS[0], x, 0.05), atol=1e-5)
-    logits = np.asarray(models.apply(PARAMS[0], x, CNN).logits)
+    logits = np.asarray(logits_of(PARAMS[0], x))
     np.testing.assert_allclose(found.score[0], logits[:, 1] - logits[:, 0], atol=1e-5)
     np.testing.assert_allclose(found.probability[0], np.asarray(jax.nn.softmax(logits))[:, 1], atol=1e-5)
 
@@ -60,7 +64,7 @@ def test_the_objective_rises_and_progress_is_told():
 
 def test_a_result_does_not_depend_on_its_company():
     arguments = {'length': 11, 'settings': SHORT}
-    together = optimise_class(stack(*PARAMS), CNN, seeds=SEEDS, restarts=2, chunk=7, width=2, **arguments)
+    together = optimise_class(stack(*PARAMS), CNN, seeds=SEEDS, restarts=2, chunk=5, width=2, **arguments)
     alone = optimise_class(stack(PARAMS[1]), CNN, seeds=SEEDS[1:2], restarts=3, chunk=20, **arguments)
     np.testing.assert_allclose(together.raw[1], alone.raw[0, :2], atol=1e-4)
     assert np.abs(alone.raw[0, 0] - alone.raw[0, 1]).max() > 0.1

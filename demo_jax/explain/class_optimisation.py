@@ -138,7 +138,7 @@ def optimise_class(
     state = jax.tree.map(np.asarray, _start(jnp.asarray(seeds), length, restarts, settings, dtype))
     made, history = 0, []
     while True:
-        score, objective = run(_value, (spec, settings), arrays=state.x)
+        score, objective = run(_value, (spec, settings.l2), arrays=state.x)
         history.append((made, objective))
         if progress is not None:
             progress(made, objective)
@@ -195,9 +195,9 @@ def _start(seeds, length, restarts, settings, dtype):
     return _State(x, _optimiser(settings).init(x))
 
 
-def _value(params: Params, x: Array, spec: ModelSpec, settings: ClassOptimisationSettings) -> _Value:
+def _value(params: Params, x: Array, spec: ModelSpec, l2: float) -> _Value:
     score = apply(params, x, spec).score
-    return _Value(score, jax.nn.log_sigmoid(score) - settings.l2 * (x * x).sum((1, 2)))
+    return _Value(score, jax.nn.log_sigmoid(score) - l2 * (x * x).sum((1, 2)))
 
 
 def _advance(
@@ -206,7 +206,7 @@ def _advance(
     optimiser = _optimiser(settings)
 
     def loss(x: Array) -> Array:
-        return -_value(params, x, spec, settings).objective.sum()
+        return -_value(params, x, spec, settings.l2).objective.sum()
 
     def step(_: Array, state: _State) -> _State:
         updates, new = optimiser.update(jax.grad(loss)(state.x), state.optimiser, state.x)
