@@ -250,6 +250,20 @@ def test_deepbind_reads_both_strands():
     np.testing.assert_allclose(run(tokens, None).score, strands.max(axis=0), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize('hoist', [False, True])
+def test_hoist_reaches_every_scan(monkeypatch, hoist):
+    """It changes nothing but the speed, so only the calls can show it."""
+    spec, scan, seen = SPECS['large_rnn'], ops.bilstm_scan, []
+
+    def recorded(*args):
+        seen.append(args[-1])
+        return scan(*args)
+
+    monkeypatch.setattr(ops, 'bilstm_scan', recorded)
+    jax.eval_shape(lambda: models.apply(random_params(spec), jnp.zeros((2, 5), jnp.uint8), spec, hoist=hoist))
+    assert seen == [hoist] * 2
+
+
 # Dropout
 
 
