@@ -28,7 +28,7 @@ def get_config() -> ConfigDict:
     })  # fmt: skip
 
     # The job table: every combination of task, spec, seed, learning rate and dropout is one model.
-    config.specs = ('medium_cnn', 'medium_rnn', 'medium_cnn_rnn', 'large_cnn_rnn')
+    config.specs = ('medium_cnn', 'medium_rnn', 'medium_cnn_rnn')
     config.seeds = (0,)
     config.learning_rates = (0.0,)[:0]  # a grid; none = the recipe's
     config.dropouts = (0.0,)[:0]

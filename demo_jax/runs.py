@@ -202,7 +202,7 @@ class RunDirectory:
         """
         path = self.model_path(job)
         try:
-            with np.load(path, allow_pickle=False) as stored:
+            with open(path, 'rb') as handle, np.load(handle, allow_pickle=False) as stored:
                 facts = json.loads(str(stored['facts']))
                 history = tuple(_epoch(row) for row in stored['history'])
                 params: dict[str, dict[str, np.ndarray]] = {}

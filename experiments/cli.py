@@ -36,9 +36,9 @@ def run(main: Callable[[Sequence[str]], int | None]) -> None:
 
 
 def _parse(argv: Sequence[str]) -> list[str]:
-    """absl's parser, but a malformed flag is one line and not the whole help text."""
+    """absl's parser, but whatever is wrong with a flag or a config file is one line, and no traceback."""
     try:
         return flags.FLAGS(argv)
-    except (flags.Error, InputError) as error:
-        print(f'error: {error}', file=sys.stderr)
+    except Exception as error:  # ml_collections lets through what a config raises: KeyError, IOError, TypeError...
+        print(f'error: {" ".join(str(error).split()) or type(error).__name__}', file=sys.stderr)
         sys.exit(2)

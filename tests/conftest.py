@@ -12,6 +12,10 @@ from demo_jax.data import dna
 from demo_jax.data.build import Records, TaskRecords, build_corpus
 from demo_jax.data.corpus import Corpus
 
+# Compilation is most of what the tests wait for: leave out the passes that pay only in long runs.
+os.environ['XLA_FLAGS'] = ' '.join(
+    [os.environ.get('XLA_FLAGS', ''), '--xla_backend_optimization_level=1', '--xla_llvm_disable_expensive_passes=true']
+)
 devices.configure(host_devices=2)
 jax.config.update('jax_numpy_rank_promotion', 'raise')
 

@@ -158,3 +158,10 @@ def test_wrong_shapes_are_refused():
         extract.best_windows(np.zeros(20))
     with pytest.raises(ValueError, match='lengths must be'):
         extract.best_windows(np.zeros((2, 20)), np.array([20, 21]))
+
+
+def test_pieces_without_a_score_are_never_the_steepest():
+    temporal = np.array([[np.nan, -1.0, -1.0, 2.0, 2.0, 2.0]])
+    windows = extract.steepest_windows(temporal, width=3)
+    assert windows.start.tolist() == [1]
+    assert windows.score.tolist() == [3.0]

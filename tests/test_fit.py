@@ -11,7 +11,7 @@ from demo_jax.nn.models import SPECS
 from demo_jax.training import fit as fitting
 from demo_jax.training import stack
 from demo_jax.training.fit import FitState, Machine, Progress, fit
-from demo_jax.training.jobs import Recipe, make_jobs
+from demo_jax.training.jobs import Recipe, epoch_order, make_jobs
 from demo_jax.training.pool import build_pool
 from tests.conftest import toy_corpus
 
@@ -148,12 +148,30 @@ def test_a_restart_uses_half_the_rate(data):
             assert done.attempt == 1
 
 
-def test_a_job_that_died_starts_again(data):
+def test_a_job_that_died_is_told_from_one_that_is_only_bad(data):
     pool, rows = data
+    layout = fitting.Layout(slots=1, steps=8, snapshots=2, scored=4)
     (job,) = make_jobs(('a',), ['small_cnn'], RECIPE)
-    deadly = dataclasses.replace(RECIPE, clip_value=0.0, schedule='constant', retries=1)
-    _, _, notes = train(data, jobs=(dataclasses.replace(job, learning_rate=30.0),), recipe=deadly)
-    assert 'the same score for every sequence' in notes[0] and 'started again at 15' in notes[0]
+    plan = fitting.Plan(epochs=4, steps_per_epoch=4)
+    part = fitting._plan_part(
+        Progress(0), job, plan, rows, RECIPE, layout, lambda index, epoch: epoch_order(RECIPE, job, rows['a'], epoch)
+    )
+    assert part.ends == (0, 1)
+    n_valid = len(rows['a'].valid)
+    scores = np.random.default_rng(0).normal(size=(4, 16)).astype(np.float32)
+    steps = np.ones(8, np.float32)
+    good = stack.Measured(steps, steps, steps, scores)
+    assert fitting._fault(good, part, n_valid) == ''
+    batches = int(part.work.n_scored) // 2
+    dead = scores.copy()
+    dead[batches : 2 * batches] = 0.25  # all scores of the second epoch are the same
+    assert fitting._fault(good.replace(scores=dead), part, n_valid) == 'the same score for every sequence'
+    nan = steps.copy()
+    nan[3] = np.nan
+    assert fitting._fault(good.replace(loss=nan), part, n_valid) == 'not finite'
+    after, note = fitting._start_again(Progress(0, attempt=1, step=8), job, RECIPE, 'the same score for every sequence')
+    assert after == Progress(0, attempt=2)
+    assert note.endswith('every sequence after step 8 at learning rate 0.0015; started again at 0.00075')
 
 
 def test_patience_stops_a_job_wherever_the_segments_end(data):

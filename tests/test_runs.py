@@ -54,7 +54,7 @@ def test_the_command_says_what_it_does_and_where_the_results_are(run):
     assert '2 tasks' in out and '4 models' in out
     assert 'small_cnn: 4/4 models' in err  # the progress bar
     assert out.splitlines()[-1] == f'results: {workdir / "tables"}'
-    assert 'Table 2' in out and 'Table 3' in out
+    assert 'Test AUROC per model' in out and 'Table 2' in out
 
 
 def test_the_tables_have_the_promised_columns(run):

@@ -100,7 +100,8 @@ def steepest_windows(
     n_starts = max(temporal.shape[1] - width + 1, 0)
     left, right = temporal[:, :n_starts], temporal[:, width - 1 : width - 1 + n_starts]
     early, late = (right, left) if reverse else (left, right)
-    return _windows(late - early, lengths, width, first=(early < 0) & (late > 0))
+    rise = np.where(np.isnan(late - early), -np.inf, late - early)  # pieces too short for the model have no score
+    return _windows(rise, lengths, width, first=(early < 0) & (late > 0))
 
 
 def activation_windows(
