@@ -111,8 +111,8 @@ def init(key: Array, spec: ModelSpec) -> Params:
     All weights are uniform: convolutions within 1 / sqrt(fan-in), as Torch's, which the paper's runs
     started from; LSTM gates and the dense layer within Glorot's sqrt(6 / (fan-in + fan-out)). Biases
     are zero, that of the forget gate 1. One draw serves all of them: a random generator inlined for
-    each array would double the time to compile a training, and the QR of orthogonal matrices waits
-    for the CPU client's thread pool, which deadlocks when several host devices start at once.
+    each array would double the time to compile a training. No matrices are orthogonal: LAPACK's batched
+    QR waits for the CPU client's thread pool from inside it, and can deadlock a compiled program.
 
     Returns:
       {'conv0': {'kernel' (width, C, F), 'bias' (F,)}, ..., 'lstm0': {'kernel' (2, C, 4H), 'recurrent'
