@@ -62,4 +62,34 @@ def get_config() -> ConfigDict:
 
     config.checkpoint_seconds = 60.0
     config.evaluate = ConfigDict({'n_resamples': 1000})  # bootstrap resamples for the 95% intervals
+
+    # What is explained, and how; `demo_jax.stages.explain.ExplainSettings` says what each means.
+    config.explain = ConfigDict({
+        'specs': ('',)[:0],  # none = the best of each kind by validation AUROC, as in the paper; ('all',) = every one
+        'pieces': (
+            'saliency', 'integrated_gradients', 'mutagenesis', 'temporal', 'activations', 'filters',
+            'class_optimisation',
+        ),
+        'positives': 500,  # test positives per task; 0 = all
+        'negatives': 50,
+        'integration_steps': 32,
+        'truncate': 'input',
+        'restarts': 4,
+        'optimisation_steps': 1000,
+        'optimisation_rate': 0.05,
+        'optimisation_l2': 0.009,
+    })  # fmt: skip
+
+    # How motifs are matched; `demo_jax.stages.match.MatchSettings` says what each means.
+    config.match = ConfigDict({
+        'jaspar': '',  # release, e.g. JASPAR2016; none = the newest
+        'tax_group': 'vertebrates',
+        'collection': 'CORE',
+        'rule': 'monomer',
+        'measure': 'q_value',
+        'threshold': 0.5,
+        'chance_draws': 4,
+        'filters': True,
+        'modisco': True,
+    })  # fmt: skip
     return config

@@ -30,4 +30,5 @@ def get_config() -> ConfigDict:
         'average_strands': False,
         'negative_sets': 1,
     })  # fmt: skip
+    config.match.jaspar = 'JASPAR2016'
     return config

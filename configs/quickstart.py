@@ -1,4 +1,4 @@
-"""A first look on simulated data: a few TFs, the three architectures, in under 3 minutes on 2 cores.
+"""A first look on simulated data: a few TFs, the three architectures, in under 5 minutes on 2 cores.
 
     python -m experiments.paper --config=configs/quickstart.py --workdir=runs/quickstart
 """
@@ -15,4 +15,5 @@ def get_config() -> ConfigDict:
     config.specs = ('medium_cnn', 'medium_rnn', 'medium_cnn_rnn')
     config.recipe.update({'epochs': 8, 'min_steps': 0, 'batch_size': 64, 'negative_sets': 2})
     config.evaluate.n_resamples = 200
+    config.explain.update({'positives': 100, 'negatives': 25, 'optimisation_steps': 500})
     return config

@@ -9,6 +9,7 @@ import os
 import pathlib
 import shutil
 import tempfile
+import urllib.parse
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -145,6 +146,20 @@ def read_tsv(path: str | os.PathLike) -> list[dict[str, str]]:
         if len(row) != len(header):
             raise InputError(f'{path}: line {number} has {len(row)} cells, the header has {len(header)}')
     return [dict(zip(header, row, strict=True)) for row in rows]
+
+
+def safe_name(name: str) -> str:
+    """A task's name as a file or folder name: 'a/b' -> 'a%2Fb'. Ordinary names stay as they are.
+
+    Letters, digits and `_.-~()+,=@` are kept, all else is percent-encoded as UTF-8, and so is a leading dot.
+    Names that would be longer than 150 characters are cut and end in '~' and 12 digits of their sha256.
+    """
+    text = urllib.parse.quote(name, safe='()+,=@', errors='backslashreplace')
+    if text.startswith('.') or not text:
+        text = f'%2E{text[1:]}'
+    if len(text) > 150:
+        text = f'{text[:137]}~{hashlib.sha256(text.encode()).hexdigest()[:12]}'
+    return text
 
 
 def sha256(path: str | os.PathLike) -> str:

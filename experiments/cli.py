@@ -1,12 +1,57 @@
 """What every command shares: how it starts, and how it fails."""
 
+import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from absl import app, flags, logging
+from ml_collections import config_flags
 
 from demo_jax.errors import InputError
+
+
+def define_config() -> flags.FlagHolder:
+    """The flag --config, a file of settings."""
+    return config_flags.DEFINE_config_file(
+        'config', 'configs/quickstart.py', 'Settings; override one with --config.SECTION.NAME=VALUE.'
+    )
+
+
+def define_workdir() -> flags.FlagHolder:
+    """The flag --workdir, the run that a command makes or goes on with."""
+    return flags.DEFINE_string('workdir', 'runs/quickstart', 'Directory of the run: made, or resumed where it exists.')
+
+
+def define_run() -> flags.FlagHolder:
+    """The flag --run, a run that a command reads."""
+    return flags.DEFINE_string('run', None, 'Directory of a trained run.', required=True)
+
+
+def define_set(section: str) -> flags.FlagHolder:
+    """The flag --set, single settings of a section."""
+    return flags.DEFINE_multi_string(
+        'set', [], f'NAME=VALUE: another value for a setting of the section {section}; may be given several times.'
+    )
+
+
+def parsed_settings(entries: Sequence[str]) -> dict[str, Any]:
+    """Settings out of NAME=VALUE; a value is JSON where it can be read as such, else text.
+
+    Raises:
+      InputError: an entry has no '='.
+    """
+    values = {}
+    for entry in entries:
+        name, equals, text = entry.partition('=')
+        if not equals:
+            raise InputError(f'--set={entry}: expected NAME=VALUE')
+        try:
+            values[name] = json.loads(text)
+        except ValueError:
+            values[name] = text
+    return values
 
 
 def run(main: Callable[[Sequence[str]], int | None]) -> None:

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from experiments import cli
+from experiments import cli, pipeline
 
-_RUN = flags.DEFINE_string('run', None, 'Directory of a trained run.', required=True)
+_RUN = cli.define_run()
 _RESAMPLES = flags.DEFINE_integer(
     'n_resamples', 1000, 'Bootstrap resamples of positive/shuffle pairs for the 95% intervals.', lower_bound=1
 )
@@ -18,15 +18,9 @@ _RESAMPLES = flags.DEFINE_integer(
 def main(argv: Sequence[str]) -> None:
     """Evaluate, print the tables, and say where they lie."""
     del argv
-    from demo_jax.report import console
-    from demo_jax.runs import RunDirectory
-    from demo_jax.stages.evaluate import evaluate_run
-
-    run = RunDirectory(_RUN.value)
-    run.facts()
-    with run.locked():
-        console.print_tables(evaluate_run(run, n_resamples=_RESAMPLES.value))
-    print(f'results: {run.tables}')
+    with pipeline.existing(_RUN.value) as (run, config):
+        pipeline.run_stages(run, config | {'evaluate': {'n_resamples': _RESAMPLES.value}}, ['evaluate'])
+        print(f'results: {run.tables}')
 
 
 if __name__ == '__main__':

@@ -1,4 +1,4 @@
-r"""The main command: from sequences to trained models and tables.
+r"""The main command: from sequences to trained models, tables, explanations and motifs.
 
     python -m experiments.paper --config=configs/quickstart.py --workdir=runs/quickstart
 
@@ -9,27 +9,26 @@ import time
 from collections.abc import Sequence
 
 from absl import flags
-from ml_collections import config_flags
 
 from experiments import cli, pipeline
 
-_CONFIG = config_flags.DEFINE_config_file(
-    'config', 'configs/quickstart.py', 'Settings; override one with --config.SECTION.NAME=VALUE.'
-)
-_WORKDIR = flags.DEFINE_string('workdir', 'runs/quickstart', 'Directory of the run: made, or resumed where it exists.')
+_CONFIG = cli.define_config()
+_WORKDIR = cli.define_workdir()
+_STAGES = flags.DEFINE_list('stages', list(pipeline.STAGES), 'Stages to run after training, separated by commas.')
 
 
 def main(argv: Sequence[str]) -> None:
-    """Prepare, train, evaluate."""
+    """Prepare, train, and run the stages that follow."""
     del argv
     config, start = _CONFIG.value.to_dict(), time.monotonic()
+    pipeline.check_stages(_STAGES.value)
     with pipeline.trained(config, _WORKDIR.value) as run:
         from demo_jax.report import console
-        from demo_jax.stages.evaluate import evaluate_run
 
-        trained = time.monotonic()
-        console.print_tables(evaluate_run(run, n_resamples=config['evaluate']['n_resamples']))
-        print(console.cost(training=trained - start, evaluation=time.monotonic() - trained))
+        seconds = {'training': time.monotonic() - start}
+        seconds |= pipeline.run_stages(run, config, _STAGES.value)
+        print()
+        print(console.cost(**seconds))
         print(f'results: {run.tables}')
 
 

@@ -1,10 +1,11 @@
-"""From settings to a run directory: what the commands that train, evaluate and explain share."""
+"""From settings to a run directory and its stages: what the commands share."""
 
 import contextlib
 import os
 import pathlib
 import signal
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from demo_jax.data.corpus import Corpus
@@ -12,6 +13,9 @@ from demo_jax.data.prepare import prepare_corpus
 from demo_jax.data.storage import is_corpus, load_corpus
 from demo_jax.errors import InputError
 from demo_jax.runs import RunDirectory
+
+#: What follows training, in order. Each skips what is complete.
+STAGES = ('evaluate', 'explain', 'match')
 
 
 @contextlib.contextmanager
@@ -21,10 +25,7 @@ def trained(config: Mapping[str, Any], workdir: str) -> Iterator[RunDirectory]:
     Raises:
       InputError: as `open_run`; or another process holds the directory.
     """
-    from demo_jax import devices
-
-    _terminate_as_interrupt()
-    devices.configure(config['machine']['host_devices'])
+    start_devices(config['machine']['host_devices'])
     from demo_jax.report import console
     from demo_jax.stages.train import train_run
 
@@ -35,16 +36,103 @@ def trained(config: Mapping[str, Any], workdir: str) -> Iterator[RunDirectory]:
         yield run
 
 
+@contextlib.contextmanager
+def existing(workdir: str) -> Iterator[tuple[RunDirectory, dict[str, Any]]]:
+    """Hold a run directory that is there already, with the settings it was made with.
+
+    Raises:
+      InputError: it is not a run directory, or another process holds it.
+    """
+    run = RunDirectory(workdir)
+    run.facts()
+    config = run.config()
+    start_devices(config.get('machine', {}).get('host_devices', 0))
+    with run.locked():
+        yield run, config
+
+
+def run_stages(run: RunDirectory, config: Mapping[str, Any], stages: Sequence[str]) -> dict[str, float]:
+    """Run some of `STAGES`, print their tables, and say how many seconds each took.
+
+    Raises:
+      InputError: an unknown stage, a bad setting, or something that a stage needs is not there yet.
+    """
+    check_stages(stages)
+    functions: dict[str, Callable[[RunDirectory, Mapping[str, Any]], None]] = {
+        'evaluate': _evaluate, 'explain': _explain, 'match': _match,
+    }  # fmt: skip
+    seconds = {}
+    for stage in STAGES:
+        if stage in stages:
+            start = time.monotonic()
+            functions[stage](run, config)
+            seconds[stage] = time.monotonic() - start
+    return seconds
+
+
+def check_stages(stages: Sequence[str]) -> None:
+    """Raise `InputError` for a name that is no stage."""
+    for stage in stages:
+        if stage not in STAGES:
+            raise InputError(f'no stage {stage!r}; the stages after training are {", ".join(STAGES)}')
+
+
+def check_settings(config: Mapping[str, Any]) -> None:
+    """Build the settings of every stage, so that a mistake in one is told before hours of training.
+
+    Raises:
+      InputError: names the section and the setting.
+    """
+    from demo_jax.settings import settings
+    from demo_jax.stages.explain import ExplainSettings
+    from demo_jax.stages.match import MatchSettings
+
+    settings(ExplainSettings, config.get('explain', {}), 'explain')
+    settings(MatchSettings, config.get('match', {}), 'match')
+
+
+def _evaluate(run: RunDirectory, config: Mapping[str, Any]) -> None:
+    from demo_jax.report import console
+    from demo_jax.stages.evaluate import evaluate_run
+
+    console.print_tables(evaluate_run(run, n_resamples=config['evaluate']['n_resamples']))
+
+
+def _explain(run: RunDirectory, config: Mapping[str, Any]) -> None:
+    from demo_jax.settings import settings
+    from demo_jax.stages.explain import ExplainSettings, explain_run
+
+    explain_run(run, settings(ExplainSettings, config.get('explain', {}), 'explain'))
+
+
+def _match(run: RunDirectory, config: Mapping[str, Any]) -> None:
+    from demo_jax.report import console
+    from demo_jax.settings import settings
+    from demo_jax.stages.match import MatchSettings, match_run
+
+    console.print_tables(match_run(run, settings(MatchSettings, config.get('match', {}), 'match')))
+
+
+def start_devices(host_devices: int) -> None:
+    """Settle how JAX sees the CPU, and let SIGTERM end the command as Ctrl-C does."""
+    from demo_jax import devices
+
+    _terminate_as_interrupt()
+    devices.configure(host_devices)
+
+
 def open_run(config: Mapping[str, Any], workdir: str) -> RunDirectory:
     """The run directory for these settings, made if it is not there; the caller holds its lock.
 
     Raises:
       InputError: bad settings or input, or a directory that belongs to another corpus or settings.
     """
-    from demo_jax.stages.train import check_lengths, settings
+    from demo_jax.settings import settings
+    from demo_jax.stages.train import check_lengths
     from demo_jax.training.jobs import Recipe, make_jobs
 
     recipe = settings(Recipe, config['recipe'], 'recipe')
+    check_settings(config)
     make_jobs([], config['specs'], recipe, seeds=config['seeds'])  # a wrong name is told before any reading
     run = RunDirectory(workdir)
     corpus = read_corpus(config['corpus'], run)

@@ -5,15 +5,10 @@ r"""Prepare the sequences and train, without the stages that follow.
 
 from collections.abc import Sequence
 
-from absl import flags
-from ml_collections import config_flags
-
 from experiments import cli, pipeline
 
-_CONFIG = config_flags.DEFINE_config_file(
-    'config', 'configs/quickstart.py', 'Settings; override one with --config.SECTION.NAME=VALUE.'
-)
-_WORKDIR = flags.DEFINE_string('workdir', 'runs/quickstart', 'Directory of the run: made, or resumed where it exists.')
+_CONFIG = cli.define_config()
+_WORKDIR = cli.define_workdir()
 
 
 def main(argv: Sequence[str]) -> None:

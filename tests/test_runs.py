@@ -25,11 +25,17 @@ TINY = (
     '--config.recipe.batch_size=32', '--config.evaluate.n_resamples=50', '--config.machine.segment_steps=9',
     '--config.checkpoint_seconds=0.0',
 )  # fmt: skip
+# What follows training is tested once, on the whole run; see also test_stages.py.
+SHORT = ('--stages=evaluate',)
+WHOLE = (
+    '--config.explain.positives=8', '--config.explain.negatives=2', '--config.explain.integration_steps=2',
+    '--config.explain.restarts=1', '--config.explain.optimisation_steps=5',
+)  # fmt: skip
 
 
-def command(workdir, *flags, module='experiments.paper'):
+def command(workdir, *flags, stages=SHORT):
     environment = os.environ | {'JAX_PLATFORMS': 'cpu', 'PYTHONPATH': str(ROOT)}
-    arguments = [sys.executable, '-m', module, *TINY, f'--workdir={workdir}', *flags]
+    arguments = [sys.executable, '-m', 'experiments.paper', *TINY, *stages, f'--workdir={workdir}', *flags]
     return subprocess.Popen(
         arguments, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -44,7 +50,7 @@ def finish(process, timeout=300):
 def run(tmp_path_factory):
     """A whole run of the main command: its directory and what it printed."""
     workdir = tmp_path_factory.mktemp('run') / 'whole'
-    status, out, err = finish(command(workdir))
+    status, out, err = finish(command(workdir, *WHOLE, stages=()))
     assert status == 0, err
     return workdir, out, err
 
@@ -54,7 +60,7 @@ def test_the_command_says_what_it_does_and_where_the_results_are(run):
     assert '2 tasks' in out and '4 models' in out
     assert 'small_cnn: 4/4 models' in err  # the progress bar
     assert out.splitlines()[-1] == f'results: {workdir / "tables"}'
-    assert 'Test AUROC per model' in out and 'Table 2' in out
+    assert 'Test AUROC per model' in out and 'Table 2' in out and 'Table 4' in out and 'Truth' in out
 
 
 def test_the_tables_have_the_promised_columns(run):
@@ -65,7 +71,7 @@ def test_the_tables_have_the_promised_columns(run):
     for row in rows:
         assert float(row['test_auroc_low']) <= float(row['test_auroc']) <= float(row['test_auroc_high'])
         assert row['n_test'] == '80'
-    assert {'table2.tsv', 'table3.tsv', 'published.tsv', 'ensemble.tsv'} <= {
+    assert {'table2.tsv', 'table3.tsv', 'table4.tsv', 'truth.tsv', 'published.tsv', 'ensemble.tsv'} <= {
         path.name for path in (run[0] / 'tables').iterdir()
     }
 

@@ -9,7 +9,8 @@ from sklearn.metrics import roc_auc_score
 from demo_jax.data import dna
 from demo_jax.data.simulate import SimulationSettings, simulate_corpus
 from demo_jax.errors import InputError
-from demo_jax.motifs.jaspar import load_matrices, monomer_ids, releases
+from demo_jax.motifs.jaspar import load_matrices, releases
+from demo_jax.motifs.matching import own_matrices
 
 TASKS = ('GATA1_K562_x', 'CTCF_K562_y', 'BDP1_K562_z', 'MAX_K562_w')
 OWN = {'GATA1_K562_x': 'MA0035.3', 'CTCF_K562_y': 'MA0139.1', 'MAX_K562_w': 'MA0058.3'}
@@ -237,8 +238,8 @@ def test_jaspar_matrices_are_those_of_pyjaspar(jaspar):
 
 
 def test_jaspar_names_and_releases(jaspar):
-    assert monomer_ids(jaspar, 'gata1') == ('MA0035.3',)  # not GATA1::TAL1
-    assert monomer_ids(jaspar, 'BDP1') == ()
+    assert own_matrices('gata1', jaspar) == ('MA0035.3',)  # not GATA1::TAL1
+    assert own_matrices('BDP1', jaspar) == ()
     assert releases()[0] == 'JASPAR2026' and 'JASPAR2016' in releases()
     with pytest.raises(InputError, match="'JASPAR1999' is not installed; pyjaspar has JASPAR2026"):
         load_matrices('JASPAR1999')

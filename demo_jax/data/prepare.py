@@ -136,11 +136,11 @@ def _simulated(
     valid_fraction: float,
     seed: int,
 ) -> Corpus:
-    from demo_jax.evaluation.published import k562_tasks
-    from demo_jax.motifs.jaspar import load_matrices, monomer_ids
+    from demo_jax.evaluation.published import k562_tasks, protein_of
+    from demo_jax.motifs.jaspar import load_matrices
+    from demo_jax.motifs.matching import own_matrices
 
-    protein = {task.name: task.protein for task in k562_tasks()}
-    names = list(tasks) if tasks else list(protein)
+    names = list(tasks) if tasks else [task.name for task in k562_tasks()]
     if n_tasks is not None:
         if not 1 <= n_tasks <= len(names):
             raise InputError(f'n_tasks is {n_tasks}, expected 1 to {len(names)}')
@@ -157,7 +157,7 @@ def _simulated(
     matrices = load_matrices(jaspar)
     own = {}
     for name in names:
-        found = monomer_ids(matrices, protein.get(name, name.split('_')[0]))
+        found = own_matrices(protein_of(name), matrices)
         if found:
             own[name] = found[0]
     return simulate.simulate_corpus(

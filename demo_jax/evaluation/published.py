@@ -144,6 +144,12 @@ def published_auroc(task_name: str) -> PublishedAuroc | None:
     return _aurocs_by_name().get(_spelling(task_name))
 
 
+def protein_of(task_name: str) -> str:
+    """The protein's symbol: from the table for one of the 108 tasks, else the name's letters up to the first '_'."""
+    task = published_task(task_name)
+    return task_name.split('_')[0] if task is None else task.protein
+
+
 def _spelling(name: str) -> str:
     """DeepMotif's spelling: DeepBind's with both parentheses replaced by '-'."""
     return name.replace('(', '-').replace(')', '-')

@@ -174,6 +174,16 @@ def best_submatrix(probabilities: np.ndarray, *, width: int = WIDTH) -> SubMatri
     return SubMatrix(start, probabilities[start : start + width], bits[start : start + width])
 
 
+def count_matrix(tokens: np.ndarray) -> np.ndarray:
+    """How often each letter stands in each column of aligned windows, uint8 (W, w) -> float64 (w, 4).
+
+    An N counts a quarter for each letter.
+    """
+    tokens = np.asarray(tokens)
+    counts = dna.one_hot(tokens).sum(axis=0, dtype=np.float64)
+    return counts + (tokens == dna.N).sum(axis=0)[:, None] / 4
+
+
 def pwm_from_windows(tokens: np.ndarray, *, pseudocount: float = 0.5) -> np.ndarray:
     """Probabilities of A C G T in each column of aligned windows.
 
@@ -184,9 +194,7 @@ def pwm_from_windows(tokens: np.ndarray, *, pseudocount: float = 0.5) -> np.ndar
     Returns:
       float64 (w, 4), rows that add up to 1.
     """
-    tokens = np.asarray(tokens)
-    counts = dna.one_hot(tokens).sum(axis=0, dtype=np.float64)
-    counts += (tokens == dna.N).sum(axis=0)[:, None] / 4 + pseudocount
+    counts = count_matrix(tokens) + pseudocount
     total = counts.sum(axis=1, keepdims=True)
     return np.divide(counts, total, out=np.full_like(counts, 0.25), where=total > 0)
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import sqlite3
-from collections.abc import Mapping
 
 import numpy as np
 
@@ -92,7 +91,3 @@ def load_matrices(
         matrices[f'{base}.{version}'] = JasparMatrix(f'{base}.{version}', name.strip(), counts, probabilities)
     return matrices
 
-
-def monomer_ids(matrices: Mapping[str, JasparMatrix], protein: str) -> tuple[str, ...]:
-    """Ids of the matrices whose name is this protein's symbol, upper and lower case alike; complexes are left out."""
-    return tuple(motif for motif, matrix in matrices.items() if matrix.name.upper() == protein.upper())

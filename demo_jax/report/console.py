@@ -15,12 +15,17 @@ _TITLES = {
     'published': 'Per task: the spec with the best validation AUROC, beside DeepBind as published',
     'ensemble': 'Ensembles: scores averaged over seeds',
     'published_ensemble': 'Ensembles beside DeepBind as published',
+    'table4': "Table 4: motifs that match the TF's own JASPAR matrix, beside chance and the paper",
+    'truth_mean': 'Truth: planted sites found, means over tasks (correctly classified positives)',
 }
 _PRINTED = {
     'auroc': ('task', 'spec', 'seed', 'valid_auroc', 'test_auroc', 'test_auroc_low', 'test_auroc_high', 'best_epoch'),
     'ensemble': ('task', 'spec', 'test_auroc', 'test_auroc_low', 'test_auroc_high'),
     'table3': TABLE3_PRINTED,
+    'truth_mean': ('spec', 'method', 'n_tasks', 'n_sites', 'auprc', 'auprc_chance', 'recall', 'recall_chance', 'whole'),
 }
+#: Tables that are written and not printed: one row per task, spec and method.
+_LONG = ('table4_tasks', 'truth')
 #: Of a table per model, at most so many rows are printed; the file has all.
 MOST_ROWS = 40
 
@@ -37,7 +42,7 @@ def print_plan(run: RunDirectory) -> None:
 def print_tables(tables: Mapping[str, Table]) -> None:
     """Print tables as aligned text, long ones cut short."""
     for name, table in tables.items():
-        if not table.rows:
+        if not table.rows or name in _LONG:
             continue
         columns = _PRINTED.get(name, table.columns)
         rows = table.rows[:MOST_ROWS]

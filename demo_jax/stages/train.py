@@ -15,6 +15,7 @@ from demo_jax.errors import InputError
 from demo_jax.monitor import Monitor
 from demo_jax.nn.models import SPECS
 from demo_jax.runs import HISTORY_COLUMNS, RunDirectory
+from demo_jax.settings import settings
 from demo_jax.training.fit import EpochRecord, Machine, Report, fit
 from demo_jax.training.jobs import Job, Recipe, make_plan, programs
 from demo_jax.training.pool import build_pool, shortest
@@ -22,24 +23,6 @@ from demo_jax.training.pool import build_pool, shortest
 
 class Interrupted(KeyboardInterrupt):
     """Training was asked to stop; a checkpoint has been written."""
-
-
-def settings(cls: type, values: Mapping[str, Any], section: str) -> Any:
-    """A dataclass of settings from a section of the config.
-
-    Raises:
-      InputError: an unknown key, or a value of another type than the default's.
-    """
-    known = {field.name: field for field in dataclasses.fields(cls)}
-    for name, value in values.items():
-        if name not in known:
-            raise InputError(f'{section}: unknown setting {name!r}; it has {", ".join(known)}')
-        default = known[name].default
-        good = (int, float) if isinstance(default, float) else type(default)
-        as_bool = isinstance(value, bool) == isinstance(default, bool)
-        if default is not None and not (isinstance(value, good) and as_bool):
-            raise InputError(f'{section}: {name} is {value!r}, expected {type(default).__name__}')
-    return cls(**values)
 
 
 def check_lengths(corpus: Any, jobs: Sequence[Job]) -> None:

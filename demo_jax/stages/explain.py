@@ -1,0 +1,289 @@
+"""Stage `explain`: maps, temporal scores, class optima and activations of a run's models (edge)."""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from tqdm import tqdm
+
+from demo_jax.data.corpus import Corpus
+from demo_jax.errors import InputError, brief
+from demo_jax.evaluation import compare
+from demo_jax.explain.activations import filter_motifs, strongest_activations
+from demo_jax.explain.attribution import attribute
+from demo_jax.explain.class_optimisation import ClassOptimisationSettings, ClassOptimum, optimise_class
+from demo_jax.explain.temporal import TRUNCATIONS, temporal_scores
+from demo_jax.explanations import PIECES, Explanations
+from demo_jax.nn.models import SPECS, ModelSpec
+from demo_jax.runs import JobResult, RunDirectory
+from demo_jax.training.jobs import Job
+from demo_jax.training.pool import name_seed
+
+_ATTRIBUTIONS = ('saliency', 'integrated_gradients', 'mutagenesis')
+#: Class optimisation runs so many models per program call, and keeps them as they end.
+_GROUP = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class ExplainSettings:
+    """What is explained, and how.
+
+    Attributes:
+      specs: names; empty = of each kind (RNN, CNN, CNN-RNN) the spec with the best mean validation AUROC,
+        as in the paper; ('all',) = every spec of the run.
+      pieces: which explanations, of `explanations.PIECES`; those that a spec has no use for are left out.
+      positives: at most so many test positives per task, in their order; 0 = all.
+      negatives: at most so many test negatives per task.
+      integration_steps: points of integrated gradients.
+      truncate: see `explain.temporal.temporal_scores`.
+      restarts: random starts of class optimisation.
+      optimisation_steps, optimisation_rate, optimisation_l2: see `ClassOptimisationSettings`.
+    """
+
+    specs: tuple[str, ...] = ()
+    pieces: tuple[str, ...] = tuple(PIECES)
+    positives: int = 500
+    negatives: int = 50
+    integration_steps: int = 32
+    truncate: str = 'input'
+    restarts: int = 4
+    optimisation_steps: int = 1000
+    optimisation_rate: float = 0.05
+    optimisation_l2: float = 0.009
+
+    def __post_init__(self) -> None:
+        for piece in self.pieces:
+            if piece not in PIECES:
+                raise InputError(f'explain: pieces holds {brief(piece)}, expected some of {", ".join(PIECES)}')
+        for name, least in (('positives', 0), ('negatives', 0), ('integration_steps', 1), ('restarts', 1)):
+            if getattr(self, name) < least:
+                raise InputError(f'explain: {name} is {getattr(self, name)}, expected {least} or more')
+        if self.truncate not in TRUNCATIONS:
+            raise InputError(f'explain: truncate is {brief(self.truncate)}, expected one of {", ".join(TRUNCATIONS)}')
+        self.class_optimisation  # noqa: B018 - its own checks
+
+    @property
+    def class_optimisation(self) -> ClassOptimisationSettings:
+        """The settings of class optimisation."""
+        return ClassOptimisationSettings(
+            steps=self.optimisation_steps, learning_rate=self.optimisation_rate, l2=self.optimisation_l2
+        )
+
+
+def explain_run(run: RunDirectory, settings: ExplainSettings | None = None, *, progress: bool = True) -> Explanations:
+    """Explain the trained models of a run on their tasks' test sequences, and keep what is found.
+
+    Of several seeds (or rows of a grid) of a task and spec, the model with the best validation AUROC is
+    explained. What is there already, made with the same settings of the same model, is not made again.
+    Attributions are averages over both strands where the run's predictions are; temporal scores,
+    activations and class optima are of the strand as given.
+
+    Args:
+      run: a trained run; the caller holds its lock.
+      settings: see `ExplainSettings`.
+      progress: show a bar over models and pieces.
+
+    Raises:
+      InputError: nothing is trained yet, or a setting names a spec that the run does not have.
+    """
+    settings = ExplainSettings() if settings is None else settings
+    corpus, average = run.corpus(), bool(run.config()['recipe']['average_strands'])
+    results = best_results(run)
+    specs = chosen_specs(results, settings.specs)
+    results = {job: result for job, result in results.items() if job.spec in specs}
+    rows = {task: explained_rows(corpus, task, settings) for task in dict.fromkeys(job.task for job in results)}
+    store = Explanations(run)
+    store.write_index(list(results), rows)
+
+    todo: list[tuple[str, Job, dict[str, Any]]] = []
+    for piece in settings.pieces:
+        for job, result in results.items():
+            facts = _facts(piece, settings, result, average)
+            if applies(piece, SPECS[job.spec]) and not store.has(piece, job.index, facts):
+                todo.append((piece, job, facts))
+    weights = {piece: _weight(piece, settings, int(corpus.lengths.max(initial=1))) for piece in PIECES}
+    with tqdm(
+        total=round(sum(weights[piece] for piece, _, _ in todo)), disable=not progress,
+        bar_format='{l_bar}{bar}| [{elapsed}<{remaining}{postfix}]',
+    ) as bar:  # fmt: skip
+        for number, (piece, job, facts) in enumerate(todo):
+            if piece == 'class_optimisation':
+                continue
+            bar.set_description(f'{number}/{len(todo)} {piece}: {job.spec} {_short(job.task)}')
+            chosen = rows[job.task]
+            if piece == 'filters':
+                chosen = chosen[np.asarray(corpus.labels[chosen]) == 1]
+            tokens, lengths = sequences(corpus, chosen)
+            arrays = _PIECES[piece](results[job], SPECS[job.spec], tokens, lengths, settings, average)
+            store.save(piece, job.index, arrays, facts)
+            bar.update(weights[piece])
+        for spec in specs:
+            waiting = [(job, facts) for piece, job, facts in todo if piece == 'class_optimisation' and job.spec == spec]
+            for first in range(0, len(waiting), _GROUP):
+                group = waiting[first : first + _GROUP]
+                jobs, full = [job for job, _ in group], len(waiting) > _GROUP
+                optima = _optimise(jobs, results, corpus, settings, bar, full=full)
+                for number, (job, facts) in enumerate(group):
+                    arrays = {name: getattr(optima, name)[number] for name in PIECES['class_optimisation']}
+                    store.save('class_optimisation', job.index, arrays, facts)
+                bar.update(weights['class_optimisation'] * len(group))
+    return store
+
+
+def best_results(run: RunDirectory) -> dict[Job, JobResult]:
+    """Of each task and spec the trained model with the best validation AUROC; diverged ones are left out.
+
+    Raises:
+      InputError: no model is trained.
+    """
+    finished = run.finished_jobs()
+    best: dict[tuple[str, str], tuple[Job, JobResult]] = {}
+    for job in run.jobs():
+        if job.index not in finished:
+            continue
+        result = run.load_result(job.index)
+        key = (job.task, job.spec)
+        if result.params is not None and (key not in best or result.best_auroc > best[key][1].best_auroc):
+            best[key] = (job, result)
+    if not best:
+        raise InputError(f'{run.path}: no model is trained yet; run the stage train')
+    return dict(best.values())
+
+
+def chosen_specs(results: Mapping[Job, JobResult], names: Sequence[str]) -> tuple[str, ...]:
+    """The specs that `ExplainSettings.specs` names, in the order of the job table.
+
+    Raises:
+      InputError: a spec that the run does not have; the message lists those it has.
+    """
+    there = tuple(dict.fromkeys(job.spec for job in results))
+    if tuple(names) == ('all',):
+        return there
+    for name in names:
+        if name not in there:
+            raise InputError(f'explain: the run has no trained spec {brief(name)}; it has {", ".join(there)}')
+    if names:
+        return tuple(spec for spec in there if spec in names)
+    rows = [
+        {'task': job.task, 'spec': job.spec, 'seed': job.seed, 'valid_auroc': result.best_auroc,
+         'test_auroc': result.best_auroc}  # the choice reads the validation column alone
+        for job, result in results.items()
+    ]  # fmt: skip
+    best = compare.best_of_each_kind(rows)
+    chosen = [spec for kind, spec in best.items() if kind != 'deepbind'] or list(best.values())
+    return tuple(spec for spec in there if spec in chosen)
+
+
+def explained_rows(corpus: Corpus, task: str, settings: ExplainSettings) -> np.ndarray:
+    """int64 (N,): the corpus rows of a task that are explained, test positives first and then negatives."""
+    span = corpus.rows(task, 'test')
+    labels = np.asarray(corpus.labels[span])
+    positives = span.start + np.flatnonzero(labels == 1)
+    negatives = span.start + np.flatnonzero(labels == 0)
+    positives = positives[: settings.positives] if settings.positives else positives
+    return np.concatenate([positives, negatives[: settings.negatives]])
+
+
+def sequences(corpus: Corpus, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """Tokens (N, L) of some rows, padded to the longest sequence of the corpus's, and lengths where they differ."""
+    tokens, lengths = corpus.padded(rows), np.asarray(corpus.lengths[rows])
+    return tokens, None if (lengths == tokens.shape[1]).all() else lengths
+
+
+def applies(piece: str, spec: ModelSpec) -> bool:
+    """Whether a piece makes sense for an architecture."""
+    if piece == 'temporal':
+        return bool(spec.lstm_layers)
+    if piece in ('activations', 'filters'):
+        return bool(spec.conv)
+    return True
+
+
+def _short(task: str) -> str:
+    return task.split('_')[0][:20]
+
+
+def _facts(piece: str, settings: ExplainSettings, result: JobResult, average: bool) -> dict[str, Any]:
+    """What a piece depends on: the model, and those settings that it reads."""
+    facts: dict[str, Any] = {'best_epoch': result.best_epoch, 'attempt': result.attempt, 'steps': result.steps}
+    if piece == 'class_optimisation':
+        names = [name for name in dir(settings) if name.startswith('optimisation_')] + ['restarts']
+    else:
+        names = ['positives', 'negatives']
+        names += {'integrated_gradients': ['integration_steps'], 'temporal': ['truncate']}.get(piece, [])
+    facts |= {name: getattr(settings, name) for name in sorted(names)}
+    return facts | ({'both_strands': average} if piece in _ATTRIBUTIONS else {})
+
+
+def _attribution(method: str) -> Callable[..., dict[str, np.ndarray]]:
+    def explain(result, spec, tokens, lengths, settings, average):
+        extra = {'steps': settings.integration_steps} if method == 'integrated_gradients' else {}
+        found = attribute(method, result.params, spec, tokens, lengths=lengths, both_strands=average, **extra)
+        return {name: getattr(found, name) for name in PIECES[method]}
+
+    return explain
+
+
+def _temporal(result, spec, tokens, lengths, settings, average):
+    del average
+    return {
+        direction: temporal_scores(
+            result.params, spec, tokens, lengths=lengths, truncate=settings.truncate, direction=direction
+        )
+        for direction in PIECES['temporal']
+    }
+
+
+def _activations(result, spec, tokens, lengths, settings, average):
+    del settings, average
+    found = strongest_activations(result.params, spec, tokens, lengths=lengths)
+    return {name: getattr(found, name) for name in PIECES['activations']}
+
+
+def _filters(result, spec, tokens, lengths, settings, average):
+    del settings, average
+    found = filter_motifs(result.params, spec, tokens, lengths=lengths)
+    return {name: getattr(found, name) for name in PIECES['filters']}
+
+
+_PIECES: Mapping[str, Callable[..., dict[str, np.ndarray]]] = {
+    **{method: _attribution(method) for method in _ATTRIBUTIONS},
+    'temporal': _temporal,
+    'activations': _activations,
+    'filters': _filters,
+}
+
+
+def _weight(piece: str, settings: ExplainSettings, length: int) -> float:
+    """How long a piece takes, in gradients of all of a task's sequences, roughly: for the progress bar."""
+    if piece == 'class_optimisation':
+        return settings.optimisation_steps * settings.restarts / 100
+    return {'integrated_gradients': settings.integration_steps, 'mutagenesis': length, 'temporal': length / 4}.get(
+        piece, 1.0
+    )
+
+
+def _optimise(
+    jobs: Sequence[Job], results: Mapping[Job, JobResult], corpus: Corpus, settings: ExplainSettings, bar: Any, *,
+    full: bool,
+) -> ClassOptimum:  # fmt: skip
+    """Class optima of some models of one architecture, in one program that is compiled once per spec.
+
+    `full` fills the group up to `_GROUP` by repeating its last model, so that the last group of several needs
+    no program of its own. A start depends on the job's task and seed alone, whatever is optimised beside it.
+    """
+    filled = [*jobs, *[jobs[-1]] * (_GROUP - len(jobs) if full else 0)]
+    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *(results[job].params for job in filled))
+    seeds = [int(np.random.SeedSequence([job.seed, name_seed(job.task)]).generate_state(1)[0]) for job in filled]
+    spec, steps = SPECS[jobs[0].spec], settings.optimisation_steps
+
+    def show(made: int, objective: np.ndarray) -> None:
+        best = float(objective.max(axis=1).mean())
+        bar.set_description(f'class optimisation: {spec.name}, step {made}/{steps}, mean objective {best:.2f}')
+
+    return optimise_class(
+        stacked, spec, seeds=np.array(seeds, np.uint32), length=int(corpus.lengths.max(initial=spec.min_length)),
+        restarts=settings.restarts, settings=settings.class_optimisation, progress=show,
+    )  # fmt: skip

@@ -1,0 +1,364 @@
+"""Stage `match`: motifs out of the explanations, their JASPAR matches, Table 4, and planted truth (edge)."""
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from demo_jax import files
+from demo_jax.data.corpus import Corpus
+from demo_jax.errors import InputError
+from demo_jax.evaluation.compare import Table
+from demo_jax.evaluation.published import protein_of
+from demo_jax.explain.attribution import Attribution
+from demo_jax.explain.truth import Truth, score_truth
+from demo_jax.explanations import Explanations
+from demo_jax.motifs import extract, formats, jaspar, matching
+from demo_jax.motifs.column_scores import Targets
+from demo_jax.motifs.matching import Key, Significance
+from demo_jax.motifs.tomtom import match_motifs, prepare_targets
+from demo_jax.nn.models import SPECS
+from demo_jax.runs import RunDirectory
+from demo_jax.stages.explain import applies, sequences
+from demo_jax.training.jobs import Job
+from demo_jax.training.pool import name_seed
+
+TRUTH_COLUMNS = ('task', 'spec', 'method', *(field.name for field in dataclasses.fields(Truth)))
+TRUTH_MEAN_COLUMNS = ('spec', 'method', 'n_tasks', *TRUTH_COLUMNS[3:])
+WINDOW_COLUMNS = ('method', 'row', 'name', 'start', 'end', 'strand', 'word', 'score')
+#: The methods that give a window per sequence, and the piece of `explanations.PIECES` that each reads.
+METHODS: Mapping[str, str] = {
+    'saliency': 'saliency',
+    'gradient_x_input': 'saliency',
+    'integrated_gradients': 'integrated_gradients',
+    'mutagenesis': 'mutagenesis',
+    'temporal': 'temporal',
+    'temporal_reverse': 'temporal',
+    'activations': 'activations',
+}
+CLASS_OPTIMISATION = 'class_optimisation'
+
+
+@dataclasses.dataclass(frozen=True)
+class MatchSettings:
+    """How motifs are matched, and what is written.
+
+    Attributes:
+      jaspar: release, e.g. 'JASPAR2016' (the paper's); '' = the newest that pyjaspar carries.
+      tax_group: of the matrices, e.g. 'vertebrates'.
+      collection: e.g. 'CORE'.
+      rule: which matrices are a TF's own, see `matching.own_matrices`; 'monomer' is the paper's rule, which gives
+        57 of its 108 tasks under JASPAR2016.
+      measure, threshold: what counts as a match, see `matching.Significance`.
+      chance_draws: random windows per sequence that the chance level is counted from.
+      filters: also write the first-layer filters as motifs, with their matches.
+      modisco: also write the arrays that TF-MoDISco reads.
+    """
+
+    jaspar: str = ''
+    tax_group: str = 'vertebrates'
+    collection: str = 'CORE'
+    rule: str = 'monomer'
+    measure: str = 'q_value'
+    threshold: float = 0.5
+    chance_draws: int = 4
+    filters: bool = True
+    modisco: bool = True
+
+    def __post_init__(self) -> None:
+        if self.rule not in matching.OWN_RULES:
+            raise InputError(f'match: rule is {self.rule!r}, expected one of {", ".join(matching.OWN_RULES)}')
+        if self.chance_draws < 1:
+            raise InputError(f'match: chance_draws is {self.chance_draws}, expected 1 or more')
+        Significance(self.measure, self.threshold)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Explained:
+    """What one model's explanations say of its task's positive test sequences."""
+
+    job: Job
+    rows: np.ndarray  # (N,) corpus rows
+    tokens: np.ndarray  # (N, L)
+    lengths: np.ndarray  # (N,)
+    score: np.ndarray | None  # (N,) of the model
+    values: dict[str, np.ndarray]  # per method (N, L): how much each base matters
+    windows: dict[str, extract.Windows]
+    contributions: np.ndarray | None  # (N, L, 4) centred saliency
+
+
+def match_run(run: RunDirectory, settings: MatchSettings | None = None, *, progress: bool = True) -> dict[str, Table]:
+    """Extract motifs from every explained model of a run, match them, and count.
+
+    Writes, under `WORKDIR/motifs/TASK/SPEC/` (names made safe by `files.safe_name`), `windows.tsv` (every window
+    with its sequence, place, strand and letters) and `windows.bed`, `motifs.meme` and `motifs.jaspar` (one
+    motif per method), `tomtom.tsv` (their matches), the same for the first layer's filters (`filters.meme`,
+    `filters_tomtom.tsv`), and `modisco_contributions.npz` with `modisco_sequences.npz`; `motifs/own.json`
+    (which matrices are whose); and under `WORKDIR/tables/`: `table4.tsv`, `table4_tasks.tsv`, and where the corpus
+    knows its sites `truth.tsv` (per task, spec and method) and `truth_mean.tsv`.
+
+    Nothing is done again unless settings, explanations or models changed.
+
+    Args:
+      run: a run with explanations; the caller holds its lock.
+      settings: see `MatchSettings`.
+      progress: show bars.
+
+    Returns:
+      The tables by name.
+
+    Raises:
+      InputError: nothing is explained yet, or the JASPAR release does not exist.
+    """
+    settings = MatchSettings() if settings is None else settings
+    store = Explanations(run)
+    jobs = store.jobs()
+    folder = run.path / 'motifs'
+    state = {'settings': dataclasses.asdict(settings), 'made_from': _digest(store, jobs)}
+    names = ('table4', 'table4_tasks', 'truth', 'truth_mean')
+    done = folder / 'complete.json'
+    if done.exists() and files.read_json(done) == state:
+        found = {name: run.tables / f'{name}.tsv' for name in names}
+        return {name: _read(path) for name, path in found.items() if path.exists()}
+
+    corpus = run.corpus()
+    matrices = jaspar.load_matrices(
+        settings.jaspar or None, tax_group=settings.tax_group, collection=settings.collection
+    )
+    targets = prepare_targets({motif: matrix.probabilities for motif, matrix in matrices.items()})
+    own = {task: _own(corpus, task, matrices, settings.rule) for task in dict.fromkeys(job.task for job in jobs)}
+    release = settings.jaspar or jaspar.releases()[0]
+    words: dict[Key, list[str]] = {}
+    chance: dict[Key, list[str]] = {}
+    motifs: dict[Key, list[np.ndarray]] = {}
+    truths: list[dict[str, Any]] = []
+    chance_of_task: dict[str, list[str]] = {}
+    for job in tqdm(jobs, desc='motifs', unit='model', disable=not progress):
+        explained = _explained(store, corpus, job)
+        if job.task not in chance_of_task:
+            chance_of_task[job.task] = _random_words(explained, settings.chance_draws)
+        aligned = {name: _aligned(windows, explained.tokens) for name, windows in explained.windows.items()}
+        for name, windows in aligned.items():
+            words[Key(job.task, job.spec, name)] = windows.words(explained.tokens)
+        optimum = _class_motif(store, job)
+        if optimum is not None:
+            motifs[Key(job.task, job.spec, CLASS_OPTIMISATION)] = [optimum]
+        for key in (*(Key(job.task, job.spec, name) for name in aligned), Key(job.task, job.spec, CLASS_OPTIMISATION)):
+            chance[key] = chance_of_task[job.task]
+        if corpus.sites is not None:
+            truths += _truths(explained, corpus)
+        _export(folder / files.safe_name(job.task) / job.spec, store, explained, aligned, optimum, corpus, targets,
+                settings)  # fmt: skip
+    distinct = len({word for found in (*words.values(), *chance.values()) for word in found})
+    with tqdm(total=distinct, desc='Tomtom', unit='word', disable=not progress) as bar:
+        counted = matching.count_matches(
+            words, chance, own, targets, motifs=motifs,
+            significance=Significance(settings.measure, settings.threshold), progress=bar.update,
+        )  # fmt: skip
+    tables = {
+        'table4': Table(matching.table4(counted, published=corpus.sites is None), matching.TABLE4_COLUMNS),
+        'table4_tasks': Table(matching.table4_tasks(counted), matching.TASK_COLUMNS),
+    }
+    if truths:
+        tables |= {'truth': Table(truths, TRUTH_COLUMNS), 'truth_mean': Table(_means(truths), TRUTH_MEAN_COLUMNS)}
+    for name, table in tables.items():
+        files.write_tsv(run.tables / f'{name}.tsv', table.rows, table.columns)
+    without = [task for task, found in own.items() if not found]
+    files.write_json(folder / 'own.json', {'release': release, 'tasks': own, 'without': without})
+    if without:
+        print(f'Table 4 leaves out {len(without)} of {len(own)} tasks, whose TF has no matrix in {release}: '
+              f'{", ".join(without[:6])}{" ..." if len(without) > 6 else ""}')  # fmt: skip
+    files.write_json(done, state)
+    return tables
+
+
+def _digest(store: Explanations, jobs: Sequence[Job]) -> str:
+    """Which explanations there are: changes whenever one of their files is written again."""
+    facts = [store.index()]
+    for piece in sorted({*METHODS.values(), CLASS_OPTIMISATION, 'filters'}):
+        for job in jobs:
+            path = store.piece_path(piece, job.index)
+            if path.exists():
+                status = os.stat(path)
+                facts.append([piece, job.index, status.st_size, status.st_mtime_ns])
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def _read(path: Any) -> Table:
+    rows = files.read_tsv(path)
+    header = path.read_text(encoding='utf-8').split('\n', 1)[0].split('\t')
+    return Table(rows, tuple(header))
+
+
+def _own(corpus: Corpus, task: str, matrices: Mapping[str, jaspar.JasparMatrix], rule: str) -> tuple[str, ...]:
+    """The TF's own matrices; in a simulation, where it has none, the one that was planted in its stead."""
+    found = matching.own_matrices(protein_of(task), matrices, rule)
+    planted = corpus.info.get('tasks', {}).get(task, {}).get('motif')
+    return found or ((planted,) if corpus.sites is not None and planted in matrices else ())
+
+
+def _explained(store: Explanations, corpus: Corpus, job: Job) -> _Explained:
+    rows = store.rows(job.task)
+    positive = np.flatnonzero(np.asarray(corpus.labels[rows]) == 1)
+    rows = rows[positive]
+    tokens, lengths = sequences(corpus, rows)
+    lengths = np.full(len(rows), tokens.shape[1]) if lengths is None else lengths
+    spec = SPECS[job.spec]
+    values: dict[str, np.ndarray] = {}
+    windows: dict[str, extract.Windows] = {}
+    score, contributions = None, None
+    for name, piece in METHODS.items():
+        if not applies(piece, spec) or not store.has(piece, job.index):
+            continue
+        arrays = {key: array[positive] if array.ndim else array for key, array in store.load(piece, job.index).items()}
+        if piece == 'activations':
+            start, width = arrays['start'], int(arrays['width'])
+            position = np.arange(tokens.shape[1]) - start[:, None]
+            values[name] = ((position >= 0) & (position < width)).astype(np.float32)
+            windows[name] = extract.activation_windows(start, width, lengths, score=arrays['strength'])
+        elif piece == 'temporal':
+            reverse = name == 'temporal_reverse'
+            curve = arrays['reverse' if reverse else 'forward']
+            values[name] = _rises(curve, reverse)
+            windows[name] = extract.steepest_windows(curve, lengths, reverse=reverse)
+        else:
+            maps = _maps(name, arrays, tokens)
+            values[name] = maps.values
+            windows[name] = extract.best_windows(maps.values, lengths)
+            score = maps.score if score is None else score
+            contributions = maps.centred if name == 'saliency' else contributions
+    if not windows:
+        raise InputError(f'{store.path}: {job.label} has no explanations to take motifs from; run the stage explain')
+    return _Explained(job, rows, tokens, lengths, score, values, windows, contributions)
+
+
+def _maps(method: str, arrays: Mapping[str, np.ndarray], tokens: np.ndarray) -> Attribution:
+    """The stored maps; gradients and integrated gradients keep `signed` only as `hypothetical` at the letters."""
+    hypothetical = arrays['hypothetical']
+    signed = arrays.get('signed')
+    if signed is None:
+        letters = np.minimum(tokens, 3)[..., None].astype(np.int64)
+        signed = np.where(tokens < 4, np.take_along_axis(hypothetical, letters, axis=2)[..., 0], 0)
+    return Attribution(method, arrays['score'], signed, hypothetical)
+
+
+def _rises(curve: np.ndarray, reverse: bool) -> np.ndarray:
+    """How much each base raised a temporal score: (N, L), 0 where no score is known."""
+    curve = curve[:, ::-1] if reverse else curve
+    rise = np.diff(curve, axis=1, prepend=np.nan)
+    rise = np.where(np.isnan(rise), 0, rise)
+    return rise[:, ::-1] if reverse else rise
+
+
+def _aligned(windows: extract.Windows, tokens: np.ndarray) -> extract.Windows:
+    """The windows with their strands turned so that all show the motif the same way round."""
+    return dataclasses.replace(windows, strand=windows.strand * extract.align_strands(windows.tokens(tokens)))
+
+
+def _random_words(explained: _Explained, draws: int) -> list[str]:
+    """Words at random places of the task's sequences; the same for all models and methods of the task."""
+    rng = np.random.default_rng([name_seed(explained.job.task), 4])
+    windows = next(iter(explained.windows.values()))
+    return [
+        word
+        for _ in range(draws)
+        for word in extract.random_windows(rng, windows, explained.lengths).words(explained.tokens)
+    ]
+
+
+def _class_motif(store: Explanations, job: Job) -> np.ndarray | None:
+    """The most informative nine columns of the best restart's matrix, (9, 4)."""
+    if not store.has(CLASS_OPTIMISATION, job.index):
+        return None
+    arrays = store.load(CLASS_OPTIMISATION, job.index)
+    best = arrays['matrix'][int(arrays['objective'].argmax())].astype(np.float64)
+    return extract.best_submatrix(best / best.sum(axis=1, keepdims=True)).probabilities
+
+
+def _truths(explained: _Explained, corpus: Corpus) -> list[dict[str, Any]]:
+    """How well each method finds the planted sites of the positives that the model gets right."""
+    found = []
+    keep = None if explained.score is None else explained.score > 0
+    for name, values in explained.values.items():
+        truth = score_truth(
+            values=values, windows=explained.windows[name], sites=corpus.sites, rows=explained.rows, keep=keep,
+            lengths=explained.lengths,
+        )  # fmt: skip
+        found.append({'task': explained.job.task, 'spec': explained.job.spec, 'method': name}
+                     | dataclasses.asdict(truth))  # fmt: skip
+    return found
+
+
+def _means(truths: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Means over tasks per spec and method; counts of sequences and sites are sums."""
+    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for row in truths:
+        groups.setdefault((row['spec'], row['method']), []).append(row)
+    rows = []
+    for (spec, method), group in groups.items():
+        judged = [row for row in group if row['n_sequences']]
+        row: dict[str, Any] = {'spec': spec, 'method': method, 'n_tasks': len(judged)}
+        for name in TRUTH_COLUMNS[3:]:
+            total = sum if name.startswith('n_') else np.mean
+            row[name] = total([one[name] for one in judged]) if judged else None
+        rows.append(row)
+    return rows
+
+
+def _export(
+    folder: Any, store: Explanations, explained: _Explained, windows: Mapping[str, extract.Windows],
+    optimum: np.ndarray | None, corpus: Corpus, targets: Targets, settings: MatchSettings,
+) -> None:  # fmt: skip
+    """The files of one model that other tools read."""
+    probabilities, counts, sites, bed, table = {}, {}, {}, [], []
+    for name, found in windows.items():
+        letters = found.tokens(explained.tokens)
+        probabilities[name] = extract.pwm_from_windows(letters)
+        counts[name] = extract.count_matrix(letters)
+        sites[name] = max(len(found), 1)
+        bed += formats.bed_rows(found, corpus, explained.rows, label=f'{explained.job.spec}:{name}')
+        columns = (found.row, found.start, found.strand, found.words(explained.tokens), found.score)
+        for at, start, strand, word, score in zip(*columns, strict=True):
+            row = int(explained.rows[at])
+            cells = (name, row, corpus.name(row), start, start + found.width, '-' if strand < 0 else '+', word, score)
+            table.append(dict(zip(WINDOW_COLUMNS, cells, strict=True)))
+    if optimum is not None:
+        probabilities[CLASS_OPTIMISATION] = optimum
+        counts[CLASS_OPTIMISATION] = 20 * optimum
+        sites[CLASS_OPTIMISATION] = 20
+    files.write_tsv(folder / 'windows.tsv', table, WINDOW_COLUMNS)
+    formats.write_bed(folder / 'windows.bed', bed)
+    formats.write_meme(folder / 'motifs.meme', probabilities, sites=sites)
+    formats.write_jaspar(folder / 'motifs.jaspar', counts)
+    _tomtom(folder / 'tomtom.tsv', probabilities, targets, settings)
+    if settings.filters and store.has('filters', explained.job.index):
+        _export_filters(folder, store.load('filters', explained.job.index), targets, settings)
+    if settings.modisco and explained.contributions is not None:
+        formats.write_modisco(
+            folder / 'modisco_contributions.npz', folder / 'modisco_sequences.npz', explained.contributions,
+            explained.tokens,
+        )  # fmt: skip
+
+
+def _export_filters(folder: Any, arrays: Mapping[str, np.ndarray], targets: Targets, settings: MatchSettings) -> None:
+    """The filters that any window activates, as motifs."""
+    alive = [number for number, count in enumerate(arrays['n_windows']) if count]
+    if not alive:
+        return
+    smoothed = arrays['counts'].astype(np.float64) + 0.5
+    motifs = {f'filter_{number}': smoothed[number] / smoothed[number].sum(axis=1, keepdims=True) for number in alive}
+    sites = {f'filter_{number}': int(arrays['n_windows'][number]) for number in alive}
+    formats.write_meme(folder / 'filters.meme', motifs, sites=sites)
+    _tomtom(folder / 'filters_tomtom.tsv', motifs, targets, settings)
+
+
+def _tomtom(path: Any, motifs: Mapping[str, np.ndarray], targets: Targets, settings: MatchSettings) -> None:
+    formats.write_tomtom(
+        path, match_motifs(list(motifs.values()), targets), motifs, targets, measure=settings.measure,
+        threshold=settings.threshold,
+    )  # fmt: skip

@@ -1,0 +1,27 @@
+r"""Explain the models of a trained run: maps, temporal scores, class optima, activations.
+
+    python -m experiments.explain --run=runs/quickstart
+
+Settings are those that the run was made with (section `explain` of its config); single ones can be changed,
+e.g. --set=positives=100.
+"""
+
+from collections.abc import Sequence
+
+from experiments import cli, pipeline
+
+_RUN = cli.define_run()
+_SET = cli.define_set('explain')
+
+
+def main(argv: Sequence[str]) -> None:
+    """Run the stage, and say where its results lie."""
+    del argv
+    with pipeline.existing(_RUN.value) as (run, config):
+        config['explain'] = config.get('explain', {}) | cli.parsed_settings(_SET.value)
+        pipeline.run_stages(run, config, ['explain'])
+        print(f'explanations: {run.path / "explain"}')
+
+
+if __name__ == '__main__':
+    cli.run(main)

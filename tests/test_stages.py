@@ -1,0 +1,290 @@
+"""The stages explain and match on a run of untrained models: what is kept, what is skipped, what the tables count."""
+
+import dataclasses
+import json
+import os
+import shutil
+
+import jax
+import numpy as np
+import pytest
+
+from demo_jax import files
+from demo_jax.data import dna
+from demo_jax.data.simulate import SimulationSettings, simulate_corpus
+from demo_jax.errors import InputError
+from demo_jax.explain.attribution import attribute
+from demo_jax.explain.temporal import temporal_scores
+from demo_jax.explanations import PIECES, Explanations
+from demo_jax.motifs import formats, jaspar
+from demo_jax.motifs.tomtom import match_motifs, prepare_targets, word_motif
+from demo_jax.nn import models
+from demo_jax.runs import RunDirectory
+from demo_jax.stages import explain, match
+from demo_jax.training.fit import Finished
+from demo_jax.training.jobs import Recipe, make_jobs
+
+OWN, NONE = 'GATA1_K562_GATA-1_USC', 'no/such protein_K562'
+SPECS = ('small_cnn', 'small_rnn')
+SETTINGS = explain.ExplainSettings(
+    specs=('all',), positives=6, negatives=2, integration_steps=3, restarts=2, optimisation_steps=4
+)
+
+
+def make_run(path):
+    """Two tasks, two specs and two seeds, with the parameters of untrained models in place of a training."""
+    matrices = jaspar.load_matrices('JASPAR2016')
+    corpus = simulate_corpus(
+        [OWN, NONE],
+        {motif: matrix.probabilities for motif, matrix in matrices.items()},
+        task_motifs={OWN: 'MA0035.3'}, n_train=4, n_test=8, settings=SimulationSettings(length=61),
+    )  # fmt: skip
+    recipe = Recipe(average_strands=True)
+    jobs = make_jobs(corpus.tasks, SPECS, recipe, seeds=(0, 1))
+    run = RunDirectory(path)
+    run.create(corpus, {'corpus': {'source': 'simulated'}, 'recipe': {'average_strands': True}}, jobs)
+    for job in jobs:
+        key = jax.random.key(job.index)
+        params = jax.tree.map(np.asarray, models.init(key, models.SPECS[job.spec]))
+        auroc = 0.6 + 0.1 * job.seed * (job.spec == 'small_cnn')
+        run.save_result(Finished(job.index, 0, 10, 1, auroc, params), [])
+    return run
+
+
+@pytest.fixture(scope='module')
+def run(tmp_path_factory):
+    directory = make_run(tmp_path_factory.mktemp('stages') / 'run')
+    explain.explain_run(directory, SETTINGS, progress=False)
+    return directory
+
+
+@pytest.fixture(scope='module')
+def tables(run):
+    return match.match_run(run, match.MatchSettings(jaspar='JASPAR2016', chance_draws=2), progress=False)
+
+
+def written(run):
+    """When each file of the explanations was written."""
+    return {path: os.stat(path).st_mtime_ns for path in run.path.glob('explain/*/*.npz')}
+
+
+def test_the_best_seed_by_validation_is_explained(run):
+    chosen = {(job.task, job.spec): job.seed for job in Explanations(run).jobs()}
+    assert chosen == {(task, spec): int(spec == 'small_cnn') for task in (OWN, NONE) for spec in SPECS}
+
+
+def test_every_piece_that_applies_is_kept(run):
+    store = Explanations(run)
+    for job in store.jobs():
+        kept = {piece for piece in PIECES if store.has(piece, job.index)}
+        without = {'temporal'} if job.spec == 'small_cnn' else {'activations', 'filters'}
+        assert kept == set(PIECES) - without
+
+
+def test_positives_come_first_and_all_are_test_rows(run):
+    corpus, rows = run.corpus(), Explanations(run).rows(OWN)
+    assert np.asarray(corpus.labels)[rows].tolist() == [1] * 6 + [0] * 2
+    span = corpus.rows(OWN, 'test')
+    assert rows.min() >= span.start and rows.max() < span.stop
+
+
+def test_what_is_kept_is_what_the_functions_give(run):
+    store, corpus = Explanations(run), run.corpus()
+    for job in store.jobs():
+        spec, params = models.SPECS[job.spec], run.load_result(job.index).params
+        tokens = corpus.padded(store.rows(job.task))
+        for method, extra in (('saliency', {}), ('integrated_gradients', {'steps': 3}), ('mutagenesis', {})):
+            direct = attribute(method, params, spec, tokens, both_strands=True, **extra)
+            kept = store.load(method, job.index)
+            np.testing.assert_allclose(kept['hypothetical'], direct.hypothetical, atol=1e-5)
+            np.testing.assert_allclose(kept['score'], direct.score, atol=1e-5)
+        if job.spec == 'small_rnn':
+            kept = store.load('temporal', job.index)
+            direct = temporal_scores(params, spec, tokens, direction='reverse')
+            np.testing.assert_allclose(kept['reverse'], direct, atol=1e-5)
+        assert store.load('class_optimisation', job.index)['matrix'].shape == (2, 61, 4)
+
+
+def test_only_what_is_missing_damaged_or_set_otherwise_is_made_again(tmp_path, run):
+    shutil.copytree(run.path, tmp_path / 'copy')
+    copy = RunDirectory(tmp_path / 'copy')
+    before = written(copy)
+    store = Explanations(copy)
+    damaged = store.piece_path('saliency', store.jobs()[0].index)
+    damaged.write_bytes(damaged.read_bytes()[:200])
+    with pytest.raises(InputError, match='cannot be read'):
+        store.load('saliency', store.jobs()[0].index)
+    before[damaged] = os.stat(damaged).st_mtime_ns
+    explain.explain_run(copy, SETTINGS, progress=False)
+    changed = {path for path, time in written(copy).items() if time != before[path]}
+    assert changed == {damaged}
+    assert damaged.read_bytes() == (run.path / damaged.relative_to(copy.path)).read_bytes()
+    before = written(copy)
+    explain.explain_run(copy, dataclasses.replace(SETTINGS, integration_steps=2), progress=False)
+    changed = {path.parent.name for path, time in written(copy).items() if time != before[path]}
+    assert changed == {'integrated_gradients'}
+
+
+def test_a_start_of_class_optimisation_does_not_depend_on_the_company(tmp_path, run, monkeypatch):
+    monkeypatch.setattr(explain, '_GROUP', 1)
+    alone = make_run(tmp_path / 'alone')
+    explain.explain_run(alone, dataclasses.replace(SETTINGS, pieces=('class_optimisation',)), progress=False)
+    for job in Explanations(run).jobs():
+        together, single = (Explanations(one).load('class_optimisation', job.index) for one in (run, alone))
+        np.testing.assert_allclose(single['raw'], together['raw'], atol=1e-5)
+
+
+@pytest.mark.parametrize('specs, expected', [((), SPECS), (('small_rnn',), ('small_rnn',)), (('all',), SPECS)])
+def test_which_specs_are_explained(run, specs, expected):
+    assert explain.chosen_specs(explain.best_results(run), specs) == expected
+
+
+def test_unknown_specs_settings_and_empty_runs_are_refused(tmp_path, run):
+    with pytest.raises(InputError, match='no trained spec .*it has small_cnn, small_rnn'):
+        explain.chosen_specs(explain.best_results(run), ('large_cnn',))
+    with pytest.raises(InputError, match="pieces holds 'salience', expected some of saliency"):
+        explain.ExplainSettings(pieces=('salience',))
+    with pytest.raises(InputError, match='truncate'):
+        explain.ExplainSettings(truncate='middle')
+    with pytest.raises(InputError, match='rule'):
+        match.MatchSettings(rule='all')
+    with pytest.raises(InputError, match='JASPAR release .* is not installed; pyjaspar has'):
+        match.match_run(run, match.MatchSettings(jaspar='JASPAR1999'), progress=False)
+    empty = RunDirectory(tmp_path / 'empty')
+    empty.create(run.corpus(), run.config(), run.jobs())
+    with pytest.raises(InputError, match='run the stage train'):
+        explain.explain_run(empty, SETTINGS, progress=False)
+    with pytest.raises(InputError, match='run the stage explain'):
+        match.match_run(empty, progress=False)
+    with pytest.raises(InputError, match="no task 'x'"):
+        Explanations(run).rows('x')
+
+
+def test_windows_hold_the_letters_that_are_there(run, tables):
+    corpus = run.corpus()
+    for task in (OWN, NONE):
+        rows = files.read_tsv(run.path / 'motifs' / files.safe_name(task) / 'small_rnn' / 'windows.tsv')
+        assert {row['method'] for row in rows} == {
+            'saliency', 'gradient_x_input', 'integrated_gradients', 'mutagenesis', 'temporal', 'temporal_reverse',
+        }  # fmt: skip
+        assert len(rows) == 6 * 6
+        for row in rows:
+            letters = corpus.sequence(int(row['row']))[int(row['start']) : int(row['end'])]
+            turned = dna.decode(dna.reverse_complement(dna.encode(letters)[None])[0])
+            assert row['word'] == (letters if row['strand'] == '+' else turned)
+            assert row['name'] == corpus.name(int(row['row']))
+
+
+def test_saliency_windows_have_the_highest_sum(run, tables):
+    store = Explanations(run)
+    job = next(job for job in store.jobs() if (job.task, job.spec) == (OWN, 'small_rnn'))
+    rows = files.read_tsv(run.path / 'motifs' / OWN / job.spec / 'windows.tsv')
+    corpus, stored = run.corpus(), store.load('saliency', job.index)
+    for row in rows:
+        if row['method'] in ('saliency', 'gradient_x_input'):
+            at = store.rows(OWN).tolist().index(int(row['row']))
+            letters = dna.encode(corpus.sequence(int(row['row'])))
+            signed = stored['hypothetical'][at, np.arange(61), letters]
+            values = np.abs(signed) if row['method'] == 'saliency' else signed
+            sums = [values[start : start + 9].sum() for start in range(53)]
+            assert int(row['start']) == int(np.argmax(sums))
+            assert float(row['score']) == pytest.approx(max(sums), rel=1e-4)
+
+
+def test_table4_counts_the_windows_that_match(run, tables):
+    matrices = jaspar.load_matrices('JASPAR2016')
+    targets = prepare_targets({motif: matrix.probabilities for motif, matrix in matrices.items()})
+    own = json.loads((run.path / 'motifs' / 'own.json').read_text())
+    assert own['release'] == 'JASPAR2016' and own['tasks'][OWN] == ['MA0035.3'] and own['without'] == []
+    column = targets.index('MA0035.3')
+    words = [
+        row['word']
+        for row in files.read_tsv(run.path / 'motifs' / OWN / 'small_cnn' / 'windows.tsv')
+        if row['method'] == 'saliency'
+    ]
+    expected = int((match_motifs([word_motif(word) for word in words], targets).q_value[:, column] <= 0.5).sum())
+    (row,) = [
+        row for row in tables['table4_tasks'].rows
+        if (row['task'], row['spec'], row['method']) == (OWN, 'small_cnn', 'saliency')
+    ]  # fmt: skip
+    assert (row['matches'], row['out_of'], row['chance_out_of']) == (expected, 6, 12)
+    whole = {(row['spec'], row['method']): row for row in tables['table4'].rows}
+    assert whole['small_cnn', 'saliency']['n_tasks'] == 2
+    assert all(row['published'] is None for row in whole.values())  # the tasks are simulated
+    assert ('small_cnn', 'temporal') not in whole and ('small_rnn', 'temporal') in whole
+    assert whole['small_cnn', 'class_optimisation']['out_of'] == 2
+
+
+def test_truth_judges_the_positives_that_the_model_gets_right(run, tables):
+    store, corpus = Explanations(run), run.corpus()
+    judged = 0
+    for job in store.jobs():
+        rows, score = store.rows(job.task)[:6], store.load('saliency', job.index)['score'][:6]
+        right = set(rows[score > 0].tolist())
+        sites = [site for site in corpus.sites if site['row'] in right and site['role'] == 0]
+        (row,) = [
+            row for row in tables['truth'].rows
+            if (row['task'], row['spec'], row['method']) == (job.task, job.spec, 'mutagenesis')
+        ]  # fmt: skip
+        assert row['n_sites'] == len(sites)
+        folder = run.path / 'motifs' / files.safe_name(job.task) / job.spec
+        windows = {
+            int(entry['row']): int(entry['start'])
+            for entry in files.read_tsv(folder / 'windows.tsv') if entry['method'] == 'mutagenesis'
+        }  # fmt: skip
+        hits = 0
+        for site in sites:
+            start, stop = windows[int(site['row'])], windows[int(site['row'])] + 9
+            shared = min(stop, site['start'] + site['width']) - max(start, site['start'])
+            hits += 2 * shared >= min(9, site['width'])
+        if sites:
+            assert row['recall'] == pytest.approx(hits / len(sites))
+        judged += len(sites)
+    assert judged > 0
+    methods = {row['method'] for row in tables['truth_mean'].rows if row['spec'] == 'small_rnn'}
+    assert methods == {name for name in match.METHODS if name != 'activations'}
+
+
+def test_exports_are_read_back_by_other_tools(run, tables):
+    import memelite.io
+    from Bio import motifs as bio
+
+    folder = run.path / 'motifs' / OWN / 'small_cnn'
+    matrices = memelite.io.read_meme(str(folder / 'motifs.meme'))
+    assert set(matrices) == {
+        'saliency', 'gradient_x_input', 'integrated_gradients', 'mutagenesis', 'activations', 'class_optimisation',
+    }  # fmt: skip
+    with open(folder / 'motifs.jaspar', encoding='utf-8') as handle:
+        counts = {motif.matrix_id or motif.name: motif for motif in bio.parse(handle, 'jaspar')}
+    assert sum(counts['saliency'].counts[letter][0] for letter in 'ACGT') == 6
+    contributions, letters = (
+        formats.read_arr_0(folder / f'modisco_{name}.npz') for name in ('contributions', 'sequences')
+    )
+    assert contributions.shape == letters.shape == (6, 4, 61)
+    np.testing.assert_allclose(contributions.sum(axis=1), 0, atol=1e-5)  # centred
+    assert len(formats.read_bed(folder / 'windows.bed')) == 5 * 6
+    assert files.read_tsv(folder / 'tomtom.tsv')[0].keys() == set(formats.TOMTOM_COLUMNS)
+
+
+def test_matching_again_changes_nothing_and_reads_the_tables(run, tables, capsys):
+    path = run.tables / 'table4_tasks.tsv'
+    before = os.stat(path).st_mtime_ns
+    again = match.match_run(run, match.MatchSettings(jaspar='JASPAR2016', chance_draws=2), progress=False)
+    assert os.stat(path).st_mtime_ns == before
+    assert set(again) == set(tables)
+    assert [row['matches'] for row in again['table4_tasks'].rows] == [
+        str(row['matches']) for row in tables['table4_tasks'].rows
+    ]
+
+
+@pytest.mark.parametrize('name, expected', [
+    ('CTCF_K562_(SC-98982)', 'CTCF_K562_(SC-98982)'), ('a/b c', 'a%2Fb%20c'), ('..', '%2E.'), ('', '%2E'),
+    ('x"<é\n', 'x%22%3C%C3%A9%0A'),
+])  # fmt: skip
+def test_safe_names(name, expected):
+    assert files.safe_name(name) == expected
+
+
+def test_long_names_stay_apart():
+    one, two = (files.safe_name('x' * 200 + end) for end in 'ab')
+    assert one != two and len(one) == 150
