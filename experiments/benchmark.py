@@ -1,10 +1,10 @@
-r"""Measure how fast training and data handling are on this machine, with PyTorch beside them.
+r"""Measure how fast training, explaining and data handling are on this machine, with PyTorch beside them.
 
     python -m experiments.benchmark --suite=train --json=train.json
     python -m experiments.benchmark --suite=train --specs=medium_cnn,medium_rnn --widths=1,0 --json=two.json
     python -m experiments.benchmark --suite=all --host_devices=1 --nopeers --json=one_device.json
 
-On 2 cores the suite `train` takes some 15 minutes with all specs, `data` about one. Run it on a machine
+On 2 cores the suites `train` and `explain` take some 15 minutes with all specs, `data` about one. Run it on a machine
 that does nothing else: the load average at the start and at the end stands in the file.
 
 Every timing is the median over `--repeats` calls after two that are not counted. The programs of one
@@ -21,6 +21,10 @@ load) and `suites`. A repeated measurement is an object with `median`, `quartile
   `models` CNNs, the other variants are layouts of one model at a time.
 - `suites.train.comparison`: per spec, the best layout of PyTorch's against our default and best widths.
 - `suites.train.peak`: the matrix-product rate of all devices together, measured between the specs.
+- `suites.explain.rows`: one per spec, explanation and program: `spec what program unit count per_second`.
+  Attributions and temporal scores count sequences of one model, class optimisation steps of one model.
+- `suites.explain.comparison`: ours against PyTorch's autograd, and against running every prefix.
+- `suites.explain.tomtom`: seconds to match the words of 57 tasks, measured once.
 - `suites.data.rows`: `name`, `unit` ('sequences/s' or 'ms') and `value`.
 """
 
@@ -36,7 +40,7 @@ from absl import flags
 from demo_jax import devices, files
 from demo_jax.errors import InputError, brief
 from experiments import cli
-from experiments.benchmarks import data, measure, training
+from experiments.benchmarks import data, explaining, measure, training
 
 FORMAT = 'demo_jax.benchmark'
 VERSION = 1
@@ -51,6 +55,7 @@ class Suite(NamedTuple):
 
 SUITES: dict[str, Suite] = {
     'train': Suite(training.run, training.tables),
+    'explain': Suite(explaining.run, explaining.tables),
     'data': Suite(data.run, data.tables),
 }
 

@@ -1,5 +1,6 @@
 """The benchmark: operations counted, what the file holds, and that PyTorch's models are the same as ours."""
 
+import dataclasses
 import functools
 import json
 import os
@@ -14,9 +15,12 @@ import pytest
 
 from demo_jax.data import dna
 from demo_jax.errors import InputError
+from demo_jax.explain.attribution import attribute
+from demo_jax.explain.temporal import temporal_scores_models
 from demo_jax.nn import models
 from demo_jax.nn.models import SPECS
 from experiments import benchmark
+from experiments.benchmarks import explaining
 from experiments.benchmarks.measure import Settings, interleaved, summarise
 from experiments.benchmarks.operations import forward_operations, operations_per_step
 
@@ -164,6 +168,29 @@ def test_peers_beside(result):
     assert line['times_faster_best'] == pytest.approx(single / min(ours.values()))
 
 
+def test_explain_suite(result):
+    suite = result[0]['suites']['explain']
+    rows = {(row['what'], row['program']): row for row in suite['rows']}
+    ours = {what for what, program in rows if program == 'demo_jax'}
+    assert ours == {'saliency', 'integrated_gradients', 'mutagenesis', 'class_optimisation'}
+    assert all(is_summary(row['per_second']) for row in rows.values())
+    assert rows['saliency', 'demo_jax']['count'] == 6 * 40
+    assert suite['tomtom']['words'] == 400 and suite['tomtom']['targets'] == 519 and suite['tomtom']['seconds'] > 0
+    for line in suite['comparison']:
+        best = max(row['per_second']['median'] for (what, program), row in rows.items()
+                   if what == line['what'] and program != 'demo_jax')  # fmt: skip
+        assert line['times_faster'] == pytest.approx(rows[line['what'], 'demo_jax']['per_second']['median'] / best)
+
+
+def test_what_temporal_scores_are_compared_with_gives_the_same(monkeypatch):
+    monkeypatch.setattr(explaining, 'MODELS', 2)
+    spec = dataclasses.replace(SPECS['small_rnn'], name='tiny', lstm_size=3)
+    params = jax.vmap(functools.partial(models.init, spec=spec))(jax.random.split(jax.random.key(1), 2))
+    tokens = np.random.default_rng(0).integers(4, size=(3, 11), dtype=np.uint8)
+    expected = temporal_scores_models(params, spec, tokens)
+    np.testing.assert_allclose(explaining._every_prefix(params, spec, tokens), expected, atol=1e-5)
+
+
 def test_data_suite(result):
     rows = result[0]['suites']['data']['rows']
     assert all(is_summary(row['value']) and row['unit'] in ('sequences/s', 'ms') for row in rows)
@@ -238,3 +265,23 @@ def test_torch_models_give_the_same_logits(name):
         with torch.no_grad():
             logits = model(model.prepare(torch.as_tensor(dna.one_hot(tokens)))).numpy()
         np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize('name', ['small_cnn', 'small_cnn_rnn'])
+def test_torch_saliency_is_ours(name):
+    torch = pytest.importorskip('torch', reason='torch is not installed')
+    from experiments.benchmarks import torch_peer
+
+    torch.set_num_threads(1)
+    spec = SPECS[name]
+    rng = np.random.default_rng(0)
+    params = jax.tree.map(lambda leaf: rng.normal(scale=0.2, size=leaf.shape).astype(np.float32), shapes_of(spec))
+    tokens = rng.integers(4, size=(4, 24), dtype=np.uint8)
+    expected = attribute('saliency', params, spec, tokens).signed
+    for variant in torch_peer.variants(spec):
+        peer = torch_peer.TorchSaliency(spec, variant, tokens, models=1, batch=4, where=torch.device('cpu'))
+        copied(spec, params, peer.models[0])
+        (found,) = peer()
+        moved = {'conv1d': (0, 2, 1), 'channels_last': (0, 3, 1, 2), 'batch_first': (0, 2, 1), 'time_first': (0, 2, 1)}
+        found = found.permute(*moved[variant]).reshape(4, 24, 4).sum(-1)
+        np.testing.assert_allclose(found.numpy(), expected, rtol=1e-4, atol=1e-5)

@@ -102,7 +102,7 @@ class TorchModel(nn.Module):
         return logits
 
     def _drop(self, x: torch.Tensor) -> torch.Tensor:
-        return F.dropout(x, _DROPOUT, self.training)
+        return F.dropout(x, _DROPOUT, self.training and self.dense.weight.requires_grad)
 
     def _recurrent(self, x: torch.Tensor) -> torch.Tensor:
         if self.convolutions:
@@ -200,6 +200,40 @@ class StackedTorchTraining:
             nn.utils.clip_grad_value_(self._params.values(), _CLIP)
             self._adam.step()
         _wait(self._where)
+
+
+class TorchSaliency:
+    """The gradient of S(X) at the letters, for some models one after the other: a call explains all sequences.
+
+    The sequences are one-hot and in the model's layout beforehand, which is in torch's favour.
+    """
+
+    def __init__(
+        self, spec: ModelSpec, variant: str, tokens: np.ndarray, *, models: int, batch: int, where: torch.device
+    ) -> None:
+        self.models = [TorchModel(spec, variant).to(where).requires_grad_(False) for _ in range(models)]
+        # cuDNN differentiates an LSTM in training mode alone; frozen models drop nothing in either mode.
+        for model in self.models:
+            model.train(where.type == 'cuda').apply(_without_dropout)
+        letters = F.one_hot(torch.as_tensor(tokens).long(), 4).float().to(where)
+        self._batches = [self.models[0].prepare(part) for part in letters.split(batch)]
+        self._where = where
+
+    def __call__(self) -> list[torch.Tensor]:
+        maps = []
+        for model in self.models:
+            for batch in self._batches:
+                x = batch.detach().requires_grad_()
+                logits = model(x)
+                (gradient,) = torch.autograd.grad((logits[:, 1] - logits[:, 0]).sum(), x)
+                maps.append(gradient * batch)
+        _wait(self._where)
+        return maps
+
+
+def _without_dropout(module: nn.Module) -> None:
+    if isinstance(module, nn.LSTM):
+        module.dropout = 0.0
 
 
 def _wait(where: torch.device) -> None:
