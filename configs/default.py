@@ -25,6 +25,17 @@ def get_config() -> ConfigDict:
         'n_tasks': 0,  # simulated: how many of the 108 K562 tasks; 0 = all
         'n_train': 1000,  # simulated: training positives per task
         'n_test': 500,  # simulated: test positives per task
+        'n_pair_tasks': 0,  # simulated: in so many tasks only the spacing of two motifs tells
+        'jaspar': '',  # simulated: release of the motifs; none = the newest
+        'test_fraction': 0.0,  # share held out where the input names no test set; 0 = FASTA .1, bed refused
+        'genome': '',  # bed: FASTA file of the genome
+        'width': 101,  # bed: bp per window, centred on the summit
+        'top': 0,  # bed: only so many peaks, the strongest; 0 = all
+        'test_chroms': 'chr8,chr9',  # bed: chromosomes whose peaks are for testing
+        'blacklist': '',  # bed: BED file of regions to leave out
+        'negatives': 'shuffle',  # bed: or gc, windows of the genome with the same GC content
+        'download': False,  # deepmotif108: fetch the archive (107 MB) unless it is in `cache`
+        'cache': '~/.cache/demo_jax',
     })  # fmt: skip
 
     # The job table: every combination of task, spec, seed, learning rate and dropout is one model.

@@ -16,6 +16,7 @@ WORKDIR/
 import contextlib
 import dataclasses
 import fcntl
+import functools
 import importlib.metadata
 import json
 import os
@@ -85,7 +86,8 @@ class RunDirectory:
         """
         config = json.loads(json.dumps(config, default=list))
         if (self.path / 'run.json').exists():
-            self._check(corpus.fingerprint(), config)
+            self.check(corpus, config)
+            files.write_json(self.path / 'config.json', config)
             return
         if self.path.exists() and set(os.listdir(self.path)) - {'.lock', 'corpus'}:
             raise InputError(f'{self.path}: exists and is not a run directory; choose another --workdir')
@@ -104,8 +106,14 @@ class RunDirectory:
         }
         files.write_json(self.path / 'run.json', facts)
 
-    def _check(self, fingerprint: str, config: dict[str, Any]) -> None:
-        facts = self.facts()
+    def check(self, corpus: Corpus, config: Mapping[str, Any]) -> None:
+        """See that the run here has this corpus and these training settings.
+
+        Raises:
+          InputError: it has others; the message names what differs.
+        """
+        facts, fingerprint = self.facts(), corpus.fingerprint()
+        config = json.loads(json.dumps(config, default=list))
         if facts['fingerprint'] != fingerprint:
             raise InputError(
                 f'{self.path}: belongs to another corpus (fingerprint {facts["fingerprint"][:12]}, this one has '
@@ -118,7 +126,6 @@ class RunDirectory:
                     f'{self.path}: was started with other training settings ({_difference(section, before, config)}); '
                     'choose another --workdir'
                 )
-        files.write_json(self.path / 'config.json', config)
 
     def facts(self) -> dict[str, Any]:
         """The contents of run.json.
@@ -268,6 +275,11 @@ class Run:
         done = len(self.directory.finished_jobs())
         return f'Run({str(self.directory.path)!r}: {len(self.tasks)} tasks, {len(self.specs)} specs, {done} models)'
 
+    @functools.cached_property
+    def length(self) -> int:
+        """Letters of the longest sequence in the run's corpus."""
+        return int(self.directory.corpus().lengths.max(initial=0))
+
     def find_job(self, task: str, spec: str, seed: int | None = None) -> Job:
         """The job of a task and spec; the first seed (and first row of a grid) unless one is named.
 
@@ -291,14 +303,17 @@ class Run:
         Raises:
           InputError: the run has no such model, or it diverged.
         """
+        return self.model_of(self.find_job(task, spec, seed))
+
+    def model_of(self, job: Job) -> 'Model':  # noqa: F821
+        """The trained model of one row of the job table; InputError as `model`."""
         from demo_jax.model import Model
 
-        job = self.find_job(task, spec, seed)
         result = self.directory.load_result(job.index)
         if result.params is None:
             raise InputError(f'{self.directory.path}: the training of {job.label} diverged, there is no model')
         average = bool(self.config.get('recipe', {}).get('average_strands', False))
-        return Model(task=task, spec=job.spec, seed=job.seed, params=result.params, average_strands=average)
+        return Model(job.task, job.spec, job.seed, result.params, average_strands=average, length=self.length)
 
 
 def load_run(path: str | os.PathLike) -> Run:

@@ -1,6 +1,7 @@
 """From settings to a run directory and its stages: what the commands share."""
 
 import contextlib
+import json
 import os
 import pathlib
 import signal
@@ -13,27 +14,23 @@ from demo_jax.data.prepare import prepare_corpus
 from demo_jax.data.storage import is_corpus, load_corpus
 from demo_jax.errors import InputError
 from demo_jax.runs import RunDirectory
+from demo_jax.training.jobs import Job
 
-#: What follows training, in order. Each skips what is complete.
-STAGES = ('evaluate', 'explain', 'match')
+#: The stages of the main command, in order; reading the sequences comes before all of them. Each skips what is
+#: complete and resumes what is not.
+STAGES = ('train', 'evaluate', 'explain', 'match')
 
 
 @contextlib.contextmanager
-def trained(config: Mapping[str, Any], workdir: str) -> Iterator[RunDirectory]:
-    """Hold a run directory in which everything has been trained: what is missing is trained first.
+def opened(config: Mapping[str, Any], workdir: str) -> Iterator[RunDirectory]:
+    """Hold the run directory for these settings, made if it is not there.
 
     Raises:
-      InputError: as `open_run`; or another process holds the directory.
+      InputError: bad settings or input; the directory belongs to another corpus or settings, or is in use.
     """
     start_devices(config['machine']['host_devices'])
-    from demo_jax.report import console
-    from demo_jax.stages.train import train_run
-
     with RunDirectory(workdir).locked():
-        run = open_run(config, workdir)
-        console.print_plan(run)
-        train_run(run, checkpoint_seconds=config['checkpoint_seconds'])
-        yield run
+        yield open_run(config, workdir)
 
 
 @contextlib.contextmanager
@@ -59,7 +56,7 @@ def run_stages(run: RunDirectory, config: Mapping[str, Any], stages: Sequence[st
     """
     check_stages(stages)
     functions: dict[str, Callable[[RunDirectory, Mapping[str, Any]], None]] = {
-        'evaluate': _evaluate, 'explain': _explain, 'match': _match,
+        'train': _train, 'evaluate': _evaluate, 'explain': _explain, 'match': _match,
     }  # fmt: skip
     seconds = {}
     for stage in STAGES:
@@ -74,7 +71,23 @@ def check_stages(stages: Sequence[str]) -> None:
     """Raise `InputError` for a name that is no stage."""
     for stage in stages:
         if stage not in STAGES:
-            raise InputError(f'no stage {stage!r}; the stages after training are {", ".join(STAGES)}')
+            raise InputError(f'no stage {stage!r}; the stages are {", ".join(STAGES)}')
+
+
+def describe_plan(config: Mapping[str, Any], workdir: str) -> str:
+    """What a run with these settings will do, without doing or writing any of it.
+
+    Raises:
+      InputError: as `opened`.
+    """
+    from experiments import plan
+
+    start_devices(config['machine']['host_devices'])
+    run = RunDirectory(workdir)
+    corpus, jobs = read_jobs(config, run)
+    if (run.path / 'run.json').exists():
+        run.check(corpus, config)
+    return plan.describe(corpus, jobs, config, run)
 
 
 def check_settings(config: Mapping[str, Any]) -> None:
@@ -89,6 +102,12 @@ def check_settings(config: Mapping[str, Any]) -> None:
 
     settings(ExplainSettings, config.get('explain', {}), 'explain')
     settings(MatchSettings, config.get('match', {}), 'match')
+
+
+def _train(run: RunDirectory, config: Mapping[str, Any]) -> None:
+    from demo_jax.stages.train import train_run
+
+    train_run(run, checkpoint_seconds=config['checkpoint_seconds'])
 
 
 def _evaluate(run: RunDirectory, config: Mapping[str, Any]) -> None:
@@ -127,46 +146,62 @@ def open_run(config: Mapping[str, Any], workdir: str) -> RunDirectory:
     Raises:
       InputError: bad settings or input, or a directory that belongs to another corpus or settings.
     """
+    run = RunDirectory(workdir)
+    corpus, jobs = read_jobs(config, run)
+    run.create(corpus, config, jobs)
+    return run
+
+
+def read_jobs(config: Mapping[str, Any], run: RunDirectory) -> tuple[Corpus, tuple[Job, ...]]:
+    """The corpus and the job table that the settings describe.
+
+    Raises:
+      InputError: bad settings or input.
+    """
     from demo_jax.settings import settings
     from demo_jax.stages.train import check_lengths
     from demo_jax.training.jobs import Recipe, make_jobs
 
     recipe = settings(Recipe, config['recipe'], 'recipe')
     check_settings(config)
-    make_jobs([], config['specs'], recipe, seeds=config['seeds'])  # a wrong name is told before any reading
-    run = RunDirectory(workdir)
+    grid = {name: config[name] for name in ('seeds', 'learning_rates', 'dropouts')}
+    make_jobs([], config['specs'], recipe, **grid)  # a wrong name is told before any reading
     corpus = read_corpus(config['corpus'], run)
-    jobs = make_jobs(
-        corpus.tasks,
-        config['specs'],
-        recipe,
-        seeds=config['seeds'],
-        learning_rates=config['learning_rates'],
-        dropouts=config['dropouts'],
-    )
+    jobs = make_jobs(corpus.tasks, config['specs'], recipe, **grid)
     check_lengths(corpus, jobs)
-    run.create(corpus, config, jobs)
-    return run
+    return corpus, jobs
 
 
 def read_corpus(settings: Mapping[str, Any], run: RunDirectory) -> Corpus:
-    """The corpus that the settings describe; without an input, the one a run directory already holds."""
+    """The corpus that the settings describe.
+
+    Without an input it is the one that the run directory already holds. A simulation with the settings that
+    the run was made with is not made again.
+    """
     values = dict(settings)
-    source = values['source']
-    values['input'] = tuple(_path(part) for part in _listed(values['input']))
-    values['tasks'] = _listed(values['tasks'])
+    source, held = values['source'], is_corpus(run.path / 'corpus')
+    if source == 'simulated' and held and (run.path / 'run.json').is_file():
+        before = run.config()['corpus']
+        if json.loads(json.dumps(values, default=list)) == before:
+            return load_corpus(run.path / 'corpus')
+    for name in ('input', 'tasks', 'test_chroms'):
+        values[name] = _listed(values[name])
+    values['input'] = tuple(_path(part) for part in values['input'])
     if source == 'prepared':
         if len(values['input']) != 1:
             raise InputError('corpus: source prepared takes one input, a directory made by experiments.prepare')
         corpus = load_corpus(values['input'][0])
         return corpus.select(values['tasks']) if values['tasks'] else corpus
     if not values['input'] and source not in ('simulated', 'deepmotif108'):
-        if is_corpus(run.path / 'corpus'):
+        if held:
             return load_corpus(run.path / 'corpus')
         raise InputError(
             f'corpus: source {source} needs an input: --config.corpus.input=PATH (or --config.corpus.source=simulated)'
         )
-    values['n_tasks'] = values['n_tasks'] or None
+    for name in ('n_tasks', 'test_fraction', 'genome', 'top', 'blacklist', 'jaspar'):
+        values[name] = values[name] or None
+    for name in ('genome', 'blacklist'):
+        values[name] = values[name] and _path(values[name])
     return prepare_corpus(**values)
 
 

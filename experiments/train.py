@@ -14,7 +14,9 @@ _WORKDIR = cli.define_workdir()
 def main(argv: Sequence[str]) -> None:
     """Prepare and train."""
     del argv
-    with pipeline.trained(_CONFIG.value.to_dict(), _WORKDIR.value) as run:
+    config = _CONFIG.value.to_dict()
+    with pipeline.opened(config, _WORKDIR.value) as run:
+        pipeline.run_stages(run, config, ['train'])
         print(f'models: {run.path / "models"}')
 
 

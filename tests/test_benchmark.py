@@ -19,10 +19,10 @@ from demo_jax.explain.attribution import attribute
 from demo_jax.explain.temporal import temporal_scores_models
 from demo_jax.nn import models
 from demo_jax.nn.models import SPECS
+from demo_jax.nn.operations import forward_operations, operations_per_step
 from experiments import benchmark
 from experiments.benchmarks import explaining
 from experiments.benchmarks.measure import Settings, interleaved, summarise
-from experiments.benchmarks.operations import forward_operations, operations_per_step
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 

@@ -26,7 +26,7 @@ TINY = (
     '--config.checkpoint_seconds=0.0',
 )  # fmt: skip
 # What follows training is tested once, on the whole run; see also test_stages.py.
-SHORT = ('--stages=evaluate',)
+SHORT = ('--stages=train,evaluate',)
 WHOLE = (
     '--config.explain.positives=8', '--config.explain.negatives=2', '--config.explain.integration_steps=2',
     '--config.explain.restarts=1', '--config.explain.optimisation_steps=5',
@@ -227,7 +227,7 @@ def test_what_is_complete_is_skipped(run):
     checkpoint = [path.stat().st_mtime_ns for path in (run[0] / 'models').iterdir()]
     status, out, err = finish(command(run[0]))
     assert status == 0, err
-    assert '4 done' in out
+    assert '4/4' in out
     assert [path.stat().st_mtime_ns for path in (run[0] / 'models').iterdir()] == checkpoint
     assert models_of(run[0]) == before
 

@@ -1,4 +1,4 @@
-"""What the commands print: the plan of a run, and its tables (edge)."""
+"""What the commands print: tables, and what a run cost (edge)."""
 
 import resource
 import sys
@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 from demo_jax.evaluation.compare import TABLE3_PRINTED, Table
 from demo_jax.report.tables import format_table
-from demo_jax.runs import RunDirectory
 
 _TITLES = {
     'auroc': 'Test AUROC per model (95% interval over positive/shuffle pairs)',
@@ -28,15 +27,6 @@ _PRINTED = {
 _LONG = ('table4_tasks', 'truth')
 #: Of a table per model, at most so many rows are printed; the file has all.
 MOST_ROWS = 40
-
-
-def print_plan(run: RunDirectory) -> None:
-    """Say what a run consists of, and how much of it is done."""
-    jobs, done = run.jobs(), len(run.finished_jobs())
-    corpus = run.corpus()
-    specs = list(dict.fromkeys(job.spec for job in jobs))
-    print(f'run {run.path}: {corpus.n_tasks} tasks, {len(corpus):,} sequences, {len(jobs)} models, {done} done')
-    print(f'specs: {", ".join(specs)}')
 
 
 def print_tables(tables: Mapping[str, Table]) -> None:

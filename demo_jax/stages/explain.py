@@ -103,7 +103,7 @@ def explain_run(run: RunDirectory, settings: ExplainSettings | None = None, *, p
             facts = _facts(piece, settings, result, average)
             if applies(piece, SPECS[job.spec]) and not store.has(piece, job.index, facts):
                 todo.append((piece, job, facts))
-    weights = {piece: _weight(piece, settings, int(corpus.lengths.max(initial=1))) for piece in PIECES}
+    weights = {piece: work(piece, settings, int(corpus.lengths.max(initial=1))) for piece in PIECES}
     with tqdm(
         total=round(sum(weights[piece] for piece, _, _ in todo)), disable=not progress,
         bar_format='{l_bar}{bar}| [{elapsed}<{remaining}{postfix}]',
@@ -256,11 +256,11 @@ _PIECES: Mapping[str, Callable[..., dict[str, np.ndarray]]] = {
 }
 
 
-def _weight(piece: str, settings: ExplainSettings, length: int) -> float:
-    """How long a piece takes, in gradients of all of a task's sequences, roughly: for the progress bar."""
+def work(piece: str, settings: ExplainSettings, length: int) -> float:
+    """How long a piece takes, in gradients of all of a task's sequences, roughly: for progress and plans."""
     if piece == 'class_optimisation':
         return settings.optimisation_steps * settings.restarts / 100
-    return {'integrated_gradients': settings.integration_steps, 'mutagenesis': length, 'temporal': length / 4}.get(
+    return {'integrated_gradients': settings.integration_steps, 'mutagenesis': length, 'temporal': length / 12}.get(
         piece, 1.0
     )
 

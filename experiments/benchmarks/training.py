@@ -14,13 +14,13 @@ from tqdm import tqdm
 
 from demo_jax.nn import models
 from demo_jax.nn.models import SPECS, ModelSpec
+from demo_jax.nn.operations import operations_per_step
 from demo_jax.report.tables import format_table
 from demo_jax.training import stack
 from demo_jax.training.jobs import Job, Recipe, make_jobs
 from demo_jax.training.pool import Pool
 from demo_jax.training.step import job_hyper
 from experiments.benchmarks.measure import MatrixPeak, Settings, interleaved, summarise
-from experiments.benchmarks.operations import operations_per_step
 
 #: The paper's: dropout 1/2, gradients clipped element-wise at 5, no augmentation.
 RECIPE = Recipe()
