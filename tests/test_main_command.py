@@ -1,0 +1,139 @@
+"""The main command's short flags: a user's own peaks, single stages, and a plan that writes nothing."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from demo_jax import files
+from demo_jax.data import dna
+from demo_jax.runs import RunDirectory
+
+ROOT = pathlib.Path(__file__).parent.parent
+SITE = 'TGACTCAGC'
+SMALL = (
+    '--config=configs/default.py', '--specs=small_cnn', '--config.recipe.epochs=3', '--config.recipe.min_steps=0',
+    '--config.recipe.batch_size=16', '--config.recipe.negative_sets=1', '--config.evaluate.n_resamples=20',
+    '--config.explain.pieces=("saliency",)', '--config.explain.positives=4', '--config.match.jaspar=JASPAR2016',
+)  # fmt: skip
+
+
+def command(*flags):
+    environment = os.environ | {'JAX_PLATFORMS': 'cpu', 'PYTHONPATH': str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, '-m', 'experiments.paper', *flags], cwd=ROOT, env=environment, capture_output=True, text=True,
+        timeout=300,
+    )  # fmt: skip
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.fixture(scope='module')
+def peaks(tmp_path_factory):
+    """A genome of three chromosomes with a motif under every peak, and two peak files."""
+    folder = tmp_path_factory.mktemp('peaks')
+    rng = np.random.default_rng(0)
+    chroms = {name: rng.integers(0, 4, 12_000).astype(np.uint8) for name in ('chr1', 'chr2', 'chr8')}
+    lines = {'JUN_lab': [], 'FOS "x".v2': []}
+    for name, letters in chroms.items():
+        for number, centre in enumerate(range(200, 11_800, 200)):
+            letters[centre - 4 : centre + 5] = dna.encode(SITE)
+            task = list(lines)[number % 2]
+            lines[task].append(f'{name}\t{centre - 90}\t{centre + 70}\tpeak{number}\t0\t.\t{number}\t-1\t-1\t90\n')
+    (folder / 'genome.fa').write_text(''.join(f'>{name}\n{dna.decode(seq)}\n' for name, seq in chroms.items()))
+    for task, rows in lines.items():
+        (folder / f'{task}.narrowPeak').write_text(''.join(rows))
+    return folder, lines
+
+
+@pytest.fixture(scope='module')
+def run(peaks):
+    folder, lines = peaks
+    files_given = ','.join(str(folder / f'{task}.narrowPeak') for task in lines)
+    flags = (f'--peaks={files_given}', f'--genome={folder / "genome.fa"}', f'--workdir={folder / "run"}')
+    status, out, err = command(*SMALL, *flags)
+    assert status == 0, err
+    return folder / 'run', out, flags
+
+
+def test_peaks_become_tables_in_one_command(run, peaks):
+    folder, out, _ = run
+    _, lines = peaks
+    corpus = RunDirectory(folder).corpus()
+    assert corpus.tasks == tuple(sorted(lines))
+    for task in corpus.tasks:
+        test = corpus.rows(task, 'test')
+        places = corpus.intervals[test]
+        on_chr8 = [row for row in lines[task] if row.startswith('chr8')]
+        positives = [row for row in range(test.start, test.stop) if corpus.labels[row]]
+        assert len(positives) == len(on_chr8)  # chr8 is held out
+        assert {corpus.chroms[place['chrom']] for place in places if place['chrom'] >= 0} == {'chr8'}
+        assert all(corpus.sequence(row)[46:55] == SITE for row in positives)  # centred on the summit
+    assert {row['task'] for row in files.read_tsv(folder / 'tables' / 'auroc.tsv')} == set(lines)
+    assert 'stage' in out and 'likely' in out
+
+
+def test_windows_of_peaks_are_written_on_the_genome(run, peaks):
+    folder, _, _ = run
+    corpus = RunDirectory(folder).corpus()
+    genome = {}
+    for record in (peaks[0] / 'genome.fa').read_text().split('>')[1:]:
+        name, letters = record.split('\n', 1)
+        genome[name] = letters.replace('\n', '')
+    place = folder / 'motifs' / files.safe_name('JUN_lab') / 'small_cnn'
+    rows = files.read_tsv(place / 'windows.tsv')
+    bed = [line.split('\t') for line in (place / 'windows.bed').read_text().splitlines()]
+    for row, (chrom, start, end, _, _, strand) in zip(rows, bed, strict=True):
+        letters = genome[chrom][int(start) : int(end)]
+        if strand == '-':
+            letters = dna.decode(dna.reverse_complement(dna.encode(letters)[None])[0])
+        assert letters == row['word'] and corpus.name(int(row['row'])) == row['name']
+
+
+def test_a_plan_counts_and_writes_nothing(tmp_path):
+    status, out, err = command(
+        '--config=configs/quickstart.py', f'--workdir={tmp_path / "none"}', '--dry_run', '--specs=small_cnn,small_rnn',
+        '--config.corpus.n_tasks=3', '--config.corpus.n_train=100', '--config.corpus.n_test=20',
+    )  # fmt: skip
+    assert status == 0, err
+    assert not (tmp_path / 'none').exists()
+    assert '3 tasks, 720 sequences of 101 bp, 6 models (2 specs, 1 seed)' in out
+    # 180 training sequences in batches of 64, 8 epochs: 24 steps per model.
+    assert '6 models, 144 steps of 64 sequences' in out and '0/6' in out
+    for stage in ('train', 'evaluate', 'explain', 'match', 'memory about'):
+        assert stage in out
+
+
+def test_a_plan_of_a_run_says_what_is_done(run):
+    folder, _, flags = run
+    before = sorted(path for path in folder.rglob('*') if path.is_file())
+    status, out, err = command(*SMALL, *flags, '--dry_run')
+    assert status == 0, err
+    assert '2/2' in out
+    assert sorted(path for path in folder.rglob('*') if path.is_file()) == before
+
+
+@pytest.mark.parametrize('flags, message', [
+    (('--stages=trian',), "error: no stage 'trian'; the stages are train, evaluate, explain, match"),
+    (('--peaks=a.bed',), 'error: --peaks and --genome belong together'),
+    (('--peaks=a.bed', '--genome=g.fa', '--input=x'), 'error: --peaks is an input of its own'),
+    (('--tasks=NOPE',), "error: no task 'NOPE' in the input; it holds A"),
+    (('--specs=huge_cnn',), "error: unknown spec 'huge_cnn'"),
+    (('--corpus=genbank',), "error: source is 'genbank'"),
+])  # fmt: skip
+def test_bad_flags(flags, message, tmp_path):
+    (tmp_path / 'A.fa').write_text('>1\nACGTACGTACGTACGTACGTACGTACGT\n' * 4)
+    given = () if '--peaks=a.bed' in flags else (f'--input={tmp_path / "A.fa"}',)
+    status, _, err = command('--config=configs/default.py', f'--workdir={tmp_path / "none"}', *flags, *given)
+    assert status == 2 and message in err and 'Traceback' not in err
+    assert not (tmp_path / 'none' / 'run.json').exists()
+
+
+def test_a_stage_asked_for_too_early(run, tmp_path):
+    _, _, flags = run
+    status, _, err = command(*SMALL, *flags[:2], f'--workdir={tmp_path / "early"}', '--stages=evaluate')
+    assert status == 2 and 'run the stage train' in err and 'Traceback' not in err
+
+
