@@ -26,6 +26,7 @@ def get_config() -> ConfigDict:
         'n_train': 1000,  # simulated: training positives per task
         'n_test': 500,  # simulated: test positives per task
         'n_pair_tasks': 0,  # simulated: in so many tasks only the spacing of two motifs tells
+        'simulation': ConfigDict(),  # simulated: further fields of `demo_jax.data.simulate.SimulationSettings`
         'jaspar': '',  # simulated: release of the motifs; none = the newest
         'test_fraction': 0.0,  # share held out where the input names no test set; 0 = FASTA .1, bed refused
         'genome': '',  # bed: FASTA file of the genome
@@ -72,6 +73,8 @@ def get_config() -> ConfigDict:
     })  # fmt: skip
 
     config.checkpoint_seconds = 60.0
+    # The classical baseline; `demo_jax.stages.baseline.BaselineSettings` says what each means.
+    config.baseline = ConfigDict({'method': 'auto', 'n_sequences': 500, 'n_motifs': 5, 'timeout': 600.0})
     config.evaluate = ConfigDict({'n_resamples': 1000})  # bootstrap resamples for the 95% intervals
 
     # What is explained, and how; `demo_jax.stages.explain.ExplainSettings` says what each means.

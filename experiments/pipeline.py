@@ -18,7 +18,7 @@ from demo_jax.training.jobs import Job
 
 #: The stages of the main command, in order; reading the sequences comes before all of them. Each skips what is
 #: complete and resumes what is not.
-STAGES = ('train', 'evaluate', 'explain', 'match')
+STAGES = ('train', 'baseline', 'evaluate', 'explain', 'match')
 
 
 @contextlib.contextmanager
@@ -56,7 +56,7 @@ def run_stages(run: RunDirectory, config: Mapping[str, Any], stages: Sequence[st
     """
     check_stages(stages)
     functions: dict[str, Callable[[RunDirectory, Mapping[str, Any]], None]] = {
-        'train': _train, 'evaluate': _evaluate, 'explain': _explain, 'match': _match,
+        'train': _train, 'baseline': _baseline, 'evaluate': _evaluate, 'explain': _explain, 'match': _match,
     }  # fmt: skip
     seconds = {}
     for stage in STAGES:
@@ -97,9 +97,11 @@ def check_settings(config: Mapping[str, Any]) -> None:
       InputError: names the section and the setting.
     """
     from demo_jax.settings import settings
+    from demo_jax.stages.baseline import BaselineSettings
     from demo_jax.stages.explain import ExplainSettings
     from demo_jax.stages.match import MatchSettings
 
+    settings(BaselineSettings, config.get('baseline', {}), 'baseline')
     settings(ExplainSettings, config.get('explain', {}), 'explain')
     settings(MatchSettings, config.get('match', {}), 'match')
 
@@ -108,6 +110,14 @@ def _train(run: RunDirectory, config: Mapping[str, Any]) -> None:
     from demo_jax.stages.train import train_run
 
     train_run(run, checkpoint_seconds=config['checkpoint_seconds'])
+
+
+def _baseline(run: RunDirectory, config: Mapping[str, Any]) -> None:
+    from demo_jax.settings import settings
+    from demo_jax.stages.baseline import BaselineSettings, baseline_run
+
+    baseline_run(run, settings(BaselineSettings, config.get('baseline', {}), 'baseline'),
+                 n_resamples=config['evaluate']['n_resamples'])  # fmt: skip
 
 
 def _evaluate(run: RunDirectory, config: Mapping[str, Any]) -> None:

@@ -59,6 +59,8 @@ def stages(corpus: Corpus, jobs: Sequence[Job], config: Mapping[str, Any], run: 
     return [
         Stage('train', f'{len(jobs)} models, {n_steps:,} steps of {recipe.batch_size} sequences',
               f'{len(jobs) - len(left)}/{len(jobs)}', train),
+        Stage('baseline', f'motifs in {corpus.n_tasks} tasks, without training', '', _COMPILE_SECONDS
+              + 3e11 * corpus.n_tasks / rate),
         Stage('evaluate', f'{n_test:,} test scores, {resamples:,} bootstrap resamples per model', '', evaluate),
         Stage('explain', f'{explained} models, {pieces[1]} pieces', f'{pieces[0]}/{pieces[1]}', seconds),
         Stage('match', f'{n_words:,} windows against JASPAR', '', n_words / _WORDS_PER_SECOND + explained),

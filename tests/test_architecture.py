@@ -13,10 +13,12 @@ MODULES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob('*
 
 # Arrays in, arrays out: no files, no flags, no logging.
 CORE = ('demo_jax.nn', 'demo_jax.training', 'demo_jax.evaluation', 'demo_jax.explain', 'demo_jax.data.dna',
-        'demo_jax.data.corpus', 'demo_jax.data.simulate', 'demo_jax.motifs.extract', 'demo_jax.motifs.tomtom')
+        'demo_jax.data.corpus', 'demo_jax.data.simulate', 'demo_jax.motifs.extract', 'demo_jax.motifs.tomtom',
+        'demo_jax.motifs.finder', 'demo_jax.motifs.zoops', 'demo_jax.motifs.scan')
 # What touches the disk or the screen.
 EDGE = ('demo_jax.data.readers', 'demo_jax.data.storage', 'demo_jax.data.download', 'demo_jax.files',
-        'demo_jax.runs', 'demo_jax.monitor', 'demo_jax.motifs.formats', 'demo_jax.motifs.jaspar', 'demo_jax.report')
+        'demo_jax.runs', 'demo_jax.monitor', 'demo_jax.motifs.formats', 'demo_jax.motifs.jaspar', 'demo_jax.report',
+        'demo_jax.motifs.meme_suite')
 EDGE_PACKAGES = ('absl', 'ml_collections', 'tensorboardX', 'orbax', 'tqdm', 'matplotlib', 'logomaker', 'jinja2')
 COMMAND_LINE = ('absl', 'ml_collections', 'experiments', 'configs')
 UNSAFE_PACKAGES = ('pickle', '_pickle', 'cPickle', 'cloudpickle', 'dill', 'joblib', 'shelve', 'marshal')

@@ -122,3 +122,13 @@ def test_shuffle_refuses_wrong_arguments():
         dna.dinucleotide_shuffle(tokens + 5, rng)
     with pytest.raises(ValueError, match='shape'):
         dna.dinucleotide_shuffle(tokens[0], rng)
+
+
+def test_dinucleotide_counts():
+    tokens = np.stack([dna.encode('ACACGNN'), dna.encode('TTTTTTT')])
+    counts = dna.dinucleotide_counts(tokens, np.array([5, 7]))
+    expected = np.zeros((2, 25), int)
+    expected[0, [0 * 5 + 1, 1 * 5 + 0, 1 * 5 + 2]] = 2, 1, 1
+    expected[1, 3 * 5 + 3] = 6
+    np.testing.assert_array_equal(counts, expected)
+    assert dna.dinucleotide_counts(tokens)[0, 24] == 1  # NN

@@ -102,7 +102,7 @@ def test_a_plan_counts_and_writes_nothing(tmp_path):
     assert '3 tasks, 720 sequences of 101 bp, 6 models (2 specs, 1 seed)' in out
     # 180 training sequences in batches of 64, 8 epochs: 24 steps per model.
     assert '6 models, 144 steps of 64 sequences' in out and '0/6' in out
-    for stage in ('train', 'evaluate', 'explain', 'match', 'memory about'):
+    for stage in ('train', 'baseline', 'evaluate', 'explain', 'match', 'memory about'):
         assert stage in out
 
 
@@ -116,7 +116,7 @@ def test_a_plan_of_a_run_says_what_is_done(run):
 
 
 @pytest.mark.parametrize('flags, message', [
-    (('--stages=trian',), "error: no stage 'trian'; the stages are train, evaluate, explain, match"),
+    (('--stages=trian',), "error: no stage 'trian'; the stages are train, baseline, evaluate, explain, match"),
     (('--peaks=a.bed',), 'error: --peaks and --genome belong together'),
     (('--peaks=a.bed', '--genome=g.fa', '--input=x'), 'error: --peaks is an input of its own'),
     (('--tasks=NOPE',), "error: no task 'NOPE' in the input; it holds A"),

@@ -1,6 +1,7 @@
 """The pool of sequences that training reads."""
 
 import collections
+import dataclasses
 
 import numpy as np
 import pytest
@@ -53,6 +54,20 @@ def test_further_sets_are_shuffles_of_the_same_positives(lengths):
             assert pool.labels[other] == 0
             n_changed += (pool.tokens[other] != pool.tokens[original]).any()
     assert n_changed > 0.9 * (train[:, 0].size // 2) * 2
+
+
+def test_negatives_with_something_planted_are_not_drawn_anew():
+    corpus = make_corpus()
+    span, planted = corpus.rows('b', 'train'), []
+    tokens = corpus.tokens.copy()
+    for row in range(span.start, span.stop):
+        if corpus.labels[row] == 0 and row % 3 == 0:
+            start = corpus.starts[row]
+            tokens[start : start + 8] = dna.encode('AAAAAAAA')  # no random sequence has as many AA
+            planted.append(row)
+    _, rows = build_pool(dataclasses.replace(corpus, tokens=tokens), negative_sets=3)
+    fixed = {int(row) for row, *others in rows['b'].train if set(others) == {row} and corpus.labels[row] == 0}
+    assert planted and fixed == set(planted)
 
 
 def test_a_tasks_shuffles_do_not_depend_on_its_company():

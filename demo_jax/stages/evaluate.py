@@ -7,6 +7,7 @@ import numpy as np
 from tqdm import tqdm
 
 from demo_jax import files
+from demo_jax.data.corpus import Corpus
 from demo_jax.errors import InputError
 from demo_jax.evaluation import compare, metrics
 from demo_jax.model import Model
@@ -18,6 +19,9 @@ AUROC_COLUMNS = (
     'status',
 )  # fmt: skip
 
+#: What the stage `baseline` leaves under `tables/`: rows with these columns.
+BASELINE_TABLE = 'baseline_auroc.tsv'
+
 
 def evaluate_run(run: RunDirectory, *, n_resamples: int = 1000, progress: bool = True) -> dict[str, compare.Table]:
     """Score the test sequences with every model of a run, and write the tables.
@@ -25,7 +29,8 @@ def evaluate_run(run: RunDirectory, *, n_resamples: int = 1000, progress: bool =
     Writes `predictions/NNNNN.npy` (float32 scores of the task's test rows, per job) and, under
     `tables/`: `auroc.tsv` (one row per model), `table2.tsv`, `table3.tsv`, `published.tsv` (per task, the
     spec chosen by validation AUROC beside DeepBind's published value), and `ensemble.tsv` where there
-    are several seeds (scores averaged over seeds).
+    are several seeds (scores averaged over seeds). The rows of the stage `baseline`, where it has run,
+    stand in the same tables.
 
     Args:
       run: the run directory; its jobs must have been trained.
@@ -40,9 +45,9 @@ def evaluate_run(run: RunDirectory, *, n_resamples: int = 1000, progress: bool =
     missing = [job for job in jobs if job.index not in run.finished_jobs()]
     if missing:
         raise InputError(f'{run.path}: {len(missing)} of {len(jobs)} models are not trained yet; run the stage train')
-    published = config['corpus']['source'] != 'simulated'
+    published = not is_simulated(run)
     average = bool(config['recipe']['average_strands'])
-    test = {task: _test_set(corpus, task) for task in corpus.tasks}
+    test = {task: read_test_set(corpus, task) for task in corpus.tasks}
     rows, scores = [], {}
     for job in tqdm(jobs, desc='evaluating', unit='model', disable=not progress):
         result = run.load_result(job.index)
@@ -53,16 +58,18 @@ def evaluate_run(run: RunDirectory, *, n_resamples: int = 1000, progress: bool =
             model = Model(job.task, job.spec, job.seed, result.params, average)
             scores[job.index] = _scores(path, model, test[job.task])
             row |= {'valid_auroc': result.best_auroc, 'best_epoch': result.best_epoch}
-            row |= _measure(scores[job.index], test[job.task], n_resamples)
+            row |= measure(scores[job.index], test[job.task], n_resamples)
         rows.append(row)
+    ensembles = _ensembles(reader, rows, scores, test, n_resamples) if len({job.seed for job in jobs}) > 1 else []
+    baselines = run.tables / BASELINE_TABLE
+    rows += files.read_tsv(baselines) if baselines.exists() else []
     tables = {
         'auroc': compare.Table(rows, AUROC_COLUMNS),
         'table2': compare.table2(_trained(rows), published=published),
         'table3': compare.table3(_trained(rows), published=published),
         'published': compare.beside_published(_trained(rows), published=published),
     }
-    if len({job.seed for job in jobs}) > 1:
-        ensembles = _ensembles(reader, rows, scores, test, n_resamples)
+    if ensembles:
         tables['ensemble'] = compare.Table(ensembles, AUROC_COLUMNS)
         tables['published_ensemble'] = compare.beside_published(ensembles, published=published)
     for name, table in tables.items():
@@ -70,27 +77,33 @@ def evaluate_run(run: RunDirectory, *, n_resamples: int = 1000, progress: bool =
     return tables
 
 
+def is_simulated(run: RunDirectory) -> bool:
+    """Whether a run's sequences are simulated: published values of tasks of the same names mean nothing then."""
+    return 'simulated' in (run.config()['corpus']['source'], run.corpus().info.get('source'))
+
+
 def _trained(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return [row for row in rows if row['status'] == 'ok']
 
 
-class _TestSet:
+class TestSet:
     """The test rows of a task: padded tokens, lengths where they differ, labels and pair ids."""
 
     def __init__(self, tokens, lengths, labels, pairs):
         self.tokens, self.lengths, self.labels, self.pairs = tokens, lengths, labels, pairs
 
 
-def _test_set(corpus, task: str) -> _TestSet:
+def read_test_set(corpus: Corpus, task: str) -> TestSet:
+    """The test rows of a task."""
     rows = corpus.rows(task, 'test')
     lengths = np.asarray(corpus.lengths[rows])
     same = (lengths == lengths.max(initial=0)).all()
-    return _TestSet(
+    return TestSet(
         corpus.padded(rows), None if same else lengths, np.asarray(corpus.labels[rows]), np.asarray(corpus.pairs[rows])
     )
 
 
-def _scores(path, model: Model, test: _TestSet) -> np.ndarray:
+def _scores(path, model: Model, test: TestSet) -> np.ndarray:
     """The model's scores, from the file if it is there and fits."""
     if path.exists():
         try:
@@ -105,7 +118,8 @@ def _scores(path, model: Model, test: _TestSet) -> np.ndarray:
     return scores
 
 
-def _measure(scores: np.ndarray, test: _TestSet, n_resamples: int) -> dict[str, Any]:
+def measure(scores: np.ndarray, test: TestSet, n_resamples: int) -> dict[str, Any]:
+    """AUROC and AUPRC of scores (N,) with their 95% intervals, as columns of `auroc.tsv`."""
     auroc = metrics.bootstrap_auroc(test.labels, scores, test.pairs, n_resamples=n_resamples)
     auprc = metrics.bootstrap_average_precision(test.labels, scores, test.pairs, n_resamples=n_resamples)
     return {
@@ -132,5 +146,5 @@ def _ensembles(reader: Run, rows, scores, test, n_resamples: int) -> list[dict[s
                 mean = np.mean([scores[index] for _, index in best.values()], axis=0)
                 row = {'task': task, 'spec': spec, 'seed': 0, 'status': 'ok'}
                 row['valid_auroc'] = float(np.mean([auroc for auroc, _ in best.values()]))
-                result.append(row | _measure(mean, test[task], n_resamples))
+                result.append(row | measure(mean, test[task], n_resamples))
     return result

@@ -54,7 +54,8 @@ def build_pool(corpus: Corpus, *, negative_sets: int = 1, seed: int = 0) -> tupl
     Args:
       corpus: the sequences; `corpus.select(tasks)` narrows them.
       negative_sets: how many dinucleotide shuffles each positive of the training split has, counting
-        the one in the corpus. Epochs draw from all of them. 1 keeps the corpus as it is.
+        the one in the corpus. Epochs draw from all of them. 1 keeps the corpus as it is. A negative that is
+        paired but no shuffle, because something was planted in it or in its positive, stays the only one.
       seed: of the further shuffles; each task's also depend on its name.
 
     Returns:
@@ -69,6 +70,7 @@ def build_pool(corpus: Corpus, *, negative_sets: int = 1, seed: int = 0) -> tupl
         train = np.repeat(span['train'][:, None], max(negative_sets, 1), axis=1)
         positive_of = _positive_of(corpus, span['train'])
         redrawn = np.flatnonzero(positive_of >= 0)
+        redrawn = redrawn[_are_shuffles(corpus, span['train'][redrawn], positive_of[redrawn])]
         source = positive_of[redrawn]
         rng = np.random.default_rng([seed, name_seed(task), 1])
         for k in range(1, negative_sets):
@@ -104,6 +106,12 @@ def _positive_of(corpus: Corpus, rows: np.ndarray) -> np.ndarray:
         shuffled = (labels == 0) & (pairs >= 0) & (ids[at] == pairs)
         result[shuffled] = owners[at[shuffled]]
     return result
+
+
+def _are_shuffles(corpus: Corpus, rows: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """bool (n,): whether each row is a dinucleotide shuffle of the other, or as good as one."""
+    counts = [dna.dinucleotide_counts(corpus.padded(part), corpus.lengths[part]) for part in (rows, others)]
+    return (counts[0] == counts[1]).all(axis=1)
 
 
 def shortest(corpus: Corpus, tasks: Sequence[str]) -> dict[str, int]:
