@@ -1,4 +1,4 @@
-"""A trained model on plain strings, for everyday use (edge)."""
+"""A trained model on plain strings, for everyday use: scores and explanations (edge)."""
 
 import dataclasses
 import functools
@@ -10,40 +10,14 @@ import numpy as np
 
 from demo_jax.data import dna
 from demo_jax.errors import InputError
+from demo_jax.explain import attribution, batches, class_optimisation, temporal
 from demo_jax.nn.models import SPECS
+from demo_jax.results import Maps, Optimum, Prediction, Temporal
 from demo_jax.training import stack
-from demo_jax.training.jobs import batches
+from demo_jax.training.jobs import batches as in_batches
 from demo_jax.training.pool import Pool
 
 BATCH = 256
-
-
-@dataclasses.dataclass(frozen=True)
-class Prediction:
-    """Scores of some sequences.
-
-    Attributes:
-      sequences: as given.
-      score: float32 (N,), S = logit(+) - logit(-), the log odds that the TF binds.
-      probability: float32 (N,), the same as a probability.
-    """
-
-    sequences: tuple[str, ...]
-    score: np.ndarray
-    probability: np.ndarray
-
-    def to_frame(self) -> Any:
-        """A pandas DataFrame with the columns sequence, score, probability."""
-        import pandas as pd
-
-        return pd.DataFrame({'sequence': self.sequences, 'score': self.score, 'probability': self.probability})
-
-    def __str__(self) -> str:
-        lines = ['probability    score  sequence']
-        for sequence, score, probability in zip(self.sequences, self.score, self.probability, strict=True):
-            shown = sequence if len(sequence) <= 60 else f'{sequence[:57]}...'
-            lines.append(f'{probability:11.4f} {score:8.3f}  {shown}')
-        return '\n'.join(lines)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -56,6 +30,7 @@ class Model:
       seed: of its training.
       params: nested dictionaries of arrays.
       average_strands: predictions are the mean score of both strands.
+      length: letters of the longest sequence it was trained on; 0 = not known.
     """
 
     task: str
@@ -63,6 +38,12 @@ class Model:
     seed: int
     params: dict[str, dict[str, np.ndarray]] = dataclasses.field(repr=False)
     average_strands: bool = False
+    length: int = 0
+
+    @property
+    def title(self) -> str:
+        """What figures and printed results call it, e.g. 'CTCF / medium_cnn'."""
+        return f'{self.task} / {self.spec}'
 
     def predict(self, sequences: Sequence[str]) -> Prediction:
         """Score sequences of any lengths that the model can read.
@@ -76,10 +57,134 @@ class Model:
         tokens, lengths = self.encode(sequences)
         return self._prediction(tuple(sequences), self.score_tokens(tokens, lengths))
 
+    def attribute(
+        self, method: str, sequences: Sequence[str], *, both_strands: bool | None = None, **settings: Any
+    ) -> Maps:
+        """How much each letter matters to the score that `predict` gives.
+
+        Args:
+          method: 'saliency', 'gradient_x_input', 'integrated_gradients' or 'mutagenesis', see
+            `explain.attribution.attribute`.
+          sequences: as for `predict`, at least one.
+          both_strands: average the map with that of the other strand, turned back. None: as the model's
+            predictions do (`average_strands`), so that the map explains the score of `predict`. False: the
+            given strand alone.
+          **settings: of the method, e.g. `steps=64` and `baseline='zeros'` for integrated gradients; `batch_size`.
+
+        Raises:
+          InputError: as `predict`, no sequence, or an unknown method or setting.
+        """
+        tokens, lengths = self._encode_some(sequences)
+        both = self.average_strands if both_strands is None else both_strands
+        found = attribution.attribute(
+            method, self.params, SPECS[self.spec], tokens, lengths=lengths, both_strands=both, **settings
+        )
+        error = found.completeness_error
+        own = [len(text) for text in sequences]
+        return Maps(
+            self.title, method, both, tuple(sequences), found.score, _cut(found.signed, own),
+            _cut(found.hypothetical, own), error,
+        )  # fmt: skip
+
+    def saliency(self, sequences: Sequence[str], *, both_strands: bool | None = None) -> Maps:
+        """The paper's saliency map: the size of dS/dX at each letter; see `attribute`."""
+        return self.attribute('saliency', sequences, both_strands=both_strands)
+
+    def gradient_x_input(
+        self, sequences: Sequence[str], *, both_strands: bool | None = None, centred: bool = False
+    ) -> Maps:
+        """The gradient dS/dX at each letter with its sign, `centred` over the letters if wanted; see `attribute`."""
+        return self.attribute('gradient_x_input', sequences, both_strands=both_strands, centred=centred)
+
+    def integrated_gradients(
+        self, sequences: Sequence[str], *, both_strands: bool | None = None, baseline: str = 'uniform', steps: int = 32
+    ) -> Maps:
+        """Gradients averaged on the way from a baseline to the sequence; see `attribute`."""
+        return self.attribute(
+            'integrated_gradients', sequences, both_strands=both_strands, baseline=baseline, steps=steps
+        )
+
+    def mutagenesis(self, sequences: Sequence[str], *, both_strands: bool | None = None) -> Maps:
+        """The exact change of the score for every single-letter mutant; see `attribute`."""
+        return self.attribute('mutagenesis', sequences, both_strands=both_strands)
+
+    def temporal(
+        self, sequences: Sequence[str], *, both_strands: bool | None = None, truncate: str = 'input'
+    ) -> Temporal:
+        """The scores of every prefix and every suffix; recurrent specs only.
+
+        Args:
+          sequences: as for `predict`, at least one.
+          both_strands: average each prefix's (suffix's) score with that of its other strand. None: as the
+            model's predictions do, so that with `truncate='input'` each value is what `predict` says of
+            that prefix (suffix). False: the given strand alone, as in the paper.
+          truncate: 'input' or 'features', see `explain.temporal.temporal_scores`.
+
+        Raises:
+          InputError: the spec is a CNN, as `predict`, or no sequence.
+        """
+        tokens, lengths = self._encode_some(sequences)
+        both = self.average_strands if both_strands is None else both_strands
+        own = [len(text) for text in sequences]
+        if both:  # the other strand's suffixes are the other strands of the prefixes
+            turned = np.full_like(tokens, dna.N)
+            for row, letters, length in zip(turned, tokens, own, strict=True):
+                row[:length] = dna.reverse_complement(letters[:length])
+            tokens = np.concatenate([tokens, turned])
+            lengths = None if lengths is None else np.concatenate([lengths, lengths])
+        forward, reverse = (
+            _cut(
+                temporal.temporal_scores(
+                    self.params, SPECS[self.spec], tokens, lengths=lengths, truncate=truncate, direction=direction
+                ),
+                own * 2 if both else own,
+            )
+            for direction in temporal.DIRECTIONS
+        )
+        if both:
+            n = len(own)
+            forward, reverse = (
+                tuple((given + other[::-1]) / 2 for given, other in zip(one[:n], two[n:], strict=True))
+                for one, two in ((forward, reverse), (reverse, forward))
+            )
+        return Temporal(self.title, both, tuple(sequences), forward, reverse)
+
+    def class_optimise(
+        self,
+        *,
+        length: int | None = None,
+        restarts: int = 4,
+        seed: int = 0,
+        settings: class_optimisation.ClassOptimisationSettings | None = None,
+    ) -> Optimum:
+        """The input that the model finds most like a bound sequence (section 3.3 of the paper).
+
+        The score of one strand is maximised, also where predictions average both: an average over strands
+        has no reason to put its letters on one of them.
+
+        Args:
+          length: L; None: that of the training sequences.
+          restarts: random starts.
+          seed: of the starts.
+          settings: steps, learning rate, penalty, see `ClassOptimisationSettings`.
+
+        Raises:
+          InputError: a setting out of range, or a length that the model cannot read.
+        """
+        found = class_optimisation.optimise_class(
+            batches.stack_one(self.params), SPECS[self.spec], seeds=np.array([seed]),
+            length=length or self.length or 101, restarts=restarts, settings=settings,
+        )  # fmt: skip
+        best = int(found.best[0])
+        return Optimum(
+            self.title, found.matrix[0, best], found.raw[0, best], float(found.score[0, best]),
+            float(found.objective[0, best]), found.objective[0],
+        )  # fmt: skip
+
     def score_tokens(self, tokens: np.ndarray, lengths: np.ndarray | None = None) -> np.ndarray:
         """Scores S, float32 (N,), of token rows, uint8 (N, L); `lengths` int (N,) where they differ."""
         pool = Pool(tokens, np.zeros(len(tokens), np.int32), None if lengths is None else lengths.astype(np.int32))
-        rows = batches(np.arange(len(tokens), dtype=np.int32), BATCH)
+        rows = in_batches(np.arange(len(tokens), dtype=np.int32), BATCH)
         score = _compiled_score(self.spec, self.average_strands)
         pieces = [np.asarray(score(_part(pool, batch), self.params)) for batch in rows]
         return np.concatenate([np.zeros(0, np.float32), *pieces])[: len(tokens)]
@@ -110,8 +215,19 @@ class Model:
             row[: len(letters)] = letters
         return tokens, None if (lengths == width).all() else lengths
 
+    def _encode_some(self, sequences: Sequence[str]) -> tuple[np.ndarray, np.ndarray | None]:
+        tokens, lengths = self.encode(sequences)
+        if not len(tokens):
+            raise InputError('no sequences were given, expected at least one')
+        return tokens, lengths
+
     def _prediction(self, sequences: tuple[str, ...], score: np.ndarray) -> Prediction:
         return Prediction(sequences, score, (0.5 * (1 + np.tanh(0.5 * score))).astype(np.float32))
+
+
+def _cut(rows: np.ndarray, lengths: Sequence[int]) -> tuple[np.ndarray, ...]:
+    """Rows (N, L, ...) without what lies behind each sequence's end."""
+    return tuple(row[:length] for row, length in zip(rows, lengths, strict=True))
 
 
 def _part(pool: Pool, batch: np.ndarray) -> Pool:

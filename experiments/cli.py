@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -63,6 +64,7 @@ def run(main: Callable[[Sequence[str]], int | None]) -> None:
 
     def guarded(argv: Sequence[str]) -> int | None:
         logging.set_verbosity(logging.ERROR)  # jax and orbax chat at INFO and WARNING
+        signal.signal(signal.SIGTERM, _interrupt)  # as Ctrl-C, so that locks and temporary files are cleared
         try:
             if len(argv) > 1:
                 raise InputError(f'unexpected argument {argv[1]!r}: every setting is a --flag (see --help)')
@@ -78,6 +80,10 @@ def run(main: Callable[[Sequence[str]], int | None]) -> None:
             return 130
 
     app.run(guarded, flags_parser=_parse)
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _parse(argv: Sequence[str]) -> list[str]:

@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import pathlib
-import signal
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -143,10 +142,9 @@ def _match(run: RunDirectory, config: Mapping[str, Any]) -> None:
 
 
 def start_devices(host_devices: int) -> None:
-    """Settle how JAX sees the CPU, and let SIGTERM end the command as Ctrl-C does."""
+    """Settle how JAX sees the CPU."""
     from demo_jax import devices
 
-    _terminate_as_interrupt()
     devices.configure(host_devices)
 
 
@@ -224,12 +222,3 @@ def _path(text: str) -> str:
     if '$' in expanded:
         raise InputError(f'corpus: input {text!r} names an environment variable that is not set')
     return str(pathlib.Path(expanded))
-
-
-def _terminate_as_interrupt() -> None:
-    """Let SIGTERM end a command the way Ctrl-C does, so that locks and temporary files are cleared."""
-
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, stop)

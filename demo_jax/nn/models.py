@@ -199,6 +199,7 @@ def apply(
         raise ValueError(f'{spec.name} needs sequences of at least {spec.min_length} bp, got {inputs.shape[1]}')
     if dropout is not None and key is None:
         raise ValueError('dropout needs a key')
+    inputs = jnp.asarray(inputs)
     x = ops.one_hot(inputs) if inputs.ndim == 2 else inputs
     if lengths is not None:
         x = x * (jnp.arange(x.shape[1])[None] < lengths[:, None])[..., None]

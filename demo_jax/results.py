@@ -1,0 +1,360 @@
+"""What a `Model` returns: named results that print well, turn into tables and draw themselves (edge).
+
+Sequences are numbered from 1 in the order they were given, and positions from 1 within each, as in VCF files.
+Tables are pandas DataFrames, figures are matplotlib Figures that need no display (`figure.savefig(path)`).
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from demo_jax.data import dna
+from demo_jax.motifs.extract import information_content
+
+_WRAP = 101  # letters per printed line: the field's usual window fits on one
+_SHOWN = 20  # sequences that are printed or drawn
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Prediction:
+    """Scores of some sequences.
+
+    Attributes:
+      sequences: as given.
+      score: float32 (N,), S = logit(+) - logit(-), the log odds that the TF binds.
+      probability: float32 (N,), the same as a probability.
+    """
+
+    sequences: tuple[str, ...]
+    score: np.ndarray
+    probability: np.ndarray
+
+    def to_frame(self) -> Any:
+        """A pandas DataFrame with the columns sequence, score, probability."""
+        import pandas as pd
+
+        return pd.DataFrame({'sequence': self.sequences, 'score': self.score, 'probability': self.probability})
+
+    def plot(self, limit: int = 50) -> Any:
+        """A bar per sequence, as long as its probability; the first `limit` sequences."""
+        shown = self.probability[:limit]
+        figure, ax = _figure(6, 0.25 * len(shown) + 0.8)
+        ax.barh(np.arange(len(shown)), shown, color='#0072B2')
+        ax.set_yticks(np.arange(len(shown)), [_short(text, 20) for text in self.sequences[:limit]], family='monospace')
+        ax.set_xlim(0, 1)
+        ax.set_ylim(len(shown) - 0.5, -0.5)
+        ax.axvline(0.5, color='#5F6670', linewidth=0.5)
+        ax.set_xlabel('probability of binding')
+        return figure
+
+    def __str__(self) -> str:
+        lines = ['probability    score  sequence']
+        for sequence, score, probability in zip(self.sequences, self.score, self.probability, strict=True):
+            lines.append(f'{probability:11.4f} {score:8.3f}  {_short(sequence, 60)}')
+        return '\n'.join(lines)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Maps:
+    """How much each letter of some sequences matters to a model's score; see `explain.attribution`.
+
+    Attributes:
+      title: the model, e.g. 'CTCF / medium_cnn'.
+      method: 'saliency', 'gradient_x_input', 'integrated_gradients' or 'mutagenesis'.
+      both_strands: the maps are averages over both strands, and so is the score.
+      sequences: as given.
+      score: float32 (N,), the score S that the maps explain.
+      signed: N arrays, float32 (L,) of the sequence's own length: the contribution of the letter that is there.
+      hypothetical: N arrays, float32 (L, 4): what each of A, C, G, T would contribute in its place; for
+        mutagenesis the exact change of the score with that letter there.
+      completeness_error: float32 (N,) for integrated gradients (see `explain.attribution.Attribution`), else None.
+    """
+
+    title: str
+    method: str
+    both_strands: bool
+    sequences: tuple[str, ...]
+    score: np.ndarray
+    signed: tuple[np.ndarray, ...]
+    hypothetical: tuple[np.ndarray, ...]
+    completeness_error: np.ndarray | None = None
+
+    @property
+    def values(self) -> tuple[np.ndarray, ...]:
+        """N arrays (L,), what the method ranks positions by: sizes for saliency (the paper's map), else signed."""
+        return tuple(map(np.abs, self.signed)) if self.method == 'saliency' else self.signed
+
+    def only(self, n: int) -> 'Maps':
+        """The map of sequence n (from 0) alone."""
+        error = None if self.completeness_error is None else self.completeness_error[n : n + 1]
+        return dataclasses.replace(
+            self, sequences=self.sequences[n : n + 1], score=self.score[n : n + 1], signed=self.signed[n : n + 1],
+            hypothetical=self.hypothetical[n : n + 1], completeness_error=error,
+        )  # fmt: skip
+
+    def to_frame(self) -> Any:
+        """A pandas DataFrame with one row per letter.
+
+        Columns: sequence (number, from 1), position (from 1), base, value (what the method ranks by), signed, and
+        A, C, G, T (hypothetical).
+        """
+        columns = _positions(self.sequences)
+        columns['value'] = _joined(self.values)
+        columns['signed'] = _joined(self.signed)
+        hypothetical = np.concatenate([np.zeros((0, 4), np.float32), *self.hypothetical])
+        columns |= {letter: hypothetical[:, i] for i, letter in enumerate('ACGT')}
+        return _frame(columns)
+
+    def plot(self, limit: int = _SHOWN) -> Any:
+        """A logo per sequence, its letters as high as their values; the first `limit` sequences."""
+
+        def draw(axes: Sequence[Any], n: int) -> None:
+            self.draw(axes[0], n)
+            axes[0].set_title(f'{n + 1}: score {self.score[n]:.2f}', loc='left', fontsize='medium')
+
+        return _rows(self.sequences[:limit], [1.0], draw, title=f'{self.title}: {_named(self.method)}')
+
+    def draw(self, ax: Any, n: int = 0, *, first: int = 1) -> None:
+        """Draw the logo of sequence n (from 0) on matplotlib axes; its first letter's position is `first`."""
+        from demo_jax.report import plots
+
+        label = {'saliency': '|gradient|', 'mutagenesis': 'loss when mutated'}.get(self.method, 'contribution')
+        letters = dna.one_hot(dna.encode(self.sequences[n]))
+        plots.letter_logo(ax, letters * self.values[n][:, None], ylabel=label)
+        ax.spines[['top', 'right']].set_visible(False)
+        _number_positions(ax, len(letters), first)
+
+    def __str__(self) -> str:
+        strands = ', both strands averaged' if self.both_strands else ''
+        signs = '' if self.method == 'saliency' else '; lower-case letters speak against binding'
+        lines = [
+            f'{_named(self.method)} of {self.title}{strands}',
+            f'digits: tenths of the largest contribution in the sequence{signs}',
+        ]
+        for n, (sequence, values) in enumerate(zip(self.sequences[:_SHOWN], self.values, strict=False)):
+            size = np.abs(values)
+            digits = np.minimum(10 * size / (size.max(initial=0) or 1), 9).astype(int)
+            negative = (values < 0) & (digits > 0)
+            letters = dna.decode(dna.encode(sequence))
+            letters = ''.join(a.lower() if against else a for a, against in zip(letters, negative, strict=True))
+            error = '' if self.completeness_error is None else f', completeness error {self.completeness_error[n]:.2g}'
+            lines.append(f'{n + 1}: score {self.score[n]:.3f}, largest contribution {size.max(initial=0):.3g}{error}')
+            lines += _wrapped(('', ''), letters, ''.join(map(str, digits)))
+        return '\n'.join([*lines, *_left_out(len(self.sequences))])
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Temporal:
+    """What a recurrent model says of every prefix and suffix of some sequences; see `explain.temporal`.
+
+    Attributes:
+      title: the model.
+      both_strands: scores are averages over both strands of each prefix or suffix.
+      sequences: as given.
+      forward: N arrays, float32 (L,): S of the prefix that ends with each position; NaN where it is too short.
+      reverse: N arrays, float32 (L,): S of the suffix that begins with each position.
+    """
+
+    title: str
+    both_strands: bool
+    sequences: tuple[str, ...]
+    forward: tuple[np.ndarray, ...]
+    reverse: tuple[np.ndarray, ...]
+
+    def only(self, n: int) -> 'Temporal':
+        """The scores of sequence n (from 0) alone."""
+        one = slice(n, n + 1)
+        return dataclasses.replace(
+            self, sequences=self.sequences[one], forward=self.forward[one], reverse=self.reverse[one]
+        )
+
+    def to_frame(self) -> Any:
+        """A pandas DataFrame with one row per letter: sequence, position (both from 1), base, forward, reverse."""
+        columns = _positions(self.sequences)
+        return _frame(columns | {'forward': _joined(self.forward), 'reverse': _joined(self.reverse)})
+
+    def plot(self, limit: int = _SHOWN) -> Any:
+        """Two strips per sequence, each on its own scale; the first `limit` sequences.
+
+        Red: the score so far is positive, blue: negative. The forward strip is read from left to right,
+        the reverse strip from right to left.
+        """
+
+        def draw(axes: Sequence[Any], n: int) -> None:
+            self.draw(axes[0], axes[1], n)
+            axes[0].set_title(f'{n + 1}: score {self.forward[n][-1]:.2f}', loc='left', fontsize='medium')
+
+        title = f'{self.title}: temporal scores (red: positive, blue: negative, each strip on its own scale)'
+        return _rows(self.sequences[:limit], [0.3, 0.3], draw, title=title)
+
+    def draw(self, upper: Any, lower: Any, n: int = 0) -> None:
+        """Draw the forward and the reverse strip of sequence n (from 0) on two matplotlib axes, and its letters."""
+        from demo_jax.report import plots
+
+        plots.strip(upper, self.forward[n], kind='score', label='forward')
+        plots.strip(lower, self.reverse[n], kind='score', label='reverse')
+        letters = dna.decode(dna.encode(self.sequences[n]))
+        upper.set_xticks([])
+        lower.set_xticks(np.arange(len(letters)), list(letters), fontsize=7, family='monospace')
+        lower.tick_params(length=0)
+        for ax in (upper, lower):
+            ax.spines[:].set_visible(False)
+
+    def __str__(self) -> str:
+        strands = ', both strands averaged' if self.both_strands else ''
+        lines = [
+            f'temporal scores of {self.title}{strands}',
+            'digits: tenths of the probability that the sequence up to there (forward), or from there (reverse), binds',
+        ]
+        for n, sequence in enumerate(self.sequences[:_SHOWN]):
+            lines.append(f'{n + 1}: score {self.forward[n][-1]:.3f}')
+            rows = (dna.decode(dna.encode(sequence)), _tenths(self.forward[n]), _tenths(self.reverse[n]))
+            lines += _wrapped(('', 'forward', 'reverse'), *rows)
+        return '\n'.join([*lines, *_left_out(len(self.sequences))])
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Optimum:
+    """The input that a model finds most like a bound sequence; see `explain.class_optimisation`.
+
+    Attributes:
+      title: the model.
+      matrix: float32 (L, 4), the best restart's optimum as letter probabilities, rows sum to 1.
+      raw: float32 (L, 4), the optimum itself, of which `score` is.
+      score: of `raw`, S.
+      objective: log S+ - lambda |X|^2 of `raw`.
+      restarts: float32 (R,), the objective of every restart.
+    """
+
+    title: str
+    matrix: np.ndarray
+    raw: np.ndarray
+    score: float
+    objective: float
+    restarts: np.ndarray
+
+    @property
+    def consensus(self) -> str:
+        """The likeliest letter of each position, in lower case where its probability is below a half."""
+        best = self.matrix.argmax(axis=1)
+        sure = self.matrix.max(axis=1) >= 0.5
+        return ''.join(a if s else a.lower() for a, s in zip(dna.decode(best.astype(np.uint8)), sure, strict=True))
+
+    def to_frame(self) -> Any:
+        """A pandas DataFrame with four rows per position: position (from 1), base, probability, information (bits)."""
+        length = len(self.matrix)
+        return _frame({
+            'position': np.repeat(np.arange(1, length + 1), 4),
+            'base': np.tile(np.array(list('ACGT')), length),
+            'probability': self.matrix.ravel(),
+            'information': np.repeat(information_content(self.matrix), 4),
+        })  # fmt: skip
+
+    def plot(self) -> Any:
+        """The optimum as an information logo, in bits."""
+        from demo_jax.report import plots
+
+        figure, ax = _figure(_width(len(self.matrix)), 1.9)
+        plots.letter_logo(ax, self.matrix * information_content(self.matrix)[:, None], ylabel='bits')
+        ax.set_ylim(0, max(2.0, ax.get_ylim()[1]))
+        _number_positions(ax, len(self.matrix))
+        ax.set_title(f'{self.title}: class optimum, score {self.score:.2f}', loc='left', fontsize='medium')
+        return figure
+
+    def __str__(self) -> str:
+        lines = [
+            f'class optimum of {self.title}: score {self.score:.3f}, objective {self.objective:.4f}, '
+            f'best of {len(self.restarts)} restarts',
+            'lower-case letters have a probability below a half; digits: tenths of 2 bits',
+        ]
+        bits = np.clip(5 * information_content(self.matrix), 0, 9).astype(int)
+        return '\n'.join([*lines, *_wrapped(('', ''), self.consensus, ''.join(map(str, bits)))])
+
+
+def _named(method: str) -> str:
+    return method.replace('_x_', ' times ').replace('_', ' ')
+
+
+def _short(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f'{text[: limit - 3]}...'
+
+
+def _tenths(score: np.ndarray) -> str:
+    """A digit per score, 0..9: its probability in tenths; blank where there is none."""
+    probability = 0.5 * (1 + np.tanh(0.5 * np.nan_to_num(score)))
+    digits = np.minimum(10 * probability, 9).astype(int)
+    return ''.join(' ' if np.isnan(s) else str(d) for s, d in zip(score, digits, strict=True))
+
+
+def _wrapped(labels: tuple[str, ...], *rows: str) -> list[str]:
+    """Labelled rows of equal length one under the other, `_WRAP` letters at a time."""
+    size = max(map(len, labels)) + 2
+    return [
+        f'{label:>{size}}  {row[start : start + _WRAP]}'.rstrip()
+        for start in range(0, len(rows[0]), _WRAP)
+        for label, row in zip(labels, rows, strict=True)
+    ]
+
+
+def _left_out(n: int) -> list[str]:
+    return [f'... {n - _SHOWN} more sequences: see to_frame()'] if n > _SHOWN else []
+
+
+def _joined(arrays: tuple[np.ndarray, ...]) -> np.ndarray:
+    return np.concatenate([np.zeros(0, np.float32), *arrays])
+
+
+def _positions(sequences: tuple[str, ...]) -> dict[str, Any]:
+    """The columns sequence, position and base of all letters."""
+    lengths = [len(text) for text in sequences]
+    return {
+        'sequence': np.repeat(np.arange(1, len(lengths) + 1), lengths),
+        'position': np.concatenate([np.zeros(0, np.int64), *(np.arange(1, n + 1) for n in lengths)]),
+        'base': np.array(list(''.join(dna.decode(dna.encode(text)) for text in sequences)), dtype='U1'),
+    }
+
+
+def _frame(columns: dict[str, Any]) -> Any:
+    import pandas as pd
+
+    return pd.DataFrame(columns)
+
+
+def _width(length: int) -> float:
+    """Inches that a row of letters takes."""
+    return min(max(0.12 * length + 1.2, 7.5), 40.0)
+
+
+def _figure(width: float, height: float) -> tuple[Any, Any]:
+    """A figure of its own (not pyplot's) and its only axes."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout='constrained')
+    return figure, figure.add_subplot()
+
+
+def _number_positions(ax: Any, length: int, first: int = 1) -> None:
+    """Ticks at every tenth letter (fewer where there are many) of letters drawn at 0, 1, 2, ..."""
+    step = 10 if length <= 200 else 10 * (length // 100)
+    ticks = np.arange(0, length, step)
+    ax.set_xticks(ticks, ticks + first)
+
+
+def _rows(
+    sequences: tuple[str, ...], heights: list[float], draw: Callable[[Sequence[Any], int], None], title: str
+) -> Any:
+    """A figure with a group of axes per sequence (`heights` in inches), every letter equally wide."""
+    from matplotlib.figure import Figure
+
+    longest, n_each = max(map(len, sequences)), len(heights)
+    size = (_width(longest), (sum(heights) + 0.55) * len(sequences) + 0.4)
+    figure = Figure(figsize=size, layout='constrained')
+    figure.suptitle(title, fontsize='medium')
+    axes = figure.subplots(n_each * len(sequences), 1, squeeze=False, height_ratios=heights * len(sequences))[:, 0]
+    for n in range(len(sequences)):
+        draw(axes[n * n_each : (n + 1) * n_each], n)
+    for ax in axes:
+        ax.set_xlim(-0.5, longest - 0.5)
+    return figure

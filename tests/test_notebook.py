@@ -1,0 +1,42 @@
+"""The notebook from start to end, on a small run; its own assertions compare what is done by hand with the library."""
+
+import os
+import pathlib
+
+import nbclient
+import nbformat
+import pytest
+
+from tests.test_model import save_run
+
+ROOT = pathlib.Path(__file__).parent.parent
+NOTEBOOKS = sorted((ROOT / 'experiments' / 'notebooks').glob('*.ipynb'))
+
+
+@pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebooks_are_stored_without_what_they_made(path):
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    code = [cell for cell in notebook.cells if cell.cell_type == 'code']
+    assert code and all(cell.outputs == [] and cell.execution_count is None for cell in code)
+    assert {cell.cell_type for cell in notebook.cells} == {'code', 'markdown'}
+
+
+def test_gradients(tmp_path, monkeypatch):
+    save_run(tmp_path / 'run', ('small_cnn', 'small_rnn', 'medium_cnn_rnn'), tasks=('one',))
+    monkeypatch.setenv('RUN', str(tmp_path / 'run'))
+    monkeypatch.setenv('PYTHONPATH', os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')]))
+    monkeypatch.setenv('JAX_PLATFORMS', 'cpu')
+    monkeypatch.setenv('IPYTHONDIR', str(tmp_path / 'ipython'))
+    notebook = nbformat.read(ROOT / 'experiments' / 'notebooks' / 'gradients.ipynb', as_version=4)
+    nbclient.NotebookClient(notebook, timeout=300, resources={'metadata': {'path': str(tmp_path)}}).execute()
+    code = [cell for cell in notebook.cells if cell.cell_type == 'code']
+    pictures = [
+        output for cell in code for output in cell.outputs if 'image/png' in getattr(output, 'data', {})
+    ]
+    assert len(pictures) == 5
+    text = ''.join(output.text for cell in code for output in cell.outputs if output.output_type == 'stream')
+    assert 'CNN      entries of the Hessian that are not zero: 0.0%, largest 0\n' in text
+    assert 'need a recurrent spec (RNN or CNN-RNN), small_cnn has no LSTM' in text
+    hessian = [line for line in text.splitlines() if line.startswith('CNN-RNN  entries of the Hessian')]
+    assert len(hessian) == 1 and not hessian[0].endswith('largest 0')

@@ -1,0 +1,396 @@
+"""Own sequences and variants scored: every number against `predict` on strings that the test cuts and edits itself."""
+
+import gzip
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from absl.testing import flagsaver
+
+from demo_jax import files, scoring, variant_effects
+from demo_jax.data import dna, variants
+from demo_jax.errors import InputError
+from demo_jax.report.plots import LETTER_COLOURS
+from demo_jax.scoring import choose_models, read_records, score_records, window_starts
+from demo_jax.training.fit import Finished
+from experiments import score as command
+from tests.test_model import save_run
+
+ROOT = pathlib.Path(__file__).parent.parent
+WIDTH = 30
+
+
+def letters(n, seed=0):
+    return dna.decode(np.random.default_rng(seed).integers(0, 4, n))
+
+
+@pytest.fixture(scope='module')
+def run(tmp_path_factory):
+    """A run of a CNN and an RNN on two tasks of 30 letters; the best by validation is the RNN of seed 1."""
+    return save_run(tmp_path_factory.mktemp('score') / 'run', ('small_cnn', 'small_rnn'), seeds=(0, 1))
+
+
+@pytest.fixture(scope='module')
+def models(run):
+    return choose_models(run, ['one'], ['small_cnn', 'small_rnn'])
+
+
+def fasta(path, **sequences):
+    path.write_text(''.join(f'>{name} more words\n{text}\n' for name, text in sequences.items()))
+    return path
+
+
+def test_the_best_model_by_validation_is_chosen(run):
+    chosen = choose_models(run)
+    assert [(m.task, m.spec, m.seed) for m in chosen] == [('one', 'small_rnn', 1), ('two', 'small_rnn', 1)]
+    chosen = choose_models(run, ['two'], ['small_cnn', 'small_rnn'])
+    assert [(m.task, m.spec, m.seed) for m in chosen] == [('two', 'small_cnn', 1), ('two', 'small_rnn', 1)]
+    job = next(job for job in run.jobs if (job.task, job.spec, job.seed) == ('two', 'small_cnn', 1))
+    kernel = run.directory.load_result(job.index).params['conv0']['kernel']
+    np.testing.assert_array_equal(chosen[0].params['conv0']['kernel'], kernel)
+
+
+def test_models_that_are_not_there(run, tmp_path):
+    with pytest.raises(InputError, match="no task 'three'; it has one, two"):
+        choose_models(run, ['three'])
+    with pytest.raises(InputError, match="no spec 'large_cnn'; it has small_cnn, small_rnn"):
+        choose_models(run, [], ['small_cnn', 'large_cnn'])
+    half = save_run(tmp_path / 'half', ('small_cnn', 'small_rnn'))
+    for job in half.jobs:  # of task one nothing is left, of task two the better model has diverged
+        if job.task == 'one':
+            half.directory.model_path(job.index).unlink()
+        elif job.spec == 'small_rnn':
+            half.directory.save_result(Finished(job.index, 3, 1, 0, 0.0, None), ())
+    assert [m.spec for m in choose_models(half, ['two'])] == ['small_cnn']
+    with pytest.raises(InputError, match='no model of one with small_cnn, small_rnn has been trained'):
+        choose_models(half)
+
+
+@pytest.mark.parametrize('length, stride', [(30, 10), (29, 1), (5, 7), (31, 10), (75, 10), (70, 10), (64, 1), (64, 90)])
+def test_windows_reach_both_ends(length, stride):
+    starts = window_starts(np.zeros(length, np.uint8), WIDTH, stride).tolist()
+    expected, at = [], 0
+    while at + WIDTH < length:
+        expected.append(at)
+        at += stride
+    assert starts == [*expected, max(length - WIDTH, 0)]
+
+
+def test_windows_of_unknown_letters_are_passed_over():
+    text = letters(40) + 'N' * 60 + letters(30)
+    starts = window_starts(dna.encode(text), WIDTH, 1).tolist()
+    assert starts == [at for at in range(101) if text[at : at + WIDTH].count('N') <= WIDTH / 2]
+    assert 25 in starts and 26 not in starts
+    assert window_starts(np.full(50, dna.N, np.uint8), WIDTH, 10).tolist() == [0, 10, 20]
+
+
+def test_the_best_window_is_found(models, tmp_path, monkeypatch):
+    monkeypatch.setattr(scoring, 'BLOCK', 9)  # sequences are cut by the blocks
+    texts = {'long': letters(77), 'short': letters(20, 1).lower(), 'exact': letters(30, 2), 'another': letters(131, 3)}
+    path = fasta(tmp_path / 'x.fa', **texts)
+    best = score_records(models, read_records(path, models), stride=4, progress=False)
+    rows = list(best.rows())
+    assert len(rows) == 8 and tuple(rows[0]) != () and set(rows[0]) == set(scoring.SCORE_COLUMNS)
+    several = 0
+    for row in rows:
+        text = texts[row['sequence']]
+        starts = sorted({*range(0, max(len(text) - WIDTH, 0) + 1, 4), max(len(text) - WIDTH, 0)})
+        model = next(model for model in models if model.spec == row['spec'])
+        found = model.predict([text[start : start + WIDTH] for start in starts])
+        top = int(np.argmax(found.score))
+        several += top > 0
+        assert (row['start'], row['end']) == (starts[top] + 1, min(starts[top] + WIDTH, len(text)))
+        assert row['score'] == pytest.approx(found.score[top], abs=1e-5)
+        assert row['probability'] == pytest.approx(found.probability[top], abs=1e-6)
+        assert (row['n_windows'], row['length']) == (len(starts), len(text))
+    assert several > 1
+
+
+@pytest.mark.parametrize('text, message', [
+    ('', 'is empty'),
+    ('>a\nACGTACGTACGTACGTACGT\n>prot x\nMKTAYIAKQRQISFVKSHFSRQ\n',
+     r"record 2 \('prot'\): position 6 holds 'I', expected a DNA letter"),
+    ('>a\nACGTACGTACGTACGTACGT\n>tiny\nACGTA\n', r"record 2 \('tiny'\) has 5 letters, small_cnn needs at least 18"),
+    ('ACGT\n', "expected a FASTA header"),
+    ('>a\n', r"record 1 \('a'\) has no letters"),
+])
+def test_bad_fasta(models, tmp_path, text, message):
+    path = tmp_path / 'bad.fa'
+    path.write_text(text)
+    with pytest.raises(InputError, match=message) as caught:
+        read_records(path, models)
+    assert str(path) in str(caught.value) and '\n' not in str(caught.value)
+
+
+def test_explanations_are_of_the_best_window(models, tmp_path):
+    texts = {'long': letters(64), 'short': letters(20, 1), 'a/b': letters(30, 2)}
+    best = score_records(models, read_records(fasta(tmp_path / 'x.fa', **texts), models), progress=False)
+    drawn = scoring.write_explanations(best, tmp_path / 'out_explain.tsv', figures=2, progress=False)
+    rows = files.read_tsv(tmp_path / 'out_explain.tsv')
+    for summary in best.rows():
+        window = texts[summary['sequence']][summary['start'] - 1 : summary['end']]
+        own = [row for row in rows if (row['sequence'], row['spec']) == (summary['sequence'], summary['spec'])]
+        assert ''.join(row['base'] for row in own) == window
+        assert [int(row['position']) for row in own] == list(range(summary['start'], summary['end'] + 1))
+        model = next(model for model in models if model.spec == summary['spec'])
+        mixed = [window, letters(30, 9), letters(30, 8), letters(25, 7)]  # the shapes that were compiled above
+        signed = model.saliency(mixed).signed[0]
+        np.testing.assert_allclose([float(row['contribution']) for row in own], signed, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose([float(row['saliency']) for row in own], np.abs(signed), rtol=1e-4, atol=1e-5)
+        if model.spec == 'small_cnn':
+            assert {row['forward'] for row in own} == {row['reverse'] for row in own} == {''}
+        else:
+            temporal = model.temporal(mixed)
+            np.testing.assert_allclose([float(row['forward']) for row in own], temporal.forward[0], atol=1e-4)
+            np.testing.assert_allclose([float(row['reverse']) for row in own], temporal.reverse[0], atol=1e-4)
+            assert float(own[-1]['forward']) == pytest.approx(summary['score'], abs=1e-4)
+    assert drawn == 2
+    names = sorted(path.name for path in (tmp_path / 'out_explain').iterdir())
+    assert names == ['0001_long.png', '0002_short.png']
+    assert (tmp_path / 'out_explain' / names[0]).read_bytes()[:8] == b'\x89PNG\r\n\x1a\n'
+    explained = [item for item in scoring.explain_windows(best, progress=False) if item.record == 2]
+    figure = scoring.draw_windows(best, explained)
+    assert len(figure.axes) == 1 + 3  # the CNN's logo; the RNN's logo and two strips
+    assert figure.get_suptitle() == 'a/b, 30 letters'
+    assert len(LETTER_COLOURS) == 4
+
+
+SEQUENCE = letters(90, 5)
+
+
+def vcf(*lines):
+    return '##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n' + ''.join(
+        '\t'.join(map(str, line)) + '\t.\tPASS\t.\n' for line in lines
+    )
+
+
+def edited(position, ref, alt):
+    """The whole sequence with a variant in it."""
+    assert SEQUENCE[position - 1 : position - 1 + len(ref)] == ref
+    return SEQUENCE[: position - 1] + alt + SEQUENCE[position - 1 + len(ref) :]
+
+
+def other(base, step=1):
+    return 'ACGT'[('ACGT'.index(base) + step) % 4]
+
+
+def test_vcf_and_table_are_read_alike(tmp_path):
+    lines = [
+        ('s', 7, 'rs7', 'A', 'C,G'), ('s', 9, '.', 'AT', 'A'), ('t', 3, 'x', 'c', 'cgg'),
+        ('s', 20, '.', 'A', '<DEL>,T'), ('s', 21, '.', 'A', '*'),
+        ('s', 22, '.', 'A', '.'), ('s', 23, '.', 'A', 'A[s:40['),
+    ]  # fmt: skip
+    packed = tmp_path / 'x.vcf.gz'
+    packed.write_bytes(gzip.compress(vcf(*lines).encode()))
+    found = variants.read_variants(packed)
+    assert [tuple(variant) for variant in found.variants] == [
+        (3, 'rs7', 's', 7, 'A', 'C'), (3, 'rs7', 's', 7, 'A', 'G'), (4, '', 's', 9, 'AT', 'A'),
+        (5, 'x', 't', 3, 'C', 'CGG'), (6, '', 's', 20, 'A', 'T'),
+    ]  # fmt: skip
+    assert found.skipped == {'symbolic allele': 2, 'deleted by another variant': 1, 'no other allele': 1}
+    table = tmp_path / 'x.tsv'
+    table.write_text('alt\tref\tnote\tsequence\tposition\n' + ''.join(
+        f'{alt}\t{ref}\tany\t{name}\t{position}\n' for name, position, _, ref, alt in lines
+    ))  # fmt: skip
+    again = variants.read_variants(table)
+    assert [v._replace(line=0, id='') for v in again.variants] == [v._replace(line=0, id='') for v in found.variants]
+
+
+@pytest.mark.parametrize('text, message', [
+    (vcf(('s', 0, '.', 'A', 'C')), "line 3: position is '0', expected a whole number from 1"),
+    (vcf(('s', 'x', '.', 'A', 'C')), "line 3: position is 'x'"),
+    (vcf(('s', 4, '.', '-', 'C')), "line 3: ref is '-', expected letters ACGTN"),
+    (vcf(('s', 4, '.', 'A', 'C;G')), "line 3: alt is 'C;G', expected letters ACGTN"),
+    (vcf(('s', 4, '.', 'A', '<DUP>')), r'holds no variants that can be scored \(passed over: 1 symbolic allele\)'),
+    (vcf(), 'holds no variants that can be scored$'),
+    ('##fileformat=VCFv4.2\n', 'has no header line'),
+    ('#CHROM\tPOS\tREF\tALT\n', 'line 1 is .*, expected a VCF, or a tab-separated header with sequence, position'),
+    ('sequence position ref alt\n', 'line 1 is .*expected a VCF'),
+    ('sequence\tposition\tref\talt\ns\t4\tA\n', 'line 2 has 3 tab-separated columns, expected 4'),
+    ('', 'is empty'),
+])
+def test_bad_variant_files(tmp_path, text, message):
+    path = tmp_path / 'bad.vcf'
+    path.write_text(text)
+    with pytest.raises(InputError, match=message) as caught:
+        variants.read_variants(path)
+    assert str(path) in str(caught.value) and '\n' not in str(caught.value)
+
+
+@pytest.mark.parametrize('position, ref_length, alt', [
+    (45, 1, None), (1, 1, None), (90, 1, None), (15, 1, None), (45, 1, 'ACCGT'), (45, 8, 'A'), (2, 3, 'G'),
+    (88, 3, 'G'), (25, 30, 'A'), (45, 1, 'ACGTA' * 6), (60, 1, 'ACCGTT'), (1, 12, 'C'),
+])
+def test_both_alleles_are_cut_to_the_training_length(tmp_path, position, ref_length, alt):
+    ref = SEQUENCE[position - 1 : position - 1 + ref_length]
+    alt = alt or other(ref)
+    with_alt = edited(position, ref, alt)
+    file = variants.Variants('v.vcf', (), {})
+    variant = variants.Variant(3, '', 's', position, ref, alt)
+    found = variants.cut_alleles(variants.FastaInMemory(fasta(tmp_path / 'x.fa', s=SEQUENCE)), file, variant, WIDTH)
+    cut_ref, cut_alt = found.ref.decode(), found.alt.decode()
+    assert len(cut_ref) == len(cut_alt) == WIDTH
+    assert SEQUENCE[found.start : found.start + WIDTH] == cut_ref
+    assert cut_alt in with_alt
+    assert found.start <= position - 1 and position - 1 + ref_length <= found.start + WIDTH
+    assert alt in cut_alt
+    if 15 <= position <= 60 and ref_length == len(alt) == 1:
+        assert found.start == position - 1 - (WIDTH - 1) // 2
+    if 15 <= position <= 60:  # the same letters before, and the longer allele in the middle
+        before = position - 1 - found.start
+        assert cut_alt[:before] == cut_ref[:before] and cut_alt[before : before + len(alt)] == alt
+        assert abs(WIDTH - max(ref_length, len(alt)) - 2 * before) <= 1
+
+
+def test_a_short_sequence_is_used_whole(tmp_path):
+    source = variants.FastaInMemory(fasta(tmp_path / 'x.fa', s='ACGTACGTACGTACGTACGT'))
+    variant = variants.Variant(3, '', 's', 4, 'TAC', 'T')
+    found = variants.cut_alleles(source, variants.Variants('v.vcf', (), {}), variant, WIDTH)
+    assert tuple(found) == (0, b'ACGTACGTACGTACGTACGT', b'ACGTGTACGTACGTACGT')
+
+
+CHANGES = [(45, SEQUENCE[44], other(SEQUENCE[44])), (3, SEQUENCE[2], other(SEQUENCE[2], 2)),
+           (50, SEQUENCE[49], SEQUENCE[49] + 'GGTGA'), (70, SEQUENCE[69:76], SEQUENCE[69])]  # fmt: skip
+
+
+@pytest.mark.parametrize('in_memory', [True, False])
+def test_variants_are_scored_as_predict_does(models, tmp_path, monkeypatch, in_memory):
+    path = tmp_path / 'x.fa'
+    lower = SEQUENCE[:40] + SEQUENCE[40:60].lower() + SEQUENCE[60:]
+    lines = '\n'.join(lower[i : i + 20] for i in range(0, len(lower), 20))
+    path.write_text(f'>other\nACGT\n>s some words\n{lines}\n')
+    if not in_memory:
+        monkeypatch.setattr(variants, 'MAX_LINE', 10)
+    (tmp_path / 'v.vcf').write_text(
+        vcf(*[('s', position, '.', ref, alt) for position, ref, alt in CHANGES], ('s', 45, '.', SEQUENCE[44], 'A' * 31))
+    )
+    found = variant_effects.score_variants(
+        models, variants.read_variants(tmp_path / 'v.vcf'), path, progress=False
+    )
+    assert found.skipped == {'allele longer than 30 letters': 1}
+    assert (tmp_path / 'x.fa.fai').exists() is not in_memory
+    rows = list(found.rows())
+    assert len(rows) == 8 and set(rows[0]) == set(variant_effects.VARIANT_COLUMNS)
+    for row in rows:
+        model = next(model for model in models if model.spec == row['spec'])
+        ref, alt = row['ref'], row['alt']
+        start = row['start'] - 1
+        window = SEQUENCE[start : row['end']]
+        whole = edited(row['position'], ref, alt)
+        changed = whole[min(start, len(whole) - WIDTH) :][:WIDTH]
+        both = model.predict([window, changed])
+        assert len(window) == len(changed) == WIDTH
+        assert (row['score_ref'], row['score_alt']) == pytest.approx(tuple(both.score), abs=1e-5)
+        assert row['score_change'] == pytest.approx(both.score[1] - both.score[0], abs=2e-5)
+        assert row['probability_change'] == pytest.approx(both.probability[1] - both.probability[0], abs=1e-5)
+        assert row['score_change'] != 0
+    assert np.abs(found.alt - found.ref).max() > 1e-2
+
+
+@pytest.mark.parametrize('line, message', [
+    (('s', 45, '.', other(SEQUENCE[44]), 'N'), f"line 3: REF is '{other(SEQUENCE[44])}', but .*x.fa has "
+                                               f"'{SEQUENCE[44]}' at s:45"),
+    (('chr1', 45, '.', 'A', 'C'), "line 3: sequence 'chr1' is not in .*x.fa, which has 's', 'p', 'tiny', 'r'"),
+    (('s', 91, '.', 'A', 'C'), "line 3: position 91 with REF 'A' lies beyond the 90 letters of 's'"),
+    (('p', 1, '.', 'M', 'C'), "line 3: ref is 'M', expected letters"),
+    (('p', 3, '.', 'T', 'C'), "line 3: p:3: the window in .*x.fa: position 6 holds 'I', expected a DNA letter"),
+    (('tiny', 1, '.', 'A', 'C'), 'line 3: tiny:1: its sequence has 5 letters, expected at least 18'),
+    (('s', 45, '.', SEQUENCE[44], 'A' * 40), 'holds no variants .*1 allele longer than 30 letters'),
+])  # fmt: skip
+def test_variants_that_do_not_fit(models, tmp_path, line, message):
+    path = fasta(tmp_path / 'x.fa', s=SEQUENCE, p='MKTAYIAKQRQISFVKSHFSRQ', tiny='ACGTA', r='R' * 40)
+    (tmp_path / 'v.vcf').write_text(vcf(line))
+    with pytest.raises(InputError, match=message) as caught:
+        variant_effects.score_variants(models, variants.read_variants(tmp_path / 'v.vcf'), path, progress=False)
+    assert 'v.vcf' in str(caught.value) and '\n' not in str(caught.value)
+
+
+def test_ref_may_name_one_base_of_an_ambiguity_letter(tmp_path):
+    source = variants.FastaInMemory(fasta(tmp_path / 'x.fa', s='ACGTRACGTN'))
+    file = variants.Variants('v.vcf', (), {})
+    found = variants.cut_alleles(source, file, variants.Variant(1, '', 's', 5, 'A', 'C'), 30)
+    assert (found.ref, found.alt) == (b'ACGTAACGTN', b'ACGTCACGTN')
+    with pytest.raises(InputError, match="REF is 'A', but .* has 'N' at s:10"):
+        variants.cut_alleles(source, file, variants.Variant(1, '', 's', 10, 'A', 'C'), 30)
+
+
+def test_two_sequences_of_one_name(tmp_path):
+    path = tmp_path / 'x.fa'
+    path.write_text('>a 1\nACGT\n>a 2\nACGT\n')
+    with pytest.raises(InputError, match="record 2: a second sequence is called 'a'"):
+        variants.open_fasta(path)
+    with pytest.raises(InputError, match='cannot be read'):
+        variants.open_fasta(tmp_path / 'nothing.fa')
+
+
+@flagsaver.flagsaver
+def call(**values):
+    """The command's `main` with these flags."""
+    for name, value in values.items():
+        setattr(command.flags.FLAGS, name, value)
+    command.main(['score'])
+
+
+@pytest.fixture
+def parsed():
+    if not command.flags.FLAGS.is_parsed():
+        command.flags.FLAGS(['score', '--run=x', '--fasta=y'])
+
+
+def test_the_command_writes_and_prints(run, tmp_path, parsed, capsys):
+    many = {f'sequence{n}': letters(45, n) for n in range(20)}
+    path = fasta(tmp_path / 'x.fa', **many)
+    out = tmp_path / 'new' / 'my.tsv'
+    call(run=str(run.directory.path), fasta=str(path), out=str(out), specs=['small_cnn'])
+    rows = files.read_tsv(out)
+    assert tuple(rows[0]) == scoring.SCORE_COLUMNS and len(rows) == 40
+    assert {(row['task'], row['spec'], row['seed']) for row in rows} == {
+        ('one', 'small_cnn', '1'), ('two', 'small_cnn', '1'),
+    }  # fmt: skip
+    printed = capsys.readouterr()
+    assert printed.out.splitlines()[-1] == f'scores: {out}'
+    assert 'the 30 with the highest score' in printed.out and f'... 10 more rows in {out}' in printed.out
+    highest = max(rows, key=lambda row: float(row['score']))
+    assert printed.out.splitlines()[4].split()[0] == highest['sequence']
+    assert '120/120' in printed.err  # three windows of 20 sequences for 2 models
+    assert sorted(p.name for p in out.parent.iterdir()) == ['my.tsv']
+
+
+def test_the_command_refuses_to_overwrite_its_input(run, tmp_path, parsed):
+    path = fasta(tmp_path / 'x.fa', s=SEQUENCE)
+    before = path.read_bytes()
+    for values, message in (
+        ({'out': str(path)}, 'is an input file'),
+        ({'out': str(tmp_path)}, 'is a directory'),
+        ({'explain': True, 'variants': str(path)}, '--explain goes with sequences'),
+    ):
+        with pytest.raises(InputError, match=message):
+            call(run=str(run.directory.path), fasta=str(path), **values)
+    assert path.read_bytes() == before
+
+
+def test_from_the_shell(run, tmp_path):
+    path = fasta(tmp_path / 'x.fa', s=SEQUENCE)
+    (tmp_path / 'v.vcf').write_text(vcf(('s', 45, 'rs1', SEQUENCE[44], f'{other(SEQUENCE[44])},<DEL>')))
+    (tmp_path / 'bad.vcf').write_text(vcf(('s', 45, 'rs1', other(SEQUENCE[44]), 'N')))
+    environment = os.environ | {'JAX_PLATFORMS': 'cpu', 'PYTHONPATH': str(ROOT)}
+    start = [sys.executable, '-m', 'experiments.score', f'--run={run.directory.path}', f'--fasta={path}']
+
+    def shell(*more):
+        return subprocess.run([*start, *more], cwd=tmp_path, env=environment, capture_output=True, text=True)
+
+    done = shell('--variants=v.vcf', '--tasks=two')
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[-2:] == ['passed over: 1 symbolic allele', 'variant scores: variant_scores.tsv']
+    assert any(line.split()[:4] == ['rs1', 's', '45', SEQUENCE[44]] for line in lines)
+    (row,) = files.read_tsv(tmp_path / 'variant_scores.tsv')
+    assert (row['task'], row['spec'], row['start'], row['end']) == ('two', 'small_rnn', '31', '60')
+    before = set(tmp_path.iterdir())
+    failed = shell('--variants=bad.vcf', '--out=never.tsv')
+    assert failed.returncode == 2 and 'Traceback' not in failed.stderr
+    assert failed.stderr.splitlines()[-1].startswith("error: bad.vcf: line 3: REF is '")
+    assert set(tmp_path.iterdir()) == before
