@@ -27,7 +27,11 @@ class ModelSpec:
       lstm_layers: LSTMs per direction, 0 for a CNN. Each direction is a stack of its own.
       lstm_size: hidden units H per direction.
       summary: over positions: 'max', 'mean' (LSTMs), or 'max_mean' (both, DeepBind).
-      both_strands: score the sequence and its reverse complement, keep the better strand.
+      both_strands: score the sequence and its reverse complement, keep the better strand (one convolution,
+        summarised over positions).
+
+    Raises:
+      ValueError: `both_strands` with more than one convolution or with LSTMs.
     """
 
     name: str
@@ -38,6 +42,10 @@ class ModelSpec:
     lstm_size: int = 0
     summary: str = 'max'
     both_strands: bool = False
+
+    def __post_init__(self) -> None:
+        if self.both_strands and (len(self.conv) != 1 or self.lstm_layers):
+            raise ValueError(f'{self.name}: both_strands needs exactly one convolution and no LSTM')
 
     @property
     def kind(self) -> str:
@@ -210,13 +218,6 @@ def apply(
             return y
         return ops.dropout(y, dropout, jax.random.fold_in(key, place), dropout_bits)
 
-    if spec.both_strands:
-        # The other strand: letters reversed in the alphabet (A<->T, C<->G) and along the positions.
-        batch = x.shape[1]
-        turned = x[::-1, :, ::-1] if lengths is None else _turn(x, lengths)
-        x = jnp.concatenate([x, turned], axis=1)
-        lengths = None if lengths is None else jnp.concatenate([lengths, lengths])
-
     x, lengths, activations = _convolutions(params, x, spec, lengths, drop)
     mask = None if lengths is None else _inside(x, lengths)
     hidden = None
@@ -231,13 +232,13 @@ def apply(
     else:
         features = _summary(x, mask, lengths, spec.summary)
         if spec.both_strands:
-            features = drop(features, 200)
+            features = drop(_by_strand(features, x.shape[-1]), 200)
     logits = features @ params['dense']['kernel'] + params['dense']['bias'][None]
     if spec.both_strands:
-        given, turned = logits[:batch], logits[batch:]
+        given, turned = jnp.split(logits, 2)
         better = turned[:, 1] - turned[:, 0] > given[:, 1] - given[:, 0]
         logits = jnp.where(better[:, None], turned, given)
-        activations = [a[:, :batch] for a in activations]
+        activations = [a[..., : a.shape[-1] // 2] for a in activations]
     return Output(
         logits=logits,
         activations=tuple(a.transpose(1, 0, 2) for a in activations),
@@ -249,8 +250,12 @@ def _convolutions(params, x, spec, lengths, drop):
     """The convolution stack: time-major output, the lengths it has there, and every layer's activations."""
     activations = []
     for index, (width, _) in enumerate(spec.conv):
-        layer = params[f'conv{index}']
-        x = jax.nn.relu(ops.conv1d(x, layer['kernel'], layer['bias'], spec.padding))
+        kernel, bias = params[f'conv{index}']['kernel'], params[f'conv{index}']['bias']
+        if spec.both_strands:
+            # What the filters see on the other strand, turned filters see on this one, in reverse order: the
+            # letters (A<->T, C<->G) and positions of a filter are both reversed. One pass then serves both strands.
+            kernel, bias = jnp.concatenate([kernel, kernel[::-1, ::-1]], axis=-1), jnp.concatenate([bias, bias])
+        x = jax.nn.relu(ops.conv1d(x, kernel, bias, spec.padding))
         if lengths is not None:
             lengths = lengths + {'valid': 1 - width, 'same': 0, 'full': width - 1}[spec.padding]
             x = x * _inside(x, lengths)[..., None]
@@ -271,11 +276,11 @@ def _inside(x: Array, lengths: Array) -> Array:
     return (jnp.arange(x.shape[0])[:, None] < lengths[None]).astype(x.dtype)
 
 
-def _turn(x: Array, lengths: Array) -> Array:
-    """Reverse complement of time-major letters (L, B, 4), each within its own length."""
-    source = lengths[None] - 1 - jnp.arange(x.shape[0])[:, None]
-    turned = jnp.take_along_axis(x[:, :, ::-1], jnp.maximum(source, 0)[..., None], axis=0)
-    return turned * (source >= 0)[..., None]
+def _by_strand(features: Array, channels: int) -> Array:
+    """Summaries (B, S * 2F) of filters and turned filters -> (2B, S * F): first the given strand, then the other."""
+    batch = features.shape[0]
+    parts = features.reshape(batch, -1, 2, channels // 2)
+    return parts.transpose(2, 0, 1, 3).reshape(2 * batch, -1)
 
 
 def _summary(x: Array, mask: Array | None, lengths: Array | None, how: str) -> Array:
