@@ -106,4 +106,11 @@ def get_config() -> ConfigDict:
         'filters': True,
         'modisco': True,
     })  # fmt: skip
+    # Figures and the page; `demo_jax.stages.report.ReportSettings` says what each means.
+    config.dashboard = ConfigDict({
+        'sequences': 50,  # test sequences per task on the page
+        'dashboards': 2,  # dashboard figures per task
+        'hit_p_value': 1e-4,  # of the JASPAR hits in the sequences
+        'page_megabytes': 60.0,  # larger pages show fewer sequences
+    })  # fmt: skip
     return config

@@ -4,7 +4,7 @@ import json
 import pathlib
 import re
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from demo_jax.training.fit import EpochRecord
@@ -50,9 +50,46 @@ class Monitor:
         self._writer.close()
 
 
+def write_images(folder: pathlib.Path, images: Iterable[tuple[str, bytes]]) -> None:
+    """Enter pictures: pairs of a tag, e.g. 'dashboards/CTCF/row 12', and the bytes of a PNG file."""
+    from tensorboardX import SummaryWriter
+    from tensorboardX.proto.summary_pb2 import Summary
+
+    with SummaryWriter(str(folder), write_to_disk=True) as writer:
+        for tag, png in images:
+            width, height = (int.from_bytes(png[start : start + 4], 'big') for start in (16, 20))
+            picture = Summary.Image(height=height, width=width, colorspace=4, encoded_image_string=png)
+            writer.file_writer.add_summary(Summary(value=[Summary.Value(tag=_clean(tag), image=picture)]), 0)
+
+
+def write_hparams(
+    folder: pathlib.Path, settings: Mapping[str, Mapping[str, Any]], measures: Mapping[str, Mapping[str, float]]
+) -> None:
+    """Enter models in the hparams view, each in a folder of its own as that view wants it.
+
+    Args:
+      folder: e.g. WORKDIR/tensorboard/report/models.
+      settings: name of the model -> its settings, texts and numbers.
+      measures: name of the model -> what came out, e.g. {'test_auroc': 0.92}.
+    """
+    from tensorboardX import SummaryWriter
+    from tensorboardX.summary import hparams
+
+    for name, values in settings.items():
+        with SummaryWriter(str(folder / name), write_to_disk=True) as writer:
+            for summary in hparams(dict(values), dict(measures[name])):
+                writer.file_writer.add_summary(summary)
+            for measure, value in measures[name].items():
+                writer.add_scalar(measure, value, 0)
+
+
 def _tag(job: Job, grids: bool) -> str:
     """A name that TensorBoard shows as a folder: only letters that it keeps as they are."""
     name = f'{job.task}/{job.spec}/seed{job.seed}'
     if grids:
         name += f'/rate{job.learning_rate:g}_dropout{job.dropout:g}'
-    return re.sub(r'[^A-Za-z0-9_./-]', '_', name)
+    return _clean(name)
+
+
+def _clean(tag: str) -> str:
+    return re.sub(r'[^A-Za-z0-9_./-]', '_', tag)

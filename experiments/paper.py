@@ -1,4 +1,4 @@
-r"""The main command: from sequences to trained models, tables, explanations and motifs.
+r"""The main command: from sequences to trained models, tables, motifs and the dashboard.
 
     python -m experiments.paper --config=configs/quickstart.py --workdir=runs/quickstart
     python -m experiments.paper --config=configs/default.py --workdir=runs/mine --input=DATA
@@ -73,6 +73,8 @@ def main(argv: Sequence[str]) -> None:
         print()
         print(console.cost(**seconds))
         print(f'results: {run.tables}')
+        if 'report' in seconds:
+            print(f'dashboard: {run.path / "dashboard" / "index.html"}')
 
 
 if __name__ == '__main__':

@@ -17,7 +17,7 @@ from demo_jax.training.jobs import Job
 
 #: The stages of the main command, in order; reading the sequences comes before all of them. Each skips what is
 #: complete and resumes what is not.
-STAGES = ('train', 'baseline', 'evaluate', 'explain', 'match')
+STAGES = ('train', 'baseline', 'evaluate', 'explain', 'match', 'report')
 
 
 @contextlib.contextmanager
@@ -56,6 +56,7 @@ def run_stages(run: RunDirectory, config: Mapping[str, Any], stages: Sequence[st
     check_stages(stages)
     functions: dict[str, Callable[[RunDirectory, Mapping[str, Any]], None]] = {
         'train': _train, 'baseline': _baseline, 'evaluate': _evaluate, 'explain': _explain, 'match': _match,
+        'report': _report,
     }  # fmt: skip
     seconds = {}
     for stage in STAGES:
@@ -99,10 +100,12 @@ def check_settings(config: Mapping[str, Any]) -> None:
     from demo_jax.stages.baseline import BaselineSettings
     from demo_jax.stages.explain import ExplainSettings
     from demo_jax.stages.match import MatchSettings
+    from demo_jax.stages.report import ReportSettings
 
     settings(BaselineSettings, config.get('baseline', {}), 'baseline')
     settings(ExplainSettings, config.get('explain', {}), 'explain')
     settings(MatchSettings, config.get('match', {}), 'match')
+    settings(ReportSettings, config.get('dashboard', {}), 'dashboard')
 
 
 def _train(run: RunDirectory, config: Mapping[str, Any]) -> None:
@@ -139,6 +142,13 @@ def _match(run: RunDirectory, config: Mapping[str, Any]) -> None:
     from demo_jax.stages.match import MatchSettings, match_run
 
     console.print_tables(match_run(run, settings(MatchSettings, config.get('match', {}), 'match')))
+
+
+def _report(run: RunDirectory, config: Mapping[str, Any]) -> None:
+    from demo_jax.settings import settings
+    from demo_jax.stages.report import ReportSettings, report_run
+
+    report_run(run, settings(ReportSettings, config.get('dashboard', {}), 'dashboard'))
 
 
 def start_devices(host_devices: int) -> None:

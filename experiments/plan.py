@@ -64,6 +64,7 @@ def stages(corpus: Corpus, jobs: Sequence[Job], config: Mapping[str, Any], run: 
         Stage('evaluate', f'{n_test:,} test scores, {resamples:,} bootstrap resamples per model', '', evaluate),
         Stage('explain', f'{explained} models, {pieces[1]} pieces', f'{pieces[0]}/{pieces[1]}', seconds),
         Stage('match', f'{n_words:,} windows against JASPAR', '', n_words / _WORDS_PER_SECOND + explained),
+        Stage('report', f'figures and page of {corpus.n_tasks} tasks', '', 15 + 8.0 * corpus.n_tasks),
     ]  # fmt: skip
 
 

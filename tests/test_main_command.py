@@ -73,6 +73,8 @@ def test_peaks_become_tables_in_one_command(run, peaks):
         assert all(corpus.sequence(row)[46:55] == SITE for row in positives)  # centred on the summit
     assert {row['task'] for row in files.read_tsv(folder / 'tables' / 'auroc.tsv')} == set(lines)
     assert 'stage' in out and 'likely' in out
+    assert out.splitlines()[-1] == f'dashboard: {folder / "dashboard" / "index.html"}'
+    assert (folder / 'dashboard' / 'index.html').exists() and (folder / 'figures').is_dir()
 
 
 def test_windows_of_peaks_are_written_on_the_genome(run, peaks):
@@ -102,7 +104,7 @@ def test_a_plan_counts_and_writes_nothing(tmp_path):
     assert '3 tasks, 720 sequences of 101 bp, 6 models (2 specs, 1 seed)' in out
     # 180 training sequences in batches of 64, 8 epochs: 24 steps per model.
     assert '6 models, 144 steps of 64 sequences' in out and '0/6' in out
-    for stage in ('train', 'baseline', 'evaluate', 'explain', 'match', 'memory about'):
+    for stage in ('train', 'baseline', 'evaluate', 'explain', 'match', 'report', 'memory about'):
         assert stage in out
 
 
@@ -116,7 +118,7 @@ def test_a_plan_of_a_run_says_what_is_done(run):
 
 
 @pytest.mark.parametrize('flags, message', [
-    (('--stages=trian',), "error: no stage 'trian'; the stages are train, baseline, evaluate, explain, match"),
+    (('--stages=trian',), "error: no stage 'trian'; the stages are train, baseline, evaluate, explain, match, report"),
     (('--peaks=a.bed',), 'error: --peaks and --genome belong together'),
     (('--peaks=a.bed', '--genome=g.fa', '--input=x'), 'error: --peaks is an input of its own'),
     (('--tasks=NOPE',), "error: no task 'NOPE' in the input; it holds A"),

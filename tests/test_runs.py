@@ -59,7 +59,8 @@ def test_the_command_says_what_it_does_and_where_the_results_are(run):
     workdir, out, err = run
     assert '2 tasks' in out and '4 models' in out
     assert 'small_cnn: 4/4 models' in err  # the progress bar
-    assert out.splitlines()[-1] == f'results: {workdir / "tables"}'
+    assert f'results: {workdir / "tables"}' in out.splitlines()
+    assert out.splitlines()[-1] == f'dashboard: {workdir / "dashboard" / "index.html"}'
     assert 'Test AUROC per model' in out and 'Table 2' in out and 'Table 4' in out and 'Truth' in out
 
 

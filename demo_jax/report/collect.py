@@ -1,0 +1,369 @@
+"""Out of a run directory into the arrays that figures and the page show (edge: reads the disk).
+
+Whatever a run does not hold is None or empty, with a line in `Collector.missing` that says which stage makes it.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from demo_jax import files
+from demo_jax.data import dna
+from demo_jax.data.corpus import ROLES
+from demo_jax.errors import InputError
+from demo_jax.evaluation.published import protein_of, published_auroc
+from demo_jax.explanations import Explanations
+from demo_jax.motifs import formats, jaspar, scan
+from demo_jax.runs import RunDirectory
+from demo_jax.training.jobs import Job
+
+#: Attributions shown, the paper's first; gradient x input is the saliency with its sign.
+#: Pieces of the explanations that are shown.
+PIECES = ('saliency', 'integrated_gradients', 'mutagenesis', 'temporal', 'class_optimisation')
+TRACKS = ('saliency', 'integrated_gradients', 'mutagenesis')
+MEASURES = ('train_loss', 'valid_loss', 'valid_auroc')
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class SpecData:
+    """One explained model.
+
+    Attributes:
+      spec: its architecture.
+      job: its index.
+      score: float (N,), S of the explained sequences.
+      tracks: name (see `TRACKS`) -> float (N, L), signed contributions of the letters that are there.
+      forward, reverse: float (N, L) temporal scores, or None.
+      optimum: float (L', 4), the best class-optimised matrix, or None.
+      motifs: method -> probabilities (w, 4).
+      matches: rows of tomtom.tsv, best first.
+      windows: rows of windows.tsv.
+    """
+
+    spec: str
+    job: int
+    score: np.ndarray
+    tracks: dict[str, np.ndarray]
+    forward: np.ndarray | None
+    reverse: np.ndarray | None
+    optimum: np.ndarray | None
+    motifs: dict[str, np.ndarray]
+    matches: list[dict[str, str]]
+    windows: list[dict[str, str]]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TaskData:
+    """All that is shown of a task.
+
+    Attributes:
+      task: its name.
+      protein: its TF's symbol.
+      rows: int64 (N,), corpus rows of the explained sequences.
+      tokens: uint8 (N, L), padded with N. lengths, labels: (N,).
+      specs: the explained models; empty where nothing is explained.
+      own: JASPAR id -> matrix of the TF itself; None where the stage match has not run.
+      hits: per own matrix, where it matches in the N sequences; None as `own`.
+    """
+
+    task: str
+    protein: str
+    rows: np.ndarray
+    tokens: np.ndarray
+    lengths: np.ndarray
+    labels: np.ndarray
+    specs: list[SpecData]
+    own: dict[str, jaspar.JasparMatrix] | None
+    hits: dict[str, scan.Hits] | None
+
+
+class Collector:
+    """Reads a run directory, piece by piece.
+
+    Attributes:
+      run, corpus, jobs: of the run.
+      missing: what the run does not hold yet, one line each.
+    """
+
+    def __init__(self, run: RunDirectory, *, hit_p_value: float = scan.THRESHOLD):
+        run.facts()
+        self.run, self.corpus, self.jobs = run, run.corpus(), run.jobs()
+        self.missing: list[str] = []
+        self._hit_p_value = hit_p_value
+        self._tables: dict[str, list[dict[str, str]]] = {}
+        self._explanations = Explanations(run)
+        try:
+            self._explained = self._explanations.jobs()
+        except InputError:
+            self._explained = ()
+            self.missing.append('Nothing is explained yet: no sequences to look at (run the stage explain).')
+        own = run.path / 'motifs' / 'own.json'
+        self._own: dict[str, Any] | None = files.read_json(own) if own.is_file() else None
+        if self._own is None:
+            self.missing.append('Motifs are not matched with JASPAR yet (run the stage match).')
+
+    @property
+    def specs(self) -> tuple[str, ...]:
+        """The run's architectures, in the order of the job table."""
+        return tuple(dict.fromkeys(job.spec for job in self.jobs))
+
+    @property
+    def scored(self) -> tuple[str, ...]:
+        """The same, and whatever else has a test AUROC, such as a baseline."""
+        return tuple(dict.fromkeys([*self.specs, *(row['spec'] for row in self.table('auroc'))]))
+
+    @property
+    def real(self) -> bool:
+        """Whether published figures may stand beside this run's: a simulated corpus only borrows the tasks' names."""
+        return self.run.config().get('corpus', {}).get('source') != 'simulated'
+
+    @property
+    def release(self) -> str | None:
+        """The JASPAR release that motifs were matched with."""
+        return None if self._own is None else self._own['release']
+
+    @functools.cached_property
+    def matrices(self) -> dict[str, jaspar.JasparMatrix]:
+        """Every matrix of that release."""
+        if self.release is None:
+            return {}
+        state = self.run.path / 'motifs' / 'complete.json'
+        settings = files.read_json(state).get('settings', {}) if state.is_file() else {}
+        return jaspar.load_matrices(
+            self.release, **{key: settings[key] for key in ('tax_group', 'collection') if key in settings}
+        )
+
+    def table(self, name: str) -> list[dict[str, str]]:
+        """The rows of tables/NAME.tsv, read once; none where there is no such table."""
+        if name not in self._tables:
+            path = self.run.tables / f'{name}.tsv'
+            self._tables[name] = files.read_tsv(path) if path.is_file() else []
+        return self._tables[name]
+
+    @functools.cached_property
+    def auroc(self) -> dict[str, np.ndarray]:
+        """Spec -> float (K,) test AUROC by task, as Table 2 counts it; NaN where there is none.
+
+        Of a grid each seed's best model by validation, averaged over seeds.
+        """
+        best: dict[tuple[str, str], dict[str, tuple[float, float]]] = {}
+        for row in self.table('auroc'):
+            if row.get('test_auroc'):
+                seeds = best.setdefault((row['spec'], row['task']), {})
+                found = (float(row['valid_auroc'] or 'nan'), float(row['test_auroc']))
+                if row['seed'] not in seeds or found[0] > seeds[row['seed']][0]:
+                    seeds[row['seed']] = found
+        return {
+            spec: np.array([
+                np.mean([test for _, test in best[spec, task].values()]) if (spec, task) in best else np.nan
+                for task in self.corpus.tasks
+            ])
+            for spec in self.scored
+        }  # fmt: skip
+
+    def published(self, column: str = 'deepbind') -> np.ndarray:
+        """float (K,) published AUROC by task, NaN where none is known."""
+        if not self.real:
+            return np.full(self.corpus.n_tasks, np.nan)
+        found = [published_auroc(task) for task in self.corpus.tasks]
+        return np.array([np.nan if auroc is None else getattr(auroc, column) for auroc in found])
+
+    @functools.cached_property
+    def history(self) -> dict[int, list[dict[str, str]]]:
+        """Job -> its epochs, as history.tsv holds them, the last attempt only."""
+        path = self.run.path / 'history.tsv'
+        by_job: dict[int, list[dict[str, str]]] = {}
+        for row in files.read_tsv(path) if path.is_file() else []:
+            by_job.setdefault(int(row['job']), []).append(row)
+        return {job: [row for row in rows if row['attempt'] == rows[-1]['attempt']] for job, rows in by_job.items()}
+
+    def curves(self) -> dict[str, dict[str, np.ndarray]]:
+        """Spec -> measure -> float (jobs, E) by epoch, NaN behind a job's last: see `training_curves`."""
+        result = {}
+        for spec in self.specs:
+            epochs = [self.history[job.index] for job in self.jobs if job.spec == spec and job.index in self.history]
+            longest = max(map(len, epochs), default=0)
+            if longest:
+                result[spec] = {
+                    measure: np.array([
+                        [number(row[measure]) for row in rows] + [np.nan] * (longest - len(rows)) for rows in epochs
+                    ])
+                    for measure in MEASURES
+                }  # fmt: skip
+        return result
+
+    def shown_jobs(self, task: str) -> list[Job]:
+        """One model per spec: the explained one, else of its seeds the first whose test scores are there."""
+        shown: dict[str, Job] = {}
+        for job in self.jobs:
+            if job.task == task and self.predictions(job) is not None:
+                shown.setdefault(job.spec, job)
+        shown |= {job.spec: job for job in self._explained if job.task == task and job.spec in shown}
+        return list(shown.values())
+
+    def predictions(self, job: Job) -> np.ndarray | None:
+        """float (n,) scores of the job's test rows, in corpus order; None where there are none."""
+        path = self.run.path / 'predictions' / f'{job.index:05d}.npy'
+        try:
+            scores = np.load(path, allow_pickle=False)
+        except (OSError, ValueError):
+            return None
+        rows = self.corpus.rows(job.task, 'test')
+        return scores if scores.shape == (rows.stop - rows.start,) else None
+
+    def explained(self, task: str) -> tuple[Job, ...]:
+        """The explained models of a task."""
+        return tuple(job for job in self._explained if job.task == task)
+
+    def task(self, task: str, *, pieces: Sequence[str] = PIECES, windows: bool = True) -> TaskData:
+        """Everything that is shown of a task.
+
+        Args:
+          task: its name.
+          pieces: which explanations to read, of `PIECES`; the saliency map at least.
+          windows: read windows.tsv too.
+        """
+        jobs = self.explained(task)
+        rows = self._explanations.rows(task) if jobs else np.zeros(0, np.int64)
+        tokens = self.corpus.padded(rows)
+        one_hot = dna.one_hot(tokens)
+        specs = [self._spec(job, rows, one_hot, pieces, windows) for job in jobs]
+        own, hits = None, None
+        if self._own is not None:
+            ids = self._own['tasks'].get(task, ())
+            own = {motif: self.matrices[motif] for motif in ids if motif in self.matrices}
+            hits = {motif: self._hits(matrix.probabilities, tokens) for motif, matrix in own.items()}
+        return TaskData(
+            task=task,
+            protein=protein_of(task),
+            rows=rows,
+            tokens=tokens,
+            lengths=np.asarray(self.corpus.lengths[rows]),
+            labels=np.asarray(self.corpus.labels[rows]),
+            specs=[spec for spec in specs if spec is not None],
+            own=own,
+            hits=hits,
+        )
+
+    def _hits(self, probabilities: np.ndarray, tokens: np.ndarray) -> scan.Hits:
+        """Hits of a motif; of one so short that no word reaches the p-value, its very best words."""
+        scanner = scan.prepare_scanner(probabilities)
+        return scan.find_hits(scanner, tokens, threshold=max(self._hit_p_value, float(scanner.survival[-1])))
+
+    def _spec(
+        self, job: Job, rows: np.ndarray, one_hot: np.ndarray, pieces: Sequence[str], windows: bool
+    ) -> SpecData | None:
+        """What there is of an explained model; None without its saliency map."""
+        tracks, score = {}, None
+        for method in TRACKS:
+            arrays = self._piece(method, job) if method in pieces else None
+            if arrays is None or len(arrays['score']) != len(rows):
+                continue
+            if method == 'saliency':
+                score = arrays['score']
+            signed = arrays.get('signed')
+            tracks[method] = (arrays['hypothetical'] * one_hot).sum(-1) if signed is None else signed
+        if score is None:
+            return None
+        temporal, optima = (
+            self._piece(piece, job) if piece in pieces else None for piece in ('temporal', 'class_optimisation')
+        )
+        folder = self.run.path / 'motifs' / files.safe_name(job.task) / job.spec
+        meme, tomtom, found = folder / 'motifs.meme', folder / 'tomtom.tsv', folder / 'windows.tsv'
+        return SpecData(
+            spec=job.spec,
+            job=job.index,
+            score=score,
+            tracks=tracks,
+            forward=None if temporal is None else temporal['forward'],
+            reverse=None if temporal is None else temporal['reverse'],
+            optimum=None if optima is None else optima['matrix'][int(np.argmax(optima['objective']))],
+            motifs=formats.read_meme(meme) if meme.is_file() else {},
+            matches=files.read_tsv(tomtom) if tomtom.is_file() else [],
+            windows=files.read_tsv(found) if windows and found.is_file() else [],
+        )
+
+    def _piece(self, piece: str, job: Job) -> dict[str, np.ndarray] | None:
+        """The arrays of a piece; None where it is missing, or damaged, which is noted."""
+        try:
+            return self._explanations.load(piece, job.index)
+        except InputError as error:
+            if 'is missing' not in str(error):
+                self.missing.append(str(error))
+            return None
+
+    def sites(self, row: int) -> list[tuple[int, int, int, str, str]]:
+        """Planted sites of a corpus row: start, stop, strand, motif id and role."""
+        if self.corpus.sites is None:
+            return []
+        low, high = np.searchsorted(self.corpus.sites['row'], [row, row + 1])
+        return [
+            (int(site['start']), int(site['start'] + site['width']), int(site['strand']),
+             self.corpus.site_motifs[site['motif']], ROLES[site['role']])
+            for site in self.corpus.sites[low:high]
+        ]  # fmt: skip
+
+    def place(self, row: int) -> str:
+        """Where a sequence lies on the genome, e.g. 'chr1:1,000-1,101 (+)', 1-based; '' where nobody knows."""
+        place = None if self.corpus.intervals is None else self.corpus.intervals[row]
+        if place is None or place['chrom'] < 0:
+            return ''
+        start, size = int(place['start']), int(self.corpus.lengths[row])
+        strand = '-' if place['strand'] < 0 else '+'
+        return f'{self.corpus.chroms[place["chrom"]]}:{start + 1:,}-{start + size:,} ({strand})'
+
+
+def number(cell: str) -> float:
+    """A cell of a table as a number; NaN for an empty one or text."""
+    try:
+        return float(cell)
+    except ValueError:
+        return float('nan')
+
+
+def choose_sequences(scores: np.ndarray, labels: np.ndarray, n: int) -> dict[int, str]:
+    """A mix of sequences worth a look, each with the reason why it was chosen.
+
+    Four fifths are positives, in equal parts those with the highest mean score, those with the lowest, and those
+    that the models disagree on most; the rest are negatives, half of them the highest scored. Where one
+    kind runs out the other fills up.
+
+    Args:
+      scores: float (A, N), of A models.
+      labels: (N,), 0 or 1.
+      n: how many, e.g. 50; all N where there are fewer.
+
+    Returns:
+      Index -> reason, in the order best, worst, disputed positives, false alarms, other negatives.
+    """
+    scores, labels = np.asarray(scores, np.float64), np.asarray(labels)
+    if not scores.size:
+        return {}
+    mean, spread = scores.mean(axis=0), (0.5 * np.tanh(scores / 2)).std(axis=0)
+    positives, negatives = np.flatnonzero(labels == 1), np.flatnonzero(labels == 0)
+    n = min(n, len(labels))
+    n_negative = min(len(negatives), max(n // 5, n - len(positives)))
+    n_positive = n - n_negative
+    third = -(-n_positive // 3)
+    plan: Sequence[tuple[str, np.ndarray, np.ndarray, int]] = (
+        ('high score', positives, -mean, third),
+        ('low score', positives, mean, third),
+        ('disputed', positives, -spread, n_positive),
+        ('false alarm', negatives, -mean, -(-n_negative // 2)),
+        ('negative', negatives, np.arange(len(labels)), n_negative),
+    )
+    chosen: dict[int, str] = {}
+    budget = {1: n_positive, 0: n_negative}
+    for reason, among, key, most in plan:
+        for index in among[np.argsort(key[among], kind='stable')]:
+            label = int(labels[index])
+            if most <= 0 or budget[label] <= 0:
+                break
+            if int(index) not in chosen:
+                chosen[int(index)] = reason
+                budget[label] -= 1
+                most -= 1
+    return chosen

@@ -1,0 +1,62 @@
+"""The page: one folder that opens from disk, without a server and without a network (edge: touches the disk).
+
+FOLDER/
+  index.html, *.js, style.css   the same for every run
+  data/run.js                   the overview
+  data/task-0000.js             one per task, loaded when it is looked at
+"""
+
+import importlib.resources
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+from demo_jax import files
+
+#: In the order in which they are loaded.
+SCRIPTS = ('base.js', 'draw.js', 'overview.js', 'task.js', 'viewer.js', 'app.js')
+ASSETS = ('index.html', 'style.css', *SCRIPTS)
+_UNSAFE = {'<': '\\u003c', '>': '\\u003e', '&': '\\u0026', '\u2028': '\\u2028', '\u2029': '\\u2029'}
+
+
+def asset(name: str) -> str:
+    """The text of one of `ASSETS`."""
+    return importlib.resources.files('demo_jax.report').joinpath('page_files', name).read_text(encoding='utf-8')
+
+
+def script(key: str, value: Any) -> str:
+    """A script that hands a value to the page: harmless whatever names it holds, as text and inside HTML.
+
+    Raises:
+      ValueError: a number that JSON does not know (NaN, infinity).
+    """
+    text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(',', ':'))
+    for character, escaped in _UNSAFE.items():
+        text = text.replace(character, escaped)
+    return f'demo.receive({json.dumps(key)},{text});\n'
+
+
+def task_key(place: int) -> str:
+    """What a task's data are called, by its place in the corpus: names of tasks may hold anything."""
+    return f'task-{place:04d}'
+
+
+def write_assets(folder: pathlib.Path) -> None:
+    """Write what is the same for every run, where it is not there already."""
+    for name in ASSETS:
+        text = asset(name)
+        path = folder / name
+        if not path.is_file() or path.read_text(encoding='utf-8') != text:
+            files.write_text(path, text)
+
+
+def write_run(folder: pathlib.Path, payload: Mapping[str, Any]) -> None:
+    """Write the overview's data."""
+    files.write_text(folder / 'data' / 'run.js', script('run', payload))
+
+
+def write_task(folder: pathlib.Path, place: int, payload: Mapping[str, Any]) -> None:
+    """Write one task's data."""
+    key = task_key(place)
+    files.write_text(folder / 'data' / f'{key}.js', script(key, payload))

@@ -1,0 +1,147 @@
+'use strict';
+// The first view: what the run is, its tables, and every task.
+(() => {
+  const {el} = demo;
+
+  demo.specPlace = (run, spec) => Math.max(run.specs.findIndex((known) => known.spec === spec), 0);
+  demo.specLabel = (run, spec) => (run.specs.find((known) => known.spec === spec) || {label: spec}).label;
+
+  demo.views.overview = (run, state) => {
+    const best = run.tables.table2.filter((row) => row.kind !== 'published' && row.kind !== 'chosen')
+      .reduce((top, row) => (!top || row.mean > top.mean ? row : top), null);
+    return el('div', {class: 'overview'},
+      el('section', {class: 'intro'},
+        el('p', {class: 'eyebrow'}, run.source === 'simulated' ? 'Run on simulated data' : 'Run'),
+        el('h1', {tabindex: '-1'}, run.title),
+        el('dl', {class: 'facts'},
+          fact(run.tasks.length, run.tasks.length === 1 ? 'task' : 'tasks'),
+          fact(run.n_models, run.n_seeds > 1 ? `models, ${run.n_seeds} seeds` : 'models'),
+          fact(run.n_sequences, 'sequences'),
+          best ? fact(demo.fixed(best.mean), `best mean test AUROC, ${demo.specLabel(run, best.model)}`) : null)),
+      run.missing.length ? el('ul', {class: 'notices', 'aria-label': 'What this run does not hold'}, run.missing.map((line) => el('li', {}, line))) : null,
+      tasks(run, state),
+      el('section', {'aria-labelledby': 'results'},
+        el('h2', {id: 'results'}, 'Results over tasks'),
+        table2(run), el('div', {class: 'tables'}, table3(run), table4(run), truth(run))));
+  };
+
+  const fact = (value, label) => el('div', {}, el('dd', {}, typeof value === 'number' ? demo.count(value) : value), el('dt', {}, label));
+  const column = (label, name, format) => ({label, number: Boolean(format), cell: (row) => (format ? format(row[name]) : row[name] ?? '–')});
+  const any = (rows, name) => rows.some((row) => row[name] !== null && row[name] !== undefined);
+  const three = (value) => demo.fixed(value, 3);
+  const one = (value) => demo.fixed(value, 1);
+  const empty = (title, why) => el('figure', {class: 'table'}, el('figcaption', {}, title), el('p', {class: 'empty'}, why));
+
+  function table2(run) {
+    const rows = run.tables.table2;
+    const title = 'Table 2. Test AUROC over tasks';
+    if (!rows.length) return empty(title, 'The models are not scored yet (run the stage evaluate).');
+    const values = run.specs.map((_, at) => run.tasks.map((task) => task.auroc[at]).filter((value) => value !== null));
+    const low = Math.floor(Math.min(0.95, ...values.flat()) * 20) / 20;
+    const columns = [
+      {label: 'Model', cell: (row) => {
+        const known = run.specs.some((spec) => spec.spec === row.model);
+        return known ? [demo.key(demo.specPlace(run, row.model)), ' ', demo.specLabel(run, row.model)] : row.model;
+      }},
+      {label: `Tasks, ${low.toFixed(2)} to 1`, cell: (row) => {
+        const at = run.specs.findIndex((spec) => spec.spec === row.model);
+        return at < 0 ? '' : demo.dots(values[at], low, at, `AUROC of ${values[at].length} tasks, ${demo.fixed(Math.min(...values[at]))} to ${demo.fixed(Math.max(...values[at]))}`);
+      }},
+      column('Mean', 'mean', three), column('Median', 'median', three), column('SD', 'sd', three),
+      any(rows, 'published_mean') ? column('Paper: mean', 'published_mean', three) : null,
+      any(rows, 'published_mean') ? column('median', 'published_median', three) : null,
+      any(rows, 'published_mean') ? column('SD', 'published_sd', three) : null,
+    ].filter(Boolean);
+    return demo.table(title, columns, rows, {className: 'wide'});
+  }
+
+  function table3(run) {
+    const rows = run.tables.table3;
+    const title = 'Table 3. Paired comparisons over tasks';
+    if (!rows.length) return empty(title, 'Fewer than two kinds of models: nothing to compare.');
+    return demo.table(title, [
+      column('Comparison', 'comparison'), column('Tasks', 'n_tasks', demo.count), column('Difference', 'mean_difference', (value) => (value > 0 ? '+' : '') + three(value)),
+      column('t-test p', 'p_t', demo.pValue), column('Wilcoxon p', 'p_wilcoxon', demo.pValue), column('Holm', 'p_holm', demo.pValue),
+      any(rows, 'published_p') ? column('Paper: p', 'published_p', demo.pValue) : null,
+    ].filter(Boolean), rows, {footnote: 'Holm: Wilcoxon’s p, corrected over all comparisons of this table.'});
+  }
+
+  function table4(run) {
+    const rows = run.tables.table4;
+    const title = 'Table 4. Motifs that match the TF’s own JASPAR matrix';
+    if (!rows.length) return empty(title, run.release ? 'None of these TFs has a JASPAR matrix of its own.' : 'Motifs are not matched yet (run the stage match).');
+    const paper = any(rows, 'published');
+    const cell = (row) => demo.besides(one(row.mean_matches), `chance ${one(row.chance_matches)}`, paper && row.published !== null && `paper ${one(row.published)}`);
+    const sizes = rows.filter((row) => row.method !== 'class_optimisation').map((row) => row.out_of);
+    const outOf = sizes.length ? `of ${one(Math.min(...sizes))}${Math.max(...sizes) > Math.min(...sizes) ? ` to ${one(Math.max(...sizes))}` : ''} test sequences` : 'of the test sequences';
+    const tasks_ = Math.max(...rows.map((row) => row.n_tasks));
+    return demo.byMethod(title, run, rows, cell, {footnote: `How many ${outOf}, on average over ${tasks_} ${tasks_ === 1 ? 'task' : 'tasks'}, give a motif that Tomtom matches to the TF itself (${run.release}). Class optimisation: how many tasks. Chance: random words of the same sequences.`});
+  }
+
+  function truth(run) {
+    const rows = run.tables.truth;
+    if (!rows.length) return null;  // only simulated sequences have a known truth
+    return [
+      demo.byMethod('Planted sites: AUPRC of bases', run, rows, (row) => demo.besides(three(row.auprc), `chance ${three(row.auprc_chance)}`), {footnote: 'Bases of planted sites against all others, ranked by the explanation. Means over tasks.'}),
+      demo.byMethod('Planted sites: recall', run, rows, (row) => demo.besides(three(row.recall), `chance ${three(row.recall_chance)}`), {footnote: 'Share of sites of which the sequence’s motif window covers half or more. Means over tasks.'}),
+    ];
+  }
+
+  // Every task: sorted by any column, filtered by a word.
+  function tasks(run, state) {
+    const number = (label, value, digits = 3) => ({label, value, number: true, cell: (task) => demo.fixed(value(task), digits)});
+    const columns = [
+      {label: 'Task', value: (task) => task.name.toLowerCase(), cell: (task) => el('a', {href: demo.link(['task', task.name])}, task.name)},
+      {label: 'TF', value: (task) => task.protein.toLowerCase(), cell: (task) => task.protein},
+      ...run.specs.map((spec, at) => ({
+        ...number(spec.label, (task) => task.auroc[at]),
+        cell: (task) => el('span', {class: task.chosen === spec.spec ? 'chosen' : null, title: task.chosen === spec.spec ? 'chosen by validation AUROC' : null}, demo.fixed(task.auroc[at])),
+      })),
+      run.tasks.some((task) => task.deepbind !== null) ? number('DeepBind (published)', (task) => task.deepbind) : null,
+      run.tasks.some((task) => task.own !== null) ? {...number('Own motif', (task) => task.own), cell: (task) => (task.own === null ? '–' : `${Math.round(100 * task.own)}%`)} : null,
+      {...number('Training sequences', (task) => task.n_train), cell: (task) => demo.count(task.n_train)},
+    ].filter(Boolean);
+    let order = Number(state.options.by || 0);
+    if (!(order >= 0 && order < columns.length)) order = 0;
+    let down = state.options.down === '1';
+    const search = el('input', {type: 'search', id: 'task-search', placeholder: 'CTCF, GATA1, …', autocomplete: 'off', spellcheck: 'false', value: state.options.find || ''});
+    const status = el('p', {class: 'soft', role: 'status'});
+    const body = el('tbody', {});
+    const head = el('tr', {}, columns.map((one, at) => el('th', {scope: 'col', class: one.number ? 'number' : null}, el('button', {type: 'button', onclick: () => {
+      down = at === order ? !down : Boolean(one.number);
+      order = at;
+      show();
+    }}, one.label))));
+
+    function found() {
+      const word = search.value.trim().toLowerCase();
+      const rows = run.tasks.filter((task) => !word || task.name.toLowerCase().includes(word) || task.protein.toLowerCase().includes(word));
+      const {value} = columns[order];
+      return rows.map((task, at) => [value(task), at, task]).sort((a, b) => {
+        if (a[0] === b[0]) return a[1] - b[1];
+        if (a[0] === null || b[0] === null) return a[0] === null ? 1 : -1;  // what is missing comes last
+        return (a[0] < b[0] ? -1 : 1) * (down ? -1 : 1);
+      }).map((entry) => entry[2]);
+    }
+
+    function show() {
+      const rows = found();
+      columns.forEach((one, at) => head.children[at].setAttribute('aria-sort', at === order ? (down ? 'descending' : 'ascending') : 'none'));
+      body.replaceChildren(...rows.map((task) => el('tr', {}, columns.map((one, at) => el(at ? 'td' : 'th', {scope: at ? null : 'row', class: one.number ? 'number' : null}, one.cell(task))))));
+      status.textContent = rows.length === run.tasks.length ? `${rows.length} tasks` : rows.length ? `${rows.length} of ${run.tasks.length} tasks` : `No task is called “${search.value.trim()}”.`;
+      history.replaceState(null, '', demo.link([], {find: search.value.trim(), by: order || null, down: down ? 1 : null}));
+    }
+    search.addEventListener('input', show);
+    search.addEventListener('keydown', (event) => {
+      const first = found()[0];
+      if (event.key === 'Enter' && first) location.hash = demo.link(['task', first.name]);
+    });
+    show();
+    return el('section', {'aria-labelledby': 'tasks'},
+      el('div', {class: 'heading'}, el('h2', {id: 'tasks'}, 'Tasks'),
+        el('div', {class: 'find'}, el('label', {for: 'task-search'}, 'Find a task'), search, status)),
+      el('div', {class: 'scroll tall', tabindex: '0', role: 'region', 'aria-label': 'Table of tasks'}, el('table', {class: 'tasks'}, el('thead', {}, head), body)),
+      el('p', {class: 'note'}, 'Test AUROC; in bold the model that validation data choose.',
+        run.tasks.some((task) => task.own !== null) ? ' Own motif: share of test sequences whose saliency window matches the TF’s JASPAR matrix, best model.' : ''));
+  }
+})();

@@ -1,0 +1,109 @@
+'use strict';
+// One task: known motif, what the models learned, and how well they do.
+(() => {
+  const {el} = demo;
+  const VAGUE = 3;  // bits of a motif below which it hardly says anything
+
+  demo.views.task = (run, task, place) => {
+    const entry = run.tasks[place];
+    const interval = (spec) => task.interval[spec] || [null, null, null];
+    return el('div', {class: 'task'},
+      el('section', {class: 'intro'},
+        el('p', {class: 'eyebrow'}, `Task ${place + 1} of ${run.tasks.length}`),
+        el('h1', {tabindex: '-1'}, task.name),
+        el('p', {class: 'lead'}, `${task.protein}: ${demo.count(entry.n_train)} sequences to train on, ${demo.count(task.n_test)} to test with.`),
+        el('div', {class: 'actions'},
+          task.sequences.length ? el('a', {class: 'button', href: demo.link(['task', task.name, 'sequence', task.sequences[0].row])}, `Look at ${task.sequences.length} sequences`) : null,
+          neighbour(run, place - 1, '← Previous task'), neighbour(run, place + 1, 'Next task →'))),
+      task.sequences.length ? null : el('p', {class: 'notices'}, 'No sequence of this task is explained (run the stage explain).'),
+      el('section', {'aria-labelledby': 'known'},
+        el('h2', {id: 'known'}, 'What the TF binds, and what the models look for'),
+        known(run, task), optima(run, task)),
+      motifs(run, task),
+      el('section', {'aria-labelledby': 'measures'},
+        el('h2', {id: 'measures'}, 'How well the models do'),
+        task.roc.length || task.curves.length ? charts(run, task, interval) : el('p', {class: 'empty'}, 'The models are not scored yet (run the stage evaluate).')),
+      findings(run, task));
+  };
+
+  function neighbour(run, place, label) {
+    const task = run.tasks[place];
+    return task ? el('a', {class: 'button quiet', href: demo.link(['task', task.name]), title: task.name}, label) : null;
+  }
+
+  function known(run, task) {
+    if (task.own === null) return el('p', {class: 'empty'}, 'Not compared with JASPAR yet (run the stage match).');
+    if (!task.own.length) return el('p', {class: 'empty'}, `${run.release} has no matrix of ${task.protein} itself.`);
+    return el('div', {class: 'logos'}, task.own.map((matrix) => el('figure', {},
+      el('figcaption', {}, `${matrix.name} `, el('span', {class: 'soft'}, `${matrix.id}, ${run.release}`)),
+      el('div', {class: 'scroll', tabindex: '0', role: 'region', 'aria-label': `Logo of ${matrix.id}`}, demo.logoFigure(matrix.matrix, `JASPAR ${matrix.id}`, {step: 22, height: 72})))));
+  }
+
+  function optima(run, task) {
+    const shown = task.models.filter((model) => model.optimum);
+    if (!shown.length) return task.models.length ? el('p', {class: 'empty'}, 'No class-optimised sequences (run the stage explain).') : null;
+    return el('div', {class: 'optima'}, shown.map((model) => el('figure', {},
+      el('figcaption', {}, demo.key(demo.specPlace(run, model.spec)), ` ${model.label} `, el('span', {class: 'soft'}, 'class-optimised sequence, bits')),
+      el('div', {class: 'scroll', tabindex: '0', role: 'region', 'aria-label': `Class-optimised sequence of ${model.label}`},
+        demo.logoFigure(model.optimum, `class-optimised sequence of ${model.label}`, {step: 10.5, height: 52, ticks: true})))));
+  }
+
+  function motifs(run, task) {
+    const methods = [...new Set(task.models.flatMap((model) => model.motifs.map((motif) => motif.method)))];
+    if (!methods.length) return el('section', {'aria-labelledby': 'motifs'}, el('h2', {id: 'motifs'}, 'Motifs found'), el('p', {class: 'empty'}, 'No motifs yet (run the stage match).'));
+    const own = new Set((task.own || []).map((matrix) => matrix.id));
+    return el('section', {'aria-labelledby': 'motifs'},
+      el('h2', {id: 'motifs'}, 'Motifs found'),
+      el('p', {class: 'lead'}, 'Each motif stands under the JASPAR motif it matches best, aligned as by Tomtom (shaded).'),
+      methods.map((method) => el('div', {class: 'method'},
+        el('h3', {}, demo.methodLabel(method)),
+        el('div', {class: `cards of-${Math.min(task.models.length, 4)}`}, task.models.map((model) => {
+          const motif = model.motifs.find((one) => one.method === method);
+          return motif ? card(run, task, model, motif, own) : el('article', {class: 'card none'}, el('h4', {}, demo.key(demo.specPlace(run, model.spec)), ` ${model.label}`), el('p', {class: 'soft'}, 'Not for this architecture.'));
+        })))));
+  }
+
+  function card(run, task, model, motif, own) {
+    const [best] = motif.matches;
+    const target = best && task.targets[best.target];
+    const label = `${demo.methodLabel(motif.method)} motif of ${model.label}`;
+    const bits = demo.information(motif.matrix);
+    return el('article', {class: 'card'},
+      el('h4', {}, demo.key(demo.specPlace(run, model.spec)), ` ${model.label}`),
+      best ? el('p', {class: 'match'}, target ? `${target.name} ` : '', el('span', {class: 'soft'}, best.target), own.has(best.target) ? el('span', {class: 'badge'}, 'own TF') : null) : null,
+      el('div', {class: 'scroll', tabindex: '0', role: 'region', 'aria-label': label}, target ? demo.alignment(motif.matrix, target.matrix, best, label) : demo.logoFigure(motif.matrix, label, {step: 14, height: 40})),
+      best ? el('p', {class: 'numbers'}, `p ${demo.pValue(best.p)}, q ${demo.pValue(best.q)}, offset ${String(best.offset).replace('-', '−')}, ${best.strand === '-' ? 'reverse' : 'forward'} strand`)
+        : el('p', {class: 'numbers'}, 'No JASPAR motif matches (q at most 0.5).'),
+      bits < VAGUE ? el('p', {class: 'numbers'}, `Only ${demo.fixed(bits, 1)} bits: too vague for its matches to mean much.`) : null,
+      motif.matches.length > 1 ? el('details', {}, el('summary', {}, `${motif.matches.length - 1} more`),
+        el('ul', {}, motif.matches.slice(1).map((match) => el('li', {}, `${(task.targets[match.target] || {name: ''}).name} ${match.target}: p ${demo.pValue(match.p)}, q ${demo.pValue(match.q)}`, own.has(match.target) ? el('span', {class: 'badge'}, 'own TF') : null)))) : null);
+  }
+
+  function charts(run, task, interval) {
+    const range = (spec) => { const [, low, high] = interval(spec); return low === null ? '' : ` (${demo.fixed(low)} to ${demo.fixed(high)})`; };
+    const roc = task.roc.map((line) => ({...line, place: demo.specPlace(run, line.spec), detail: `${demo.fixed(line.auroc)}${range(line.spec)}`}));
+    const curve = (measure, digits) => task.curves.map((line) => ({
+      label: line.label, place: demo.specPlace(run, line.spec), x: line[measure].map((_, at) => at + 1), y: line[measure],
+      detail: demo.fixed(line[measure][line[measure].length - 1], digits),
+    }));
+    return el('div', {class: 'charts'},
+      roc.length ? demo.chart('ROC, test sequences', roc, {xLabel: 'false positive rate', yLabel: 'true positive rate', unit: true, diagonal: true}) : null,
+      task.curves.length ? demo.chart('Validation AUROC', curve('valid_auroc', 3), {xLabel: 'epoch', yLabel: 'AUROC'}) : null,
+      task.curves.length ? demo.chart('Training loss', curve('train_loss', 3), {xLabel: 'epoch', yLabel: 'nats'}) : null,
+      task.curves.length ? demo.chart('Validation loss', curve('valid_loss', 3), {xLabel: 'epoch', yLabel: 'nats'}) : null);
+  }
+
+  function findings(run, task) {
+    const number = (text, digits) => (text === '' || text === undefined ? '–' : demo.fixed(Number(text), digits));
+    const tables = [];
+    if (task.table4.length) {
+      tables.push(demo.byMethod('Motifs that match the TF’s own matrix', run, task.table4, (row) => demo.besides(`${number(row.matches, 0)} of ${number(row.out_of, 0)}`, row.chance_matches !== '' && `chance ${demo.fixed(row.chance_matches / row.chance_out_of * row.out_of, 1)}`)));
+    }
+    if (task.truth.length) {
+      tables.push(
+        demo.byMethod('Planted sites: AUPRC of bases', run, task.truth, (row) => demo.besides(number(row.auprc, 3), `chance ${number(row.auprc_chance, 3)}`)),
+        demo.byMethod('Planted sites: recall', run, task.truth, (row) => demo.besides(number(row.recall, 3), `chance ${number(row.recall_chance, 3)}`)));
+    }
+    return tables.length ? el('section', {'aria-labelledby': 'findings'}, el('h2', {id: 'findings'}, 'Explanations against what is known'), el('div', {class: 'tables'}, tables)) : null;
+  }
+})();

@@ -1,0 +1,284 @@
+"""What the page is given to show, as plain JSON-able values (edge in name only: no files).
+
+Arrays travel as 16-bit whole numbers with a scale per sequence, so a value on the page is within half a step,
+1/65534 of its sequence's largest, of the value on disk.
+"""
+
+import base64
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from demo_jax.data import dna
+from demo_jax.evaluation import metrics
+from demo_jax.evaluation.compare import kind_of
+from demo_jax.evaluation.published import protein_of
+from demo_jax.motifs import formats
+from demo_jax.report.collect import MEASURES, TRACKS, Collector, SpecData, TaskData, choose_sequences, number
+from demo_jax.report.figures_overview import spec_label
+
+#: Largest whole number of a 16-bit value; the smallest, -32768, stands for 'nothing here'.
+FULL = 32767
+BLANK = -32768
+MOST_MATCHES = 3
+MOST_ROC_POINTS = 250
+
+
+def pack(values: np.ndarray) -> dict[str, Any]:
+    """float (S, L) -> {'scale': S numbers, 'data': base64 of int16 little-endian}; value = whole number x scale."""
+    values = np.asarray(values, np.float64)
+    values = np.where(np.isfinite(values), values, np.nan)
+    largest = np.nan_to_num(np.abs(values), nan=0.0).max(axis=1, initial=0.0)
+    scale = [rounded(size / FULL, 7) for size in largest]
+    step = np.array([size or 1.0 for size in scale])
+    whole = np.clip(np.rint(np.nan_to_num(values / step[:, None], nan=0.0)), -FULL, FULL)
+    whole = np.where(np.isnan(values), BLANK, whole)
+    return {'scale': scale, 'data': base64.b64encode(whole.astype('<i2').tobytes()).decode('ascii')}
+
+
+def unpack(packed: Mapping[str, Any]) -> np.ndarray:
+    """What `pack` was given, float64 (S, L), to half a step; what was not finite is NaN."""
+    whole = np.frombuffer(base64.b64decode(packed['data']), '<i2').reshape(len(packed['scale']), -1)
+    values = whole * np.array(packed['scale'])[:, None]
+    return np.where(whole == BLANK, np.nan, values)
+
+
+def rounded(value: float, digits: int = 5) -> float | None:
+    """A number with so many significant digits; None where it is not finite."""
+    value = float(value)
+    if not math.isfinite(value):
+        return None
+    return float(f'{value:.{digits}g}')
+
+
+def bytes_per_sequence(collector: Collector) -> float:
+    """How much the page grows when every task shows one sequence more, roughly: 16-bit numbers as base64."""
+    longest = int(collector.corpus.lengths.max(initial=0))
+    jobs = [job for task in collector.corpus.tasks for job in collector.explained(task)]
+    tracks = sum(len(TRACKS) + (2 if 'rnn' in kind_of(job.spec) else 0) for job in jobs)
+    return tracks * longest * 2 * 4 / 3 + len({job.task for job in jobs}) * (longest + 300)
+
+
+def run_payload(collector: Collector, *, title: str, made: Sequence[str]) -> dict[str, Any]:
+    """The overview: facts, tables, and one row per task.
+
+    Args:
+      collector: of the run.
+      title: e.g. the run directory's name.
+      made: tasks that have a file of their own, in the corpus's order.
+    """
+    corpus, config = collector.corpus, collector.run.config()
+    own = {(row['task'], row['spec'], row['method']): row for row in collector.table('table4_tasks')}
+    chosen = {row['task']: row for row in collector.table('published')}
+    tasks = []
+    for place, task in enumerate(corpus.tasks):
+        test = corpus.rows(place, 'test')
+        found = [own[task, spec, 'saliency'] for spec in collector.specs if (task, spec, 'saliency') in own]
+        share = [number(row['matches']) / number(row['out_of']) for row in found if number(row['out_of']) > 0]
+        tasks.append({
+            'name': task,
+            'protein': protein_of(task),
+            'auroc': [rounded(values[place], 4) for values in collector.auroc.values()],
+            'chosen': chosen.get(task, {}).get('spec') or None,
+            'deepbind': rounded(number(chosen.get(task, {}).get('deepbind', '')), 4),
+            'own': rounded(max(share), 3) if share else None,
+            'n_train': int(corpus.bounds[place, 1] - corpus.bounds[place, 0]),
+            'n_test': test.stop - test.start,
+            'page': task in made,
+        })  # fmt: skip
+    facts = collector.run.facts()
+    return {
+        'title': title,
+        'source': str(config.get('corpus', {}).get('source', '')),
+        'release': collector.release,
+        'n_sequences': len(corpus),
+        'n_models': len(collector.jobs),
+        'n_seeds': len({job.seed for job in collector.jobs}),
+        'versions': {name: facts['versions'][name] for name in ('demo_jax', 'jax') if name in facts['versions']},
+        'specs': [{'spec': spec, 'label': spec_label(spec), 'kind': kind_of(spec)} for spec in collector.scored],
+        'tables': {
+            'table2': _table(collector.table('table2')),
+            'table3': _table(collector.table('table3')),
+            'table4': _table(collector.table('table4')),
+            'truth': _table(collector.table('truth_mean')),
+        },
+        'tasks': tasks,
+        'missing': list(dict.fromkeys(collector.missing)),
+    }
+
+
+def task_payload(collector: Collector, data: TaskData, *, sequences: int) -> dict[str, Any]:
+    """All that the page shows of one task.
+
+    Args:
+      collector: of the run.
+      data: from `collector.task`.
+      sequences: how many of them, see `choose_sequences`.
+    """
+    scores = np.array([spec.score for spec in data.specs])
+    chosen = choose_sequences(scores, data.labels, sequences)
+    index = np.array(list(chosen), np.int64)
+    targets: dict[str, Any] = {}
+    models = [_model(collector, spec, data, index, targets) for spec in data.specs]
+    test = collector.corpus.rows(data.task, 'test')
+    rates = {row['spec']: row for row in collector.table('auroc') if row['task'] == data.task}
+    return {
+        'name': data.task,
+        'protein': data.protein,
+        'roc': _roc(collector, data.task),
+        'curves': _curves(collector, data.task),
+        'interval': {
+            spec: [rounded(number(row.get(f'test_auroc{end}', '')), 4) for end in ('', '_low', '_high')]
+            for spec, row in rates.items()
+        },
+        'own': None if data.own is None else [
+            {'id': motif, 'name': matrix.name, 'matrix': _matrix(matrix.probabilities)}
+            for motif, matrix in data.own.items()
+        ],
+        'models': models,
+        'targets': targets,
+        'truth': [row for row in collector.table('truth') if row['task'] == data.task],
+        'table4': [row for row in collector.table('table4_tasks') if row['task'] == data.task],
+        'length': int(data.tokens.shape[1]),
+        'n_explained': len(data.rows),
+        'n_test': test.stop - test.start,
+        'sequences': [_sequence(collector, data, at, chosen[at], scores[:, at]) for at in index.tolist()],
+    }  # fmt: skip
+
+
+def _sequence(collector: Collector, data: TaskData, at: int, why: str, scores: np.ndarray) -> dict[str, Any]:
+    row = int(data.rows[at])
+    hits = None
+    if data.hits is not None:
+        hits = [
+            [int(start), int(start) + found.width, int(strand), number_of, rounded(score, 4), rounded(p, 3)]
+            for number_of, found in enumerate(data.hits.values())
+            for start, strand, score, p in _hits_of(found, at)
+        ]
+    return {
+        'row': row,
+        'name': collector.corpus.name(row),
+        'label': int(data.labels[at]),
+        'letters': dna.decode(data.tokens[at, : data.lengths[at]]),
+        'place': collector.place(row),
+        'why': why,
+        'scores': [rounded(score, 6) for score in scores],
+        'hits': hits,
+        'sites': collector.sites(row),
+    }
+
+
+def _hits_of(found: Any, at: int) -> list[tuple[Any, ...]]:
+    """Hits of one sequence; a palindrome that matches on both strands counts once, on the better one."""
+    best: dict[int, tuple[Any, ...]] = {}
+    mine = found.row == at
+    for hit in zip(found.start[mine], found.strand[mine], found.score[mine], found.p_value[mine], strict=True):
+        if int(hit[0]) not in best or hit[2] > best[int(hit[0])][2]:
+            best[int(hit[0])] = hit
+    return list(best.values())
+
+
+def _model(
+    collector: Collector, spec: SpecData, data: TaskData, index: np.ndarray, targets: dict[str, Any]
+) -> dict[str, Any]:
+    inside = np.arange(data.tokens.shape[1]) < data.lengths[index][:, None]
+
+    def packed(values: np.ndarray | None) -> dict[str, Any] | None:
+        return None if values is None else pack(np.where(inside, values[index], np.nan))
+
+    place = {str(row): number_of for number_of, row in enumerate(data.rows[index].tolist())}
+    windows: dict[str, list[int | None]] = {}
+    for row in spec.windows:
+        if row['row'] in place:
+            starts = windows.setdefault(row['method'], [None] * len(index))
+            starts[place[row['row']]] = int(row['start'])
+    width = next((int(row['end']) - int(row['start']) for row in spec.windows), 0)
+    return {
+        'spec': spec.spec,
+        'label': spec_label(spec.spec),
+        'optimum': None if spec.optimum is None else _matrix(spec.optimum),
+        'tracks': {name: packed(values) for name, values in spec.tracks.items()},
+        'forward': packed(spec.forward),
+        'reverse': packed(spec.reverse),
+        'motifs': _motifs(collector, spec, targets),
+        'windows': windows,
+        'window_width': width,
+    }
+
+
+def _motifs(collector: Collector, spec: SpecData, targets: dict[str, Any]) -> list[dict[str, Any]]:
+    """Each method's motif and its best JASPAR matches; the matched matrices go into `targets`, once each."""
+    by_query: dict[str, list[dict[str, str]]] = {}
+    for row in spec.matches:
+        by_query.setdefault(formats.unescape(row['Query_ID']), []).append(row)
+    result = []
+    for method, matrix in spec.motifs.items():
+        matches = []
+        for row in by_query.get(method, [])[:MOST_MATCHES]:
+            target = formats.unescape(row['Target_ID'])
+            known = collector.matrices.get(target)
+            if known is not None:
+                targets[target] = {'name': known.name, 'matrix': _matrix(known.probabilities)}
+            matches.append({
+                'target': target,
+                'offset': int(row['Optimal_offset']),
+                'overlap': int(row['Overlap']),
+                'strand': row['Orientation'],
+                'p': number(row['p-value']),
+                'e': number(row['E-value']),
+                'q': number(row['q-value']),
+            })  # fmt: skip
+        result.append({'method': method, 'matrix': _matrix(matrix), 'matches': matches})
+    return result
+
+
+def _roc(collector: Collector, task: str) -> list[dict[str, Any]]:
+    """The ROC curve of one model per spec, thinned out to at most some hundred points."""
+    labels = np.asarray(collector.corpus.labels[collector.corpus.rows(task, 'test')])
+    result = []
+    for job in collector.shown_jobs(task):
+        scores = collector.predictions(job)
+        curve = metrics.roc_curve(labels, scores)
+        x, y = curve.false_positive_rate, curve.true_positive_rate
+        if not (np.isfinite(x).all() and np.isfinite(y).all()):
+            continue  # a test set of one class only has no curve
+        turns = np.ones(len(x), bool)  # points inside a straight run say nothing
+        turns[1:-1] = (np.diff(x)[1:] != np.diff(x)[:-1]) | (np.diff(y)[1:] != np.diff(y)[:-1])
+        x, y = x[turns], y[turns]
+        kept = np.unique(np.linspace(0, len(x) - 1, min(len(x), MOST_ROC_POINTS)).round().astype(int))
+        result.append({
+            'spec': job.spec,
+            'label': spec_label(job.spec),
+            'auroc': rounded(metrics.auroc(labels, scores), 4),
+            'x': [rounded(value, 4) for value in x[kept]],
+            'y': [rounded(value, 4) for value in y[kept]],
+        })  # fmt: skip
+    return result
+
+
+def _curves(collector: Collector, task: str) -> list[dict[str, Any]]:
+    result = []
+    for job in collector.shown_jobs(task):
+        rows = collector.history.get(job.index, [])
+        if rows:
+            curve = {measure: [rounded(number(row[measure]), 4) for row in rows] for measure in MEASURES}
+            result.append({'spec': job.spec, 'label': spec_label(job.spec)} | curve)
+    return result
+
+
+def _table(rows: Sequence[Mapping[str, str]]) -> list[dict[str, Any]]:
+    """Cells as numbers where they are numbers, None where they are empty."""
+
+    def cell(text: str) -> Any:
+        if text == '':
+            return None
+        value = number(text)
+        return value if math.isfinite(value) and not text[:1].isalpha() else text
+
+    return [{column: cell(text) for column, text in row.items()} for row in rows]
+
+
+def _matrix(matrix: np.ndarray) -> list[list[float]]:
+    return [[round(float(value), 3) for value in row] for row in matrix]

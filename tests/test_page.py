@@ -1,0 +1,306 @@
+"""The page's data and the stage that writes it: the numbers on disk, hostile names, missing pieces."""
+
+import json
+import pathlib
+import re
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from demo_jax import files
+from demo_jax.data import dna
+from demo_jax.errors import InputError
+from demo_jax.explanations import Explanations
+from demo_jax.motifs import formats, jaspar, scan
+from demo_jax.report import page, payload
+from demo_jax.report.collect import Collector, choose_sequences
+from demo_jax.stages.report import ReportSettings, draw_sequence, report_run
+from tests import fake_run
+
+
+def read_script(path) -> tuple[str, dict]:
+    """The key and value that a data file hands to the page, as JavaScript would read them."""
+    text = path.read_text(encoding='utf-8')
+    match = re.fullmatch(r'demo\.receive\("([\w-]+)",(.*)\);\n', text, re.DOTALL)
+    return match.group(1), json.loads(match.group(2))
+
+
+@pytest.fixture(scope='module')
+def reported(tmp_path_factory):
+    run = fake_run.make(tmp_path_factory.mktemp('run') / 'a run')
+    report_run(run, ReportSettings(sequences=12, dashboards=1), progress=False)
+    return run
+
+
+def test_packed_values_come_back_to_half_a_step():
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(5, 40)) * np.array([1e-6, 1, 50, 0, 1e4])[:, None]
+    values[1, 3] = np.nan
+    values[2, 5] = np.inf
+    packed = payload.pack(values)
+    found = payload.unpack(packed)
+    assert np.isnan(found[1, 3]) and np.isnan(found[2, 5])
+    good = np.isfinite(values)
+    step = np.where(good, np.abs(values), 0).max(axis=1, keepdims=True) / payload.FULL
+    assert (np.abs(found - values)[good] <= (0.5001 * step + 1e-300).repeat(40, 1)[good]).all()
+    assert json.loads(json.dumps(packed)) == packed
+
+
+def test_scripts_are_harmless_as_text():
+    value = {'</script>': '<!-- & \u2028 \u2029 ü "\' ${x}', 'n': [1.5, None]}
+    text = page.script('run', value)
+    assert not set('<>&\u2028\u2029') & set(text)
+    assert json.loads(text[len('demo.receive("run",') : -3]) == value
+    with pytest.raises(ValueError):
+        page.script('run', {'n': float('nan')})
+
+
+def test_the_page_forbids_the_network_and_runs_nothing_inline():
+    html = page.asset('index.html')
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', html).group(1)
+    rules = dict(rule.strip().split(' ', 1) for rule in policy.split(';'))
+    assert rules['default-src'] == "'none'" and 'connect-src' not in rules
+    assert all('http' not in rule and 'unsafe' not in rule and '*' not in rule for rule in rules.values())
+    assert re.findall(r'<script(?! src="[\w.]+"></script>)', html) == [] and ' style=' not in html
+    assert not re.search(r'\son\w+=', html)
+    for name in page.SCRIPTS:
+        code = page.asset(name)
+        assert f'src="{name}"' in html
+        for unsafe in ('innerHTML', 'outerHTML', 'insertAdjacentHTML', 'document.write', 'eval(', 'new Function'):
+            assert unsafe not in code
+        assert 'http' not in code.replace('http://www.w3.org/2000/svg', '')
+
+
+def test_the_page_holds_the_numbers_on_disk(reported):
+    corpus, store = reported.corpus(), Explanations(reported)
+    key, task = read_script(reported.path / 'dashboard' / 'data' / 'task-0000.js')
+    assert (key, task['name']) == ('task-0000', fake_run.PLAIN)
+    assert len(task['sequences']) == 12 and task['n_test'] == 2 * fake_run.N_TEST
+    rows = store.rows(fake_run.PLAIN)
+    at = [int(np.flatnonzero(rows == item['row'])[0]) for item in task['sequences']]
+    one_hot = dna.one_hot(corpus.padded(rows))
+    jobs = [job for job in store.jobs() if job.task == fake_run.PLAIN]
+    for model, job in zip(task['models'], jobs, strict=True):
+        saved = store.load('saliency', job.index)
+        signed = (saved['hypothetical'] * one_hot).sum(-1)
+        shown = payload.unpack(model['tracks']['saliency'])
+        assert model['spec'] == job.spec and 'integrated_gradients' not in model['tracks']
+        for place, index in enumerate(at):
+            length = len(task['sequences'][place]['letters'])
+            np.testing.assert_allclose(shown[place, :length], signed[index, :length], atol=2e-5 * abs(signed).max())
+            assert np.isnan(shown[place, length:]).all()
+        np.testing.assert_allclose([item['scores'][task['models'].index(model)] for item in task['sequences']],
+                                   saved['score'][at], rtol=1e-5)  # fmt: skip
+        signed = store.load('mutagenesis', job.index)['signed']
+        shown = payload.unpack(model['tracks']['mutagenesis'])
+        np.testing.assert_allclose(shown[0, :50], signed[at[0], :50], atol=1e-4)
+        best = store.load('class_optimisation', job.index)['matrix'][1]
+        np.testing.assert_allclose(model['optimum'], best, atol=6e-4)
+    cnn, rnn = task['models']
+    assert cnn['forward'] is None
+    saved = store.load('temporal', jobs[1].index)
+    shown = payload.unpack(rnn['forward'])
+    assert np.isnan(shown[:, :3]).all()
+    np.testing.assert_allclose(shown[0, 3:50], saved['forward'][at[0], 3:50], atol=1e-4)
+    for item in task['sequences']:
+        assert item['letters'] == corpus.sequence(item['row']) and item['name'] == corpus.name(item['row'])
+        assert item['label'] == corpus.labels[item['row']]
+
+
+def test_the_page_holds_hits_matches_and_windows(reported):
+    corpus = reported.corpus()
+    _, task = read_script(reported.path / 'dashboard' / 'data' / 'task-0000.js')
+    own = files.read_json(reported.path / 'motifs' / 'own.json')['tasks'][fake_run.PLAIN]
+    assert [matrix['id'] for matrix in task['own']] == own and own
+    matrices = jaspar.load_matrices()
+    for item in task['sequences']:
+        tokens = dna.encode(item['letters'])[None]
+        for number, motif in enumerate(own):
+            found = scan.find_hits(scan.prepare_scanner(matrices[motif].probabilities), tokens)
+            shown = {(start, stop) for start, stop, _, place, _, _ in item['hits'] if place == number}
+            assert shown == {(start, start + found.width) for start in found.start.tolist()}
+    model = task['models'][0]
+    (query,) = [motif for motif in model['motifs'] if motif['method'] == 'saliency']
+    folder = reported.path / 'motifs' / fake_run.PLAIN / 'medium_cnn'
+    np.testing.assert_allclose(query['matrix'], formats.read_meme(folder / 'motifs.meme')['saliency'], atol=6e-4)
+    best = files.read_tsv(folder / 'tomtom.tsv')[0]
+    match = query['matches'][0]
+    assert (match['target'], match['offset'], match['strand']) == (best['Target_ID'], 3, '+') == (own[0], 3, '+')
+    assert match['p'] == float(best['p-value']) and match['q'] == float(best['q-value'])
+    np.testing.assert_allclose(task['targets'][own[0]]['matrix'], matrices[own[0]].probabilities, atol=6e-4)
+    windows = {row['row']: int(row['start']) for row in files.read_tsv(folder / 'windows.tsv')}
+    for place, item in enumerate(task['sequences']):
+        assert model['windows']['saliency'][place] == windows.get(str(item['row']))
+    assert len(corpus.tasks) == 2
+
+
+def test_roc_and_curves_are_those_of_the_scores(reported):
+    from sklearn.metrics import roc_auc_score
+
+    _, task = read_script(reported.path / 'dashboard' / 'data' / 'task-0000.js')
+    corpus = reported.corpus()
+    labels = np.asarray(corpus.labels[corpus.rows(fake_run.PLAIN, 'test')])
+    for number, line in enumerate(task['roc']):
+        scores = np.load(reported.path / 'predictions' / f'{2 * number:05d}.npy', allow_pickle=False)
+        np.testing.assert_allclose(np.trapezoid(line['y'], line['x']), roc_auc_score(labels, scores), atol=1e-3)
+        assert abs(line['auroc'] - roc_auc_score(labels, scores)) < 1e-4
+    assert [len(line['valid_auroc']) for line in task['curves']] == [3, 3]
+
+
+def test_hostile_names_and_dead_models(reported):
+    _, run = read_script(reported.path / 'dashboard' / 'data' / 'run.js')
+    assert [task['name'] for task in run['tasks']] == [fake_run.PLAIN, fake_run.HOSTILE]
+    assert run['tasks'][1]['auroc'][1] is None and run['missing'] == []
+    _, task = read_script(reported.path / 'dashboard' / 'data' / 'task-0001.js')
+    assert [model['spec'] for model in task['models']] == ['medium_cnn']  # the other one diverged
+    assert task['own'] == [] and len(task['roc']) == 1
+    assert any('<img' in item['name'] for item in task['sequences'])
+    for path in (reported.path / 'dashboard' / 'data').iterdir():
+        assert '<' not in path.read_text(encoding='utf-8')
+    drawn = reported.path / 'figures' / 'dashboards' / files.safe_name(fake_run.HOSTILE)
+    assert sorted(path.suffix for path in drawn.iterdir()) == ['.pdf', '.png', '.svg']
+
+
+def test_what_is_missing_is_left_out_and_said(tmp_path):
+    run = fake_run.make(tmp_path / 'run', matched=False, explained=False, source='simulated')
+    index = report_run(run, progress=False)
+    _, shown = read_script(index.parent / 'data' / 'run.js')
+    assert [re.search('stage ([a-z]+)', line).group(1) for line in shown['missing']] == ['explain', 'match']
+    _, task = read_script(index.parent / 'data' / 'task-0000.js')
+    assert task['sequences'] == [] and task['own'] is None and len(task['roc']) == 2
+    assert not (run.path / 'figures' / 'auroc_vs_published.png').exists()  # a simulation
+    assert not (run.path / 'figures' / 'position_profile.png').exists()
+    assert (run.path / 'figures' / 'table2.pdf').exists()
+    with pytest.raises(InputError, match='run the stage explain'):
+        draw_sequence(run, fake_run.PLAIN, 3)
+
+
+def test_a_damaged_piece_is_named(tmp_path):
+    run = fake_run.make(tmp_path / 'run', matched=False)
+    path = Explanations(run).piece_path('mutagenesis', 0)
+    path.write_bytes(path.read_bytes()[:200])
+    collector = Collector(run)
+    data = collector.task(fake_run.PLAIN)
+    assert 'mutagenesis' not in data.specs[0].tracks and 'mutagenesis' in data.specs[1].tracks
+    assert any('mutagenesis' in line and 'cannot be read' in line for line in collector.missing)
+
+
+def test_nothing_is_drawn_twice(reported):
+    def times():
+        paths = [*(reported.path / 'dashboard').rglob('*'), *(reported.path / 'figures').rglob('*')]
+        return {path: path.stat().st_mtime_ns for path in paths if path.is_file()}
+
+    settings = ReportSettings(sequences=12, dashboards=1)
+    before = times()
+    table = reported.tables / 'table2.tsv'
+    time.sleep(0.01)
+    table.write_bytes(table.read_bytes())  # the stage evaluate writes its tables anew each time
+    report_run(reported, settings, progress=False)
+    assert times() == before
+    history = reported.path / 'history.tsv'
+    history.write_text(history.read_text().replace('\t0.5\n', '\t0.625\n'))
+    report_run(reported, settings, progress=False)
+    after = times()
+    changed = {path.name for path in before if before[path] != after[path]}
+    assert {'task-0000.js', 'run.js', 'training_curves.png'} <= changed
+    assert not any(path.parent.parent.name == 'dashboards' for path in before if before[path] != after[path])
+    _, task = read_script(reported.path / 'dashboard' / 'data' / 'task-0000.js')
+    assert task['curves'][0]['valid_auroc'] == [0.625] * 3
+
+
+def test_tensorboard_has_the_pictures_and_the_models(reported):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    folder = reported.path / 'tensorboard' / 'report'
+    events = EventAccumulator(str(folder), size_guidance={'images': 0})
+    events.Reload()
+    tags = events.Tags()['images']
+    assert {'overview/table2', 'overview/position_profile'} <= set(tags)
+    assert sum(tag.startswith('dashboards/') for tag in tags) == 2
+    (tag,) = [tag for tag in tags if tag.startswith(f'dashboards/{fake_run.PLAIN}/')]
+    (image,) = events.Images(tag)
+    (path,) = (reported.path / 'figures' / 'dashboards' / fake_run.PLAIN).glob('*.png')
+    assert image.encoded_image_string == path.read_bytes() and image.width == 1260
+    models = sorted(path.name for path in (folder / 'models').iterdir())
+    assert models == ['00000', '00001', '00002']  # the fourth has diverged
+    scalars = EventAccumulator(str(folder / 'models' / '00002'))
+    scalars.Reload()
+    assert scalars.Scalars('test_auroc')[0].value == pytest.approx(0.82)
+    assert 'hparams' in scalars.summary_metadata['_hparams_/session_start_info'].plugin_data.plugin_name
+
+
+def test_one_sequence_on_demand(reported):
+    row = int(Explanations(reported).rows(fake_run.PLAIN)[4])
+    path = draw_sequence(reported, fake_run.PLAIN, row)
+    assert path.name == f'row{row:06d}.png' and path.with_suffix('.svg').is_file()
+    with pytest.raises(InputError, match='row 0 is not an explained sequence'):
+        draw_sequence(reported, fake_run.PLAIN, 0)
+    with pytest.raises(InputError, match="no task 'CTC'"):
+        draw_sequence(reported, 'CTC', row)
+
+
+def test_settings_are_checked():
+    for bad in ({'sequences': 0}, {'dashboards': -1}, {'hit_p_value': 1.0}, {'page_megabytes': 0.0}):
+        with pytest.raises(InputError, match='dashboard: ' + next(iter(bad))):
+            ReportSettings(**bad)
+
+
+def test_a_page_that_would_be_too_large_shows_fewer_sequences(reported):
+    from demo_jax.stages.report import _affordable
+
+    collector = Collector(reported)
+    each = payload.bytes_per_sequence(collector)
+    # Three tracks of three models, and two temporal scores of one of them.
+    assert each == pytest.approx(11 * fake_run.LENGTH * 8 / 3 + 2 * (fake_run.LENGTH + 300))
+    scripts = [(reported.path / 'dashboard' / 'data' / f'{page.task_key(place)}.js') for place in (0, 1)]
+    size = sum(len(path.read_bytes()) for path in scripts)
+    assert 12 * each < size + 3 * 12 * 3 * fake_run.LENGTH * 8 / 3  # here one of the three tracks is missing
+    assert _affordable(collector, ReportSettings(sequences=50)) == 50 and not collector.missing
+    assert _affordable(collector, ReportSettings(sequences=50, page_megabytes=10 * each / 0.95e6 + 1e-9)) == 10
+    assert 'At most 10 sequences' in collector.missing[0]
+
+
+def test_the_command_prints_the_page_last(reported):
+    def call(*arguments):
+        return subprocess.run(
+            [sys.executable, '-m', 'experiments.dashboard', f'--run={reported.path}', *arguments],
+            cwd=pathlib.Path(__file__).parent.parent, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+
+    done = call('--sequences=3', '--set=dashboards=1', f'--out={reported.path / "elsewhere"}')
+    assert done.returncode == 0, done.stderr
+    index = pathlib.Path(done.stdout.splitlines()[-1].removeprefix('dashboard: '))
+    assert index == reported.path / 'elsewhere' / 'index.html' and index.is_file()
+    assert len(read_script(index.parent / 'data' / 'task-0000.js')[1]['sequences']) == 3
+    failed = call(f'--figure={fake_run.PLAIN}:x')
+    assert failed.returncode == 2 and 'expected TASK:ROW' in failed.stderr and 'Traceback' not in failed.stderr
+
+
+def test_sequences_worth_a_look():
+    rng = np.random.default_rng(0)
+    labels = np.array([1] * 40 + [0] * 10)
+    scores = rng.normal(size=(3, 50))
+    chosen = choose_sequences(scores, labels, 20)
+    assert len(chosen) == 20 and sum(labels[at] == 0 for at in chosen) == 4
+    by_reason = {}
+    for at, why in chosen.items():
+        by_reason.setdefault(why, []).append(at)
+    mean = scores.mean(0)
+    assert by_reason['high score'] == np.argsort(-mean[:40], kind='stable')[:6].tolist()
+    assert set(by_reason['low score']) == set(np.argsort(mean[:40], kind='stable')[:6].tolist())
+    assert by_reason['false alarm'] == (40 + np.argsort(-mean[40:], kind='stable')[:2]).tolist()
+    rest = [at for at in range(40) if at not in by_reason['high score'] + by_reason['low score']]
+    spread = np.tanh(scores / 2).std(0)
+    assert by_reason['disputed'] == sorted(rest, key=lambda at: -spread[at])[:4]
+    assert len(choose_sequences(scores, labels, 500)) == 50
+    assert sum(labels[at] for at in choose_sequences(scores[:, :44], labels[:44], 40)) == 36  # no more negatives
+    assert choose_sequences(scores[:, :3], labels[:3], 50).keys() == {0, 1, 2}
+    assert choose_sequences(np.zeros((0, 5)), labels[:5], 50) == {}
+
+
+def test_package_holds_every_file_of_the_page():
+    for name in page.ASSETS:
+        assert page.asset(name).strip()
