@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+from absl import flags
 from absl.testing import flagsaver
 
 from demo_jax import files, scoring, variant_effects
@@ -16,7 +17,6 @@ from demo_jax.errors import InputError
 from demo_jax.report.plots import LETTER_COLOURS
 from demo_jax.scoring import choose_models, read_records, score_records, window_starts
 from demo_jax.training.fit import Finished
-from experiments import score as command
 from tests.test_model import save_run
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -326,21 +326,25 @@ def test_two_sequences_of_one_name(tmp_path):
         variants.open_fasta(tmp_path / 'nothing.fa')
 
 
-@flagsaver.flagsaver
-def call(**values):
-    """The command's `main` with these flags."""
-    for name, value in values.items():
-        setattr(command.flags.FLAGS, name, value)
-    command.main(['score'])
+@pytest.fixture(scope='module')
+def call():
+    """The command's `main` with these flags. Flags of other commands that tests import give way to its own."""
+    theirs = [name for name in ('run', 'specs', 'tasks', 'out') if name in flags.FLAGS]
+    flags.FLAGS.remove_flag_values(theirs)
+    from experiments import score
+
+    flags.FLAGS.mark_as_parsed()
+
+    @flagsaver.flagsaver
+    def with_flags(**values):
+        for name, value in values.items():
+            setattr(flags.FLAGS, name, value)
+        score.main(['score'])
+
+    return with_flags
 
 
-@pytest.fixture
-def parsed():
-    if not command.flags.FLAGS.is_parsed():
-        command.flags.FLAGS(['score', '--run=x', '--fasta=y'])
-
-
-def test_the_command_writes_and_prints(run, tmp_path, parsed, capsys):
+def test_the_command_writes_and_prints(run, tmp_path, call, capsys):
     many = {f'sequence{n}': letters(45, n) for n in range(20)}
     path = fasta(tmp_path / 'x.fa', **many)
     out = tmp_path / 'new' / 'my.tsv'
@@ -359,7 +363,7 @@ def test_the_command_writes_and_prints(run, tmp_path, parsed, capsys):
     assert sorted(p.name for p in out.parent.iterdir()) == ['my.tsv']
 
 
-def test_the_command_refuses_to_overwrite_its_input(run, tmp_path, parsed):
+def test_the_command_refuses_to_overwrite_its_input(run, tmp_path, call):
     path = fasta(tmp_path / 'x.fa', s=SEQUENCE)
     before = path.read_bytes()
     for values, message in (
