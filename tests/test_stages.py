@@ -20,7 +20,7 @@ from demo_jax.motifs import formats, jaspar
 from demo_jax.motifs.tomtom import match_motifs, prepare_targets, word_motif
 from demo_jax.nn import models
 from demo_jax.runs import RunDirectory
-from demo_jax.stages import explain, match
+from demo_jax.stages import evaluate, explain, match
 from demo_jax.training.fit import Finished
 from demo_jax.training.jobs import Recipe, make_jobs
 
@@ -288,3 +288,26 @@ def test_safe_names(name, expected):
 def test_long_names_stay_apart():
     one, two = (files.safe_name('x' * 200 + end) for end in 'ab')
     assert one != two and len(one) == 150
+
+
+def test_pair_tasks_have_a_table_of_their_own(tmp_path):
+    matrices = {motif: m.probabilities for motif, m in jaspar.load_matrices('JASPAR2016').items()}
+    names = ['GATA1_a', 'MYC_b', 'MAX_c', 'REST_d']
+    corpus = simulate_corpus(
+        names, matrices, task_motifs={'GATA1_a': 'MA0035.3', 'MYC_b': 'MA0147.2'}, n_train=4, n_test=8,
+        settings=SimulationSettings(pair_tasks=tuple(names[:2])),
+    )  # fmt: skip
+    run = RunDirectory(tmp_path / 'run')
+    jobs = make_jobs(corpus.tasks, SPECS, Recipe())
+    run.create(corpus, {'corpus': {'source': 'simulated'}, 'recipe': {'average_strands': False}}, jobs)
+    for job in jobs:
+        params = jax.tree.map(np.asarray, models.init(jax.random.key(job.index), models.SPECS[job.spec]))
+        run.save_result(Finished(job.index, 0, 1, 1, 0.5, params), [])
+    tables = evaluate.evaluate_run(run, n_resamples=5, progress=False)
+    aurocs = {(row['task'], row['spec']): row['test_auroc'] for row in tables['auroc'].rows}
+    for name, tasks in (('table3_pairs', names[:2]), ('table3_single', names[2:])):
+        (row,) = tables[name].rows
+        gaps = [aurocs[task, 'small_cnn'] - aurocs[task, 'small_rnn'] for task in tasks]
+        assert row['n_tasks'] == 2 and row['comparison'] == 'CNN vs RNN'
+        assert row['mean_difference'] == pytest.approx(np.mean(gaps))
+        assert (run.tables / f'{name}.tsv').exists()
