@@ -73,7 +73,7 @@
     const paper = any(rows, 'published');
     const cell = (row) => demo.besides(one(row.mean_matches), `chance ${one(row.chance_matches)}`, paper && row.published !== null && `paper ${one(row.published)}`);
     const sizes = rows.filter((row) => row.method !== 'class_optimisation').map((row) => row.out_of);
-    const outOf = sizes.length ? `of ${one(Math.min(...sizes))}${Math.max(...sizes) > Math.min(...sizes) ? ` to ${one(Math.max(...sizes))}` : ''} test sequences` : 'of the test sequences';
+    const outOf = sizes.length ? `of ${demo.count(Math.min(...sizes))}${Math.max(...sizes) > Math.min(...sizes) ? ` to ${demo.count(Math.max(...sizes))}` : ''} test sequences` : 'of the test sequences';
     const tasks_ = Math.max(...rows.map((row) => row.n_tasks));
     return demo.byMethod(title, run, rows, cell, {footnote: `How many ${outOf}, on average over ${tasks_} ${tasks_ === 1 ? 'task' : 'tasks'}, give a motif that Tomtom matches to the TF itself (${run.release}). Class optimisation: how many tasks. Chance: random words of the same sequences.`});
   }
