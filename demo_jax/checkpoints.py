@@ -59,7 +59,7 @@ class Checkpoints:
         A checkpoint that does not parse, or whose arrays differ from their checksum, is removed and
         the one before it is tried.
         """
-        notes = []
+        notes: list[str] = []
         for number in sorted(self._manager.all_steps(), reverse=True):
             try:
                 return self._read(number), notes

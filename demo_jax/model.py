@@ -11,7 +11,7 @@ import numpy as np
 from demo_jax.data import dna
 from demo_jax.errors import InputError
 from demo_jax.explain import attribution, batches, class_optimisation, temporal
-from demo_jax.nn.models import SPECS
+from demo_jax.nn.models import SPECS, Params
 from demo_jax.results import Maps, Optimum, Prediction, Temporal
 from demo_jax.training import stack
 from demo_jax.training.jobs import batches as in_batches
@@ -36,7 +36,7 @@ class Model:
     task: str
     spec: str
     seed: int
-    params: dict[str, dict[str, np.ndarray]] = dataclasses.field(repr=False)
+    params: Params = dataclasses.field(repr=False)
     average_strands: bool = False
     length: int = 0
 

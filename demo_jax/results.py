@@ -5,7 +5,7 @@ Tables are pandas DataFrames, figures are matplotlib Figures that need no displa
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -110,7 +110,7 @@ class Maps:
     def plot(self, limit: int = _SHOWN) -> Any:
         """A logo per sequence, its letters as high as their values; the first `limit` sequences."""
 
-        def draw(axes: Sequence[Any], n: int) -> None:
+        def draw(axes: np.ndarray, n: int) -> None:
             self.draw(axes[0], n)
             axes[0].set_title(f'{n + 1}: score {self.score[n]:.2f}', loc='left', fontsize='medium')
 
@@ -182,7 +182,7 @@ class Temporal:
         the reverse strip from right to left.
         """
 
-        def draw(axes: Sequence[Any], n: int) -> None:
+        def draw(axes: np.ndarray, n: int) -> None:
             self.draw(axes[0], axes[1], n)
             axes[0].set_title(f'{n + 1}: score {self.forward[n][-1]:.2f}', loc='left', fontsize='medium')
 
@@ -343,7 +343,7 @@ def _number_positions(ax: Any, length: int, first: int = 1) -> None:
 
 
 def _rows(
-    sequences: tuple[str, ...], heights: list[float], draw: Callable[[Sequence[Any], int], None], title: str
+    sequences: tuple[str, ...], heights: list[float], draw: Callable[[np.ndarray, int], None], title: str
 ) -> Any:
     """A figure with a group of axes per sequence (`heights` in inches), every letter equally wide."""
     from matplotlib.figure import Figure

@@ -25,7 +25,7 @@ import socket
 import time
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 import numpy as np
 
@@ -36,9 +36,13 @@ from demo_jax.errors import InputError, brief
 from demo_jax.training.fit import EpochRecord, Finished
 from demo_jax.training.jobs import Job
 
+if TYPE_CHECKING:
+    from demo_jax.model import Model
+
 FORMAT = 'demo_jax run'
 VERSION = 1
-HISTORY_COLUMNS = tuple(field.name for field in dataclasses.fields(EpochRecord))
+HISTORY_TYPES = get_type_hints(EpochRecord)
+HISTORY_COLUMNS = tuple(HISTORY_TYPES)
 PACKAGES = ('demo_jax', 'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'scipy', 'pyjaspar', 'memelite')
 
 
@@ -150,7 +154,7 @@ class RunDirectory:
 
     def jobs(self) -> tuple[Job, ...]:
         """The job table."""
-        kinds = {field.name: field.type for field in dataclasses.fields(Job)}
+        kinds = get_type_hints(Job)
         path = self.path / 'jobs.tsv'
         try:
             return tuple(
@@ -238,9 +242,7 @@ class RunDirectory:
 
 def _epoch(row: np.ndarray) -> EpochRecord:
     values = dict(zip(HISTORY_COLUMNS, row.tolist(), strict=True))
-    return EpochRecord(**{
-        field.name: field.type(values[field.name]) for field in dataclasses.fields(EpochRecord)
-    })  # fmt: skip
+    return EpochRecord(**{name: kind(values[name]) for name, kind in HISTORY_TYPES.items()})
 
 
 def _version(package: str) -> str:
@@ -297,7 +299,7 @@ class Run:
             raise InputError(f'{self.directory.path}: no seed {seed} of {task}, {spec}; it has {listed}')
         return found[0]
 
-    def model(self, task: str, spec: str, seed: int | None = None) -> 'Model':  # noqa: F821
+    def model(self, task: str, spec: str, seed: int | None = None) -> 'Model':
         """The trained model of a task and spec, ready to predict and explain.
 
         Raises:
@@ -305,7 +307,7 @@ class Run:
         """
         return self.model_of(self.find_job(task, spec, seed))
 
-    def model_of(self, job: Job) -> 'Model':  # noqa: F821
+    def model_of(self, job: Job) -> 'Model':
         """The trained model of one row of the job table; InputError as `model`."""
         from demo_jax.model import Model
 

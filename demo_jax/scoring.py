@@ -52,8 +52,9 @@ def choose_models(run: Run, tasks: Sequence[str] = (), specs: Sequence[str] = ()
             run.find_job(task, spec)
     trained = run.directory.finished_jobs()
     models = []
+    choices: list[tuple[str, ...]] = [(spec,) for spec in dict.fromkeys(specs)]
     for task in dict.fromkeys(tasks or run.tasks):
-        for allowed in [(spec,) for spec in dict.fromkeys(specs)] or [run.specs]:
+        for allowed in choices or [run.specs]:
             best: tuple[float, Job] | None = None
             for job in run.jobs:
                 if job.task == task and job.spec in allowed and job.index in trained:
@@ -92,7 +93,7 @@ def read_records(path: str | os.PathLike, models: Sequence[Model]) -> list[Recor
                 f'at least {shortest}'
             )
     encoded = encode_all(path, [record.letters for record in found], names)
-    return [Record(record.number, *rest) for record, *rest in zip(found, names, encoded, strict=True)]
+    return [Record(record.number, name, tokens) for record, name, tokens in zip(found, names, encoded, strict=True)]
 
 
 def window_starts(tokens: np.ndarray, width: int, stride: int) -> np.ndarray:

@@ -9,13 +9,14 @@ The directory --out holds memory-mapped arrays and a manifest; other commands ta
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from absl import flags
 
 from demo_jax.data.prepare import SOURCES, describe, prepare_corpus, save_prepared
 from experiments import cli
 
-_FLAGS = {
+_FLAGS: dict[str, flags.FlagHolder[Any]] = {
     'source': flags.DEFINE_enum(
         'source',
         'auto',

@@ -67,7 +67,7 @@ def main(argv: Sequence[str]) -> None:
 
     models = choose_models(load_run(_RUN.value), _TASKS.value, _SPECS.value)
     if _VARIANTS.value:
-        _variants(models, out)
+        _variants(models, _VARIANTS.value, out)
     else:
         _sequences(models, out)
 
@@ -91,11 +91,11 @@ def _sequences(models: Sequence[Any], out: pathlib.Path) -> None:
         print(f'explanations: {table}')
 
 
-def _variants(models: Sequence[Any], out: pathlib.Path) -> None:
+def _variants(models: Sequence[Any], path: str, out: pathlib.Path) -> None:
     from demo_jax import files, variant_effects
     from demo_jax.data.variants import read_variants
 
-    scores = variant_effects.score_variants(models, read_variants(_VARIANTS.value), _FASTA.value)
+    scores = variant_effects.score_variants(models, read_variants(path), _FASTA.value)
     rows = list(scores.rows())
     files.write_tsv(out, rows, variant_effects.VARIANT_COLUMNS)
     title = 'Variants: score (log odds) of either allele, and what changes from ref to alt (positions from 1)'

@@ -11,7 +11,7 @@ import shutil
 import tempfile
 import urllib.parse
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from absl import flags
 
@@ -26,7 +26,7 @@ ARGUMENTS = (
     '--disable-component-update', '--disable-sync',
 )  # fmt: skip
 #: Name, view, width and height in points, theme.
-VIEWS = (
+VIEWS: tuple[tuple[str, str, int, int, Literal['light', 'dark']], ...] = (
     ('overview', 'overview', 1200, 820, 'light'),
     ('motifs', 'task', 1280, 900, 'light'),
     ('sequence', 'sequence', 1280, 1040, 'light'),

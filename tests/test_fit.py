@@ -166,6 +166,10 @@ def test_a_job_that_died_is_told_from_one_that_is_only_bad(data):
     dead = scores.copy()
     dead[batches : 2 * batches] = 0.25  # all scores of the second epoch are the same
     assert fitting._fault(good.replace(scores=dead), part, n_valid) == 'the same score for every sequence'
+    almost = np.where(dead == 0.25, 0.25 + 1e-5 * scores, dead).astype(np.float32)  # but for rounding
+    assert fitting._fault(good.replace(scores=almost), part, n_valid) == 'the same score for every sequence'
+    slow = np.where(dead == 0.25, 0.25 + 0.01 * scores, dead).astype(np.float32)  # hardly any spread, but some
+    assert fitting._fault(good.replace(scores=slow), part, n_valid) == ''
     nan = steps.copy()
     nan[3] = np.nan
     assert fitting._fault(good.replace(loss=nan), part, n_valid) == 'not finite'

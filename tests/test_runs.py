@@ -190,6 +190,7 @@ def test_a_stop_signal_leaves_a_checkpoint_and_a_second_process_is_refused(tmp_p
     process = command(workdir, '--config.recipe.epochs=2000')
     deadline = time.monotonic() + 240
     while time.monotonic() < deadline and not list((workdir / 'checkpoints').glob('[0-9]*')):
+        assert process.poll() is None, process.communicate()[1]
         time.sleep(0.05)
     status, _, err = finish(command(workdir, '--config.recipe.epochs=2000'))
     assert status == 2

@@ -185,7 +185,9 @@ def extract(
                     target.mkdir(parents=True, exist_ok=True)
                     continue
                 target.parent.mkdir(parents=True, exist_ok=True)
-                with tar.extractfile(member) as source, open(target, 'xb') as out:
+                source = tar.extractfile(member)
+                assert source is not None  # `_safe` lets only files and directories through
+                with source, open(target, 'xb') as out:
                     shutil.copyfileobj(source, out, _CHUNK)
                 if target.stat().st_size != member.size:
                     raise InputError(f'{archive}: is truncated in entry {brief(member.name)}')

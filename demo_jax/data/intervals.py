@@ -170,7 +170,7 @@ class Genome:
 class Regions:
     """Regions merged per chromosome, to ask whether windows overlap any of them."""
 
-    def __init__(self, chroms: Sequence[str], starts: np.ndarray, ends: np.ndarray) -> None:
+    def __init__(self, chroms: Sequence[str] | np.ndarray, starts: np.ndarray, ends: np.ndarray) -> None:
         self._merged: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         chroms = np.asarray(chroms)
         for chrom in np.unique(chroms):
@@ -217,6 +217,7 @@ def read_peak_task(
     facts |= {'files': [str(path)], 'genome': str(genome.path), 'negatives': options.negatives}
 
     def with_negatives(rows: np.ndarray, allowed: Iterable[str]) -> Records:
+        assert positives.intervals is not None  # `_fetch` knows them
         part = Records(
             tokens=[positives.tokens[row] for row in rows],
             labels=np.ones(len(rows), np.uint8),
@@ -225,7 +226,8 @@ def read_peak_task(
         )
         if options.negatives == 'shuffle':
             return add_shuffles(part, rng)
-        drawn = _gc_matched(part, genome, sorted(allowed), [avoid] + [blacklist] * (blacklist is not None), rng)
+        drawn = _gc_matched(part, genome, sorted(allowed), [avoid] if blacklist is None else [avoid, blacklist], rng)
+        assert part.intervals is not None and drawn.intervals is not None
         facts['gc_unmatched'] = facts.get('gc_unmatched', 0) + len(rows) - len(drawn.names)
         return Records(
             tokens=[*part.tokens, *drawn.tokens],
@@ -266,9 +268,10 @@ def _windows(
         )
     inside = known & (starts >= 0) & (starts + options.width <= sizes)
     listed = np.zeros(len(starts), bool)
-    for chrom in np.unique(peaks.chroms) if blacklist is not None else ():
-        here = peaks.chroms == chrom
-        listed[here] = blacklist.overlap(str(chrom), starts[here], options.width)
+    if blacklist is not None:
+        for chrom in np.unique(peaks.chroms):
+            here = peaks.chroms == chrom
+            listed[here] = blacklist.overlap(str(chrom), starts[here], options.width)
     keep = np.flatnonzero(inside & ~listed)
     keep = keep[np.argsort(-peaks.signals[keep], kind='stable')]
     seen, unique = set(), []
@@ -293,7 +296,7 @@ def _told(dropped: Mapping[str, int]) -> str:
     return ', '.join(f'{count} {reason.replace("_", " ")}' for reason, count in dropped.items() if count)
 
 
-def _fetch(genome: Genome, chroms: Sequence[str], starts: np.ndarray, width: int) -> Records:
+def _fetch(genome: Genome, chroms: Sequence[str] | np.ndarray, starts: np.ndarray, width: int) -> Records:
     places = [(str(chrom), int(start)) for chrom, start in zip(chroms, starts, strict=True)]
     names = [f'{chrom}:{start}-{start + width}' for chrom, start in places]
     letters = [genome.letters(chrom, start, start + width) for chrom, start in places]

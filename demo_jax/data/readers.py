@@ -5,6 +5,7 @@ import os
 import pathlib
 import re
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from demo_jax.data import intervals
 from demo_jax.data.build import Records, TaskRecords, build_corpus, hold_out, task_rng
@@ -170,6 +171,7 @@ def read_tasks(
             if task.source == 'deepbind':
                 records.append(_read_deepbind(task))
             elif task.source == 'bed':
+                assert genome is not None and peaks is not None  # or it was refused above
                 records.append(
                     intervals.read_peak_task(task.name, task.train, genome, peaks, test_fraction, seed)
                 )
@@ -187,7 +189,7 @@ def read_corpus(
     *,
     valid_fraction: float = 0.1,
     seed: int = 0,
-    **options: object,
+    **options: Any,
 ) -> Corpus:
     """`read_tasks` (which takes the other options) and `build_corpus` in one."""
     records = read_tasks(source, paths, seed=seed, **options)
@@ -196,6 +198,7 @@ def read_corpus(
 
 def _read_deepbind(task: TaskFiles) -> TaskRecords:
     """AC: training positives, which get shuffles later; B: positives and shuffles for testing."""
+    assert task.test is not None  # `find_tasks` refuses a half
     return TaskRecords(
         task.name,
         _deepbind_file(task.train),
@@ -232,7 +235,7 @@ def _deepbind_file(path: pathlib.Path) -> Records:
 def _read_labelled(task: TaskFiles, test_fraction: float, seed: int) -> TaskRecords:
     """A DeepMotif folder, or a labelled FASTA file with or without a test file."""
     train = _labelled_file(task.train)
-    info = {'files': [str(task.train)]}
+    info: dict[str, Any] = {'files': [str(task.train)]}
     if task.test is None:
         train, test = hold_out(train, test_fraction, task_rng(seed, task.name, 'test'))
         info['test_fraction'] = test_fraction

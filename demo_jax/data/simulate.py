@@ -201,6 +201,7 @@ def _simulate_task(
     plan = _plan(name, own, pool, settings, task_rng(seed, name, 'simulate plan'))
     width = len(matrices[plan.motif])
     if plan.is_pair:
+        assert plan.cofactor is not None
         width += 2 * plan.spacing + len(matrices[plan.cofactor])
     if width > settings.length:
         raise InputError(
@@ -344,6 +345,7 @@ class _Planter:
         self, rows: np.ndarray, plan: _Plan, spacing: np.ndarray, strand: np.ndarray, weak: np.ndarray
     ) -> None:
         """Both motifs of a pair task, the whole of them central, at the given spacings (n,)."""
+        assert plan.cofactor is not None  # a pair task has one
         width, other = len(self.matrices[plan.motif]), len(self.matrices[plan.cofactor])
         whole = width + other + spacing
         left = np.empty(len(rows), np.int64)
@@ -364,7 +366,7 @@ class _Planter:
             rows = np.flatnonzero(has & (which == number))
             width = len(self.matrices[motif])
             count = np.cumsum(np.pad(free[rows], ((0, 0), (1, 0))), axis=1)
-            fits = count[:, width:] - count[:, :-width] == width  # (rows, starts)
+            fits: np.ndarray = count[:, width:] - count[:, :-width] == width  # (rows, starts)
             rows, fits = rows[fits.any(axis=1)], fits[fits.any(axis=1)]
             start = np.argmax(np.where(fits, self.rng.random(fits.shape), -1.0), axis=1)
             for shift in (0, n):

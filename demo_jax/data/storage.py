@@ -13,7 +13,7 @@ FORMAT = 'demo_jax corpus'
 VERSION = 1
 MANIFEST = 'manifest.json'
 
-_ARRAYS = {
+_ARRAYS: dict[str, np.dtype] = {
     'tokens': np.dtype('u1'),
     'starts': np.dtype('<i8'),
     'labels': np.dtype('u1'),

@@ -75,9 +75,11 @@ def read_fasta(path: str | os.PathLike) -> Iterator[FastaRecord]:
       InputError: as `read_lines`, or letters before the first header, a record without letters, or a
         record of more than `MAX_LINE` letters.
     """
-    count, header, pieces, size = 0, None, [], 0
+    count, size = 0, 0
+    header: str | None = None
+    pieces: list[bytes] = []
 
-    def finished() -> FastaRecord:
+    def finished(header: str) -> FastaRecord:
         if not size:
             raise InputError(f'{path}: record {count} ({brief(header)}) has no letters')
         return FastaRecord(count, header, b''.join(pieces))
@@ -85,7 +87,7 @@ def read_fasta(path: str | os.PathLike) -> Iterator[FastaRecord]:
     for line in read_lines(path):
         if line.text[:1] == b'>':
             if header is not None:
-                yield finished()
+                yield finished(header)
             count, pieces, size = count + 1, [], 0
             header = line.text[1:].strip().decode('utf-8', 'replace')
         elif text := line.text.strip():
@@ -96,7 +98,7 @@ def read_fasta(path: str | os.PathLike) -> Iterator[FastaRecord]:
                 raise InputError(f'{path}: record {count} ({brief(header)}) has more than {MAX_LINE:,} letters')
             pieces.append(text)
     if header is not None:
-        yield finished()
+        yield finished(header)
 
 
 def encode_all(path: str | os.PathLike, letters: list[bytes], names: list[str]) -> list[np.ndarray]:

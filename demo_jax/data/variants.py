@@ -64,7 +64,8 @@ def read_variants(path: str | os.PathLike) -> Variants:
       InputError: names the line and what is wrong in it; or there is no variant.
     """
     lines = (line for line in read_lines(path) if line.text.strip())
-    variants, skipped = [], {}
+    variants = []
+    skipped: dict[str, int] = {}
     for line, row in _rows(path, lines):
         position = row['position']
         if not re.fullmatch(r'\d{1,12}', position) or int(position) < 1:

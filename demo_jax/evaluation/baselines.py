@@ -20,8 +20,7 @@ import numpy as np
 
 from demo_jax.data import dna
 from demo_jax.motifs.zoops import Background, Candidates, expectation, make_windows
-
-Array = jax.Array
+from demo_jax.nn.ops import Array
 
 RULES = ('sum', 'zoops')
 _SMOOTHING = 1e-3  # of the background mixed into a matrix: no letter is impossible

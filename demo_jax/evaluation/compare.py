@@ -174,7 +174,7 @@ def table2(rows: Iterable[Mapping[str, Any]], *, published: bool = True) -> Tabl
       InputError: a row lacks a column or a cell is not an AUROC.
     """
     results = _results(rows)
-    out = []
+    out: list[dict[str, Any]] = []
     for spec, by_task in results.items():
         summary = summarise(result.test for result in by_task.values())
         row = {'model': spec, 'kind': kind_of(spec)} | summary._asdict()
@@ -231,12 +231,12 @@ def table3(rows: Iterable[Mapping[str, Any]], *, published: bool = True) -> Tabl
     deepbind = [side for side in sides if side[0] == 'deepbind']
     ours = [side for side in sides if side[0] != 'deepbind']
     pairs += [(b, a) for a, b in itertools.combinations(ours, 2)] + [(a, b) for b in deepbind for a in ours]
-    out = []
+    out: list[dict[str, Any]] = []
     for (kind_a, label_a, spec_a, values_a), (kind_b, label_b, spec_b, values_b) in pairs:
         common = [task for task in values_a if task in values_b]
         tests = paired_tests([values_a[task] for task in common], [values_b[task] for task in common])
-        row = {'comparison': f'{label_a} vs {label_b}', 'spec_a': spec_a, 'spec_b': spec_b} | tests._asdict()
-        out.append(row | ({'published_p': PAPER_TABLE3.get((kind_a, kind_b))} if published else {}))
+        row: dict[str, Any] = {'comparison': f'{label_a} vs {label_b}', 'spec_a': spec_a, 'spec_b': spec_b}
+        out.append(row | tests._asdict() | ({'published_p': PAPER_TABLE3.get((kind_a, kind_b))} if published else {}))
     for row, p in zip(out, holm([row['p_wilcoxon'] for row in out]), strict=True):
         row['p_holm'] = float(p)
     return Table(out, TABLE3_COLUMNS)

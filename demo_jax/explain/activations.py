@@ -14,8 +14,7 @@ from demo_jax.errors import InputError
 from demo_jax.explain import batches
 from demo_jax.nn import ops
 from demo_jax.nn.models import ModelSpec, Params, apply
-
-Array = jax.Array
+from demo_jax.nn.ops import Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,14 +138,14 @@ def filter_motifs_models(
     if not 0 < fraction <= 1:
         raise InputError(f'fraction is {fraction}, expected above 0 and at most 1')
     sequences = _checked(stacked_params, spec, tokens, lengths)
-    size = {'batch_size': batch_size, 'width': width}
-    maximum = batches.run(_largest, (spec,), stacked_params, sequences, **size).max(axis=1)
+    maximum = batches.run(_largest, (spec,), stacked_params, sequences, batch_size=batch_size, width=width)
+    maximum = maximum.max(axis=1)
     threshold = np.where(maximum > 0, fraction * maximum, np.inf).astype(maximum.dtype)
     counts, n_windows = np.zeros(1), np.zeros(1, np.int32)
     # Counts come per sequence; summed a batch at a time, they need little memory.
     for first in range(0, sequences[0].shape[1], batch_size):
         part = jax.tree.map(lambda array, first=first: array[:, first : first + batch_size], sequences)
-        found = batches.run(_windows, (spec,), (stacked_params, threshold), part, **size)
+        found = batches.run(_windows, (spec,), (stacked_params, threshold), part, batch_size=batch_size, width=width)
         counts, n_windows = counts + found[0].sum(axis=1), n_windows + found[1].sum(axis=1)
     return FilterMotifs(counts.astype(np.float32), n_windows, maximum)
 

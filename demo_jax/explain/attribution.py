@@ -17,8 +17,7 @@ from demo_jax.errors import InputError
 from demo_jax.explain import batches
 from demo_jax.nn import ops
 from demo_jax.nn.models import ModelSpec, Params, apply
-
-Array = jax.Array
+from demo_jax.nn.ops import Array
 
 BASELINES = ('uniform', 'zeros', 'shuffled')
 
@@ -227,6 +226,7 @@ def _integrated_gradients(
     x = _letters(batch.tokens, batch.lengths, dtype)
     known = x.sum(axis=-1, keepdims=True)
     if baseline == 'shuffled':
+        assert batch.shuffles is not None  # or it was refused before
         starts = ops.one_hot(batch.shuffles.swapaxes(0, 1), dtype) * known[None]
     else:
         starts = (known * jnp.full((1, 1, 4), 0.25 if baseline == 'uniform' else 0.0, dtype))[None]
@@ -234,8 +234,8 @@ def _integrated_gradients(
     rule = (jnp.asarray((nodes + 1) / 2, dtype), jnp.asarray(weights / 2, dtype))
     scores = score(x, batch.lengths)
 
-    def from_baseline(total: tuple[Array, Array], start: Array) -> tuple[tuple[Array, Array], None]:
-        def at_node(mean: Array, node: tuple[Array, Array]) -> tuple[Array, None]:
+    def from_baseline(total: tuple[jax.Array, jax.Array], start: jax.Array) -> tuple[tuple[jax.Array, jax.Array], None]:
+        def at_node(mean: jax.Array, node: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, None]:
             return mean + node[1] * _gradient(score, start + node[0] * (x - start), batch.lengths)[1], None
 
         mean, _ = jax.lax.scan(at_node, jnp.zeros_like(x), rule)
@@ -272,7 +272,7 @@ def _mutagenesis(score: _Score, batch: _Batch, *, dtype: Any, alternatives: int)
     return _Map(scores, -hypothetical.sum(-1) / 3 * x.sum(-1), hypothetical)
 
 
-_FUNCTIONS = {
+_FUNCTIONS: dict[str, Callable[..., _Map]] = {
     'saliency': _gradient_map,
     'gradient_x_input': _gradient_map,
     'integrated_gradients': _integrated_gradients,

@@ -13,8 +13,7 @@ import optax
 from demo_jax.errors import InputError
 from demo_jax.explain import batches
 from demo_jax.nn.models import ModelSpec, Params, apply
-
-Array = jax.Array
+from demo_jax.nn.ops import Array
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,7 @@ from demo_jax.errors import InputError
 from demo_jax.explain import batches
 from demo_jax.nn import ops
 from demo_jax.nn.models import ModelSpec, Params, apply
-
-Array = jax.Array
+from demo_jax.nn.ops import Array
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,6 @@ Everything below works on prefixes; suffixes are the prefixes of the features in
 two directions exchanged.
 """
 
-import functools
 from typing import NamedTuple
 
 import jax
@@ -25,8 +24,7 @@ from demo_jax.errors import InputError
 from demo_jax.explain import batches
 from demo_jax.nn import ops
 from demo_jax.nn.models import ModelSpec, Params, apply
-
-Array = jax.Array
+from demo_jax.nn.ops import Array
 
 TRUNCATIONS = ('input', 'features')
 DIRECTIONS = ('forward', 'reverse')
@@ -180,6 +178,7 @@ def _truncated_input(params: Params, x: Array, spec: ModelSpec, lengths: Array, 
             special = _after_cuts(params, x, spec, lengths, cuts)
             scores = scores.at[cuts].set(_score_suffixes(params, spec, features, special, after // pool))
         else:
+            assert whole is not None  # only suffixes do without it
             cuts = cuts + pool
             special = _before_cuts(params, x, spec, cuts)
             scores = scores.at[cuts - 1].set(_score_prefixes(params, spec, whole[:n_cuts], special))
@@ -255,14 +254,15 @@ def _score_prefixes(
     """
     n_features = len(features)
     everywhere = inside is None
-    if everywhere:
+    if inside is None:
         inside = jnp.ones(features.shape[:2], bool)
     # The position of each special feature, and whether there is such a position.
     at = np.arange(n_features) - len(special) + 1 + np.arange(len(special))[:, None]
     special_inside = jnp.asarray(at >= 0)[..., None] & inside[np.maximum(at, 0)]
+    given = (features, inside, special, special_inside)
     sums = [
-        run(_direction(params, spec, int(d != flipped)), features, inside, special, special_inside)
-        for d, run in enumerate((_run_to_cuts, functools.partial(_run_from_cuts, everywhere=everywhere)))
+        _run_to_cuts(_direction(params, spec, int(flipped)), *given),
+        _run_from_cuts(_direction(params, spec, int(not flipped)), *given, everywhere),
     ]
     counts = jnp.maximum(jnp.cumsum(inside.astype(features.dtype), axis=0), 1)[..., None]
     mean = jnp.concatenate(sums[::-1] if flipped else sums, axis=-1) / counts
@@ -309,7 +309,7 @@ def _step(
       active: bool (R,) or None; other rows stay as they are.
       counted: bool (R,) or None; the sum leaves out the outputs of other rows (cheaper than `active`).
     """
-    states = []
+    states: list[ops.LstmState] = []
     for index, (layer, state) in enumerate(zip(layers, run.states, strict=True)):
         state = ops.lstm_step(state, z if index == 0 else _project(layer, states[-1].h), layer.recurrent)[0]
         states.append(state)

@@ -140,8 +140,7 @@ class ColumnScores:
           letters: int (B, w).
         """
         n_queries, width = letters.shape
-        ends = np.arange(1, width)
-        edges = [(start, stop) for size in ends for start, stop in ((0, size), (width - size, width))]
+        edges = [(start, stop) for size in range(1, width) for start, stop in ((0, size), (width - size, width))]
         shorter = np.unique(self._layout.widths[self._layout.widths < width])
         inner = [(start, start + size) for size in shorter for start in range(width - size + 1)]
         table, rows = self._log_chances(letters, [*edges, *inner, (0, width)])

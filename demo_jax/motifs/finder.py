@@ -31,8 +31,7 @@ from demo_jax.motifs.zoops import (
     make_windows,
     maximisation,
 )
-
-Array = jax.Array
+from demo_jax.nn.ops import Array
 
 _SEED_LETTER = 0.7  # probability of a seed's own letter when EM begins
 _SEED_SHARE = 0.3  # share of sequences with a site when EM begins
@@ -162,8 +161,8 @@ def _motifs(found: _Found) -> list[Motif]:
     """The motifs of one task, leaves (n_motifs, ...); those without a site are left out."""
     result = []
     for number in np.flatnonzero(found.n_sites >= 1):
-        probabilities = found.probabilities[number, : found.width[number]].astype(np.float64)
-        seed = found.seed[number]
+        probabilities = np.asarray(found.probabilities[number, : found.width[number]], np.float64)
+        seed = np.asarray(found.seed[number])
         result.append(Motif(
             probabilities / probabilities.sum(axis=1, keepdims=True), float(found.share[number]),
             float(found.n_sites[number]), float(found.log_likelihood[number]), dna.decode(seed[seed < dna.N]),
@@ -172,16 +171,16 @@ def _motifs(found: _Found) -> list[Motif]:
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
-def _program(settings: FinderSettings, tasks_at_once: int, mesh: Mesh, arrays: tuple[np.ndarray, ...]) -> _Found:
+def _program(settings: FinderSettings, tasks_at_once: int, mesh: Mesh, arrays: tuple[Array, ...]) -> _Found:
     def of_device(arrays: tuple[Array, ...]) -> _Found:
         size = tasks_at_once if tasks_at_once > 1 else None
-        return jax.lax.map(lambda one: _find(*one, settings), arrays, batch_size=size)
+        return jax.lax.map(lambda one: _find(settings, *one), arrays, batch_size=size)
 
     along = PartitionSpec('task')
     return jax.shard_map(of_device, mesh=mesh, in_specs=along, out_specs=along, check_vma=False)(arrays)
 
 
-def _find(tokens: Array, weights: Array, letters: Array, transitions: Array, settings: FinderSettings) -> _Found:
+def _find(settings: FinderSettings, tokens: Array, weights: Array, letters: Array, transitions: Array) -> _Found:
     """All motifs of one task: tokens (N, L), weights (N,), log background (4,) and (4, 4)."""
     layouts = _layouts(settings.seed_width, settings.widths)
     n_parameters = jnp.array([3.0 * width + 1 for width, _ in layouts])

@@ -55,7 +55,7 @@ def write_meme(
     motifs: Mapping[str, np.ndarray],
     *,
     sites: Mapping[str, int] | None = None,
-    background: Sequence[float] = (0.25, 0.25, 0.25, 0.25),
+    background: Sequence[float] | np.ndarray = (0.25, 0.25, 0.25, 0.25),
 ) -> None:
     """Write motifs in MEME's minimal format, version 4.
 
@@ -140,7 +140,7 @@ def read_jaspar(path: str | os.PathLike) -> dict[str, np.ndarray]:
         words = header[1:].split()
         if not header.startswith('>') or not words:
             raise InputError(f'{path}: line {number} is {brief(header)}, expected ">name"')
-        rows = []
+        rows: list[list[float]] = []
         for letter, (line_number, line) in zip('ACGT', body, strict=False):
             match = re.fullmatch(r'\s*([ACGT])\s*\[([^\]]*)\]\s*', line)
             if not match or match.group(1) != letter:

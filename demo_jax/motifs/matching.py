@@ -136,7 +136,7 @@ def count_matches(
     numbers = {task: [targets.index(motif) for motif in ids] for task, ids in own.items() if len(ids)}
     keep = sorted({number for ids in numbers.values() for number in ids})
     column = {number: place for place, number in enumerate(keep)}
-    columns = {task: [column[number] for number in ids] for task, ids in numbers.items()}
+    columns = {task: np.array([column[number] for number in ids], np.int64) for task, ids in numbers.items()}
     keys = [key for key in (*words, *motifs) if key.task in columns]
     chance = {key: chance_words[key] for key in keys if key in chance_words}
 

@@ -103,11 +103,11 @@ def match_motifs(queries: Sequence[np.ndarray], targets: Targets) -> Matches:
     """
     checked = [_checked(query, f'query {number}') for number, query in enumerate(queries)]
     n_targets = len(targets)
+    shape = (len(checked), n_targets)
     results = Matches(
-        *(np.empty((len(checked), n_targets)) for _ in range(3)),
-        *(np.empty((len(checked), n_targets), np.int32) for _ in range(2)),
-        np.empty((len(checked), n_targets), bool),
-    )
+        np.empty(shape), np.empty(shape), np.empty(shape),
+        np.empty(shape, np.int32), np.empty(shape, np.int32), np.empty(shape, bool),
+    )  # fmt: skip
     for row, query in enumerate(checked):
         letters = np.arange(len(query))[None]
         layout = Layout.of(targets, len(query))

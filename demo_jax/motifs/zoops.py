@@ -14,8 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from demo_jax.data import dna
-
-Array = jax.Array
+from demo_jax.nn.ops import Array
 
 _COMPLEMENT = np.array([3, 2, 1, 0])
 

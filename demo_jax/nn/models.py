@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
@@ -9,9 +10,9 @@ import numpy as np
 from flax import struct
 
 from demo_jax.nn import ops
+from demo_jax.nn.ops import Array
 
-Array = jax.Array
-Params = dict[str, dict[str, Array]]
+Params = Mapping[str, Mapping[str, Array]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,7 +131,7 @@ def init(key: Array, spec: ModelSpec) -> Params:
     shapes = _shapes(spec)
     sizes = [math.prod(shape) for layer in shapes.values() for shape in layer.values()]
     draws = iter(jnp.split(jax.random.uniform(key, (sum(sizes),), minval=-1, maxval=1), np.cumsum(sizes)[:-1]))
-    params: Params = {}
+    params: dict[str, dict[str, Array]] = {}
     for name, layer in shapes.items():
         drawn = {part: next(draws).reshape(shape) for part, shape in layer.items()}
         bias = jnp.zeros_like(drawn['bias'])
@@ -216,6 +217,7 @@ def apply(
     def drop(y: Array, place: int) -> Array:
         if dropout is None:
             return y
+        assert key is not None  # or it was refused above
         return ops.dropout(y, dropout, jax.random.fold_in(key, place), dropout_bits)
 
     x, lengths, activations = _convolutions(params, x, spec, lengths, drop)
@@ -230,7 +232,7 @@ def apply(
         hidden = jnp.concatenate(pair, axis=-1)
         features = hidden.sum(0) / (x.shape[0] if lengths is None else lengths[:, None].astype(x.dtype))
     else:
-        features = _summary(x, mask, lengths, spec.summary)
+        features = _summary(x, lengths, spec.summary)
         if spec.both_strands:
             features = drop(_by_strand(features, x.shape[-1]), 200)
     logits = features @ params['dense']['kernel'] + params['dense']['bias'][None]
@@ -283,11 +285,11 @@ def _by_strand(features: Array, channels: int) -> Array:
     return parts.transpose(2, 0, 1, 3).reshape(2 * batch, -1)
 
 
-def _summary(x: Array, mask: Array | None, lengths: Array | None, how: str) -> Array:
+def _summary(x: Array, lengths: Array | None, how: str) -> Array:
     """Features (B, F) or (B, 2F): the maximum over the positions, and for 'max_mean' the mean too."""
     # Activations are >= 0 and 0 in the padding, so the maximum needs no mask.
     largest = x.max(axis=0)
     if how == 'max':
         return largest
-    mean = x.sum(axis=0) / (x.shape[0] if mask is None else lengths[:, None].astype(x.dtype))
+    mean = x.sum(axis=0) / (x.shape[0] if lengths is None else lengths[:, None].astype(x.dtype))
     return jnp.concatenate([largest, mean], axis=-1)

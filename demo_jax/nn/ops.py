@@ -10,9 +10,11 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 
-Array = jax.Array
+#: What the functions of a model take: arrays of the device or of NumPy.
+Array = jax.Array | np.ndarray
 
 
 def one_hot(tokens: Array, dtype: jnp.dtype = jnp.float32) -> Array:

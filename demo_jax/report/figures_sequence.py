@@ -15,7 +15,7 @@ from demo_jax.report.tables import shorten
 WIDTH = 7.0
 #: Sequences longer than this are cut to their most salient part: letters would be too small to read.
 MOST_LETTERS = 120
-RC = {
+RC: dict[Any, Any] = {
     'font.family': 'DejaVu Sans', 'font.size': 7, 'axes.titlesize': 7.5, 'axes.labelsize': 6.5, 'xtick.labelsize': 6,
     'ytick.labelsize': 6, 'legend.fontsize': 6.5, 'svg.fonttype': 'none', 'pdf.fonttype': 42, 'axes.linewidth': 0.6,
     'xtick.major.width': 0.6, 'ytick.major.width': 0.6, 'xtick.major.size': 2, 'ytick.major.size': 2,
@@ -142,6 +142,7 @@ def dashboard_figure(view: SequenceView) -> Any:
         _jaspar(rows, view, heights[0], gaps[0])
         for model, gap in zip(optima, gaps[1:], strict=False):
             axes = rows.add(0.42, gap)
+            assert model.optimum is not None  # `optima` are those that have one
             _logo(axes, information_heights(model.optimum), 'bits')
             axes.set_title(f'class-optimised sequence, {model.label}', loc='left', pad=2)
             axes.set_xticks([])
@@ -289,7 +290,7 @@ def _legend(figure: Any, total: float, temporal: bool, sites: bool) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    handles = [Patch(color=colour, label=letter) for letter, colour in plots.LETTER_COLOURS.items()]
+    handles: list[Any] = [Patch(color=colour, label=letter) for letter, colour in plots.LETTER_COLOURS.items()]
     handles.append(Patch(facecolor=plots.HIT_COLOUR, edgecolor='#C4457F', lw=0.6, label='JASPAR hit'))
     if sites:
         handles.append(Line2D([], [], color='#1B1E24', lw=1.4, label='planted site'))

@@ -240,6 +240,8 @@ def _roc(collector: Collector, task: str) -> list[dict[str, Any]]:
     result = []
     for job in collector.shown_jobs(task):
         scores = collector.predictions(job)
+        if scores is None:  # not scored yet, though another seed of the spec is
+            continue
         curve = metrics.roc_curve(labels, scores)
         x, y = curve.false_positive_rate, curve.true_positive_rate
         if not (np.isfinite(x).all() and np.isfinite(y).all()):

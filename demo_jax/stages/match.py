@@ -151,7 +151,7 @@ def match_run(run: RunDirectory, settings: MatchSettings | None = None, *, progr
         for key in (*(Key(job.task, job.spec, name) for name in aligned), Key(job.task, job.spec, CLASS_OPTIMISATION)):
             chance[key] = chance_of_task[job.task]
         if corpus.sites is not None:
-            truths += _truths(explained, corpus)
+            truths += _truths(explained, corpus.sites)
         _export(folder / files.safe_name(job.task) / job.spec, store, explained, aligned, optimum, corpus, targets,
                 settings)  # fmt: skip
     distinct = len({word for found in (*words.values(), *chance.values()) for word in found})
@@ -179,7 +179,7 @@ def match_run(run: RunDirectory, settings: MatchSettings | None = None, *, progr
 
 def _digest(store: Explanations, jobs: Sequence[Job]) -> str:
     """Which explanations there are: changes whenever one of their files is written again."""
-    facts = [store.index()]
+    facts: list[object] = [store.index()]
     for piece in sorted({*METHODS.values(), CLASS_OPTIMISATION, 'filters'}):
         for job in jobs:
             path = store.piece_path(piece, job.index)
@@ -280,13 +280,13 @@ def _class_motif(store: Explanations, job: Job) -> np.ndarray | None:
     return extract.best_submatrix(best / best.sum(axis=1, keepdims=True)).probabilities
 
 
-def _truths(explained: _Explained, corpus: Corpus) -> list[dict[str, Any]]:
+def _truths(explained: _Explained, sites: np.ndarray) -> list[dict[str, Any]]:
     """How well each method finds the planted sites of the positives that the model gets right."""
     found = []
     keep = None if explained.score is None else explained.score > 0
     for name, values in explained.values.items():
         truth = score_truth(
-            values=values, windows=explained.windows[name], sites=corpus.sites, rows=explained.rows, keep=keep,
+            values=values, windows=explained.windows[name], sites=sites, rows=explained.rows, keep=keep,
             lengths=explained.lengths,
         )  # fmt: skip
         found.append({'task': explained.job.task, 'spec': explained.job.spec, 'method': name}
@@ -297,8 +297,8 @@ def _truths(explained: _Explained, corpus: Corpus) -> list[dict[str, Any]]:
 def _means(truths: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Means over tasks per spec and method; counts of sequences and sites are sums."""
     groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
-    for row in truths:
-        groups.setdefault((row['spec'], row['method']), []).append(row)
+    for truth in truths:
+        groups.setdefault((truth['spec'], truth['method']), []).append(truth)
     rows = []
     for (spec, method), group in groups.items():
         judged = [row for row in group if row['n_sequences']]

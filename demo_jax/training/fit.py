@@ -20,6 +20,7 @@ from demo_jax.training.step import Hyper, job_hyper
 
 #: At most this many epochs of a job may end in one segment: each needs a copy of the parameters.
 MAX_SNAPSHOTS = 8
+_SAME = 1e-3  # scores that differ by less are the same: a model that learns spreads them a hundred times as far
 
 
 @dataclasses.dataclass(frozen=True)
@@ -281,7 +282,7 @@ def _empty(job: Job, layout: Layout) -> stack.SlotState:
 def _with_snapshots(arrays: stack.SlotState, layout: Layout) -> stack.SlotState:
     """The arrays with a blank place for the snapshots: nothing in it outlives a segment."""
     snapshots = jax.tree.map(lambda p: np.zeros((p.shape[0], layout.snapshots + 1, *p.shape[1:]), p.dtype), arrays.best)
-    return arrays.replace(snapshots=snapshots)
+    return dataclasses.replace(arrays, snapshots=snapshots)
 
 
 def _idle_work(recipe: Recipe, layout: Layout) -> stack.Work:
@@ -323,12 +324,13 @@ def _plan_part(progress, job, plan, rows, recipe, layout, orders) -> _Part:
         start,
         stop,
         ends,
-        work.replace(
+        dataclasses.replace(
+            work,
             hyper=job_hyper(job, recipe),
             fresh=np.asarray(start == 0),
-            n_steps=np.int32(stop - start),
+            n_steps=np.array(stop - start, np.int32),
             learning_rate=learning_rates(recipe, plan, peak, steps),
-            n_scored=np.int32(count),
+            n_scored=np.array(count, np.int32),
         ),
     )
 
@@ -336,13 +338,14 @@ def _plan_part(progress, job, plan, rows, recipe, layout, orders) -> _Part:
 def _fault(seen: stack.Measured, part: _Part, n_valid: int) -> str:
     """What is wrong with a segment, '' if nothing: a value that is not finite, or a model that has died.
 
-    A rate that is too high can push every ReLU below zero for good: then all sequences score the same.
+    A rate that is too high can push every ReLU below zero for good, or all of a layer's units into states that the
+    sequence no longer changes: then all sequences score the same, but for rounding (in log odds, `_SAME`).
     """
     done, scores = slice(part.stop - part.start), seen.scores[: int(part.work.n_scored)]
     if not all(np.isfinite(values).all() for values in (seen.loss[done], seen.update_norm[done], scores)):
         return 'not finite'
     epochs = scores.reshape(max(len(part.ends), 1), -1)[:, :n_valid]
-    if scores.size and (epochs.min(axis=1) == epochs.max(axis=1)).any():
+    if scores.size and (np.ptp(epochs, axis=1) < _SAME).any():
         return 'the same score for every sequence'
     return ''
 

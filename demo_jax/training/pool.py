@@ -4,12 +4,12 @@ import dataclasses
 import zlib
 from collections.abc import Sequence
 
-import jax
 import numpy as np
 from flax import struct
 
 from demo_jax.data import dna
 from demo_jax.data.corpus import SPLITS, Corpus
+from demo_jax.nn.ops import Array
 
 
 @struct.dataclass
@@ -22,9 +22,9 @@ class Pool:
       lengths: int32 (R,), or None when every sequence has L letters (the faster program).
     """
 
-    tokens: jax.Array | np.ndarray
-    labels: jax.Array | np.ndarray
-    lengths: jax.Array | np.ndarray | None
+    tokens: Array
+    labels: Array
+    lengths: Array | None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,6 +5,7 @@ the validation rows of every epoch that ended on the way. Slots are mapped outsi
 CPU a model stays in the cache for a whole segment, on a GPU the full width makes it one batched scan.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -16,10 +17,9 @@ from flax import struct
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from demo_jax.nn.models import ModelSpec, Params
+from demo_jax.nn.ops import Array
 from demo_jax.training import step as one_model
 from demo_jax.training.pool import Pool
-
-Array = jax.Array
 
 AXIS = 'models'
 
@@ -36,7 +36,7 @@ def default_width(mesh: Mesh) -> int:
 
 def over_models(
     function: Callable[..., Any], width: int, mesh: Mesh, *, shared: int = 0, donate: bool = False
-) -> Callable[..., Any]:
+) -> jax.stages.Wrapped:
     """Map a function of one model over the leading axis of its arguments, in one compiled program.
 
     The models are sharded over the mesh, and each device walks through its own: `width` at a time, in
@@ -190,7 +190,7 @@ def run_segment(
 def adopt(slot: SlotState, choice: Array) -> SlotState:
     """Keep snapshot number `choice` as the best parameters; -1 keeps the ones there are."""
     best = jax.tree.map(lambda b, s: jnp.where(choice >= 0, s[jnp.maximum(choice, 0)], b), slot.best, slot.snapshots)
-    return slot.replace(best=best)
+    return dataclasses.replace(slot, best=best)
 
 
 def score_all(pool: Pool, params: Params, rows: Array, *, spec: ModelSpec, average_strands: bool, hoist: bool) -> Array:

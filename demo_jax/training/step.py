@@ -8,10 +8,9 @@ from flax import struct
 
 from demo_jax.nn import models, ops
 from demo_jax.nn.models import ModelSpec, Params
+from demo_jax.nn.ops import Array
 from demo_jax.training.jobs import Job, Recipe
 from demo_jax.training.pool import Pool, name_seed
-
-Array = jax.Array
 
 ADAM = optax.scale_by_adam()
 
@@ -46,9 +45,9 @@ class Hyper:
 
 def job_hyper(job: Job, recipe: Recipe) -> Hyper:
     """A job's settings as the arrays that the program reads."""
-    limit = [np.float32(value or np.inf) for value in (recipe.clip_value, recipe.clip_norm)]
+    numbers = (job.dropout, job.weight_decay, recipe.clip_value or np.inf, recipe.clip_norm or np.inf)
     key = np.random.SeedSequence([job.seed, name_seed(job.task)]).generate_state(2, np.uint32)
-    return Hyper(key, np.float32(job.dropout), np.float32(job.weight_decay), *limit)
+    return Hyper(key, *(np.array(number, np.float32) for number in numbers))
 
 
 @struct.dataclass
@@ -62,7 +61,7 @@ class StepMetrics:
 
 def init_state(spec: ModelSpec, hyper: Hyper) -> ModelState:
     """A fresh model from the job's key."""
-    params = models.init(jax.random.fold_in(jax.random.wrap_key_data(hyper.key), 0), spec)
+    params = models.init(jax.random.fold_in(jax.random.wrap_key_data(jnp.asarray(hyper.key)), 0), spec)
     return ModelState(params, ADAM.init(params), jnp.zeros((), jnp.int32))
 
 
@@ -104,7 +103,7 @@ def train_step(
     tokens, lengths = gather(pool, rows, turned)
     labels = pool.labels[jnp.maximum(rows, 0)]
     weights = (rows >= 0).astype(jnp.float32)
-    key = jax.random.fold_in(jax.random.fold_in(jax.random.wrap_key_data(hyper.key), 1), state.step)
+    key = jax.random.fold_in(jax.random.fold_in(jax.random.wrap_key_data(jnp.asarray(hyper.key)), 1), state.step)
 
     def loss_of(params: Params) -> Array:
         output = models.apply(

@@ -1,6 +1,7 @@
 """Suite `data`: shuffling, corpus building, reading, planning on the host, and the bootstrap."""
 
 import dataclasses
+import functools
 import gzip
 import os
 import pathlib
@@ -71,7 +72,7 @@ def _tasks(settings: Settings, folder: pathlib.Path) -> list[Task]:
         *(
             Task(
                 f'dinucleotide shuffles, {number} thread{"s" * (number > 1)}',
-                lambda number=number: dna.dinucleotide_shuffle(tokens, rng, threads=number),
+                functools.partial(dna.dinucleotide_shuffle, tokens, rng, threads=number),
                 count,
             )
             for number in threads

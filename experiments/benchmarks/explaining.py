@@ -21,6 +21,7 @@ from demo_jax.motifs import jaspar
 from demo_jax.motifs.tomtom import match_words, prepare_targets
 from demo_jax.nn import models
 from demo_jax.nn.models import SPECS, ModelSpec, Params
+from demo_jax.nn.ops import Array
 from demo_jax.report.tables import format_table
 from experiments.benchmarks.measure import Settings, interleaved, summarise
 
@@ -117,7 +118,7 @@ def _every_prefix(params: Params, spec: ModelSpec, tokens: np.ndarray) -> np.nda
     return found
 
 
-def _score(params: Params, batch: tuple[jax.Array, jax.Array], spec: ModelSpec) -> jax.Array:
+def _score(params: Params, batch: tuple[Array, Array], spec: ModelSpec) -> Array:
     return models.apply(params, batch[0], spec, lengths=batch[1]).score
 
 

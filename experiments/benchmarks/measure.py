@@ -180,7 +180,7 @@ def machine_facts() -> dict[str, Any]:
         'device_kind': devices[0].device_kind,
         'devices': len(devices),
         'xla_flags': os.environ.get('XLA_FLAGS', ''),
-        'matmul_precision': jax.config.jax_default_matmul_precision,
+        'matmul_precision': jax.config.values['jax_default_matmul_precision'],
     }
 
 

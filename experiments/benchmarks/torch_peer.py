@@ -67,7 +67,7 @@ class TorchModel(nn.Module):
             channels = size
         self.dense = nn.Linear(2 * channels if layers or spec.summary == 'max_mean' else channels, 2)
         if self.channels_last:
-            self.to(memory_format=torch.channels_last)
+            self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch declares no such call
 
     def trained(self) -> list[nn.Parameter]:
         """The parameters that are trained."""

@@ -1,11 +1,12 @@
 """Suite `train`: milliseconds per model-step of every spec and width, with PyTorch beside it."""
 
+import dataclasses
 import functools
 import importlib.util
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
@@ -21,6 +22,9 @@ from demo_jax.training.jobs import Job, Recipe, make_jobs
 from demo_jax.training.pool import Pool
 from demo_jax.training.step import job_hyper
 from experiments.benchmarks.measure import MatrixPeak, Settings, interleaved, summarise
+
+if TYPE_CHECKING:
+    from experiments.benchmarks.torch_peer import StackedTorchTraining, TorchTraining
 
 #: The paper's: dropout 1/2, gradients clipped element-wise at 5, no augmentation.
 RECIPE = Recipe()
@@ -64,7 +68,7 @@ class Training:
         self._program = program.lower(self._pool, self._arrays, self._work).compile()
         self.compile_seconds = time.perf_counter() - start
         self._run()
-        self._work = stack.put(work.replace(fresh=np.zeros(self.models, bool)), mesh)
+        self._work = stack.put(dataclasses.replace(work, fresh=np.zeros(self.models, bool)), mesh)
 
     def _run(self) -> stack.Measured:
         self._arrays, measured = self._program(self._pool, self._arrays, self._work)
@@ -121,7 +125,7 @@ def run(settings: Settings) -> dict[str, Any]:
         peak.measure()
         ours = {f'width {width}': Training(spec, width, steps, settings, pool, mesh) for width in widths}
         theirs = _torch(spec, settings, pool, steps, on_cpu) if torch_found else {}
-        seconds = interleaved(ours | theirs, settings.repeats)
+        seconds = interleaved({**ours, **theirs}, settings.repeats)
         spec_rows, spec_peers = [], []
         for label, program in ours.items():
             program.check()
@@ -152,7 +156,9 @@ def run(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _torch(spec: ModelSpec, settings: Settings, pool: Pool, steps: int, on_cpu: bool) -> dict[str, Callable[[], None]]:
+def _torch(
+    spec: ModelSpec, settings: Settings, pool: Pool, steps: int, on_cpu: bool
+) -> 'dict[str, TorchTraining | StackedTorchTraining]':
     """PyTorch's programs: one model at a time in each layout, and for CNNs all at once with `torch.func`."""
     import torch
 
@@ -160,9 +166,9 @@ def _torch(spec: ModelSpec, settings: Settings, pool: Pool, steps: int, on_cpu: 
 
     where = torch.device('cpu') if on_cpu else torch_peer.device()
     torch_peer.use_all_cores(len(os.sched_getaffinity(0)), gpu=where.type == 'cuda')
-    batch = pool.tokens[: settings.batch], pool.labels[: settings.batch]
+    batch = np.asarray(pool.tokens[: settings.batch]), np.asarray(pool.labels[: settings.batch])
     # Twice as many steps as ours per model: one model alone is over quickly.
-    programs: dict[str, Any] = {
+    programs: dict[str, TorchTraining | StackedTorchTraining] = {
         variant: torch_peer.TorchTraining(spec, variant, *batch, steps=2 * steps, where=where)
         for variant in torch_peer.variants(spec)
     }
