@@ -107,7 +107,8 @@ def table2_violins(ours: Mapping[str, np.ndarray], *, published: Mapping[str, fl
     axes.set_axisbelow(True)
     axes.set_title('Test AUROC over tasks (bar: quartiles, tick: median)', loc='left', weight='bold')
     if published and any(spec in published for spec in columns):
-        axes.scatter([], [], marker='d', s=26, facecolor='white', edgecolor='#1B1E24', label="paper's mean")
+        label = "the paper's mean over its 108 tasks"
+        axes.scatter([], [], marker='d', s=26, facecolor='white', edgecolor='#1B1E24', label=label)
         axes.legend(loc='lower left', frameon=False)
     return figure
 
@@ -154,6 +155,8 @@ def pairwise_scatter(
 def training_curves(history: Mapping[str, Mapping[str, np.ndarray]]) -> Any:
     """Loss and validation AUROC by epoch: median over jobs, and their middle half as a band.
 
+    A job that has ended keeps its last value: else the curves would jump where some tasks end before others.
+
     Args:
       history: spec -> measure -> float (jobs, E), NaN after a job's last epoch; the measures are
         'train_loss', 'valid_loss' (nats) and 'valid_auroc'.
@@ -167,7 +170,7 @@ def training_curves(history: Mapping[str, Mapping[str, np.ndarray]]) -> Any:
     for axes, (measure, title) in zip(panels, titles.items(), strict=True):
         for number, (spec, measures) in enumerate(history.items()):
             values = np.asarray(measures[measure], np.float64)
-            values = np.where(np.isfinite(values), values, np.nan)
+            values = _held(np.where(np.isfinite(values), values, np.nan))
             kept = ~np.isnan(values).all(axis=0)
             if not kept.any():
                 continue
@@ -181,6 +184,13 @@ def training_curves(history: Mapping[str, Mapping[str, np.ndarray]]) -> Any:
         axes.grid(True, color=_GRID, lw=0.6)
     panels[-1].legend(loc='best', frameon=False)
     return figure
+
+
+def _held(values: np.ndarray) -> np.ndarray:
+    """Each row's gaps, and what follows its end, filled with the value before: (jobs, E)."""
+    known = np.where(np.isnan(values), -1, np.arange(values.shape[1]))
+    last = np.maximum.accumulate(known, axis=1)
+    return np.where(last >= 0, np.take_along_axis(values, np.maximum(last, 0), axis=1), np.nan)
 
 
 @_styled
