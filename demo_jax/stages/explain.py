@@ -103,9 +103,10 @@ def explain_run(run: RunDirectory, settings: ExplainSettings | None = None, *, p
             facts = _facts(piece, settings, result, average)
             if applies(piece, SPECS[job.spec]) and not store.has(piece, job.index, facts):
                 todo.append((piece, job, facts))
-    weights = {piece: work(piece, settings, int(corpus.lengths.max(initial=1))) for piece in PIECES}
+    longest = int(corpus.lengths.max(initial=1))
+    weights = {piece: max(1, round(10 * work(piece, settings, longest))) for piece in PIECES}
     with tqdm(
-        total=round(sum(weights[piece] for piece, _, _ in todo)), disable=not progress,
+        total=sum(weights[piece] for piece, _, _ in todo), disable=not progress,
         bar_format='{l_bar}{bar}| [{elapsed}<{remaining}{postfix}]',
     ) as bar:  # fmt: skip
         for number, (piece, job, facts) in enumerate(todo):
