@@ -16,6 +16,10 @@ from demo_jax.data.corpus import Corpus
 os.environ['XLA_FLAGS'] = ' '.join(
     [os.environ.get('XLA_FLAGS', ''), '--xla_backend_optimization_level=1', '--xla_llvm_disable_expensive_passes=true']
 )
+#: Compiler options for comparisons that run once: time goes into compilation, so their code stays unoptimised.
+QUICK: dict[str, int | bool] = {'xla_backend_optimization_level': 0}
+if jax.__version_info__ < (0, 11):  # later versions have no such option
+    QUICK['xla_cpu_use_fusion_emitters'] = False
 devices.configure(host_devices=2)
 jax.config.update('jax_numpy_rank_promotion', 'raise')
 

@@ -271,7 +271,7 @@ def test_a_found_motif_is_masked_before_the_next(found):
         assert similarity(motifs[0].probabilities, motifs[1].probabilities) < 0.8
 
 
-def same(one, other, turned: bool = False):
+def assert_same(one, other, turned: bool = False):
     assert len(one) == len(other)
     for a, b in zip(one, other, strict=True):
         probabilities = b.probabilities[::-1, ::-1] if turned else b.probabilities
@@ -282,25 +282,25 @@ def same(one, other, turned: bool = False):
 
 def test_company_and_place_do_not_matter(tasks, found):
     alone = find([tasks[1]])
-    same(alone[0], found[1])
+    assert_same(alone[0], found[1])
     swapped = find([tasks[1], tasks[0]])
-    same(swapped[1], found[0])
+    assert_same(swapped[1], found[0])
 
 
 def test_padding_changes_nothing(tasks, found):
     longer = [np.concatenate([sequence, np.full(4, dna.N, np.uint8)]) for sequence in tasks[0]]
-    same(find([longer])[0], found[0])
+    assert_same(find([longer])[0], found[0])
 
 
 def test_several_tasks_at_a_time(tasks, found):
     """As on a GPU, and without padding: two tasks at once on each of the two devices of these tests."""
     for number, motifs in enumerate(finder.find_motifs(tasks * 2, settings=SETTINGS, tasks_at_once=2)):
-        same(motifs, found[number % 2])
+        assert_same(motifs, found[number % 2])
 
 
 def test_strands_are_alike(tasks, found):
     """Every sequence on its other strand: the seeds are the same words, and so are the motifs."""
-    same(find([[dna.reverse_complement(sequence) for sequence in tasks[0]]])[0], found[0])
+    assert_same(find([[dna.reverse_complement(sequence) for sequence in tasks[0]]])[0], found[0])
 
 
 def test_nothing_to_find():

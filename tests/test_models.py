@@ -9,9 +9,7 @@ import pytest
 from demo_jax.data import dna
 from demo_jax.nn import models, ops
 from demo_jax.nn.models import SPECS
-
-#: Compile these comparisons once and run them once: time goes into compilation, so leave code unoptimised.
-QUICK = {'xla_backend_optimization_level': 0, 'xla_cpu_use_fusion_emitters': False}
+from tests.conftest import QUICK
 
 every_spec = pytest.mark.parametrize('spec', SPECS.values(), ids=list(SPECS))
 

@@ -9,11 +9,9 @@ from jax.test_util import check_vjp
 
 from demo_jax.data import dna
 from demo_jax.nn import ops
+from tests.conftest import QUICK
 
 RAGGED = (9, 1, 4)
-
-#: These comparisons run once: time goes into compilation, so leave their code unoptimised.
-QUICK = {'xla_backend_optimization_level': 0, 'xla_cpu_use_fusion_emitters': False}
 
 dropout = jax.jit(ops.dropout, static_argnums=3)
 
