@@ -17,10 +17,8 @@ _SET = cli.define_set('explain')
 def main(argv: Sequence[str]) -> None:
     """Run the stage, and say where its results lie."""
     del argv
-    with pipeline.existing(_RUN.value) as (run, config):
-        config['explain'] = config.get('explain', {}) | cli.parsed_settings(_SET.value)
-        pipeline.run_stages(run, config, ['explain'])
-        print(f'explanations: {run.path / "explain"}')
+    run = pipeline.run_one_stage(_RUN.value, 'explain', cli.parsed_settings(_SET.value))
+    print(f'explanations: {run.path / "explain"}')
 
 
 if __name__ == '__main__':

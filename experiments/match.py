@@ -17,10 +17,8 @@ _SET = cli.define_set('match')
 def main(argv: Sequence[str]) -> None:
     """Run the stage, and say where its results lie."""
     del argv
-    with pipeline.existing(_RUN.value) as (run, config):
-        config['match'] = config.get('match', {}) | cli.parsed_settings(_SET.value)
-        pipeline.run_stages(run, config, ['match'])
-        print(f'results: {run.tables}')
+    run = pipeline.run_one_stage(_RUN.value, 'match', cli.parsed_settings(_SET.value))
+    print(f'results: {run.tables}')
 
 
 if __name__ == '__main__':

@@ -47,6 +47,18 @@ def existing(workdir: str) -> Iterator[tuple[RunDirectory, dict[str, Any]]]:
         yield run, config
 
 
+def run_one_stage(workdir: str, stage: str, changed: Mapping[str, Any]) -> RunDirectory:
+    """Run one stage of a run that is there already, with the settings it was made with but for those changed.
+
+    Raises:
+      InputError: as `existing` and `run_stages`.
+    """
+    with existing(workdir) as (run, config):
+        config[stage] = {**config.get(stage, {}), **changed}
+        run_stages(run, config, [stage])
+    return run
+
+
 def run_stages(run: RunDirectory, config: Mapping[str, Any], stages: Sequence[str]) -> dict[str, float]:
     """Run some of `STAGES`, print their tables, and say how many seconds each took.
 
