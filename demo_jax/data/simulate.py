@@ -226,7 +226,7 @@ def _simulate_part(
 ) -> Records:
     """n positives and their negatives; row i and row n + i are a pair."""
     tokens = np.empty((2 * n, settings.length), np.uint8)
-    tokens[:n] = _background(n, plan.gc, settings, rng)
+    tokens[:n] = background(n, plan.gc, settings, rng)
     planter = _Planter(tokens, matrices, settings, rng)
     own_rows = np.flatnonzero(rng.random(n) < plan.motif_share)
     strand = rng.choice(np.array([-1, 1]), len(own_rows))
@@ -258,8 +258,15 @@ def _simulate_part(
     )
 
 
-def _background(n: int, gc: float, settings: SimulationSettings, rng: np.random.Generator) -> np.ndarray:
-    """uint8 (n, L): the tilted Markov chain; cf. `simulate_corpus`."""
+def background(n: int, gc: float, settings: SimulationSettings, rng: np.random.Generator) -> np.ndarray:
+    """Sequences without any motif, uint8 (n, L): the tilted Markov chain of `simulate_corpus`.
+
+    Args:
+      n: how many.
+      gc: their mean GC share, above 0 and below 1.
+      settings: its `length`, `gc_spread` and `gc_peak` count.
+      rng: where the draws come from.
+    """
     human_gc = 0.41
     tilt = np.log(gc / (1 - gc)) - np.log(human_gc / (1 - human_gc)) + settings.gc_spread * rng.standard_normal(n)
     offset = np.abs(np.arange(settings.length) - settings.length // 2)
