@@ -11,8 +11,9 @@ from configs import default
 def get_config() -> ConfigDict:
     """The default settings on 108 simulated tasks, sized for two cores."""
     config = default.get_config()
-    config.corpus.update({'source': 'simulated', 'n_tasks': 0, 'n_train': 2000, 'n_test': 500, 'jaspar': 'JASPAR2016'})
-    config.recipe.update({'epochs': 6, 'min_steps': 0, 'negative_sets': 2})
+    config.corpus.update({'source': 'simulated', 'n_tasks': 0, 'n_train': 1500, 'n_test': 500, 'jaspar': 'JASPAR2016'})
+    config.recipe.update({'epochs': 6, 'min_steps': 0, 'batch_size': 64, 'negative_sets': 2})
+    config.evaluate.n_resamples = 200
     config.explain.update({
         'pieces': ('saliency', 'temporal', 'activations', 'class_optimisation'),
         'positives': 500,
@@ -21,4 +22,5 @@ def get_config() -> ConfigDict:
         'optimisation_steps': 300,
     })  # fmt: skip
     config.match.update({'jaspar': 'JASPAR2016', 'filters': False, 'modisco': False})
+    config.dashboard.update({'sequences': 20, 'dashboards': 1})
     return config

@@ -60,11 +60,13 @@ def run_one_stage(workdir: str, stage: str, changed: Mapping[str, Any]) -> RunDi
 
 
 def run_stages(run: RunDirectory, config: Mapping[str, Any], stages: Sequence[str]) -> dict[str, float]:
-    """Run some of `STAGES`, print their tables, and say how many seconds each took.
+    """Run some of `STAGES`: print what each will do and its tables, and return how many seconds each took.
 
     Raises:
       InputError: an unknown stage, a bad setting, or something that a stage needs is not there yet.
     """
+    from experiments import plan
+
     check_stages(stages)
     functions: dict[str, Callable[[RunDirectory, Mapping[str, Any]], None]] = {
         'train': _train, 'baseline': _baseline, 'evaluate': _evaluate, 'explain': _explain, 'match': _match,
@@ -74,6 +76,7 @@ def run_stages(run: RunDirectory, config: Mapping[str, Any], stages: Sequence[st
     for stage in STAGES:
         if stage in stages:
             start = time.monotonic()
+            print(plan.describe_stage(stage, run.corpus(), run.jobs(), config, run), flush=True)
             functions[stage](run, config)
             seconds[stage] = time.monotonic() - start
     return seconds

@@ -1,6 +1,7 @@
 """What a run will do, and roughly how long it will take on this machine: the plan that commands print."""
 
 import dataclasses
+import functools
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -116,6 +117,7 @@ def _count(corpus: Corpus, task: str, split: str) -> int:
     return rows.stop - rows.start
 
 
+@functools.lru_cache(maxsize=1)
 def matrix_rate() -> float:
     """Float32 operations per second of all local devices together, measured for a tenth of a second."""
     size = 512
@@ -165,6 +167,15 @@ def describe(corpus: Corpus, jobs: Sequence[Job], config: Mapping[str, Any], run
         format_table(rows, list(rows[0])),
         f'on {where}; memory about {memory(corpus, jobs, config) / 1e9:.1f} GB; times are rough',
     ])  # fmt: skip
+
+
+def describe_stage(
+    stage: str, corpus: Corpus, jobs: Sequence[Job], config: Mapping[str, Any], run: RunDirectory
+) -> str:
+    """What one stage is about to do and how long it is likely to take, as a line."""
+    found = next(line for line in stages(corpus, jobs, config, run) if line.stage == stage)
+    done = f', {found.done} done' if found.done else ''
+    return f'{stage}: {found.what}{done}; likely {duration(found.seconds)}'
 
 
 def duration(seconds: float) -> str:

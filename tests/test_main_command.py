@@ -36,7 +36,7 @@ def peaks(tmp_path_factory):
     folder = tmp_path_factory.mktemp('peaks')
     rng = np.random.default_rng(0)
     chroms = {name: rng.integers(0, 4, 12_000).astype(np.uint8) for name in ('chr1', 'chr2', 'chr8')}
-    lines = {'JUN_lab': [], 'FOS "x".v2': []}
+    lines = {'JUN_lab': [], 'XYZ "x".v2': []}
     for name, letters in chroms.items():
         for number, centre in enumerate(range(200, 11_800, 200)):
             letters[centre - 4 : centre + 5] = dna.encode(SITE)
@@ -72,7 +72,9 @@ def test_peaks_become_tables_in_one_command(run, peaks):
         assert {corpus.chroms[place['chrom']] for place in places if place['chrom'] >= 0} == {'chr8'}
         assert all(corpus.sequence(row)[46:55] == SITE for row in positives)  # centred on the summit
     assert {row['task'] for row in files.read_tsv(folder / 'tables' / 'auroc.tsv')} == set(lines)
-    assert 'stage' in out and 'likely' in out
+    for stage in ('train', 'baseline', 'evaluate', 'explain', 'match', 'report'):
+        said = [line for line in out.splitlines() if line.startswith(f'{stage}: ')]
+        assert len(said) == 1 and 'likely' in said[0]
     assert out.splitlines()[-1] == f'dashboard: {folder / "dashboard" / "index.html"}'
     assert (folder / 'dashboard' / 'index.html').exists() and (folder / 'figures').is_dir()
 
@@ -133,9 +135,27 @@ def test_bad_flags(flags, message, tmp_path):
     assert not (tmp_path / 'none' / 'run.json').exists()
 
 
-def test_a_stage_asked_for_too_early(run, tmp_path):
+def test_tables_count_what_was_used_and_left_out(run):
+    folder, out, _ = run
+    assert 'Table 4 leaves out 1 of 2 tasks, whose TF has no matrix in JASPAR2016: XYZ "x".v2' in out
+    rows = files.read_tsv(folder / 'tables' / 'table4.tsv')
+    assert rows and all((row['n_tasks'], row['out_of']) == ('1', '4') for row in rows if row['method'] == 'saliency')
+    used = {row['task']: int(row['n_test']) for row in files.read_tsv(folder / 'tables' / 'auroc.tsv')}
+    assert used == {'JUN_lab': 58, 'XYZ "x".v2': 58}  # 29 peaks each on chr8, fewer than the 500 of other sets
+
+
+def test_tasks_without_test_data_are_named(tmp_path):
+    for name in ('A_AC', 'A_B', 'C_AC'):
+        (tmp_path / f'{name}.seq').write_text('FoldID\tEventID\tseq\tBound\n')
+    status, _, err = command('--config=configs/default.py', f'--workdir={tmp_path / "run"}', f'--input={tmp_path}')
+    assert status == 2 and err.count('\n') == 1
+    assert f'{tmp_path / "C_AC.seq"}: the test file that belongs to it (C_B.seq) is missing' in err
+
+
+@pytest.mark.parametrize('stage, needed', [('evaluate', 'train'), ('explain', 'train'), ('match', 'explain')])
+def test_a_stage_asked_for_too_early(run, tmp_path, stage, needed):
     _, _, flags = run
-    status, _, err = command(*SMALL, *flags[:2], f'--workdir={tmp_path / "early"}', '--stages=evaluate')
-    assert status == 2 and 'run the stage train' in err and 'Traceback' not in err
+    status, _, err = command(*SMALL, *flags[:2], f'--workdir={tmp_path / "early"}', f'--stages={stage}')
+    assert status == 2 and f'run the stage {needed}' in err and 'Traceback' not in err
 
 
