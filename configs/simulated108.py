@@ -1,6 +1,8 @@
 """The paper's 108 tasks by name, on simulated data: every table over 108 tasks, three specs, without any download.
 
     python -m experiments.paper --config=configs/simulated108.py --workdir=runs/simulated108
+
+About 35 minutes on 2 cores.
 """
 
 from ml_collections import ConfigDict
