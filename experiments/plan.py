@@ -153,7 +153,7 @@ def describe(corpus: Corpus, jobs: Sequence[Job], config: Mapping[str, Any], run
     seeds = len({job.seed for job in jobs})
     lines = [
         f'run {run.path}: {corpus.n_tasks} tasks, {len(corpus):,} sequences of {sizes} bp, {len(jobs)} models '
-        f'({len(specs)} specs, {seeds} seed{"s" * (seeds > 1)})',
+        f'({len(specs)} spec{"s" * (len(specs) > 1)}, {seeds} seed{"s" * (seeds > 1)})',
         f'specs: {", ".join(specs)}',
     ]  # fmt: skip
     rows = [
