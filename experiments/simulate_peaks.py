@@ -84,7 +84,7 @@ def main(argv: Sequence[str]) -> None:
         source='simulated', n_tasks=_TASKS.value, n_train=_PEAKS.value - 1, n_test=1, seed=_SEED.value
     )
     # Not the published names: published AUROCs of real sets must not stand beside these.
-    tokens = {f'{re.sub(r"[^\w.-]", ".", task)}_simulated': positives(corpus, task) for task in corpus.tasks}
+    tokens = {re.sub(r'[^\w.-]', '.', task) + '_simulated': positives(corpus, task) for task in corpus.tasks}
     with files.atomic_directory(out) as folder:
         write_peaks(tokens, folder, _DISTANCE.value, np.random.default_rng([_SEED.value, 1]))
     peaks = ','.join(str(out / f'{name}.narrowPeak') for name in tokens)
