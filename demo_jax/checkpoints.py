@@ -1,63 +1,134 @@
-"""Checkpoints of a training between segments, through Orbax (edge: touches the disk)."""
+"""Checkpoints of a training between segments, through Orbax (edge: touches the disk).
 
+A checkpoint holds single jobs, not a layout: whatever is under way when a run is stopped goes on over any other
+number of devices and processes. Each process keeps its own in a folder of its own.
+"""
+
+import contextlib
 import dataclasses
+import errno
 import logging
+import os
 import pathlib
+import shutil
 import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from demo_jax.errors import InputError, brief
 from demo_jax.nn.models import SPECS
 from demo_jax.training import stack
-from demo_jax.training.fit import FitState, Progress
+from demo_jax.training.state import EpochRecord, Progress, Started
 
-# Orbax reports each save and restore at INFO and WARNING; a user wants neither.
-logging.getLogger('absl').setLevel(logging.ERROR)
+# Orbax reports each save and restore at INFO and WARNING, and logs tracebacks of what it raises anyway.
+logging.getLogger('absl').setLevel(logging.CRITICAL)
 
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
-    """What a checkpoint holds: which program was running, its state, and the caller's own notes (JSON)."""
+    """What a checkpoint holds.
 
-    spec: str
-    dropout_bits: int
-    state: FitState
-    extra: dict[str, Any]
+    Attributes:
+      started: the jobs that were under way, by index.
+      history: their epochs so far.
+    """
+
+    started: dict[int, Started]
+    history: dict[int, list[EpochRecord]]
+
+
+def folder_of(run: pathlib.Path, process: int) -> pathlib.Path:
+    """Where a process of a run keeps its checkpoints; a single process is number 0."""
+    return run / (f'checkpoints.{process}' if process else 'checkpoints')
+
+
+def folders(run: pathlib.Path) -> dict[int, pathlib.Path]:
+    """The folders of checkpoints that a run has, by the number of the process."""
+    found = {}
+    for path in run.glob('checkpoints*'):
+        number = path.name.removeprefix('checkpoints').removeprefix('.') or '0'
+        if number.isdigit() and path == folder_of(run, int(number)) and path.is_dir():
+            found[int(number)] = path
+    return dict(sorted(found.items()))
 
 
 class Checkpoints:
-    """The newest two checkpoints of a run, in one folder."""
+    """The newest two checkpoints in one folder; `read_only` for those of another process."""
 
-    def __init__(self, folder: pathlib.Path):
-        self._manager = ocp.CheckpointManager(
-            folder.absolute(),
-            options=ocp.CheckpointManagerOptions(max_to_keep=2, create=True, enable_async_checkpointing=False),
+    def __init__(self, folder: pathlib.Path, *, read_only: bool = False):
+        if not read_only:
+            folder.mkdir(parents=True, exist_ok=True)
+        alone = jax.process_index()  # no other process takes part in what this one saves
+        self._name, self._read_only = folder.name, read_only
+        options = ocp.CheckpointManagerOptions(
+            max_to_keep=None if read_only else 2,
+            create=False,
+            read_only=read_only,
+            enable_async_checkpointing=False,
+            multiprocessing_options=ocp.options.MultiprocessingOptions(
+                primary_host=alone, active_processes={alone}, barrier_sync_key_prefix=f'process{alone}'
+            ),
         )
+        try:
+            self._manager = ocp.CheckpointManager(folder.absolute(), options=options)
+        except Exception as error:  # Orbax opens no folder where it cannot read the times of one checkpoint
+            if read_only:
+                raise InputError(f'{folder}: its checkpoints cannot be listed ({brief(str(error))})') from error
+            for path in folder.glob('*/_CHECKPOINT_METADATA'):  # all that they hold
+                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+            self._manager = ocp.CheckpointManager(folder.absolute(), options=options)
 
-    def save(self, checkpoint: Checkpoint) -> None:
-        """Write a checkpoint, whole or not at all."""
-        arrays = jax.device_get({'model': checkpoint.state.arrays.model, 'best': checkpoint.state.arrays.best})
-        host = {
-            'spec': checkpoint.spec,
-            'dropout_bits': checkpoint.dropout_bits,
-            'progress': [None if p is None else dataclasses.asdict(p) for p in checkpoint.state.progress],
-            'waiting': list(checkpoint.state.waiting),
-            'checksum': _checksum(arrays),
-            'extra': checkpoint.extra,
+    def save(
+        self, started: Sequence[Started], specs: Mapping[int, str], history: Mapping[int, Sequence[EpochRecord]]
+    ) -> None:
+        """Write a checkpoint, whole or not at all; nothing where no job is under way.
+
+        Args:
+          started: the jobs.
+          specs: the name of each job's architecture.
+          history: the epochs of each job so far.
+
+        Raises:
+          OSError: it cannot be written, e.g. since the disk is full; the ones before are still there.
+        """
+        if not started:
+            return
+        groups: dict[str, list[Started]] = {}
+        for job in started:
+            groups.setdefault(specs[job.progress.job], []).append(job)
+        arrays = {
+            spec: jax.tree.map(lambda *xs: np.stack(xs), *[{'model': job.model, 'best': job.best} for job in group])
+            for spec, group in groups.items()
         }
+        host: dict[str, Any] = {
+            'progress': {spec: [dataclasses.asdict(job.progress) for job in group] for spec, group in groups.items()},
+            'history': {
+                str(job.progress.job): [dataclasses.asdict(record) for record in history.get(job.progress.job, ())]
+                for job in started
+            },
+        }
+        host['checksum'] = _checksum(arrays)
         number = (self._manager.latest_step() or 0) + 1
-        self._manager.save(
-            number, args=ocp.args.Composite(arrays=ocp.args.PyTreeSave(arrays), host=ocp.args.JsonSave(host))
-        )
+        try:
+            self._manager.save(
+                number, args=ocp.args.Composite(arrays=ocp.args.PyTreeSave(arrays), host=ocp.args.JsonSave(host))
+            )
+        except Exception as error:
+            # TensorStore's errors are no OSErrors, but they quote the system's.
+            for code in (errno.ENOSPC, errno.EDQUOT):
+                if os.strerror(code) in str(error) and not isinstance(error, OSError):
+                    raise OSError(code, os.strerror(code), str(self._manager.directory)) from error
+            raise
 
     def restore(self) -> tuple[Checkpoint | None, list[str]]:
         """The newest checkpoint that can be read, and a note for each that could not.
 
-        A checkpoint that does not parse, or whose arrays differ from their checksum, is removed and
-        the one before it is tried.
+        A checkpoint that does not parse, or whose arrays differ from their checksum, is removed (unless this is
+        `read_only`) and the one before it is tried.
         """
         notes: list[str] = []
         for number in sorted(self._manager.all_steps(), reverse=True):
@@ -65,17 +136,17 @@ class Checkpoints:
                 return self._read(number), notes
             except Exception as error:  # whatever a damaged file makes Orbax raise
                 reason = ' '.join(str(error).split())[:120] or type(error).__name__
-                notes.append(f'checkpoint {number} cannot be read ({reason}); falling back to the one before')
-                self._manager.delete(number)
+                notes.append(
+                    f'{self._name}: checkpoint {number} cannot be read ({reason}); falling back to the one before'
+                )
+                if not self._read_only:
+                    self._manager.delete(number)
         return None, notes
 
     def _read(self, number: int) -> Checkpoint:
         host = self._manager.restore(number, args=ocp.args.Composite(host=ocp.args.JsonRestore()))['host']
-        progress = tuple(None if p is None else Progress(**p) for p in host['progress'])
-        one = stack.slot_shapes(SPECS[host['spec']], 0)
-        target = jax.tree.map(
-            lambda x: jax.ShapeDtypeStruct((len(progress), *x.shape), x.dtype), {'model': one.model, 'best': one.best}
-        )
+        progress = {spec: [Progress(**p) for p in group] for spec, group in host['progress'].items()}
+        target = {spec: _shapes(spec, len(group)) for spec, group in progress.items()}
         restore_args = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), target)
         arrays = self._manager.restore(
             number, args=ocp.args.Composite(arrays=ocp.args.PyTreeRestore(item=target, restore_args=restore_args))
@@ -83,14 +154,80 @@ class Checkpoints:
         shapes = jax.tree.map(lambda x, y: (x.shape, x.dtype) == (y.shape, y.dtype), arrays, target)
         if not all(jax.tree.leaves(shapes)) or _checksum(arrays) != host['checksum']:
             raise ValueError('its arrays differ from their checksum')
-        state = FitState(
-            progress, tuple(host['waiting']), stack.SlotState(arrays['model'], arrays['best'], arrays['best'])
-        )
-        return Checkpoint(host['spec'], host['dropout_bits'], state, host['extra'])
+        started = {}
+        for spec, group in progress.items():
+            for place, one in enumerate(group):
+                cut = jax.tree.map(lambda x, place=place: np.array(x[place]), arrays[spec])
+                started[one.job] = Started(one, cut['model'], cut['best'])
+        history = {int(job): [EpochRecord(**record) for record in found] for job, found in host['history'].items()}
+        return Checkpoint(started, history)
 
     def close(self) -> None:
         """Release what Orbax holds."""
         self._manager.close()
+
+
+@contextlib.contextmanager
+def opened(folder: pathlib.Path, *, read_only: bool = False) -> Iterator[Checkpoints]:
+    """The checkpoints of a folder, closed at the end."""
+    checkpoints = Checkpoints(folder, read_only=read_only)
+    try:
+        yield checkpoints
+    finally:
+        checkpoints.close()
+
+
+@dataclasses.dataclass(frozen=True)
+class Recovered:
+    """What is found of some jobs in all checkpoints of a run.
+
+    Attributes:
+      checkpoint: of each job, the state that is furthest on.
+      moved: whether some of it lies in another process's folder.
+      notes: on checkpoints that cannot be read.
+    """
+
+    checkpoint: Checkpoint
+    moved: bool
+    notes: tuple[str, ...]
+
+
+def recover(run: pathlib.Path, jobs: Sequence[int], process: int) -> Recovered:
+    """What process number `process` can go on with, of the jobs that are now its own."""
+    found, moved, notes = Checkpoint({}, {}), False, []
+    for number, folder in folders(run).items():
+        try:
+            with opened(folder, read_only=number != process) as checkpoints:
+                checkpoint, told = checkpoints.restore()
+        except InputError as error:
+            checkpoint, told = None, [str(error)]
+        notes += told
+        if checkpoint is None:
+            continue
+        for job, started in checkpoint.started.items():
+            before = found.started.get(job)
+            if job in jobs and (before is None or _place(before) < _place(started)):
+                found.started[job], found.history[job] = started, checkpoint.history[job]
+                moved |= number != process
+    return Recovered(found, moved, tuple(notes))
+
+
+def remove_others(run: pathlib.Path, n_processes: int) -> None:
+    """Remove the folders of processes that there no longer are; what they held has been saved elsewhere."""
+    for number, folder in folders(run).items():
+        if number >= n_processes:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _shapes(spec: str, count: int) -> dict[str, Any]:
+    """Shapes and dtypes of so many jobs of an architecture, as they are stored."""
+    one = stack.slot_shapes(SPECS[spec], 0)
+    stored = {'model': one.model, 'best': one.best}
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct((count, *x.shape), x.dtype), stored)
+
+
+def _place(job: Started) -> tuple[int, int]:
+    return job.progress.attempt, job.progress.step
 
 
 def _checksum(arrays: Any) -> int:

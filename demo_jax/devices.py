@@ -1,18 +1,32 @@
-"""How JAX sees this machine; to be settled before it first runs anything (edge: reads the environment)."""
+"""How JAX sees this machine, and what compiling costs (edge: reads the environment, keeps compiled programs).
+
+To be settled before JAX first runs anything.
+"""
 
 import contextlib
+import dataclasses
+import hashlib
 import os
+import pathlib
+import platform
+import stat
+from collections.abc import Iterator
 
 import jax
 
-from demo_jax.errors import InputError
+from demo_jax.errors import InputError, brief
+
+#: Bytes of compiled programs that `keep_programs` lets lie; one takes about half a million.
+MAX_KEPT = 500_000_000
 
 
 def configure(host_devices: int = 0) -> None:
-    """Split the CPU into single-threaded devices, one model's work on each.
+    """Split the CPU into single-threaded devices, one model's work on each, and multiply in float32 everywhere.
+
+    GPUs would round the operands of float32 products otherwise; training alone may be told to (`Machine.precision`).
 
     Two single-threaded devices on two cores train faster than one device with two threads, since a
-    model's step is many small operations. Has no effect on GPUs and TPUs, or once JAX has started.
+    model's step is many small operations. That has no effect on GPUs and TPUs, or once JAX has started.
 
     Args:
       host_devices: how many; 0 = one per core that this process may use, but at most 8.
@@ -26,5 +40,102 @@ def configure(host_devices: int = 0) -> None:
     if count > 1 and 'xla_cpu_multi_thread_eigen' not in os.environ.get('XLA_FLAGS', ''):
         # Read when the CPU backend starts; jax.config has no name for it.
         os.environ['XLA_FLAGS'] = f'{os.environ.get("XLA_FLAGS", "")} --xla_cpu_multi_thread_eigen=false'.strip()
+    jax.config.update('jax_default_matmul_precision', 'float32')
     with contextlib.suppress(RuntimeError):  # JAX has started: too late to change
         jax.config.update('jax_num_cpu_devices', count)
+
+
+def keep_programs(folder: str) -> str:
+    """Keep compiled programs in a folder, for later processes.
+
+    A program that is read back is run as it is: so the folder must belong to this user alone, and is made so, and
+    each kind of processor has a subfolder of its own, since home directories are shared between machines. The
+    oldest programs go when there are more than `MAX_KEPT` bytes. What the environment says
+    (`JAX_COMPILATION_CACHE_DIR`) comes first.
+
+    Args:
+      folder: '~' is the home directory; '' = do not keep any.
+
+    Returns:
+      A note why none are kept, '' if they are (or nobody asked for it).
+
+    Raises:
+      InputError: `folder` names an environment variable that is not set.
+    """
+    if not folder or os.environ.get('JAX_COMPILATION_CACHE_DIR'):
+        return ''
+    path = pathlib.Path(os.path.expandvars(os.path.expanduser(folder)))
+    if '$' in str(path):
+        raise InputError(f'machine: compilation_cache {brief(folder)} names an environment variable that is not set')
+    mine = path / _processor()
+    try:
+        for part in (path, mine):
+            part.mkdir(mode=0o700, parents=True, exist_ok=True)
+            found = part.stat()
+            if found.st_uid != os.getuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+                return f'compiled programs are not kept: {part} can be written by other users (chmod 700 it)'
+        _prune(mine)
+    except OSError as error:
+        return f'compiled programs are not kept: {path}: {error.strerror}'
+    jax.config.update('jax_compilation_cache_dir', str(mine))
+    return ''
+
+
+def _processor() -> str:
+    """A name for this kind of processor: a program for one with more instructions would crash another."""
+    try:
+        lines = pathlib.Path('/proc/cpuinfo').read_text(encoding='utf-8', errors='replace').splitlines()
+    except OSError:
+        lines = []
+    kind = sorted({line for line in lines if line.split(':')[0].strip() in ('model name', 'flags', 'Features')})
+    return f'{platform.machine()}-{hashlib.sha256(chr(10).join(kind).encode()).hexdigest()[:12]}'
+
+
+def _prune(folder: pathlib.Path) -> None:
+    """Remove the oldest files of a folder until the rest is at most `MAX_KEPT` bytes."""
+    total = 0
+    for path in sorted(folder.iterdir(), key=lambda path: -path.stat().st_mtime):
+        total += path.stat().st_size
+        if total > MAX_KEPT:
+            path.unlink(missing_ok=True)
+
+
+@dataclasses.dataclass
+class Compiled:
+    """What compiling has cost so far.
+
+    Attributes:
+      programs: how many.
+      seconds: how long that took, tracing included.
+      kept: how many of them an earlier process had compiled.
+    """
+
+    programs: int = 0
+    seconds: float = 0.0
+    kept: int = 0
+
+    def __str__(self) -> str:
+        text = f'compiling took {self.seconds:.1f} s: {self.programs} program{"s" * (self.programs != 1)}'
+        return f'{text}, {self.kept} of them kept from before' if self.kept else text
+
+
+@contextlib.contextmanager
+def compilations() -> Iterator[Compiled]:
+    """Count what is compiled while the block lasts, as JAX reports it."""
+    found = Compiled()
+
+    def took(event: str, duration_secs: float, **_: str | int) -> None:
+        if event.startswith('/jax/core/compile/'):
+            found.seconds += duration_secs
+            found.programs += event.endswith('backend_compile_duration')
+
+    def happened(event: str, **_: str | int) -> None:
+        found.kept += event == '/jax/compilation_cache/cache_hits'
+
+    jax.monitoring.register_event_duration_secs_listener(took)
+    jax.monitoring.register_event_listener(happened)
+    try:
+        yield found
+    finally:
+        jax.monitoring.unregister_event_duration_listener(took)
+        jax.monitoring.unregister_event_listener(happened)

@@ -6,34 +6,35 @@ WORKDIR/explain/
 """
 
 import json
+import os
 import pathlib
-import zipfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from demo_jax import arrays as stored_arrays
 from demo_jax import files
 from demo_jax.errors import InputError, brief
 from demo_jax.runs import RunDirectory
 from demo_jax.training.jobs import Job
 
-#: Each piece and its arrays. N explained sequences (see `Explanations.rows`), L letters of the longest,
-#: R restarts, F first-layer filters.
-PIECES: Mapping[str, tuple[str, ...]] = {
-    # score (N,): S(X). hypothetical (N, L, 4): see `explain.attribution.Attribution`.
-    'saliency': ('score', 'hypothetical'),
-    'integrated_gradients': ('score', 'hypothetical', 'completeness_error'),
-    # signed (N, L) is minus the mean change over the three other letters, not the hypothetical at the letter.
-    'mutagenesis': ('score', 'hypothetical', 'signed'),
-    # forward, reverse (N, L): S of each prefix and suffix, NaN where there is none; recurrent specs only.
-    'temporal': ('forward', 'reverse'),
-    # start, filter, strength (N,): see `explain.activations.StrongestActivation`; specs with convolutions only.
-    'activations': ('start', 'filter', 'strength', 'width'),
-    # counts (F, width, 4), n_windows (F,), maximum (F,): see `explain.activations.FilterMotifs`.
-    'filters': ('counts', 'n_windows', 'maximum'),
-    # matrix, raw (R, L, 4), score, objective (R,): see `explain.class_optimisation.ClassOptimum`.
-    'class_optimisation': ('matrix', 'raw', 'score', 'objective'),
+#: Each piece, its arrays, and their axes: N explained sequences (see `Explanations.rows`), L letters of the longest,
+#: R restarts, F first-layer filters of W letters, 4 the alphabet. Equal letters are equal lengths within a piece.
+PIECES: Mapping[str, Mapping[str, str]] = {
+    # score: S(X). hypothetical: see `explain.attribution.Attribution`.
+    'saliency': {'score': 'N', 'hypothetical': 'NL4'},
+    'integrated_gradients': {'score': 'N', 'hypothetical': 'NL4', 'completeness_error': 'N'},
+    # signed is minus the mean change over the three other letters, not the hypothetical at the letter.
+    'mutagenesis': {'score': 'N', 'hypothetical': 'NL4', 'signed': 'NL'},
+    # S of each prefix and suffix, NaN where there is none; recurrent specs only.
+    'temporal': {'forward': 'NL', 'reverse': 'NL'},
+    # See `explain.activations.StrongestActivation`; specs with convolutions only.
+    'activations': {'start': 'N', 'filter': 'N', 'strength': 'N', 'width': ''},
+    # See `explain.activations.FilterMotifs`.
+    'filters': {'counts': 'FW4', 'n_windows': 'F', 'maximum': 'F'},
+    # See `explain.class_optimisation.ClassOptimum`.
+    'class_optimisation': {'matrix': 'RL4', 'raw': 'RL4', 'score': 'R', 'objective': 'R'},
 }
 
 
@@ -47,6 +48,7 @@ class Explanations:
     def __init__(self, run: RunDirectory):
         self.run = run
         self._index: dict[str, Any] | None = None
+        self._test_rows: dict[str, slice] | None = None
 
     @property
     def path(self) -> pathlib.Path:
@@ -68,12 +70,21 @@ class Explanations:
         """The contents of index.json.
 
         Raises:
-          InputError: the stage explain has not run.
+          InputError: the stage explain has not run, or the file is not an index.
         """
         if self._index is None:
-            if not (self.path / 'index.json').is_file():
+            path = self.path / 'index.json'
+            if not os.path.isfile(path):
                 raise InputError(f'{self.run.path}: nothing is explained yet; run the stage explain')
-            self._index = files.read_json(self.path / 'index.json')
+            index = files.read_json(path)
+            if not (
+                isinstance(index, dict)
+                and _whole_numbers(index.get('jobs'))
+                and isinstance(index.get('rows'), dict)
+                and all(_whole_numbers(rows) for rows in index['rows'].values())
+            ):
+                raise InputError(f'{path}: is no index of explanations; run the stage explain')
+            self._index = index
         return self._index
 
     def jobs(self) -> tuple[Job, ...]:
@@ -82,14 +93,28 @@ class Explanations:
         return tuple(job for job in self.run.jobs() if job.index in chosen)
 
     def rows(self, task: str) -> np.ndarray:
-        """int64 (N,): the corpus rows explained of a task, all of its test split; positives come first."""
-        try:
-            return np.array(self.index()['rows'][task], np.int64)
-        except KeyError:
-            raise InputError(f'{self.path}: no task {task!r}; it has {", ".join(self.index()["rows"])}') from None
+        """int64 (N,): the corpus rows explained of a task, all of its test split; positives come first.
+
+        Raises:
+          InputError: nothing is explained of that task, or the index names rows that the corpus does not have.
+        """
+        index = self.index()['rows']
+        if task not in index:
+            raise InputError(f'{self.path}: no task {task!r}; it has {", ".join(index)}')
+        if self._test_rows is None:
+            corpus = self.run.corpus()
+            self._test_rows = {name: corpus.rows(name, 'test') for name in corpus.tasks}
+        known = self._test_rows.get(task, slice(0, 0))
+        if not all(known.start <= row < known.stop for row in index[task]):
+            raise InputError(f'{self.path / "index.json"}: names rows outside the test split of {task!r}')
+        return np.array(index[task], np.int64)
 
     def piece_path(self, piece: str, job: int) -> pathlib.Path:
-        """Where a piece of a job lies."""
+        """Where a piece of a job lies.
+
+        Raises:
+          InputError: there is no such piece.
+        """
         if piece not in PIECES:
             raise InputError(f'no explanation {brief(piece)}; the pieces are {", ".join(PIECES)}')
         return self.path / piece / f'{job:05d}.npz'
@@ -111,9 +136,13 @@ class Explanations:
         return self._read(piece, job)[1]
 
     def save(self, piece: str, job: int, arrays: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
-        """Keep the arrays of a piece, and the settings they were made with."""
+        """Keep the arrays of a piece (see `PIECES`), and the settings they were made with.
+
+        Raises:
+          KeyError: other arrays than the piece's.
+        """
         if set(arrays) != set(PIECES[piece]):
-            raise KeyError(f'{piece} has the arrays {PIECES[piece]}, not {sorted(arrays)}')
+            raise KeyError(f'{piece} has the arrays {list(PIECES[piece])}, not {sorted(arrays)}')
         facts = np.array(json.dumps(dict(settings)))
         with files.atomic_path(self.piece_path(piece, job)) as temporary, open(temporary, 'wb') as handle:
             np.savez(handle, allow_pickle=False, facts=facts, **{name: np.asarray(a) for name, a in arrays.items()})
@@ -121,9 +150,31 @@ class Explanations:
     def _read(self, piece: str, job: int) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         path = self.piece_path(piece, job)
         try:
-            with open(path, 'rb') as handle, np.load(handle, allow_pickle=False) as stored:
-                return json.loads(str(stored['facts'])), {name: stored[name] for name in PIECES[piece]}
-        except FileNotFoundError as error:
-            raise InputError(f'{path}: is missing; run the stage explain') from error
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            raise InputError(f'{path}: cannot be read ({brief(str(error))})') from error
+            stored = stored_arrays.read_npz(path, ['facts', *PIECES[piece]])
+            facts = json.loads(str(stored.pop('facts')))
+        except InputError as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                raise InputError(f'{path}: is missing; run the stage explain') from error
+            raise
+        except (ValueError, RecursionError) as error:
+            raise InputError(f'{path}: cannot be read (its facts are no JSON: {brief(str(error))})') from error
+        wrong = _misfit(stored, PIECES[piece])
+        if wrong or not isinstance(facts, dict):
+            raise InputError(f'{path}: cannot be read ({wrong or "its facts are no settings"})')
+        return facts, stored
+
+
+def _whole_numbers(value: Any) -> bool:
+    """Whether a value out of a JSON file is a list of whole numbers from 0."""
+    return isinstance(value, list) and all(type(number) is int and number >= 0 for number in value)
+
+
+def _misfit(arrays: Mapping[str, np.ndarray], axes: Mapping[str, str]) -> str | None:
+    """What is wrong with the kinds and shapes of a piece's arrays; None if nothing is."""
+    lengths = {'4': 4}
+    for name, letters in axes.items():
+        array = arrays[name]
+        fits = array.dtype.kind in 'iuf' and array.ndim == len(letters)
+        if not fits or any(lengths.setdefault(*pair) != pair[1] for pair in zip(letters, array.shape, strict=True)):
+            return f'{name} is {array.dtype} of shape {array.shape}, expected numbers with axes {letters}'
+    return None

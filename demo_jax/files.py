@@ -1,19 +1,31 @@
-"""Writing that never leaves half a file behind, and the tables (edge: touches the disk)."""
+"""Writing that never leaves half a file behind, tables, and reading within limits (edge: touches the disk)."""
 
 import contextlib
-import csv
 import hashlib
 import json
 import math
 import os
 import pathlib
 import shutil
+import stat
 import tempfile
 import urllib.parse
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, BinaryIO
 
-from demo_jax.errors import InputError
+from demo_jax.errors import InputError, brief
+
+#: Bytes of the largest JSON file that is read; parsed, it may take twenty times as much memory.
+MAX_JSON = 32_000_000
+#: Bytes of a table's longest line.
+MAX_TABLE_LINE = 10_000_000
+#: Rows and cells of the largest table that is read.
+MAX_ROWS, MAX_CELLS = 2_000_000, 8_000_000
+
+# Files are made private and take the usual mode of a new file with their name. The mask can be asked for only by
+# setting it, which is no thing to do while threads write.
+_UMASK = os.umask(0o077)
+os.umask(_UMASK)
 
 
 @contextlib.contextmanager
@@ -21,7 +33,8 @@ def atomic_path(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     """A temporary file beside `path` that takes its name when the block ends without an error.
 
     The data are flushed to the disk before the rename, so after a crash `path` is either the old
-    file or the whole new one. On an error the temporary file is removed and `path` is untouched.
+    file or the whole new one. On an error the temporary file is removed and `path` is untouched. Until then
+    nobody else can read it (mode 0600).
     """
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -30,7 +43,7 @@ def atomic_path(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     temporary = pathlib.Path(name)
     try:
         yield temporary
-        os.chmod(temporary, 0o644)
+        os.chmod(temporary, 0o666 & ~_UMASK)
         _sync(temporary)
         os.replace(temporary, path)
         _sync(path.parent)
@@ -49,7 +62,7 @@ def atomic_directory(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     temporary = pathlib.Path(tempfile.mkdtemp(dir=path.parent, prefix=f'.{path.name[:80]}.', suffix='.tmp'))
     try:
         yield temporary
-        os.chmod(temporary, 0o755)
+        os.chmod(temporary, 0o777 & ~_UMASK)
         for file in temporary.rglob('*'):
             if file.is_file():
                 _sync(file)
@@ -75,9 +88,9 @@ def _sync(path: pathlib.Path) -> None:
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
-    """Write UTF-8 text atomically."""
+    """Write UTF-8 text atomically. What UTF-8 cannot write (half a surrogate pair) is written as `\\udc80`."""
     with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding='utf-8')
+        temporary.write_text(text, encoding='utf-8', errors='backslashreplace', newline='\n')
 
 
 def write_json(path: str | os.PathLike, value: Any) -> None:
@@ -85,16 +98,47 @@ def write_json(path: str | os.PathLike, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + '\n')
 
 
-def read_json(path: str | os.PathLike) -> Any:
-    """Read a JSON file.
+def open_input(path: str | os.PathLike) -> BinaryIO:
+    """Open a file of unknown origin for reading bytes.
+
+    Only regular files are opened: a pipe or device could keep a program waiting, or never end.
 
     Raises:
-      InputError: the file is missing or is not JSON; the message names the file.
+      InputError: there is no such file, it may not be read, or it is a directory, a pipe, a device or a loop of
+        links; the message names it.
     """
     try:
-        return json.loads(pathlib.Path(path).read_text(encoding='utf-8'))
+        # Without O_NONBLOCK, opening a pipe waits for somebody who writes to it.
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
-        raise InputError(f'{path}: cannot be read ({error.strerror})') from error
+        raise InputError(f'{os.fspath(path)}: cannot be read ({error.strerror})') from error
+    except ValueError as error:  # a NUL character in the name
+        raise InputError(f'{os.fspath(path)}: cannot be read ({error})') from error
+    mode = os.fstat(handle).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(handle)
+        kind = 'directory' if stat.S_ISDIR(mode) else 'pipe' if stat.S_ISFIFO(mode) else 'device'
+        raise InputError(f'{os.fspath(path)}: cannot be read (it is a {kind}, expected a file)')
+    return os.fdopen(handle, 'rb')
+
+
+def read_json(path: str | os.PathLike) -> Any:
+    """Read a JSON file of at most `MAX_JSON` bytes.
+
+    Raises:
+      InputError: the file is missing, too large, or is not JSON; the message names the file.
+    """
+    with open_input(path) as handle:
+        try:
+            data = handle.read(MAX_JSON + 1)
+        except OSError as error:
+            raise InputError(f'{path}: cannot be read ({error.strerror})') from error
+    if len(data) > MAX_JSON:
+        raise InputError(f'{path}: has more than {MAX_JSON:,} bytes, the most that is read')
+    try:
+        return json.loads(data.decode('utf-8'))
+    except RecursionError as error:
+        raise InputError(f'{path}: is not valid JSON (nested too deeply)') from error
     except ValueError as error:
         raise InputError(f'{path}: is not valid JSON ({error})') from error
 
@@ -115,8 +159,10 @@ def format_cell(value: Any) -> str:
 def write_tsv(path: str | os.PathLike, rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
     """Write rows (mappings) as a TSV with a header, atomically.
 
-    Cells are formatted by `format_cell`; a row with a key outside `columns` is a programming error
-    and raises KeyError.
+    Cells are formatted by `format_cell`; a row with a key outside `columns` is a programming error.
+
+    Raises:
+      KeyError: a row has a key that is not in `columns`.
     """
     known = set(columns)
     lines = ['\t'.join(columns)]
@@ -128,24 +174,73 @@ def write_tsv(path: str | os.PathLike, rows: Iterable[Mapping[str, Any]], column
     write_text(path, '\n'.join(lines) + '\n')
 
 
-def read_tsv(path: str | os.PathLike) -> list[dict[str, str]]:
+def read_tsv(path: str | os.PathLike, columns: Iterable[str] = ()) -> list[dict[str, str]]:
     """Read a TSV with a header as a list of dictionaries of strings.
 
+    Args:
+      path: the file: UTF-8, lines of at most `MAX_TABLE_LINE` bytes, at most `MAX_ROWS` rows and `MAX_CELLS`
+        cells.
+      columns: the header must have these.
+
     Raises:
-      InputError: the file is missing, or a row has another number of cells than the header.
+      InputError: the file is missing or empty, is not UTF-8, is too large, has a column twice or lacks one, or a
+        row has another number of cells than the header; the message names the line.
     """
-    try:
-        with open(path, encoding='utf-8', newline='') as handle:
-            table = list(csv.reader(handle, delimiter='\t', quoting=csv.QUOTE_NONE))
-    except OSError as error:
-        raise InputError(f'{path}: cannot be read ({error.strerror})') from error
-    if not table:
+    header: list[str] = []
+    rows: list[dict[str, str]] = []
+    with open_input(path) as handle:
+        for number, cells in enumerate(_cells(path, handle), start=1):
+            if number == 1:
+                header = [cells[0].removeprefix('\ufeff'), *cells[1:]]
+                twice = [name for name in header if header.count(name) > 1] if len(set(header)) < len(header) else []
+                lacking = [name for name in columns if name not in header]
+                if twice or lacking:
+                    wrong = f'column {brief(twice[0])} twice' if twice else f'no column {brief(lacking[0])}'
+                    raise InputError(f'{path}: has {wrong}, its header is {brief(chr(9).join(header))}')
+                continue
+            if len(cells) != len(header):
+                raise InputError(f'{path}: line {number} has {len(cells)} cells, the header has {len(header)}')
+            rows.append(dict(zip(header, cells, strict=True)))
+            if number > MAX_ROWS or number * len(header) > MAX_CELLS:
+                raise InputError(f'{path}: has more than {MAX_ROWS:,} rows or {MAX_CELLS:,} cells')
+    if not header:
         raise InputError(f'{path}: is empty, expected a TSV with a header')
-    header, *rows = table
-    for number, row in enumerate(rows, start=2):
-        if len(row) != len(header):
-            raise InputError(f'{path}: line {number} has {len(row)} cells, the header has {len(header)}')
-    return [dict(zip(header, row, strict=True)) for row in rows]
+    return rows
+
+
+def _cells(path: str | os.PathLike, handle: BinaryIO) -> Iterator[list[str]]:
+    """The cells of each line of a table."""
+    for number, line in enumerate(iter(lambda: handle.readline(MAX_TABLE_LINE + 1), b''), start=1):
+        if len(line) > MAX_TABLE_LINE:
+            raise InputError(f'{path}: line {number} has more than {MAX_TABLE_LINE:,} bytes')
+        if b'\0' in line:
+            raise InputError(f'{path}: line {number} has a NUL byte, expected text')
+        try:
+            yield line.removesuffix(b'\n').removesuffix(b'\r').decode('utf-8').split('\t')
+        except UnicodeDecodeError as error:
+            raise InputError(f'{path}: line {number} is not UTF-8 text ({error.reason})') from error
+
+
+def stray_entry(folder: str | os.PathLike) -> pathlib.Path | None:
+    """What is found first below a folder that is no part of it; None where there is nothing of the kind.
+
+    That is a symbolic link which leads out of it, or to nothing, and whatever is neither file nor folder (a pipe, a
+    device). The folder itself may be a link. Links are not followed, so loops do not matter.
+    """
+    root = os.path.realpath(folder)
+    left = [root]
+    while left:
+        with os.scandir(left.pop()) as entries:
+            for entry in sorted(entries, key=lambda entry: entry.name):
+                if entry.is_symlink():
+                    target = os.path.realpath(entry.path)
+                    if not os.path.exists(target) or os.path.commonpath([root, target]) != root:
+                        return pathlib.Path(entry.path)
+                elif entry.is_dir():
+                    left.append(entry.path)
+                elif not entry.is_file():
+                    return pathlib.Path(entry.path)
+    return None
 
 
 def safe_name(name: str) -> str:

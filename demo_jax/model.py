@@ -182,7 +182,7 @@ class Model:
         )  # fmt: skip
 
     def score_tokens(self, tokens: np.ndarray, lengths: np.ndarray | None = None) -> np.ndarray:
-        """Scores S, float32 (N,), of token rows, uint8 (N, L); `lengths` int (N,) where they differ."""
+        """Scores S, float32 (N,), of tokens uint8 (N, L); `lengths` int (N,) where they differ."""
         pool = Pool(tokens, np.zeros(len(tokens), np.int32), None if lengths is None else lengths.astype(np.int32))
         rows = in_batches(np.arange(len(tokens), dtype=np.int32), BATCH)
         score = _compiled_score(self.spec, self.average_strands)

@@ -260,7 +260,8 @@ class Optimum:
         plots.letter_logo(ax, self.matrix * information_content(self.matrix)[:, None], ylabel='bits')
         ax.set_ylim(0, max(2.0, ax.get_ylim()[1]))
         _number_positions(ax, len(self.matrix))
-        ax.set_title(f'{self.title}: class optimum, score {self.score:.2f}', loc='left', fontsize='medium')
+        title = f'{self.title}: class optimum, score {self.score:.2f}'
+        ax.set_title(title, loc='left', fontsize='medium', parse_math=False)
         return figure
 
     def __str__(self) -> str:
@@ -351,7 +352,7 @@ def _rows(
     longest, n_each = max(map(len, sequences)), len(heights)
     size = (_width(longest), (sum(heights) + 0.55) * len(sequences) + 0.4)
     figure = Figure(figsize=size, layout='constrained')
-    figure.suptitle(title, fontsize='medium')
+    figure.suptitle(title, fontsize='medium', parse_math=False)
     axes = figure.subplots(n_each * len(sequences), 1, squeeze=False, height_ratios=heights * len(sequences))[:, 0]
     for n in range(len(sequences)):
         draw(axes[n * n_each : (n + 1) * n_each], n)

@@ -8,8 +8,8 @@ WORKDIR/
   models/00000.npz   per job: parameters of its best epoch, its history, how it ended
   history.tsv        per job and epoch: losses, validation AUROC, norms
   notes.txt          what happened on the way: diverged jobs, unreadable checkpoints
-  checkpoints/       of the training under way (Orbax)
-  tensorboard/       event files
+  checkpoints/       of the training under way (Orbax); checkpoints.1/ ... of further processes
+  tensorboard/       event files; process_1/ ... of further processes
   tables/  figures/  results
 """
 
@@ -21,20 +21,20 @@ import importlib.metadata
 import json
 import os
 import pathlib
+import re
 import socket
 import time
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 import numpy as np
 
-from demo_jax import files
+from demo_jax import files, untrusted
 from demo_jax.data import storage
 from demo_jax.data.corpus import Corpus
 from demo_jax.errors import InputError, brief
-from demo_jax.training.fit import EpochRecord, Finished
 from demo_jax.training.jobs import Job
+from demo_jax.training.state import EpochRecord, Finished
 
 if TYPE_CHECKING:
     from demo_jax.model import Model
@@ -70,6 +70,9 @@ class JobResult:
     params: dict[str, dict[str, np.ndarray]] | None
 
 
+_RESULT_KINDS = {name: kind for name, kind in get_type_hints(JobResult).items() if name not in ('history', 'params')}
+
+
 class RunDirectory:
     """Paths and files of one run. `create` makes it or checks that it is the same run."""
 
@@ -93,7 +96,7 @@ class RunDirectory:
             self.check(corpus, config)
             files.write_json(self.path / 'config.json', config)
             return
-        if self.path.exists() and set(os.listdir(self.path)) - {'.lock', 'corpus'}:
+        if not self._is_begun():
             raise InputError(f'{self.path}: exists and is not a run directory; choose another --workdir')
         if not storage.is_corpus(self.path / 'corpus'):
             storage.save_corpus(corpus, self.path / 'corpus')
@@ -109,6 +112,13 @@ class RunDirectory:
             'versions': {name: _version(name) for name in PACKAGES},
         }
         files.write_json(self.path / 'run.json', facts)
+
+    def _is_begun(self) -> bool:
+        """Whether there is nothing here but what is written before run.json, the last file of `create`."""
+        own = r'corpus|\.processes|\.lock(\.\d+)?|\..*\.(tmp|old)'
+        if storage.is_corpus(self.path / 'corpus'):
+            own += r'|config\.json|jobs\.tsv'
+        return not self.path.exists() or all(re.fullmatch(own, name) for name in os.listdir(self.path))
 
     def check(self, corpus: Corpus, config: Mapping[str, Any]) -> None:
         """See that the run here has this corpus and these training settings.
@@ -130,60 +140,67 @@ class RunDirectory:
                     f'{self.path}: was started with other training settings ({_difference(section, before, config)}); '
                     'choose another --workdir'
                 )
+        precisions = [settings.get('machine', {}).get('precision', 'float32') for settings in (before, config)]
+        if precisions[0] != precisions[1]:
+            raise InputError(
+                f'{self.path}: was started with machine.precision {precisions[0]}, now {precisions[1]}; models trained '
+                'with different rounding do not belong in one table; choose another --workdir'
+            )
 
     def facts(self) -> dict[str, Any]:
         """The contents of run.json.
 
         Raises:
-          InputError: this is not a run directory, or one of another version.
+          InputError: this is not a run directory, one of another version, or one with links that lead out of it.
         """
-        if not (self.path / 'run.json').is_file():
+        if not os.path.isfile(self.path / 'run.json'):
             raise InputError(f'{self.path}: is not a run directory (it has no run.json)')
-        facts = files.read_json(self.path / 'run.json')
-        if not isinstance(facts, dict) or facts.get('format') != FORMAT or facts.get('version') != VERSION:
-            raise InputError(f'{self.path / "run.json"}: is not of a {FORMAT}, version {VERSION}')
-        return facts
+        untrusted.check_links(self.path)
+        return untrusted.read_facts(self.path / 'run.json', FORMAT, VERSION)
 
     def config(self) -> dict[str, Any]:
-        """The settings of the run."""
-        return files.read_json(self.path / 'config.json')
+        """The settings of the run.
+
+        Raises:
+          InputError: config.json is missing or holds no settings.
+        """
+        return untrusted.read_config(self.path / 'config.json')
 
     def corpus(self) -> Corpus:
         """The run's sequences, memory-mapped."""
         return storage.load_corpus(self.path / 'corpus')
 
     def jobs(self) -> tuple[Job, ...]:
-        """The job table."""
-        kinds = get_type_hints(Job)
-        path = self.path / 'jobs.tsv'
-        try:
-            return tuple(
-                Job(**{name: kinds[name](value) for name, value in row.items()}) for row in files.read_tsv(path)
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f'{path}: is not a job table ({error})') from error
-
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the run directory for this process.
+        """The job table.
 
         Raises:
-          InputError: another process holds it; the message names it.
+          InputError: jobs.tsv is missing or not a job table; the message names the line.
+        """
+        return untrusted.read_jobs(self.path / 'jobs.tsv')
+
+    @functools.cached_property
+    def _specs(self) -> dict[int, str]:
+        """Job -> spec, as the job table has it; nothing where there is no table yet."""
+        return {job.index: job.spec for job in self.jobs()} if os.path.isfile(self.path / 'jobs.tsv') else {}
+
+    @contextlib.contextmanager
+    def locked(self, process: int = 0) -> Iterator[None]:
+        """Hold the run directory for this process, the one with this number where several work on the run.
+
+        Raises:
+          InputError: another process holds it, or is still at work since an earlier start; the message names it.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        with open(self.path / '.lock', 'a+', encoding='utf-8') as handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                handle.seek(0)
-                holder = ' '.join(handle.read().split()) or 'another process'
-                raise InputError(f'{self.path}: is in use by {holder}') from error
-            handle.seek(0)
-            handle.truncate()
-            started = time.strftime('%Y-%m-%d %H:%M:%S')
-            handle.write(f'process {os.getpid()} on {socket.gethostname()}, started {started}\n')
-            handle.flush()
+        with contextlib.ExitStack() as held:
+            held.enter_context(_lock(self._lock_path(process)))
+            if process == 0:
+                for path in self.path.glob('.lock.*'):
+                    with _lock(path):
+                        path.unlink(missing_ok=True)
             yield
+
+    def _lock_path(self, process: int) -> pathlib.Path:
+        return self.path / (f'.lock.{process}' if process else '.lock')
 
     def model_path(self, job: int) -> pathlib.Path:
         """Where a finished job's parameters lie."""
@@ -213,31 +230,52 @@ class RunDirectory:
         """
         path = self.model_path(job)
         try:
-            with open(path, 'rb') as handle, np.load(handle, allow_pickle=False) as stored:
-                facts = json.loads(str(stored['facts']))
-                history = tuple(_epoch(row) for row in stored['history'])
-                params: dict[str, dict[str, np.ndarray]] = {}
-                for key in stored.files:
-                    if key.startswith('params/'):
-                        _, layer, name = key.split('/')
-                        params.setdefault(layer, {})[name] = stored[key]
-                return JobResult(history=history, params=params or None, **facts)
-        except FileNotFoundError as error:
-            raise InputError(f'{path}: is missing; the model of job {job} has not been trained') from error
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+            stored = untrusted.read_model(path, _RESULT_KINDS, len(HISTORY_COLUMNS), self._specs.get(job))
+            history = tuple(_epoch(row) for row in stored.history)
+        except InputError as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                raise InputError(f'{path}: is missing; the model of job {job} has not been trained') from error
+            raise
+        except (ValueError, OverflowError) as error:
             raise InputError(f'{path}: cannot be read ({brief(str(error))})') from error
+        if stored.facts['job'] != job or stored.facts['status'] != ('diverged' if stored.params is None else 'ok'):
+            raise InputError(f'{path}: cannot be read (it is of job {stored.facts["job"]}, {stored.facts["status"]!r})')
+        return JobResult(history=history, params=stored.params, **stored.facts)
 
     def finished_jobs(self) -> set[int]:
         """Indices of the jobs whose results are here."""
-        return {int(path.stem) for path in (self.path / 'models').glob('[0-9]*.npz')}
+        return {int(path.stem) for path in (self.path / 'models').glob('[0-9]*.npz') if path.stem.isdecimal()}
 
     def note(self, text: str) -> None:
-        """Add a line to notes.txt, once."""
-        path = self.path / 'notes.txt'
-        lines = path.read_text(encoding='utf-8').splitlines() if path.exists() else []
-        line = ' '.join(text.split())
-        if line not in lines:
-            files.write_text(path, '\n'.join([*lines, line]) + '\n')
+        """Add a line to notes.txt, once, whichever process it is from."""
+        with open(self.path / 'notes.txt', 'a+', encoding='utf-8') as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            handle.seek(0)
+            line = ' '.join(text.split())
+            if line not in handle.read().splitlines():
+                handle.write(f'{line}\n')
+
+
+@contextlib.contextmanager
+def _lock(path: pathlib.Path) -> Iterator[None]:
+    """Hold a lock file, and say in it who does.
+
+    Raises:
+      InputError: another process holds it; the message names it.
+    """
+    with open(path, 'a+', encoding='utf-8') as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            handle.seek(0)
+            holder = ' '.join(handle.read().split()) or 'another process'
+            raise InputError(f'{path.parent}: is in use by {holder}') from error
+        handle.seek(0)
+        handle.truncate()
+        started = time.strftime('%Y-%m-%d %H:%M:%S')
+        handle.write(f'process {os.getpid()} on {socket.gethostname()}, started {started}\n')
+        handle.flush()
+        yield
 
 
 def _epoch(row: np.ndarray) -> EpochRecord:
@@ -270,6 +308,9 @@ class Run:
         facts = self.directory.facts()
         self.tasks: tuple[str, ...] = tuple(facts['tasks'])
         self.jobs = self.directory.jobs()
+        for job in self.jobs:
+            if job.task not in self.tasks:
+                raise InputError(f'{self.directory.path / "jobs.tsv"}: task {brief(job.task)} is not one of the run')
         self.specs: tuple[str, ...] = tuple(dict.fromkeys(job.spec for job in self.jobs))
         self.config = self.directory.config()
 

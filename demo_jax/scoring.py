@@ -293,7 +293,7 @@ def draw_windows(best: BestWindows, explained: Sequence[Explained]) -> Any:
     longest = max(len(e.saliency.sequences[0]) for e in shown)
     size = (max(0.12 * longest + 1.5, 9.0), sum(heights) + 0.55 * len(shown) + 0.6)
     figure = Figure(figsize=size, layout='constrained')
-    figure.suptitle(f'{shorten(record.name, 80)}, {len(record.tokens):,} letters', fontsize='medium')
+    figure.suptitle(f'{shorten(record.name, 80)}, {len(record.tokens):,} letters', fontsize='medium', parse_math=False)
     axes = iter(figure.subplots(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0])
     for e in shown:
         ax, start, score = next(axes), int(best.start[e.model, e.record]), best.score[e.model, e.record]
@@ -301,7 +301,7 @@ def draw_windows(best: BestWindows, explained: Sequence[Explained]) -> Any:
         end = start + len(e.saliency.sequences[0])
         title = f'probability {probability(score):.3f}, letters {start + 1}-{end}'
         title = f'{shorten(best.models[e.model].title, 70)}: {title}'
-        ax.set_title(title, loc='left', fontsize='medium')
+        ax.set_title(title, loc='left', fontsize='medium', parse_math=False)
         if e.temporal:
             e.temporal.draw(next(axes), next(axes))
     return figure
@@ -312,5 +312,5 @@ def _named(number: int, name: str, model: Model) -> dict[str, Any]:
 
 
 def probability(score: np.ndarray | float) -> np.ndarray:
-    """The probability of binding that a score S (log odds) means."""
+    """The probability of binding, float64 (...,), that scores S (...,), in log odds, mean."""
     return 0.5 * (1 + np.tanh(0.5 * np.asarray(score, np.float64)))

@@ -1,5 +1,6 @@
 """What every command shares: how it starts, and how it fails."""
 
+import errno
 import json
 import os
 import signal
@@ -10,7 +11,8 @@ from typing import Any
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from demo_jax.errors import InputError
+from demo_jax.errors import InputError, brief
+from demo_jax.processes import Meeting, ProcessLost
 
 
 def define_config() -> flags.FlagHolder:
@@ -37,6 +39,25 @@ def define_set(section: str) -> flags.FlagHolder:
     )
 
 
+def define_processes() -> Callable[[], Meeting]:
+    """The flags by which several processes meet; what they say is a function, to be called once they are parsed.
+
+    Raises (the function):
+      InputError: flags that do not go together.
+    """
+    coordinator = flags.DEFINE_string(
+        'coordinator', '', 'Work together with further processes of the same command: HOST:PORT of process 0, any free '
+        'port; or auto, under SLURM, Open MPI or on a TPU pod. None = this process alone.',
+    )  # fmt: skip
+    count = flags.DEFINE_integer('num_processes', None, 'With --coordinator: how many processes there are.')
+    index = flags.DEFINE_integer('process_id', None, 'With --coordinator: which of them this is, from 0.')
+    silence = flags.DEFINE_float(
+        'peer_timeout', 60.0, 'With --coordinator: seconds without a sign of life after which a process counts as gone.'
+    )
+    patience = flags.DEFINE_float('start_timeout', 300.0, 'With --coordinator: seconds to wait until all have started.')
+    return lambda: Meeting(coordinator.value, count.value, index.value, patience.value, silence.value)
+
+
 def parsed_settings(entries: Sequence[str]) -> dict[str, Any]:
     """Settings out of NAME=VALUE; a value is JSON where it can be read as such, else text.
 
@@ -47,7 +68,7 @@ def parsed_settings(entries: Sequence[str]) -> dict[str, Any]:
     for entry in entries:
         name, equals, text = entry.partition('=')
         if not equals:
-            raise InputError(f'--set={entry}: expected NAME=VALUE')
+            raise InputError(f'--set={brief(entry)}: expected NAME=VALUE')
         try:
             values[name] = json.loads(text)
         except ValueError:
@@ -58,12 +79,15 @@ def parsed_settings(entries: Sequence[str]) -> dict[str, Any]:
 def run(main: Callable[[Sequence[str]], int | None]) -> None:
     """Parse the flags and call `main(argv)`; an `InputError` becomes one line and exit status 2.
 
+    A `ProcessLost` is one line too, and status 75, which says that the same command may be tried again.
+
     Unknown flags, left-over arguments and bad flag values are reported by absl (status 1) or here.
-    A reader that closes the pipe early (`| head`) ends the command silently.
+    A reader that closes the pipe early (`| head`) ends the command silently. A disk that is full, or a quota that is
+    used up, is one line and status 1: what was written before is whole.
     """
 
     def guarded(argv: Sequence[str]) -> int | None:
-        logging.set_verbosity(logging.ERROR)  # jax and orbax chat at INFO and WARNING
+        logging.set_verbosity(logging.FATAL)  # jax and orbax chat, and orbax logs tracebacks of what it raises anyway
         signal.signal(signal.SIGTERM, _interrupt)  # as Ctrl-C, so that locks and temporary files are cleared
         try:
             if len(argv) > 1:
@@ -72,8 +96,17 @@ def run(main: Callable[[Sequence[str]], int | None]) -> None:
         except InputError as error:
             print(f'error: {error}', file=sys.stderr)
             return 2
+        except ProcessLost as error:
+            print(f'error: {error}', file=sys.stderr)
+            return 75
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 1
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            where = f'{error.filename}: ' if error.filename else ''
+            print(f'error: {where}{error.strerror}; make room, and the same command goes on', file=sys.stderr)
             return 1
         except KeyboardInterrupt as stop:  # also SIGTERM; its text says what was kept
             print(str(stop) or 'interrupted', file=sys.stderr)

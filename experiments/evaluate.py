@@ -18,9 +18,8 @@ _RESAMPLES = flags.DEFINE_integer(
 def main(argv: Sequence[str]) -> None:
     """Evaluate, print the tables, and say where they lie."""
     del argv
-    with pipeline.existing(_RUN.value) as (run, config):
-        pipeline.run_stages(run, config | {'evaluate': {'n_resamples': _RESAMPLES.value}}, ['evaluate'])
-        print(f'results: {run.tables}')
+    run = pipeline.run_one_stage(_RUN.value, 'evaluate', {'n_resamples': _RESAMPLES.value})
+    print(f'results: {run.tables}')
 
 
 if __name__ == '__main__':

@@ -12,12 +12,13 @@ from experiments import cli, pipeline
 
 _RUN = cli.define_run()
 _SET = cli.define_set('explain')
+_MEETING = cli.define_processes()
 
 
 def main(argv: Sequence[str]) -> None:
     """Run the stage, and say where its results lie."""
     del argv
-    run = pipeline.run_one_stage(_RUN.value, 'explain', cli.parsed_settings(_SET.value))
+    run = pipeline.run_one_stage(_RUN.value, 'explain', cli.parsed_settings(_SET.value), _MEETING())
     print(f'explanations: {run.path / "explain"}')
 
 

@@ -30,6 +30,7 @@ _GENOME = flags.DEFINE_string('genome', None, 'FASTA file of the genome that --p
 _TASKS = flags.DEFINE_string('tasks', None, 'Only these tasks, separated by commas.')
 _SPECS = flags.DEFINE_list('specs', None, 'Only these architectures, separated by commas.')
 _STAGES = flags.DEFINE_list('stages', list(pipeline.STAGES), 'Stages to run, separated by commas.')
+_MEETING = cli.define_processes()
 _DRY_RUN = flags.DEFINE_bool('dry_run', False, 'Print the plan, with jobs, steps, memory and likely times, and stop.')
 
 
@@ -63,13 +64,17 @@ def main(argv: Sequence[str]) -> None:
     if _DRY_RUN.value:
         print(pipeline.describe_plan(config, _WORKDIR.value))
         return
-    with pipeline.opened(config, _WORKDIR.value) as run:
+    with pipeline.opened(config, _WORKDIR.value, _MEETING(), _STAGES.value) as here:
         from demo_jax.report import console
         from experiments import plan
 
+        run = here.run
+        if not here.team.leads:
+            pipeline.run_stages(here, _STAGES.value)
+            return
         print(plan.describe(run.corpus(), run.jobs(), config, run), flush=True)
         seconds = {'preparing': time.monotonic() - start}
-        seconds |= pipeline.run_stages(run, config, _STAGES.value)
+        seconds |= pipeline.run_stages(here, _STAGES.value)
         print()
         print(console.cost(**seconds))
         print(f'results: {run.tables}')

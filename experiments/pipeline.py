@@ -1,17 +1,21 @@
 """From settings to a run directory and its stages: what the commands share."""
 
 import contextlib
+import dataclasses
 import json
 import os
 import pathlib
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from demo_jax import processes
 from demo_jax.data.corpus import Corpus
 from demo_jax.data.prepare import prepare_corpus
 from demo_jax.data.storage import is_corpus, load_corpus
-from demo_jax.errors import InputError
+from demo_jax.errors import InputError, brief
+from demo_jax.processes import Meeting, Team
 from demo_jax.runs import RunDirectory
 from demo_jax.training.jobs import Job
 
@@ -20,64 +24,129 @@ from demo_jax.training.jobs import Job
 STAGES = ('train', 'baseline', 'evaluate', 'explain', 'match', 'report')
 
 
+@dataclasses.dataclass(frozen=True)
+class Opened:
+    """A run directory that this process holds, alone or with others.
+
+    Attributes:
+      run: the directory.
+      config: the settings of this command.
+      team: the processes that have opened it together.
+    """
+
+    run: RunDirectory
+    config: dict[str, Any]
+    team: Team
+
+
 @contextlib.contextmanager
-def opened(config: Mapping[str, Any], workdir: str) -> Iterator[RunDirectory]:
-    """Hold the run directory for these settings, made if it is not there.
+def opened(
+    config: Mapping[str, Any], workdir: str, meeting: Meeting = Meeting(), stages: Sequence[str] = ()  # noqa: B008
+) -> Iterator[Opened]:
+    """Hold the run directory for these settings, made by process 0 if it is not there.
+
+    Args:
+      config: the settings.
+      workdir: the directory.
+      meeting: where to meet further processes.
+      stages: that are going to be run; every process must have been started for the same.
 
     Raises:
-      InputError: bad settings or input; the directory belongs to another corpus or settings, or is in use.
+      InputError: bad settings or input; the directory belongs to another corpus or settings, or is in use; the
+        processes do not find each other, or were started with other settings.
+      ProcessLost: another process is gone.
     """
-    start_devices(config['machine']['host_devices'])
-    with RunDirectory(workdir).locked():
-        yield open_run(config, workdir)
+    run = RunDirectory(workdir)
+    with _together(run, config.get('machine', {}), meeting) as team:
+        ours = json.loads(json.dumps({'config': dict(config), 'stages': list(stages)}, default=list))
+
+        def decide() -> dict[str, Any]:
+            open_run(config, workdir)
+            return ours
+
+        theirs = team.agree('run', decide)
+        for name in ('stages', *config):
+            values = [what['stages'] if name == 'stages' else what['config'].get(name) for what in (ours, theirs)]
+            if values[0] != values[1]:
+                raise InputError(
+                    f'{workdir}: process {team.index} was started with other settings than process 0: {name} is '
+                    f'{brief(values[0])}, there {brief(values[1])}'
+                )
+        yield Opened(run, dict(config), team)
 
 
 @contextlib.contextmanager
-def existing(workdir: str) -> Iterator[tuple[RunDirectory, dict[str, Any]]]:
+def existing(workdir: str, meeting: Meeting = Meeting()) -> Iterator[Opened]:  # noqa: B008
     """Hold a run directory that is there already, with the settings it was made with.
 
     Raises:
       InputError: it is not a run directory, or another process holds it.
+      ProcessLost: another process is gone.
     """
     run = RunDirectory(workdir)
     run.facts()
     config = run.config()
-    start_devices(config.get('machine', {}).get('host_devices', 0))
-    with run.locked():
-        yield run, config
+    with _together(run, config.get('machine', {}), meeting) as team:
+        yield Opened(run, config, team)
 
 
-def run_one_stage(workdir: str, stage: str, changed: Mapping[str, Any]) -> RunDirectory:
+@contextlib.contextmanager
+def _together(run: RunDirectory, machine: Mapping[str, Any], meeting: Meeting) -> Iterator[Team]:
+    """Meet the other processes, settle JAX's devices, and hold the directory."""
+    team = processes.gather(meeting)
+    start_devices(machine, team)
+    with contextlib.ExitStack() as held:
+        if team.leads:  # others look for what it writes only when nobody else holds the directory
+            held.enter_context(run.locked())
+        held.enter_context(team.at_work(run.path))
+        if not team.leads:
+            held.enter_context(run.locked(team.index))
+            print(f'process {team.index} of {team.count} works on {run.path}', flush=True)
+        yield team
+
+
+def run_one_stage(
+    workdir: str, stage: str, changed: Mapping[str, Any], meeting: Meeting = Meeting()  # noqa: B008
+) -> RunDirectory:
     """Run one stage of a run that is there already, with the settings it was made with but for those changed.
 
     Raises:
       InputError: as `existing` and `run_stages`.
+      ProcessLost: another process is gone.
     """
-    with existing(workdir) as (run, config):
-        config[stage] = {**config.get(stage, {}), **changed}
-        run_stages(run, config, [stage])
-    return run
+    with existing(workdir, meeting) as here:
+        here.config[stage] = {**here.config.get(stage, {}), **changed}
+        run_stages(here, [stage])
+    return here.run
 
 
-def run_stages(run: RunDirectory, config: Mapping[str, Any], stages: Sequence[str]) -> dict[str, float]:
+def run_stages(here: Opened, stages: Sequence[str]) -> dict[str, float]:
     """Run some of `STAGES`: print what each will do and its tables, and return how many seconds each took.
+
+    Several processes share the work of `train` and `explain`; process 0 does the other stages.
 
     Raises:
       InputError: an unknown stage, a bad setting, or something that a stage needs is not there yet.
+      ProcessLost: another process is gone.
     """
     from experiments import plan
 
     check_stages(stages)
-    functions: dict[str, Callable[[RunDirectory, Mapping[str, Any]], None]] = {
-        'train': _train, 'baseline': _baseline, 'evaluate': _evaluate, 'explain': _explain, 'match': _match,
-        'report': _report,
+    shared: dict[str, Callable[[RunDirectory, Mapping[str, Any], Team], None]] = {'train': _train, 'explain': _explain}
+    alone: dict[str, Callable[[RunDirectory, Mapping[str, Any]], None]] = {
+        'baseline': _baseline, 'evaluate': _evaluate, 'match': _match, 'report': _report,
     }  # fmt: skip
     seconds = {}
     for stage in STAGES:
         if stage in stages:
             start = time.monotonic()
-            print(plan.describe_stage(stage, run.corpus(), run.jobs(), config, run), flush=True)
-            functions[stage](run, config)
+            if here.team.leads:
+                said = plan.describe_stage(stage, here.run.corpus(), here.run.jobs(), here.config, here.run)
+                print(said, flush=True)
+            if stage in shared:
+                shared[stage](here.run, here.config, here.team)
+            elif here.team.leads:
+                alone[stage](here.run, here.config)
             seconds[stage] = time.monotonic() - start
     return seconds
 
@@ -97,7 +166,7 @@ def describe_plan(config: Mapping[str, Any], workdir: str) -> str:
     """
     from experiments import plan
 
-    start_devices(config['machine']['host_devices'])
+    start_devices(config['machine'])
     run = RunDirectory(workdir)
     corpus, jobs = read_jobs(config, run)
     if (run.path / 'run.json').exists():
@@ -116,17 +185,19 @@ def check_settings(config: Mapping[str, Any]) -> None:
     from demo_jax.stages.explain import ExplainSettings
     from demo_jax.stages.match import MatchSettings
     from demo_jax.stages.report import ReportSettings
+    from demo_jax.stages.train import machine_settings
 
+    machine_settings(config)
     settings(BaselineSettings, config.get('baseline', {}), 'baseline')
     settings(ExplainSettings, config.get('explain', {}), 'explain')
     settings(MatchSettings, config.get('match', {}), 'match')
     settings(ReportSettings, config.get('dashboard', {}), 'dashboard')
 
 
-def _train(run: RunDirectory, config: Mapping[str, Any]) -> None:
+def _train(run: RunDirectory, config: Mapping[str, Any], team: Team) -> None:
     from demo_jax.stages.train import train_run
 
-    train_run(run, checkpoint_seconds=config['checkpoint_seconds'])
+    train_run(run, team=team, progress=team.leads, checkpoint_seconds=config['checkpoint_seconds'])
 
 
 def _baseline(run: RunDirectory, config: Mapping[str, Any]) -> None:
@@ -144,11 +215,12 @@ def _evaluate(run: RunDirectory, config: Mapping[str, Any]) -> None:
     console.print_tables(evaluate_run(run, n_resamples=config['evaluate']['n_resamples']))
 
 
-def _explain(run: RunDirectory, config: Mapping[str, Any]) -> None:
+def _explain(run: RunDirectory, config: Mapping[str, Any], team: Team) -> None:
     from demo_jax.settings import settings
     from demo_jax.stages.explain import ExplainSettings, explain_run
 
-    explain_run(run, settings(ExplainSettings, config.get('explain', {}), 'explain'))
+    chosen = settings(ExplainSettings, config.get('explain', {}), 'explain')
+    explain_run(run, chosen, team=team, progress=team.leads)
 
 
 def _match(run: RunDirectory, config: Mapping[str, Any]) -> None:
@@ -166,11 +238,14 @@ def _report(run: RunDirectory, config: Mapping[str, Any]) -> None:
     report_run(run, settings(ReportSettings, config.get('dashboard', {}), 'dashboard'))
 
 
-def start_devices(host_devices: int) -> None:
-    """Settle how JAX sees the CPU."""
+def start_devices(machine: Mapping[str, Any], team: Team = Team()) -> None:  # noqa: B008
+    """Settle how JAX sees the CPU, and where compiled programs are kept."""
     from demo_jax import devices
 
-    devices.configure(host_devices)
+    devices.configure(machine.get('host_devices', 0))
+    note = devices.keep_programs(machine.get('compilation_cache', ''))
+    if note and team.leads:
+        print(f'note: {note}', file=sys.stderr)
 
 
 def open_run(config: Mapping[str, Any], workdir: str) -> RunDirectory:

@@ -9,15 +9,17 @@ from experiments import cli, pipeline
 
 _CONFIG = cli.define_config()
 _WORKDIR = cli.define_workdir()
+_MEETING = cli.define_processes()
 
 
 def main(argv: Sequence[str]) -> None:
     """Prepare and train."""
     del argv
     config = _CONFIG.value.to_dict()
-    with pipeline.opened(config, _WORKDIR.value) as run:
-        pipeline.run_stages(run, config, ['train'])
-        print(f'models: {run.path / "models"}')
+    with pipeline.opened(config, _WORKDIR.value, _MEETING(), ['train']) as here:
+        pipeline.run_stages(here, ['train'])
+        if here.team.leads:
+            print(f'models: {here.run.path / "models"}')
 
 
 if __name__ == '__main__':

@@ -2,6 +2,7 @@
 
 import ast
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -16,7 +17,9 @@ CORE = ('demo_jax.nn', 'demo_jax.training', 'demo_jax.evaluation', 'demo_jax.exp
         'demo_jax.data.corpus', 'demo_jax.data.simulate', 'demo_jax.motifs.extract', 'demo_jax.motifs.tomtom',
         'demo_jax.motifs.finder', 'demo_jax.motifs.zoops', 'demo_jax.motifs.scan')
 # What touches the disk or the screen.
-EDGE = ('demo_jax.data.readers', 'demo_jax.data.storage', 'demo_jax.data.download', 'demo_jax.files',
+EDGE = ('demo_jax.arrays', 'demo_jax.untrusted', 'demo_jax.processes', 'demo_jax.checkpoints', 'demo_jax.devices',
+        'demo_jax.data.textfile', 'demo_jax.data.readers',
+        'demo_jax.data.storage', 'demo_jax.data.download', 'demo_jax.files',
         'demo_jax.runs', 'demo_jax.monitor', 'demo_jax.motifs.formats', 'demo_jax.motifs.jaspar', 'demo_jax.report',
         'demo_jax.motifs.meme_suite', 'demo_jax.scoring', 'demo_jax.variant_effects', 'demo_jax.data.variants',
         'demo_jax.explanations', 'demo_jax.stages')
@@ -105,6 +108,81 @@ def without_docstring(source: str) -> list[str]:
     return found
 
 
+#: Errors of the programmer's own making, which are not for a caller to catch.
+OWN_ERRORS = ('AssertionError', 'NotImplementedError', 'AttributeError', 'KeyboardInterrupt')
+#: A shape: '(N, L)', '(..., L, 4)', '(n,)', '(4,)', '()', '(S + 1,)', '(width, 4)'.
+SHAPE = re.compile(r"\((?:\)|(?:\.\.\.|\d?[A-Z]'?|\d?n|l|w|width|\d)(?:,| [x+*/-] )[^()]{0,50}\))")
+OF_ALL = re.compile(
+    rf'\b(?:every array|all|both|each)\b[^.:]{{0,40}}{SHAPE.pattern}|{SHAPE.pattern} each|(?:as|all) scalars',
+    re.IGNORECASE,
+)
+SCALAR = re.compile(r'\bscalars?\b')
+REFERENCE = re.compile(r'\b(?:as|see|of|from|in|to)(?: (?:in|for|of|by|from))? `[\w.]+`', re.IGNORECASE)
+
+
+def public_parts(tree: ast.Module):
+    """(dotted name, node) of public functions, classes and their methods."""
+    def look(body, prefix=''):
+        for node in body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith('_'):
+                yield prefix + node.name, node
+                if isinstance(node, ast.ClassDef):
+                    yield from look(node.body, f'{prefix}{node.name}.')
+
+    return look(tree.body)
+
+
+def raised(function: ast.FunctionDef) -> set[str]:
+    """The names of the errors that a function's own body raises, not those of functions inside it."""
+    found, left = set(), list(function.body)
+    while left:
+        node = left.pop()
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef):
+            continue
+        if isinstance(node, ast.Raise) and node.exc is not None:
+            error = node.exc.func if isinstance(node.exc, ast.Call) else node.exc
+            name = ast.unparse(error).split('.')[-1]
+            found |= {name} if name[:1].isupper() and name not in OWN_ERRORS else set()
+        left += ast.iter_child_nodes(node)
+    return found
+
+
+def is_array(annotation: ast.expr | None) -> bool:
+    """Whether an annotation is an array, perhaps or None; not a container of arrays."""
+    if isinstance(annotation, ast.BinOp):
+        return is_array(annotation.left) or is_array(annotation.right)
+    return annotation is not None and ast.unparse(annotation).split('.')[-1].strip("'") in ('ndarray', 'Array')
+
+
+def has_shape(name: str, text: str) -> bool:
+    """Whether a docstring says, soon after the name or of all arrays, what shape it has."""
+    if OF_ALL.search(text):
+        return True
+    for place in re.finditer(rf'\b{re.escape(name)}\b', text):
+        after = text[place.end() : place.end() + 260]
+        if SHAPE.search(after) or SCALAR.search(after):
+            return True
+    return False
+
+
+def undocumented(source: str) -> list[str]:
+    """Errors that a public docstring does not name, and arrays (arguments, fields) whose shape it does not tell."""
+    found = []
+    for name, node in public_parts(ast.parse(source)):
+        text = ' '.join((ast.get_docstring(node) or '').split())
+        if isinstance(node, ast.ClassDef):
+            fields = [line for line in node.body if isinstance(line, ast.AnnAssign) and is_array(line.annotation)]
+            names = [ast.unparse(field.target) for field in fields]
+        else:
+            found += [f'{name}: raises {error}' for error in sorted(raised(node)) if error not in text]
+            arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+            names = [one.arg for one in arguments if is_array(one.annotation) and one.arg not in ('key', 'keys')]
+            if REFERENCE.search(text) or (len(names) == 1 and SHAPE.search(text)):
+                continue  # another docstring says it, or there is only one that it can be said of
+        found += [f'{name}: shape of {one}' for one in names if not has_shape(one, text)]
+    return found
+
+
 @pytest.mark.parametrize('path', MODULES, ids=module_name)
 def test_module(path):
     source = path.read_text(encoding='utf-8')
@@ -113,6 +191,7 @@ def test_module(path):
     assert len(source.splitlines()) <= LONGEST_MODULE
     if path.is_relative_to(ROOT / 'demo_jax'):
         assert without_docstring(source) == []
+        assert undocumented(source) == []
 
 
 def test_the_modules_were_found():
@@ -158,7 +237,44 @@ def test_missing_docstrings_are_found():
     assert without_docstring('') == []
 
 
+@pytest.mark.parametrize('source, expected', [
+    ('def f(x: np.ndarray):\n    """Of x."""', ['f: shape of x']),
+    ('def f(x: np.ndarray | None):\n    """Of x float (N, L)."""', []),
+    ('def f(x: Array):\n    """Of x, a scalar."""', []),
+    ('def f(x: Array):\n    """As `g`."""', []),
+    ('def f(x: Array):\n    """The same as `g`."""', []),
+    ('def f(x: Array):\n    """Of x (see below)."""', ['f: shape of x']),
+    ('def f(x: Array):\n    """Sums, float32 (N,) of rows (N, L)."""', []),
+    ('def f(x: Array, y: Array):\n    """Of x and others (N, L)."""', ['f: shape of y']),
+    ('class A:\n    """Every array is float64 (N, 4)."""\n    x: np.ndarray', []),
+    ('def _f(x: np.ndarray):\n    raise ValueError(x)', []),
+    ('def f(x: dict[str, np.ndarray]):\n    """Of x."""', []),
+    ('class A:\n    """A."""\n    x: np.ndarray\n    y: int', ['A: shape of x']),
+    ('class A:\n    """Fields: x (3,)."""\n    x: np.ndarray\n    def g(self, y: Array):\n        """G."""',
+     ['A.g: shape of y']),
+    ('def f():\n    """F."""\n    raise InputError("x")', ['f: raises InputError']),
+    ('def f():\n    """F.\n\n    Raises:\n      InputError: never.\n    """\n    raise InputError("x")', []),
+    ('def f():\n    """F."""\n    def g():\n        raise KeyError("x")\n    raise', []),
+    ('def f():\n    """F."""\n    if 1:\n        raise errors.Bad(3) from None', ['f: raises Bad']),
+    ('def f():\n    """F."""\n    raise AssertionError', []),
+])
+def test_undocumented_errors_and_shapes_are_found(source, expected):
+    assert undocumented(source) == expected
+
+
 def test_importing_the_package_loads_nothing_heavy():
     code = f'import sys, demo_jax; print(sorted(set(sys.modules) & set({HEAVY!r})))'
     run = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert run.stdout.strip() == '[]'
+
+
+def test_tests_are_strict():
+    """Arrays of different ranks do not meet silently, and a warning fails the test that causes it."""
+    import warnings
+
+    import jax.numpy as jnp
+
+    with pytest.raises(ValueError, match='rank_promotion'):
+        jnp.ones((2, 3)) + jnp.ones(3)
+    with pytest.raises(UserWarning):
+        warnings.warn('anything', stacklevel=1)

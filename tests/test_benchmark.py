@@ -17,7 +17,7 @@ from demo_jax.data import dna
 from demo_jax.errors import InputError
 from demo_jax.explain.attribution import attribute
 from demo_jax.explain.temporal import temporal_scores_models
-from demo_jax.nn import models
+from demo_jax.nn import models, ops
 from demo_jax.nn.models import SPECS
 from demo_jax.nn.operations import forward_operations, operations_per_step
 from experiments import benchmark
@@ -63,7 +63,9 @@ def dot_operations(jaxpr) -> int:
 
 
 @pytest.mark.parametrize('name', SPECS)
-def test_operations_are_those_of_the_traced_program(name):
+def test_operations_are_those_of_the_traced_program(name, monkeypatch):
+    # Its own gradient also multiplies the zeros around the output's; the definition's, which JAX derives, does not.
+    monkeypatch.setattr(ops, 'conv1d', ops.conv1d.__wrapped__)
     spec, batch, length = SPECS[name], 3, 61
     params = shapes_of(spec)
     tokens = jax.ShapeDtypeStruct((batch, length), jnp.uint8)

@@ -6,12 +6,14 @@ import jax
 import numpy as np
 import pytest
 
+from demo_jax.devices import compilations
+from demo_jax.errors import InputError
 from demo_jax.nn import models
 from demo_jax.nn.models import SPECS
-from demo_jax.training import fit as fitting
-from demo_jax.training import stack
-from demo_jax.training.fit import FitState, Machine, Progress, fit
-from demo_jax.training.jobs import Recipe, epoch_order, make_jobs
+from demo_jax.training import segments, stack
+from demo_jax.training.fit import Machine, Progress, Started, fit, programs_of
+from demo_jax.training.jobs import Plan, Recipe, epoch_order, make_jobs
+from demo_jax.training.layout import Layout, make_layout
 from demo_jax.training.pool import build_pool
 from tests.conftest import toy_corpus
 
@@ -99,24 +101,67 @@ def test_the_same_holds_for_a_recurrent_spec(data):
     assert difference(alone['a'].params, together['a'].params) < 1e-5
 
 
-def test_going_on_from_any_segment_gives_the_same_bits(data):
+@pytest.fixture(scope='module')
+def interrupted(data):
+    """Three jobs on one slot: the results, and after each segment what is under way and what is left."""
     pool, rows = data
-    jobs = make_jobs(('a', 'b'), ['small_cnn'], RECIPE)
+    jobs = make_jobs(tuple(SIZES), ['small_cnn'], RECIPE)
+    whole, moments = {}, []
     machine = Machine(segment_steps=5, slots=1)
-    whole, states = {}, []
     for report in fit(jobs, pool, rows, RECIPE, machine=machine, devices=jax.devices()[:1]):
         whole |= {done.job: done for done in report.finished}
-        arrays = jax.tree.map(np.array, report.state.arrays)
-        states.append(FitState(report.state.progress, report.state.waiting, arrays))
-    for state in (states[0], states[len(states) // 2]):
-        left = {p.job for p in state.progress if p} | set(state.waiting)
-        resumed = {}
-        for report in fit(jobs, pool, rows, RECIPE, machine=machine, devices=jax.devices()[:1], resume=state):
-            resumed |= {done.job: done for done in report.finished}
-        assert set(resumed) == left
-        for index, done in resumed.items():
-            assert difference(done.params, whole[index].params) == 0
-            assert (done.best_epoch, done.best_auroc) == (whole[index].best_epoch, whole[index].best_auroc)
+        moments.append((report.state.started(), [job for job in jobs if job.index not in whole]))
+    return whole, moments
+
+
+def go_on(data, started, left, machine, n_devices=1):
+    """Results of the jobs that were left, and the states of the training that went on."""
+    pool, rows = data
+    resumed, states = {}, []
+    devices = jax.devices()[:n_devices]
+    for report in fit(left, pool, rows, RECIPE, machine=machine, devices=devices, started=started):
+        resumed |= {done.job: done for done in report.finished}
+        states.append(report.state.started())
+    return resumed, states
+
+
+def same(one, other):
+    """Whether two finished jobs are the same to the last bit."""
+    facts = [(done.best_epoch, done.best_auroc, done.steps, done.attempt) for done in (one, other)]
+    return difference(one.params, other.params) == 0 and facts[0] == facts[1]
+
+
+@pytest.mark.parametrize('place', [0, 0.3, 0.6])
+def test_going_on_from_any_segment_gives_the_same_bits(data, interrupted, place):
+    whole, moments = interrupted
+    started, left = moments[int(place * len(moments))]
+    resumed, _ = go_on(data, started, left, Machine(segment_steps=5, slots=1))
+    assert set(resumed) == {job.index for job in left}
+    assert all(same(done, whole[index]) for index, done in resumed.items())
+
+
+def test_a_training_goes_on_over_other_numbers_of_devices_and_slots(data, interrupted):
+    whole, moments = interrupted
+    started, left = moments[3]
+    assert len(started) == 1 and len(left) == 3
+    pool, rows = data
+    wide = fit(left, pool, rows, RECIPE, machine=Machine(segment_steps=4, slots=4), devices=jax.devices()[:2],
+               started=started)  # fmt: skip
+    report = next(wide)  # three jobs in four slots of two devices: one slot is idle
+    assert [p is None for p in report.state.progress] == [False, False, False, True]
+    started = report.state.started()
+    assert sorted(job.progress.job for job in started) == [0, 1, 2]
+    assert not report.finished
+    resumed, states = go_on(data, started, left, Machine(segment_steps=7, slots=1))  # back on one: two have to wait
+    assert [len(state) for state in states][:2] == [3, 3]
+    assert all(same(resumed[index], whole[index]) for index in range(3))
+
+
+def test_a_job_that_is_not_asked_for_is_refused(data, interrupted):
+    started, left = interrupted[1][0]
+    other = [job for job in left if job.index != started[0].progress.job]
+    with pytest.raises(ValueError, match='are under way, but not to be trained'):
+        go_on(data, started, other, Machine())
 
 
 def test_a_job_that_diverges_starts_again_and_the_others_never_notice(data):
@@ -139,10 +184,9 @@ def test_a_restart_uses_half_the_rate(data):
     (job,) = make_jobs(('a',), ['small_cnn'], RECIPE)
     half = dataclasses.replace(job, learning_rate=job.learning_rate / 2)
     expected, _, _ = train(data, jobs=(half,))
-    shapes = stack.slot_shapes(SPECS['small_cnn'], 1)
-    arrays = jax.tree.map(lambda x: np.zeros((1, *x.shape), x.dtype), shapes)
-    state = FitState((Progress(job.index, attempt=1),), (), arrays)
-    for report in fit((job,), pool, rows, RECIPE, devices=jax.devices()[:1], resume=state):
+    blank = jax.tree.map(lambda x: x[0], stack.blank_slots(SPECS['small_cnn'], 1, 1))
+    again = Started(Progress(job.index, attempt=1), blank.model, blank.best)
+    for report in fit((job,), pool, rows, RECIPE, devices=jax.devices()[:1], started=[again]):
         for done in report.finished:
             assert difference(done.params, expected['a'].params) == 0
             assert done.attempt == 1
@@ -150,32 +194,33 @@ def test_a_restart_uses_half_the_rate(data):
 
 def test_a_job_that_died_is_told_from_one_that_is_only_bad(data):
     pool, rows = data
-    layout = fitting.Layout(slots=1, steps=8, snapshots=2, scored=4)
+    layout = Layout(slots=1, steps=8, snapshots=2, scored=4)
     (job,) = make_jobs(('a',), ['small_cnn'], RECIPE)
-    plan = fitting.Plan(epochs=4, steps_per_epoch=4)
-    part = fitting._plan_part(
-        Progress(0), job, plan, rows, RECIPE, layout, lambda index, epoch: epoch_order(RECIPE, job, rows['a'], epoch)
+    plan = Plan(epochs=4, steps_per_epoch=4)
+    part = segments.plan_part(
+        Progress(0), job, plan, rows['a'], RECIPE, layout, lambda epoch: epoch_order(RECIPE, job, rows['a'], epoch)
     )
     assert part.ends == (0, 1)
     n_valid = len(rows['a'].valid)
     scores = np.random.default_rng(0).normal(size=(4, 16)).astype(np.float32)
     steps = np.ones(8, np.float32)
     good = stack.Measured(steps, steps, steps, scores)
-    assert fitting._fault(good, part, n_valid) == ''
+    assert segments.fault_of(good, part, n_valid) == ''
     batches = int(part.work.n_scored) // 2
     dead = scores.copy()
     dead[batches : 2 * batches] = 0.25  # all scores of the second epoch are the same
-    assert fitting._fault(good.replace(scores=dead), part, n_valid) == 'the same score for every sequence'
+    assert segments.fault_of(good.replace(scores=dead), part, n_valid) == 'the same score for every sequence'
     almost = np.where(dead == 0.25, 0.25 + 1e-5 * scores, dead).astype(np.float32)  # but for rounding
-    assert fitting._fault(good.replace(scores=almost), part, n_valid) == 'the same score for every sequence'
+    assert segments.fault_of(good.replace(scores=almost), part, n_valid) == 'the same score for every sequence'
     slow = np.where(dead == 0.25, 0.25 + 0.01 * scores, dead).astype(np.float32)  # hardly any spread, but some
-    assert fitting._fault(good.replace(scores=slow), part, n_valid) == ''
+    assert segments.fault_of(good.replace(scores=slow), part, n_valid) == ''
     nan = steps.copy()
     nan[3] = np.nan
-    assert fitting._fault(good.replace(loss=nan), part, n_valid) == 'not finite'
-    after, note = fitting._start_again(Progress(0, attempt=1, step=8), job, RECIPE, 'the same score for every sequence')
-    assert after == Progress(0, attempt=2)
-    assert note.endswith('every sequence after step 8 at learning rate 0.0015; started again at 0.00075')
+    assert segments.fault_of(good.replace(loss=nan), part, n_valid) == 'not finite'
+    fault = 'the same score for every sequence'
+    after = segments.start_again(Progress(0, attempt=1, step=8), job, RECIPE, fault)
+    assert after.progress == Progress(0, attempt=2)
+    assert after.note.endswith('every sequence after step 8 at learning rate 0.0015; started again at 0.00075')
 
 
 def test_patience_stops_a_job_wherever_the_segments_end(data):
@@ -196,17 +241,68 @@ def test_sequences_of_different_lengths_train(data):
     assert np.isfinite([record.train_loss for record in epochs]).all()
 
 
-def test_the_program_never_communicates(data):
+def lowered(data, n_devices=1, **machine):
+    """The training program of small_cnn for so many devices, before its compilation."""
     pool, rows = data
     jobs = make_jobs(tuple(SIZES), ['small_cnn'], RECIPE)
-    mesh = stack.model_mesh(jax.devices()[:2])
-    segment, _ = fitting._programs(jobs[0], RECIPE, Machine(), mesh)
-    layout = fitting.Layout(slots=2, steps=4, snapshots=1, scored=1)
-    arrays = fitting._with_snapshots(fitting._empty(jobs[0], layout), layout)
-    work = jax.tree.map(lambda x: np.stack([x] * 2), fitting._idle_work(RECIPE, layout))
-    text = segment.lower(pool, arrays, work).compile().as_text()
+    segment, _ = programs_of(jobs[0], RECIPE, Machine(**machine), stack.model_mesh(jax.devices()[:n_devices]))
+    layout = Layout(slots=n_devices, steps=4, snapshots=1, scored=1)
+    arrays = stack.blank_slots(SPECS['small_cnn'], layout.slots, layout.snapshots)
+    work = jax.tree.map(lambda x: np.stack([x] * n_devices), segments.idle_work(RECIPE, layout))
+    return segment.lower(pool, arrays, work)
+
+
+def test_the_program_never_communicates(data):
+    text = lowered(data, n_devices=2).compile().as_text()
     for collective in ('all-reduce', 'all-gather', 'all-to-all', 'collective-permute', 'reduce-scatter'):
         assert collective not in text
+
+
+@pytest.mark.parametrize(
+    ('precision', 'asked', 'others'),
+    [
+        ('float32', 'precision = [HIGHEST, HIGHEST]', ('[DEFAULT, DEFAULT]', '[HIGH, HIGH]')),
+        ('tf32', 'precision = [HIGH, HIGH]', ('[DEFAULT, DEFAULT]', '[HIGHEST, HIGHEST]')),
+        ('bf16', 'lhs_precision_type = bf16, rhs_precision_type = bf16, accumulation_type = f32', ('HIGH',)),
+    ],
+)
+def test_every_product_has_the_precision_that_is_asked_for(data, precision, asked, others):
+    products = [line for line in lowered(data, precision=precision).as_text().splitlines() if 'dot_general' in line]
+    assert len(products) >= 8  # forward and backward, and the validation scores
+    assert all(asked in line and not any(other in line for other in others) for line in products)
+    assert all(line.rstrip().endswith('xf32>') for line in products)  # sums stay float32
+
+
+def test_a_training_compiles_two_programs_whatever_the_sizes(data):
+    pool, rows = data
+    recipe = dataclasses.replace(RECIPE, epochs=3, average_strands=False)
+    jobs = make_jobs(tuple(SIZES), ['small_rnn'], recipe, seeds=(0, 1))
+    with compilations() as compiled:
+        reports = list(fit(jobs, pool, rows, recipe, machine=Machine(segment_steps=4), devices=jax.devices()[:2]))
+    assert len(reports) > 9 and sum(len(report.finished) for report in reports) == 6
+    assert compiled.programs == 2 and compiled.seconds > 0
+    with compilations() as compiled:  # for the same spec and sizes again: none
+        list(fit(jobs, pool, rows, recipe, machine=Machine(segment_steps=4), devices=jax.devices()[:2]))
+    assert compiled.programs == 0
+
+
+def test_an_unknown_precision_is_refused():
+    with pytest.raises(InputError, match="precision is 'float16', expected one of float32, tf32, bf16"):
+        Machine(precision='float16')
+    with pytest.raises(InputError, match='slots is -1, expected 0'):
+        Machine(slots=-1)
+
+
+def test_jobs_that_the_devices_do_not_divide_leave_slots_idle():
+    plans, valid = [Plan(4, 10)] * 5, [30] * 5
+
+    def slots(n_devices, on_cpu, **machine):
+        return make_layout(plans, valid, RECIPE, Machine(**machine), n_devices=n_devices, on_cpu=on_cpu).slots
+
+    assert slots(4, on_cpu=True) == 4  # one per core; the fifth job waits
+    assert slots(4, on_cpu=False) == 8  # all at once
+    assert slots(8, on_cpu=False) == slots(8, on_cpu=True) == 8
+    assert slots(2, on_cpu=False, slots=3) == 4
 
 
 def test_jobs_of_two_programs_are_refused(data):

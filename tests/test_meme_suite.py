@@ -123,7 +123,7 @@ def test_garbage_is_refused(program, tmp_path, text, message):
 
 
 def test_bytes_that_are_not_text_are_refused(program, tmp_path):
-    body = writing(tmp_path).replace(repr(MOTIFS.encode()), repr(b'\xff\x00\xfe'))
+    body = writing(tmp_path).replace(repr(MOTIFS.encode()), repr(b'\xff\x01\xfd'))
     program('streme', body)
     with pytest.raises(MemeSuiteError, match='streme: .*is not text'):
         meme_suite.find_motifs('streme', SEQUENCES)

@@ -126,6 +126,33 @@ def test_max_pool1d_is_flax_max_pool(length, size):
     assert_close(found, with_gradients(oracle, weights, x))
 
 
+def test_max_pool1d_shares_the_gradient_between_equal_maxima():
+    x = jnp.asarray([2.0, 2, 1, 5, 5, 5, 3, 4, 4, 9])[:, None, None]
+    gradient = jax.grad(lambda x: (ops.max_pool1d(x, 3) * jnp.array([6.0, 12, 18])[:, None, None]).sum())(x)
+    np.testing.assert_allclose(gradient[:, 0, 0], [3, 3, 0, 4, 4, 4, 0, 9, 9, 0])
+
+
+@pytest.mark.parametrize('padding', ['valid', 'same', 'full'])
+def test_second_derivatives_of_convolution_and_pooling(padding):
+    """Forward over reverse, as for interactions of positions, against automatic derivatives of the definitions."""
+    x, kernel, bias, along = normal(0, 9, 2, 3), normal(1, 4, 3, 5), normal(2, 5), normal(3, 9, 2, 3)
+    pads = {'valid': (0, 0), 'same': (1, 2), 'full': (3, 3)}[padding]
+
+    def ours(x, kernel):
+        return ops.max_pool1d(jnp.tanh(ops.conv1d(x, kernel, bias, padding)), 2)
+
+    def plain(x, kernel):
+        x = jnp.pad(x, (pads, (0, 0), (0, 0)))
+        out = jnp.tanh(sum(x[i : len(x) - 3 + i] @ kernel[i] for i in range(4)) + bias[None, None])
+        return out[: len(out) // 2 * 2].reshape(len(out) // 2, 2, 2, 5).max(axis=1)
+
+    def second(model):
+        gradient = jax.grad(lambda x, kernel: (model(x, kernel) ** 2).sum(), (0, 1))
+        return jax.jit(lambda: jax.jvp(lambda x: gradient(x, kernel), (x,), (along,))[1], compiler_options=QUICK)()
+
+    assert_close(second(ours), second(plain), 1e-4)
+
+
 # LSTMs
 
 

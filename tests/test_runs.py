@@ -23,7 +23,7 @@ TINY = (
     '--config=configs/quickstart.py', '--config.corpus.n_tasks=2', '--config.corpus.n_train=300',
     '--config.corpus.n_test=40', '--config.specs=("small_cnn",)', '--config.seeds=(0,1)', '--config.recipe.epochs=6',
     '--config.recipe.batch_size=32', '--config.evaluate.n_resamples=50', '--config.machine.segment_steps=9',
-    '--config.checkpoint_seconds=0.0',
+    '--config.checkpoint_seconds=0.0', '--config.machine.compilation_cache=',
 )  # fmt: skip
 # What follows training is tested once, on the whole run; see also test_stages.py.
 SHORT = ('--stages=train,evaluate',)
@@ -210,6 +210,9 @@ def test_a_stop_signal_leaves_a_checkpoint_and_a_second_process_is_refused(tmp_p
         (['--config.recipe.epochs=many'], 'epochs'),
         (['--config.recipe.learning_rate=-1.0'], 'recipe: learning_rate is -1.0, which is out of range'),
         (['--config.specs=("tiny_cnn",)'], "unknown spec 'tiny_cnn'; the specs are"),
+        (['--config.machine.precision=bf16'], 'was started with machine.precision float32, now bf16'),
+        (['--config.machine.precision=half'], "machine: precision is 'half', expected one of float32, tf32, bf16"),
+        (['--num_processes=2'], 'a number of processes is given, but no coordinator'),
         (['--config.recipe.epochs=7'], 'recipe.epochs was 6, now 7'),
         (['--config.corpus.seed=5'], 'belongs to another corpus'),
         (['--config=nowhere.py'], 'nowhere.py'),

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from demo_jax.data import dna
-from demo_jax.data.corpus import INTERVAL_DTYPE, ROLES, SITE_DTYPE, SPLITS, Corpus, cumulative, joined
+from demo_jax.data.corpus import INTERVAL_DTYPE, ROLES, SITE_DTYPE, SPLITS, Corpus, clean_name, cumulative, joined
 from demo_jax.errors import InputError, brief
 
 
@@ -72,7 +72,8 @@ def build_corpus(
       source: a word for `info['source']`.
 
     Raises:
-      InputError: no tasks, a task twice, or a split of a task that lacks one of the two classes.
+      InputError: no tasks, a task twice or with a name that tables cannot hold (see `corpus.clean_name`), or a
+        split of a task that lacks one of the two classes.
     """
     if not 0 < valid_fraction < 1:
         raise InputError(f'valid_fraction is {valid_fraction}, expected a number above 0 and below 1')
@@ -81,6 +82,8 @@ def build_corpus(
     for name, count in Counter(task.name for task in task_records).items():
         if count > 1:
             raise InputError(f'task {name!r} occurs {count} times, expected every task once')
+        if name != clean_name(name):
+            raise InputError(f'task {name!r}: tables cannot hold this name, expected e.g. {clean_name(name)!r}')
 
     parts: list[_Part] = []
     facts = {}

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from demo_jax.data import dna
-from demo_jax.errors import InputError
+from demo_jax.errors import InputError, printable
 
 SPLITS = ('train', 'valid', 'test')
 ROLES = ('primary', 'cofactor', 'decoy')
@@ -76,7 +76,11 @@ class Corpus:
             raise InputError(f'no task {name!r} in the corpus; its tasks are {_listed(self.tasks)}') from None
 
     def rows(self, task: int | str, split: str) -> slice:
-        """The rows of one split ('train', 'valid' or 'test') of a task, given by number or name."""
+        """The rows of one split ('train', 'valid' or 'test') of a task, given by number or name.
+
+        Raises:
+          InputError: no such task or split; the message lists those there are.
+        """
         task = self.task_index(task) if isinstance(task, str) else task
         if split not in SPLITS:
             raise InputError(f'no split {split!r}; the splits are {", ".join(SPLITS)}')
@@ -105,7 +109,7 @@ class Corpus:
 
     def name(self, row: int) -> str:
         """The record name of one row."""
-        return self.name_bytes[self.name_starts[row] : self.name_starts[row + 1]].tobytes().decode('utf-8')
+        return self.name_bytes[self.name_starts[row] : self.name_starts[row + 1]].tobytes().decode('utf-8', 'replace')
 
     def fingerprint(self) -> str:
         """sha256, 64 hexadecimal digits, of tokens, starts, labels, pairs, bounds and task names."""
@@ -155,13 +159,21 @@ class Corpus:
         )
 
 
+def clean_name(name: str) -> str:
+    """A name as tables and terminals can hold it: white space is one blank, what cannot be printed as in `repr`.
+
+    'my  task\\n' -> 'my task'; '' -> '_'. Ordinary names stay as they are.
+    """
+    return printable(' '.join(name.split())) or '_'
+
+
 def joined(arrays: Sequence[np.ndarray], dtype: type) -> np.ndarray:
     """All arrays one after the other, of the given dtype also where there is none."""
     return np.concatenate([np.zeros(0, dtype), *arrays]).astype(dtype, copy=False)
 
 
 def cumulative(sizes: Sequence[int] | np.ndarray) -> np.ndarray:
-    """Where each of some consecutive stretches starts, and where the last one ends: int64 (n + 1,)."""
+    """Where each of some consecutive stretches, sizes (n,), starts, and where the last one ends: int64 (n + 1,)."""
     return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
 
 

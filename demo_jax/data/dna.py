@@ -111,6 +111,9 @@ def dinucleotide_shuffle(
 
     Returns:
       uint8 (N, L). Positions past a sequence's length are N.
+
+    Raises:
+      ValueError: a token above 4, or arrays of other shapes.
     """
     tokens = np.asarray(tokens, np.uint8)
     if tokens.ndim != 2:

@@ -1,5 +1,6 @@
 """Fetching and unpacking the archive of the 108 K562 data sets (edge: network and disk)."""
 
+import gzip
 import http.client
 import os
 import pathlib
@@ -9,12 +10,14 @@ import time
 import urllib.error
 import urllib.request
 import zlib
-from typing import NamedTuple
+from typing import IO, Any, NamedTuple
 
+from demo_jax.data.textfile import check_ratio
 from demo_jax.errors import InputError, brief
-from demo_jax.files import atomic_directory, sha256
+from demo_jax.files import atomic_directory, open_input, sha256
 
 _CHUNK = 1 << 18
+_LONGEST_HEADER = 1 << 20  # bytes; headers hold names and are read whole
 
 
 class Archive(NamedTuple):
@@ -106,7 +109,11 @@ def download(
 
 
 def verify(path: str | os.PathLike, archive: Archive) -> None:
-    """Check a file's size and sha256; InputError names what was found and what was expected."""
+    """Check a file's size and sha256.
+
+    Raises:
+      InputError: names what was found and what was expected.
+    """
     try:
         size = os.stat(path).st_size
         found = sha256(path) if size == archive.size else None
@@ -171,9 +178,9 @@ def extract(
         link or device.
     """
     folder = pathlib.Path(folder)
-    total = 0
+    total, count = 0, 0
     try:
-        with atomic_directory(folder) as temporary, tarfile.open(archive, 'r:*') as tar:
+        with open_input(archive) as raw, atomic_directory(folder) as temporary, _opened(archive, raw) as tar:
             for count, member in enumerate(tar, start=1):
                 target = temporary / _safe(archive, member)
                 total += member.size
@@ -191,11 +198,43 @@ def extract(
                     shutil.copyfileobj(source, out, _CHUNK)
                 if target.stat().st_size != member.size:
                     raise InputError(f'{archive}: is truncated in entry {brief(member.name)}')
-    except (tarfile.TarError, EOFError, zlib.error) as error:
+            if not count:
+                raise InputError(f'{archive}: is not a whole tar archive (it holds nothing)')
+    except InputError:
+        raise
+    except (tarfile.TarError, EOFError, zlib.error, ValueError, OverflowError, RecursionError) as error:
         raise InputError(f'{archive}: is not a whole tar archive ({" ".join(str(error).split())})') from error
     except OSError as error:
         raise InputError(f'{archive}: cannot be unpacked ({error.strerror or error})') from error
     return folder
+
+
+class _InSmallPieces:
+    """A file out of which nothing large can be read at once: tarfile believes what a header says of its own size."""
+
+    def __init__(self, path: str | os.PathLike, raw: IO[bytes], handle: Any):
+        self._path, self._raw, self._handle = path, raw, handle
+        self.seek, self.tell = handle.seek, handle.tell
+
+    def read(self, size: int) -> bytes:
+        """The next bytes.
+
+        Raises:
+          tarfile.ReadError: more than a header may have are asked for.
+          InputError: the file unpacks to far more than its size.
+        """
+        if self._handle is not self._raw:
+            check_ratio(self._path, self.tell(), self._raw.tell())
+        if not 0 <= size <= _LONGEST_HEADER:
+            raise tarfile.ReadError(f'a header of {size:,} bytes')
+        return self._handle.read(size)
+
+
+def _opened(path: str | os.PathLike, raw: IO[bytes]) -> tarfile.TarFile:
+    packed = raw.read(2) == b'\x1f\x8b'
+    raw.seek(0)
+    handle: Any = _InSmallPieces(path, raw, gzip.GzipFile(fileobj=raw) if packed else raw)
+    return tarfile.open(fileobj=handle, mode='r:')
 
 
 def _safe(archive: str | os.PathLike, member: tarfile.TarInfo) -> pathlib.PurePosixPath:
@@ -203,6 +242,6 @@ def _safe(archive: str | os.PathLike, member: tarfile.TarInfo) -> pathlib.PurePo
     path = pathlib.PurePosixPath(member.name)
     if path.is_absolute() or '..' in path.parts or '\\' in member.name or '\0' in member.name:
         raise InputError(f'{archive}: entry {brief(member.name)} leaves the folder, which is refused')
-    if not (member.isreg() or member.isdir()):
-        raise InputError(f'{archive}: entry {brief(member.name)} is a link or device, which is refused')
+    if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.DIRTYPE):
+        raise InputError(f'{archive}: entry {brief(member.name)} is a link or device (or sparse), which is refused')
     return path

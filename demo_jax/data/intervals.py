@@ -2,10 +2,12 @@
 
 import contextlib
 import dataclasses
+import gzip
 import os
 import pathlib
 import re
 import tempfile
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -13,11 +15,15 @@ import numpy as np
 
 from demo_jax.data import dna
 from demo_jax.data.build import Records, TaskRecords, add_shuffles, hold_out, task_rng
-from demo_jax.data.textfile import encode_all, read_lines
+from demo_jax.data.textfile import check_ratio, check_size, encode_all, read_lines
 from demo_jax.errors import InputError, brief
+from demo_jax.files import open_input
 
-_EXTENSIONS = re.compile(r'(\.(bed|narrowpeak|broadpeak|bed6|bed3|txt|gz|bgz))+$', re.IGNORECASE)
-_PEAKS = re.compile(r'.+\.(bed|narrowpeak|broadpeak)(\.gz)?', re.IGNORECASE)
+#: Letters of the longest line of a genome FASTA, which is read whole when the index is made.
+MAX_GENOME_LINE = 300_000_000
+
+_EXTENSIONS = re.compile(r'(\.(bed|narrowpeak|broadpeak|bed6|bed3|txt|gz|bgz))+\Z', re.IGNORECASE)
+_PEAKS = re.compile(r'.+\.(bed|narrowpeak|broadpeak)(\.gz)?', re.IGNORECASE | re.DOTALL)
 _BLOCK = 20_000  # candidate windows drawn at a time
 _ROUNDS = 50
 _GC_BINS = 50
@@ -65,7 +71,10 @@ class PeakOptions:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Peaks:
-    """Peaks in the file's order: chromosomes (n,), 0-based int64 starts, ends and centres, float64 signals."""
+    """Peaks in the file's order: chromosomes, 0-based int64 starts, ends and centres, float64 signals, (n,) each.
+
+    Chromosomes are `str` objects: as NumPy text, one long name would make all of them long.
+    """
 
     chroms: np.ndarray
     starts: np.ndarray
@@ -83,7 +92,8 @@ def read_peaks(path: str | os.PathLike) -> Peaks:
     Raises:
       InputError: names the line and what is wrong in it.
     """
-    chroms, rows, signals = [], [], []
+    chroms, signals, rows = [], [], list[tuple[int, int, int]]()
+    known: dict[str, str] = {}
     for line in read_lines(path):
         if not line.text.strip() or line.text.startswith((b'#', b'track', b'browser')):
             continue
@@ -104,16 +114,17 @@ def read_peaks(path: str | os.PathLike) -> Peaks:
             )
         column = 6 if len(cells) in (9, 10) else 4
         signals.append(_number(path, line.number, 'signal', cells[column]) if len(cells) > column else 0.0)
-        chroms.append(cells[0])
+        check_size(path, len(rows) + 1)
+        chroms.append(known.setdefault(cells[0], cells[0]))
         rows.append((start, end, start + summit if summit >= 0 else (start + end) // 2))
     if not rows:
         raise InputError(f'{path}: holds no peaks')
     table = np.array(rows, np.int64)
-    return Peaks(np.array(chroms), table[:, 0], table[:, 1], table[:, 2], np.array(signals))
+    return Peaks(np.array(chroms, object), table[:, 0], table[:, 1], table[:, 2], np.array(signals))
 
 
 def _integer(path: str | os.PathLike, line: int, name: str, cell: str) -> int:
-    if not re.fullmatch(r'\s*-?\d{1,18}\s*', cell):
+    if not re.fullmatch(' *-?[0-9]{1,18} *', cell):
         raise InputError(f'{path}: line {line}: {name} is {brief(cell)}, expected a whole number')
     return int(cell)
 
@@ -137,24 +148,43 @@ class Genome:
         import pyfaidx
 
         self.path = pathlib.Path(path)
-        if not self.path.is_file():
+        if not os.path.lexists(path):
             raise InputError(f'{path}: does not exist, expected a genome FASTA')
+        open_input(path).close()
         index = pathlib.Path(f'{path}.fai')
+        if os.path.lexists(index):
+            open_input(index).close()
+        if not index.exists() or index.stat().st_mtime < self.path.stat().st_mtime:
+            _check_genome(path)
         self._folder = None
         if not index.exists() and not os.access(self.path.absolute().parent, os.W_OK):
             self._folder = tempfile.TemporaryDirectory()
             index = pathlib.Path(self._folder.name) / index.name
         try:
             self._fasta = pyfaidx.Fasta(str(path), indexname=str(index), as_raw=True, rebuild=True)
+            self.sizes = {name: len(self._fasta[name]) for name in self._fasta.keys()}  # noqa: SIM118 (records)
         except Exception as error:  # pyfaidx has no common base class for what it raises
             self._clean()
             text = ' '.join(str(error).split())
             raise InputError(f'{path}: cannot be used as a genome FASTA ({brief(text, 200)})') from error
-        self.sizes = {name: len(self._fasta[name]) for name in self._fasta.keys()}  # noqa: SIM118 (records, not names)
 
     def letters(self, chrom: str, start: int, end: int) -> bytes:
-        """The letters of [start, end), 0-based, which must lie on the chromosome."""
-        return self._fasta[chrom][start:end].encode('latin-1')
+        """The letters of [start, end), 0-based, which must lie on the chromosome.
+
+        Raises:
+          InputError: the file does not hold them, as when its index belongs to another file.
+        """
+        try:
+            found = self._fasta[chrom][start:end].encode('latin-1')
+        except Exception as error:  # as above
+            text = ' '.join(str(error).split())
+            raise InputError(f'{self.path}: {brief(chrom)} cannot be read ({brief(text, 200)})') from error
+        if len(found) != end - start:
+            raise InputError(
+                f'{self.path}: has {len(found)} letters at {chrom}:{start}-{end}, expected {end - start}; if its index '
+                f'({self.path.name}.fai) is of another file, remove it'
+            )
+        return found
 
     def close(self) -> None:
         """Close the file and remove a temporary index."""
@@ -165,6 +195,25 @@ class Genome:
         if self._folder is not None:
             with contextlib.suppress(OSError):
                 self._folder.cleanup()
+
+
+def _check_genome(path: str | os.PathLike) -> None:
+    """See, before pyfaidx reads it line by line, that no line of a genome FASTA fills the memory."""
+    with open_input(path) as raw:
+        packed = raw.read(2) == b'\x1f\x8b'
+        raw.seek(0)
+        stream = gzip.GzipFile(fileobj=raw) if packed else raw
+        size, line = 0, 0
+        try:
+            while block := stream.read(1 << 20):
+                size += len(block)
+                line = len(block) - 1 - block.rfind(b'\n') if b'\n' in block else line + len(block)
+                if packed:
+                    check_ratio(path, size, raw.tell())
+                if line > MAX_GENOME_LINE:
+                    raise InputError(f'{path}: has a line of more than {MAX_GENOME_LINE:,} letters')
+        except (OSError, EOFError, zlib.error) as error:
+            raise InputError(f'{path}: cannot be read ({error})') from error
 
 
 class Regions:
@@ -182,7 +231,7 @@ class Regions:
             self._merged[str(chrom)] = (starts[here][first], reach[last])
 
     def overlap(self, chrom: str, starts: np.ndarray, width: int) -> np.ndarray:
-        """bool (n,): whether [start, start + width) overlaps a region of the chromosome."""
+        """bool (n,): whether windows [start, start + width), of 0-based starts int (n,), overlap a region there."""
         if chrom not in self._merged:
             return np.zeros(len(starts), bool)
         left, right = self._merged[chrom]
@@ -203,6 +252,9 @@ def read_peak_task(
 
     Windows that leave their chromosome, touch the blacklist or occur twice, and peaks on chromosomes that
     the genome lacks, are left out and counted in the task's info.
+
+    Raises:
+      InputError: a file that cannot be read, no peak that is left, or none on the test chromosomes.
     """
     peaks = read_peaks(path)
     blacklist = None

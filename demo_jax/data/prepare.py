@@ -99,6 +99,9 @@ def fetch_deepmotif108(
 
     `paths` may name the archive, or a folder where it lies or where it was unpacked. Otherwise it is looked
     for in `cache`, and fetched into it if `download_it`. It is unpacked in `cache`, once.
+
+    Raises:
+      InputError: there is no archive, it cannot be fetched, or it is another file than the public one.
     """
     folder = pathlib.Path(cache).expanduser()
     if len(paths) > 1:

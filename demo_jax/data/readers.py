@@ -9,15 +9,16 @@ from typing import Any
 
 from demo_jax.data import intervals
 from demo_jax.data.build import Records, TaskRecords, build_corpus, hold_out, task_rng
-from demo_jax.data.corpus import Corpus
-from demo_jax.data.textfile import encode_all, read_fasta, read_lines
+from demo_jax.data.corpus import Corpus, clean_name
+from demo_jax.data.textfile import check_size, encode_all, read_fasta, read_lines
 from demo_jax.errors import InputError, brief
 
 SOURCES = ('auto', 'deepbind', 'deepmotif', 'fasta', 'bed')
 
-_DEEPBIND = re.compile(r'(?P<task>.+)_(?P<part>AC|B)\.seq(\.gz)?')
+# A file's name may hold anything, line ends too.
+_DEEPBIND = re.compile(r'(?P<task>.+)_(?P<part>AC|B)\.seq(\.gz)?', re.DOTALL)
 _DEEPMOTIF = re.compile(r'(?P<part>train|test)\.(fa|fasta)(\.gz)?')
-_FASTA = re.compile(r'(?P<task>.+?)(\.(?P<part>train|test))?\.(fa|fasta|fna)(\.gz)?')
+_FASTA = re.compile(r'(?P<task>.+?)(\.(?P<part>train|test))?\.(fa|fasta|fna)(\.gz)?', re.DOTALL)
 _DEEPBIND_HEADER = [b'FoldID', b'EventID', b'seq', b'Bound']
 
 
@@ -33,6 +34,8 @@ class TaskFiles:
 
 def find_tasks(source: str, paths: Sequence[str | os.PathLike]) -> list[TaskFiles]:
     """What tasks there are under files or folders (searched through and through), without reading them.
+
+    Names come from files' names, made printable by `corpus.clean_name`. Links to folders are not followed.
 
     Args:
       source: 'deepbind' (`X_AC.seq.gz` with `X_B.seq.gz`), 'deepmotif' (`X/train.fa` with `X/test.fa`),
@@ -57,9 +60,8 @@ def find_tasks(source: str, paths: Sequence[str | os.PathLike]) -> list[TaskFile
             found = _partners(files, _DEEPBIND, 'deepbind') + _partners(files, _DEEPMOTIF, 'deepmotif')
             found = found or _partners(files, _FASTA, 'fasta')
         elif source == 'bed':
-            found = [TaskFiles(intervals.task_name(file), 'bed', file) for file in files if intervals.is_peaks(file)]
-            if not found and path.is_file():
-                found = [TaskFiles(intervals.task_name(path), 'bed', path)]
+            chosen = [file for file in files if intervals.is_peaks(file)] or [path] * os.path.isfile(path)
+            found = [TaskFiles(clean_name(intervals.task_name(file)), 'bed', file) for file in chosen]
         else:
             pattern = {'deepbind': _DEEPBIND, 'deepmotif': _DEEPMOTIF, 'fasta': _FASTA}[source]
             found = _partners(files, pattern, source)
@@ -78,15 +80,16 @@ def find_tasks(source: str, paths: Sequence[str | os.PathLike]) -> list[TaskFile
 
 def _files(path: pathlib.Path) -> list[pathlib.Path]:
     """A file and the partner beside it, or all files below a folder, sorted; hidden ones are left out."""
-    if path.is_file():
+    if os.path.isfile(path):
         partners = [
             path.with_name(_partner(path, source))
             for pattern, source in ((_DEEPBIND, 'deepbind'), (_DEEPMOTIF, 'deepmotif'))
             if pattern.fullmatch(path.name)
         ]
-        return [path, *(partner for partner in partners if partner.is_file())]
-    if not path.is_dir():
-        raise InputError(f'{path}: does not exist')
+        return [path, *(partner for partner in partners if os.path.isfile(partner))]
+    if not os.path.isdir(path):
+        there = os.path.lexists(path)
+        raise InputError(f'{path}: is neither a file nor a folder' if there else f'{path}: does not exist')
     found = []
     for folder, names, files in os.walk(path):
         names[:] = [name for name in names if not name.startswith('.')]
@@ -101,7 +104,7 @@ def _partners(files: Iterable[pathlib.Path], pattern: re.Pattern, source: str) -
         match = pattern.fullmatch(file.name)
         if not match or (source == 'fasta' and _DEEPMOTIF.fullmatch(file.name)):
             continue
-        task = file.absolute().parent.name if source == 'deepmotif' else match['task']
+        task = clean_name(file.absolute().parent.name if source == 'deepmotif' else match['task'])
         is_test = match['part'] in ('B', 'test')
         group = groups.setdefault((file.parent, task), {})
         part = 'test' if is_test else 'train'
@@ -120,7 +123,7 @@ def _partners(files: Iterable[pathlib.Path], pattern: re.Pattern, source: str) -
 
 def _partner(file: pathlib.Path, source: str) -> str:
     if source == 'deepbind':
-        return re.sub(r'_(AC|B)(\.seq(\.gz)?)$', lambda m: ('_B' if m[1] == 'AC' else '_AC') + m[2], file.name)
+        return re.sub(r'_(AC|B)(\.seq(\.gz)?)\Z', lambda m: ('_B' if m[1] == 'AC' else '_AC') + m[2], file.name)
     if 'train' in file.name:
         return file.name.replace('train', 'test')
     return file.name.replace('test', 'train') if source == 'deepmotif' else file.name.replace('.test', '')
@@ -208,7 +211,8 @@ def _read_deepbind(task: TaskFiles) -> TaskRecords:
 
 
 def _deepbind_file(path: pathlib.Path) -> Records:
-    letters, names, labels = [], [], []
+    letters: list[bytes] = []
+    names, labels, size = [], [], 0
     for line in read_lines(path):
         cells = line.text.split(b'\t')
         if line.number == 1:
@@ -225,6 +229,8 @@ def _deepbind_file(path: pathlib.Path) -> Records:
             raise InputError(f'{path}: line {line.number}: Bound is {brief(_text(cells[3]))}, expected 0 or 1')
         if not cells[2]:
             raise InputError(f'{path}: line {line.number}: seq is empty')
+        size += len(cells[2])
+        check_size(path, len(letters) + 1, size)
         names.append(_text(cells[1]))
         letters.append(cells[2])
         labels.append(int(cells[3]))

@@ -1,4 +1,8 @@
-"""Reading text files of unknown origin line by line, gzip or plain (edge: touches the disk)."""
+"""Reading text files of unknown origin line by line, gzip or plain (edge: touches the disk).
+
+What is read is held in memory, so that a file of a few megabytes must not be able to ask for gigabytes: the limits
+below are far above what real data need.
+"""
 
 import gzip
 import io
@@ -12,8 +16,15 @@ import numpy as np
 from demo_jax.data import dna
 from demo_jax.data.corpus import cumulative
 from demo_jax.errors import InputError, brief
+from demo_jax.files import open_input
 
-MAX_LINE = 10_000_000  # bytes; a longer line is refused, so that a gzip bomb does not fill the memory
+#: Bytes of the longest line, and letters of the longest record.
+MAX_LINE = 10_000_000
+#: What has been unpacked of a gzip file may be so many times what it was unpacked from, once it has passed
+#: `FREE_BYTES`; text rarely reaches 50.
+MAX_RATIO, FREE_BYTES = 200, 8_000_000
+#: Records (sequences, peaks, variants) of one file, and letters of all its records together.
+MAX_RECORDS, MAX_LETTERS = 2_000_000, 200_000_000
 
 
 class Line(NamedTuple):
@@ -31,26 +42,34 @@ class FastaRecord(NamedTuple):
     letters: bytes
 
 
-def read_lines(path: str | os.PathLike) -> Iterator[Line]:
+def read_lines(path: str | os.PathLike, *, may_be_empty: bool = False) -> Iterator[Line]:
     """The lines of a text file, one at a time. Gzip is known by its first bytes, not by the file's name.
 
     Unix and Windows line ends and a UTF-8 byte-order mark are accepted.
 
+    Args:
+      path: the file.
+      may_be_empty: whether a file without any letter is accepted.
+
     Raises:
-      InputError: the file is missing, empty, truncated, damaged, UTF-16, or has a NUL byte or a line of
-        more than `MAX_LINE` bytes.
+      InputError: the file is missing, no regular file, empty, truncated, damaged, UTF-16, unpacks to more than
+        `MAX_RATIO` times its size, or has a NUL byte or a line of more than `MAX_LINE` bytes.
     """
     empty = True
     try:
-        with open(path, 'rb') as raw:
+        with open_input(path) as raw:
             packed = raw.read(2) == b'\x1f\x8b'
             raw.seek(0)
             stream = io.BufferedReader(gzip.GzipFile(fileobj=raw), 1 << 20) if packed else raw
-            number = 0
+            number, size, unchecked = 0, 0, FREE_BYTES
             while line := stream.readline(MAX_LINE + 1):
                 number += 1
+                size += len(line)
                 if len(line) > MAX_LINE:
                     raise InputError(f'{path}: line {number} has more than {MAX_LINE:,} bytes, expected text')
+                if packed and size > unchecked:  # asking where the file stands takes time
+                    check_ratio(path, size, raw.tell())
+                    unchecked = size + (1 << 20)
                 if number == 1:
                     if line[:2] in (b'\xff\xfe', b'\xfe\xff'):
                         raise InputError(f'{path}: is UTF-16 text, expected ASCII or UTF-8')
@@ -64,7 +83,7 @@ def read_lines(path: str | os.PathLike) -> Iterator[Line]:
         raise InputError(f'{path}: is a {kind} gzip file ({error})') from error
     except OSError as error:
         raise InputError(f'{path}: cannot be read ({error.strerror or error})') from error
-    if empty:
+    if empty and not may_be_empty:
         raise InputError(f'{path}: is empty')
 
 
@@ -72,10 +91,10 @@ def read_fasta(path: str | os.PathLike) -> Iterator[FastaRecord]:
     """The records of a FASTA file; the letters of a record may lie on several lines.
 
     Raises:
-      InputError: as `read_lines`, or letters before the first header, a record without letters, or a
-        record of more than `MAX_LINE` letters.
+      InputError: as `read_lines`, or letters before the first header, a record without letters, a record of
+        more than `MAX_LINE` letters, or more than `MAX_RECORDS` records or `MAX_LETTERS` letters.
     """
-    count, size = 0, 0
+    count, size, letters = 0, 0, 0
     header: str | None = None
     pieces: list[bytes] = []
 
@@ -88,7 +107,8 @@ def read_fasta(path: str | os.PathLike) -> Iterator[FastaRecord]:
         if line.text[:1] == b'>':
             if header is not None:
                 yield finished(header)
-            count, pieces, size = count + 1, [], 0
+            count, pieces, size, letters = count + 1, [], 0, letters + size
+            check_size(path, count, letters)
             header = line.text[1:].strip().decode('utf-8', 'replace')
         elif text := line.text.strip():
             if header is None:
@@ -101,8 +121,43 @@ def read_fasta(path: str | os.PathLike) -> Iterator[FastaRecord]:
         yield finished(header)
 
 
+def check_ratio(path: str | os.PathLike, unpacked: int, read: int) -> None:
+    """See that a compressed file is no bomb.
+
+    Args:
+      path: the file.
+      unpacked: bytes that have come out of it so far.
+      read: bytes that have been read of it so far.
+
+    Raises:
+      InputError: more than `MAX_RATIO` times as many came out, and more than `FREE_BYTES`.
+    """
+    if unpacked > FREE_BYTES and unpacked > MAX_RATIO * read:
+        raise InputError(f'{path}: unpacks to more than {MAX_RATIO} times its size, which is refused')
+
+
+def check_size(path: str | os.PathLike, records: int, letters: int = 0) -> None:
+    """See that a file does not hold more than is kept in memory.
+
+    Raises:
+      InputError: more than `MAX_RECORDS` records or `MAX_LETTERS` letters.
+    """
+    if records > MAX_RECORDS or letters > MAX_LETTERS:
+        raise InputError(
+            f'{path}: holds more than {MAX_RECORDS:,} records or {MAX_LETTERS:,} letters, the most that is read'
+        )
+
+
 def encode_all(path: str | os.PathLike, letters: list[bytes], names: list[str]) -> list[np.ndarray]:
     """Tokens of many sequences of one file, encoded in one go (the arrays are views of one buffer).
+
+    Args:
+      path: the file, for messages.
+      letters: of each sequence.
+      names: of each sequence, for messages.
+
+    Returns:
+      uint8 (L,) each.
 
     Raises:
       InputError: a character is no DNA letter; names the file, the record and the position.

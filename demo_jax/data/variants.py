@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from demo_jax.data.intervals import Genome
-from demo_jax.data.textfile import MAX_LINE, Line, read_fasta, read_lines
+from demo_jax.data.textfile import MAX_LINE, Line, check_size, read_fasta, read_lines
 from demo_jax.errors import InputError, brief
 
 COLUMNS = ('sequence', 'position', 'ref', 'alt')
@@ -64,11 +64,11 @@ def read_variants(path: str | os.PathLike) -> Variants:
       InputError: names the line and what is wrong in it; or there is no variant.
     """
     lines = (line for line in read_lines(path) if line.text.strip())
-    variants = []
+    variants: list[Variant] = []
     skipped: dict[str, int] = {}
     for line, row in _rows(path, lines):
         position = row['position']
-        if not re.fullmatch(r'\d{1,12}', position) or int(position) < 1:
+        if not re.fullmatch(r'[0-9]{1,12}', position) or int(position) < 1:
             raise InputError(f'{path}: line {line}: position is {brief(position)}, expected a whole number from 1')
         ref = _allele(path, line, 'ref', row['ref'])
         for alt in row['alt'].split(','):
@@ -77,6 +77,7 @@ def read_variants(path: str | os.PathLike) -> Variants:
                 skipped[reason] = skipped.get(reason, 0) + 1
                 continue
             letters = _allele(path, line, 'alt', alt)
+            check_size(path, len(variants) + 1)
             variants.append(Variant(line, row.get('id', ''), row['sequence'], int(position), ref, letters))
     if not variants:
         raise InputError(f'{path}: holds no variants that can be scored{_told(skipped)}')
@@ -106,6 +107,9 @@ def _rows(path: str | os.PathLike, lines: Iterator[Line]) -> Iterator[tuple[int,
                     f'{path}: line {line.number} is {brief(text)}, expected a VCF, or a tab-separated header with '
                     f'{", ".join(COLUMNS)}'
                 )
+            twice = [name for name in (*COLUMNS, 'id') if header.count(name) > 1 and not vcf]
+            if twice:
+                raise InputError(f'{path}: line {line.number} names the column {twice[0]} twice')
             continue
         if text.startswith('#'):
             continue

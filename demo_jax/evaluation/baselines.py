@@ -29,7 +29,7 @@ _WIDTH_STEP, _MOTIF_STEP = 8, 5  # matrices are padded to multiples of these, so
 
 
 class MotifScores(NamedTuple):
-    """How C motifs score N sequences, float64 (N, C), in nats; 0 where a motif does not fit into a sequence.
+    """How C motifs score N sequences, both float64 (N, C), in nats; 0 where a motif does not fit into a sequence.
 
     Attributes:
       best: log odds of the best match on either strand.

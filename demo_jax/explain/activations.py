@@ -134,7 +134,11 @@ def filter_motifs_models(
     batch_size: int = 256,
     width: int = 1,
 ) -> FilterMotifs:
-    """The same of M models, in one program; `stacked_params`, `tokens` and `width` as in `attribute_models`."""
+    """The same of M models, in one program; `stacked_params`, `tokens` and `width` as in `attribute_models`.
+
+    Raises:
+      InputError: as `filter_motifs`.
+    """
     if not 0 < fraction <= 1:
         raise InputError(f'fraction is {fraction}, expected above 0 and at most 1')
     sequences = _checked(stacked_params, spec, tokens, lengths)

@@ -143,6 +143,9 @@ def attribute_models(
 
     Returns:
       An `Attribution` whose arrays have a leading axis M.
+
+    Raises:
+      InputError: as `attribute`.
     """
     if method not in METHODS:
         raise InputError(f'attribution method is {method!r}, expected one of {", ".join(METHODS)}')

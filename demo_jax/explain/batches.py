@@ -42,6 +42,9 @@ def run(
 
     Returns:
       The function's results as numpy arrays (M, N, ...).
+
+    Raises:
+      InputError: a batch size or width below 1, or stacked parameters of different numbers of models.
     """
     for name, value in (('batch_size', batch_size), ('width', width)):
         if value < 1:
@@ -126,7 +129,11 @@ def checked_sequences(
 
 
 def count_models(stacked_params: Any) -> int:
-    """M, the length of the leading axis that all stacked parameters share."""
+    """M, the length of the leading axis that all stacked parameters share.
+
+    Raises:
+      InputError: they do not share one.
+    """
     sizes = {leaf.shape[0] for leaf in jax.tree.leaves(stacked_params)}
     if len(sizes) != 1:
         raise InputError(f'stacked parameters have leading axes {sorted(sizes)}, expected one number of models')

@@ -89,7 +89,7 @@ def temporal_scores_models(
       lengths: None, int (N,) or int (M, N).
       width: models at a time, see `batches.run`.
 
-    The other arguments, the values and the errors are those of `temporal_scores`.
+    The other arguments, the values and the errors (InputError) are those of `temporal_scores`.
     """
     if not spec.lstm_layers:
         raise InputError(f'temporal scores need a recurrent spec (RNN or CNN-RNN), {spec.name} has no LSTM')

@@ -45,12 +45,19 @@ class Layout(NamedTuple):
 
     Every way to lay a query of this width over target k is then one start position in
     `starts[k]:starts[k] + widths[k] + width - 1`.
+
+    Attributes:
+      width: of the queries.
+      widths: int64 (2n,), columns of each target.
+      starts: int64 (2n,), the first start of each target.
+      places: int64 (2W,), where each target column stands.
+      length: of the row.
     """
 
     width: int
-    widths: np.ndarray  # (2n,) columns of each target
-    starts: np.ndarray  # (2n,)
-    places: np.ndarray  # (2W,) where each target column stands
+    widths: np.ndarray
+    starts: np.ndarray
+    places: np.ndarray
     length: int
 
     @classmethod

@@ -4,18 +4,19 @@ Names may hold anything. Where a format ends a name at white space, white space,
 are written as in a URL ('my motif' -> 'my%20motif'); reading turns them back.
 """
 
+import itertools
 import os
 import re
 import urllib.parse
-import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from demo_jax import files
+from demo_jax import arrays, files
 from demo_jax.data import dna
 from demo_jax.data.corpus import Corpus
+from demo_jax.data.textfile import check_size, read_lines
 from demo_jax.errors import InputError, brief
 from demo_jax.motifs.column_scores import Targets
 from demo_jax.motifs.extract import Windows
@@ -90,7 +91,7 @@ def read_meme(path: str | os.PathLike) -> dict[str, np.ndarray]:
       InputError: the file is missing, holds no motif, or a matrix is not as its header says.
     """
     motifs: dict[str, np.ndarray] = {}
-    lines = iter(enumerate(_lines(path), start=1))
+    lines = _lines(path)
     name = None
     for number, line in lines:
         if line.startswith('MOTIF'):
@@ -99,10 +100,11 @@ def read_meme(path: str | os.PathLike) -> dict[str, np.ndarray]:
                 raise InputError(f'{path}: line {number} has no name after MOTIF')
             name = unescape(words[1])
         elif line.startswith('letter-probability matrix'):
-            width = re.search(r'\bw=\s*(\d+)', line)
+            width = re.search(r'\bw=\s*([1-9][0-9]{0,5})\b', line)
             if name is None or width is None:
                 raise InputError(f'{path}: line {number} is {brief(line)}, expected "w= WIDTH" and a MOTIF line before')
-            rows = [_numbers(path, *next(lines, (number, '')), 4) for _ in range(int(width.group(1)))]
+            following = (next(lines, (number + 1 + row, '')) for row in range(int(width.group(1))))
+            rows = [_numbers(path, *line, 4) for line in following]
             _add(motifs, name, np.array(rows), path)
             name = None
     if not motifs:
@@ -132,11 +134,9 @@ def read_jaspar(path: str | os.PathLike) -> dict[str, np.ndarray]:
       InputError: the file is missing, holds no motif, or a motif has not four rows of equal length.
     """
     motifs: dict[str, np.ndarray] = {}
-    lines = [(number, line) for number, line in enumerate(_lines(path), start=1) if line.strip()]
-    if not lines:
-        raise InputError(f'{path}: holds no motif in JASPAR format')
-    for first in range(0, len(lines), 5):
-        (number, header), *body = lines[first : first + 5]
+    lines = ((number, line) for number, line in _lines(path) if line.strip())
+    for number, header in lines:
+        body = itertools.islice(lines, 4)
         words = header[1:].split()
         if not header.startswith('>') or not words:
             raise InputError(f'{path}: line {number} is {brief(header)}, expected ">name"')
@@ -149,6 +149,8 @@ def read_jaspar(path: str | os.PathLike) -> dict[str, np.ndarray]:
         if len(rows) < 4:
             raise InputError(f'{path}: line {number}: motif {brief(words[0])} has {len(rows)} rows, expected 4')
         _add(motifs, unescape(words[0]), np.array(rows).T, path)
+    if not motifs:
+        raise InputError(f'{path}: holds no motif in JASPAR format')
     return motifs
 
 
@@ -198,18 +200,19 @@ def read_bed(path: str | os.PathLike) -> list[BedRow]:
       InputError: the file is missing, or a line is not BED6.
     """
     rows = []
-    for number, line in enumerate(_lines(path), start=1):
+    for number, line in _lines(path):
         if not line.strip() or re.match(r'#|track\s+\w+=|browser\s+\w+\s', line):
             continue
         cells = line.split('\t')
         try:
             chrom, start, stop, name, score, strand = cells
-            row = BedRow(unescape(chrom), int(start), int(stop), unescape(name), int(score), strand)
+            row = BedRow(unescape(chrom), _whole(start), _whole(stop), unescape(name), _whole(score), strand)
         except ValueError:
             raise InputError(f'{path}: line {number} is {brief(line)}, expected six columns of BED') from None
         if not 0 <= row.start <= row.stop or row.strand not in ('+', '-', '.'):
             raise InputError(f'{path}: line {number} is {brief(line)}, expected 0 <= start <= stop and a strand')
         rows.append(row)
+        check_size(path, len(rows))
     return rows
 
 
@@ -265,6 +268,9 @@ def write_modisco(
       contributions: float (N, L, 4), hypothetical contributions: of every letter at every position, not
         masked by the letter that is there.
       tokens: uint8 (N, L).
+
+    Raises:
+      ValueError: the two do not fit.
     """
     contributions, tokens = np.asarray(contributions, np.float32), np.asarray(tokens)
     if contributions.shape != (*tokens.shape, 4):
@@ -281,12 +287,12 @@ def read_arr_0(path: str | os.PathLike) -> np.ndarray:
       InputError: the file is missing, is not an .npz, or has no such array.
     """
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return arrays['arr_0']
-    except OSError as error:
-        raise InputError(f'{path}: cannot be read ({error.strerror or error})') from error
-    except (KeyError, ValueError, AttributeError, TypeError, zipfile.BadZipFile) as error:
-        raise InputError(f'{path}: is not an .npz file with an array arr_0') from error
+        return arrays.read_npz(path, ['arr_0'])['arr_0']
+    except InputError as error:
+        if isinstance(error.__cause__, OSError):
+            raise
+        reason = str(error).partition('cannot be read (')[2].removesuffix(')')
+        raise InputError(f'{path}: is not an .npz file with an array arr_0 ({reason})') from error
 
 
 def _consensus(matrix: np.ndarray) -> str:
@@ -301,14 +307,21 @@ def _matrix(matrix: np.ndarray, what: str) -> np.ndarray:
     return matrix
 
 
-def _lines(path: str | os.PathLike) -> list[str]:
-    try:
-        with open(path, encoding='utf-8') as handle:
-            return handle.read().split('\n')
-    except OSError as error:
-        raise InputError(f'{path}: cannot be read ({error.strerror})') from error
-    except UnicodeDecodeError as error:
-        raise InputError(f'{path}: is not text ({error.reason} at byte {error.start})') from error
+def _lines(path: str | os.PathLike) -> Iterator[tuple[int, str]]:
+    """Number and text of each line."""
+    for line in read_lines(path, may_be_empty=True):
+        try:
+            text = line.text.decode('utf-8')
+        except UnicodeDecodeError as error:
+            raise InputError(f'{path}: line {line.number} is not text ({error.reason})') from error
+        yield line.number, text
+
+
+def _whole(cell: str) -> int:
+    """A whole number of at most 18 digits; ValueError for anything else, such as '1_000'."""
+    if not re.fullmatch('-?[0-9]{1,18}', cell):
+        raise ValueError(cell)
+    return int(cell)
 
 
 def _numbers(path: str | os.PathLike, line_number: int, line: str, expected: int | None) -> list[float]:

@@ -90,6 +90,9 @@ def own_matrices(protein: str, matrices: Mapping[str, NamedMatrix], rule: str = 
 
     Returns:
       Ids in the order of `matrices`; empty where there are none.
+
+    Raises:
+      InputError: no such rule.
     """
     if rule not in OWN_RULES:
         raise InputError(f'rule for own matrices is {brief(rule)}, expected one of {", ".join(OWN_RULES)}')

@@ -20,6 +20,7 @@ from demo_jax.motifs import formats
 #: The programs, the preferred first, and where in its folder each writes its motifs.
 PROGRAMS: Mapping[str, str] = MappingProxyType({'streme': 'streme.txt', 'meme-chip': 'meme_out/meme.txt'})
 TIMEOUT = 600.0
+_LAST_WORDS = 10_000  # bytes of its messages that are looked at
 
 
 class MemeSuiteError(InputError):
@@ -107,7 +108,9 @@ def _run(command: Sequence[str], folder: str, timeout: float) -> None:
                     os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
     if status:
-        said = messages.read_text(encoding='utf-8', errors='replace').split('\n')
+        with open(messages, 'rb') as handle:  # of a talkative program only the end
+            handle.seek(max(0, messages.stat().st_size - _LAST_WORDS))
+            said = handle.read().decode('utf-8', 'replace').split('\n')
         last = next((line.strip() for line in reversed(said) if line.strip()), 'it said nothing')
         how = f'was ended by signal {-status}' if status < 0 else f'ended with status {status}'
         raise MemeSuiteError(f'{program}: {how} ({brief(last)})')

@@ -40,7 +40,7 @@ class Scanner:
         return len(self.scores)
 
     def p_value(self, score: np.ndarray) -> np.ndarray:
-        """The chance that a random word scores at least so much, of scores in units: 1 below `lowest`."""
+        """The chance (...,) that a random word scores at least so much, of scores (...,) in units: 1 below `lowest`."""
         at = np.asarray(score, np.int64) - self.lowest
         inside = self.survival[np.clip(at, 0, len(self.survival) - 1)]
         return np.where(at >= len(self.survival), 0.0, inside)

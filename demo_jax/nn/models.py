@@ -228,9 +228,11 @@ def apply(
         for index in range(spec.lstm_layers):
             layer = params[f'lstm{index}']
             pair = ops.bilstm_scan(pair, layer['kernel'], layer['recurrent'], layer['bias'], mask, hoist)
-            pair = tuple(drop(jnp.stack(pair), 100 + index)) if dropout is not None else pair
+            pair = tuple(drop(h, 100 + 2 * index + d) for d, h in enumerate(pair))
         hidden = jnp.concatenate(pair, axis=-1)
-        features = hidden.sum(0) / (x.shape[0] if lengths is None else lengths[:, None].astype(x.dtype))
+        # Sums of the parts, not of `hidden`: a training step then never makes it.
+        sums = jnp.concatenate([h.sum(0) for h in pair], axis=-1)
+        features = sums / (x.shape[0] if lengths is None else lengths[:, None].astype(x.dtype))
     else:
         features = _summary(x, lengths, spec.summary)
         if spec.both_strands:

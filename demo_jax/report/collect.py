@@ -5,15 +5,17 @@ Whatever a run does not hold is None or empty, with a line in `Collector.missing
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+import pathlib
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from demo_jax import files
+from demo_jax import arrays, files
 from demo_jax.data import dna
 from demo_jax.data.corpus import ROLES
-from demo_jax.errors import InputError
+from demo_jax.errors import InputError, brief
 from demo_jax.evaluation.published import protein_of, published_auroc
 from demo_jax.explanations import Explanations
 from demo_jax.motifs import formats, jaspar, scan
@@ -25,6 +27,13 @@ from demo_jax.training.jobs import Job
 PIECES = ('saliency', 'integrated_gradients', 'mutagenesis', 'temporal', 'class_optimisation')
 TRACKS = ('saliency', 'integrated_gradients', 'mutagenesis')
 MEASURES = ('train_loss', 'valid_loss', 'valid_auroc')
+#: What is read out of each table, where it is there.
+_COLUMNS: Mapping[str, tuple[str, ...]] = {
+    'auroc': ('task', 'spec', 'seed', 'valid_auroc', 'test_auroc', 'status'),
+    'published': ('task', 'spec', 'deepbind'),
+    'table4_tasks': ('task', 'spec', 'method', 'matches', 'out_of'),
+    'truth': ('task',),
+}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -102,6 +111,8 @@ class Collector:
             self.missing.append('Nothing is explained yet: no sequences to look at (run the stage explain).')
         own = run.path / 'motifs' / 'own.json'
         self._own: dict[str, Any] | None = files.read_json(own) if own.is_file() else None
+        if self._own is not None and not _owned(self._own):
+            raise InputError(f'{own}: is not what the stage match writes; run it again')
         if self._own is None:
             self.missing.append('Motifs are not matched with JASPAR yet (run the stage match).')
 
@@ -140,7 +151,7 @@ class Collector:
         """The rows of tables/NAME.tsv, read once; none where there is no such table."""
         if name not in self._tables:
             path = self.run.tables / f'{name}.tsv'
-            self._tables[name] = files.read_tsv(path) if path.is_file() else []
+            self._tables[name] = files.read_tsv(path, _COLUMNS.get(name, ())) if path.is_file() else []
         return self._tables[name]
 
     @functools.cached_property
@@ -153,7 +164,7 @@ class Collector:
         for row in self.table('auroc'):
             if row.get('test_auroc'):
                 seeds = best.setdefault((row['spec'], row['task']), {})
-                found = (float(row['valid_auroc'] or 'nan'), float(row['test_auroc']))
+                found = (number(row['valid_auroc']), number(row['test_auroc']))
                 if row['seed'] not in seeds or found[0] > seeds[row['seed']][0]:
                     seeds[row['seed']] = found
         return {
@@ -176,7 +187,7 @@ class Collector:
         """Job -> its epochs, as history.tsv holds them, the last attempt only."""
         path = self.run.path / 'history.tsv'
         by_job: dict[int, list[dict[str, str]]] = {}
-        for row in files.read_tsv(path) if path.is_file() else []:
+        for row in _whole(path, ('job', 'attempt'), MEASURES):
             by_job.setdefault(int(row['job']), []).append(row)
         return {job: [row for row in rows if row['attempt'] == rows[-1]['attempt']] for job, rows in by_job.items()}
 
@@ -208,11 +219,11 @@ class Collector:
         """float (n,) scores of the job's test rows, in corpus order; None where there are none."""
         path = self.run.path / 'predictions' / f'{job.index:05d}.npy'
         try:
-            scores = np.load(path, allow_pickle=False)
-        except (OSError, ValueError):
+            scores = arrays.read_npy(path)
+        except InputError:
             return None
         rows = self.corpus.rows(job.task, 'test')
-        return scores if scores.shape == (rows.stop - rows.start,) else None
+        return scores if scores.shape == (rows.stop - rows.start,) and scores.dtype.kind == 'f' else None
 
     def explained(self, task: str) -> tuple[Job, ...]:
         """The explained models of a task."""
@@ -282,8 +293,8 @@ class Collector:
             reverse=None if temporal is None else temporal['reverse'],
             optimum=None if optima is None else optima['matrix'][int(np.argmax(optima['objective']))],
             motifs=formats.read_meme(meme) if meme.is_file() else {},
-            matches=files.read_tsv(tomtom) if tomtom.is_file() else [],
-            windows=files.read_tsv(found) if windows and found.is_file() else [],
+            matches=_whole(tomtom, ('Optimal_offset', 'Overlap'), formats.TOMTOM_COLUMNS),
+            windows=_whole(found, ('row', 'start', 'end'), ('method',)) if windows else [],
         )
 
     def _piece(self, piece: str, job: Job) -> dict[str, np.ndarray] | None:
@@ -314,6 +325,26 @@ class Collector:
         start, size = int(place['start']), int(self.corpus.lengths[row])
         strand = '-' if place['strand'] < 0 else '+'
         return f'{self.corpus.chroms[place["chrom"]]}:{start + 1:,}-{start + size:,} ({strand})'
+
+
+def _owned(own: Any) -> bool:
+    """Whether own.json says of each task which matrices are its own."""
+    return (
+        isinstance(own, dict)
+        and isinstance(own.get('release'), str)
+        and isinstance(own.get('tasks'), dict)
+        and all(isinstance(ids, list) and all(isinstance(id_, str) for id_ in ids) for ids in own['tasks'].values())
+    )
+
+
+def _whole(path: pathlib.Path, whole: Sequence[str], others: Sequence[str]) -> list[dict[str, str]]:
+    """The rows of a table, none where it is missing; InputError where a cell of `whole` is no whole number."""
+    rows = files.read_tsv(path, (*whole, *others)) if path.is_file() else []
+    for line, row in enumerate(rows, start=2):
+        for name in whole:
+            if not re.fullmatch('-?[0-9]{1,15}', row[name]):
+                raise InputError(f'{path}: line {line}: {name} is {brief(row[name])}, expected a whole number')
+    return rows
 
 
 def number(cell: str) -> float:

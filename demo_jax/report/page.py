@@ -31,10 +31,10 @@ def script(key: str, value: Any) -> str:
     Raises:
       ValueError: a number that JSON does not know (NaN, infinity).
     """
-    text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(',', ':'))
+    key, text = json.dumps(key), json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(',', ':'))
     for character, escaped in _UNSAFE.items():
-        text = text.replace(character, escaped)
-    return f'demo.receive({json.dumps(key)},{text});\n'
+        key, text = key.replace(character, escaped), text.replace(character, escaped)
+    return f'demo.receive({key},{text});\n'
 
 
 def task_key(place: int) -> str:

@@ -54,7 +54,7 @@ def rounded(value: float, digits: int = 5) -> float | None:
 
 
 def bytes_per_sequence(collector: Collector) -> float:
-    """How much the page grows when every task shows one sequence more, roughly: 16-bit numbers as base64."""
+    """How much the page grows when every task shows one sequence more, roughly, in bytes: 16-bit numbers as base64."""
     longest = int(collector.corpus.lengths.max(initial=0))
     jobs = [job for task in collector.corpus.tasks for job in collector.explained(task)]
     tracks = sum(len(TRACKS) + (2 if 'rnn' in kind_of(job.spec) else 0) for job in jobs)
@@ -226,9 +226,9 @@ def _motifs(collector: Collector, spec: SpecData, targets: dict[str, Any]) -> li
                 'offset': int(row['Optimal_offset']),
                 'overlap': int(row['Overlap']),
                 'strand': row['Orientation'],
-                'p': number(row['p-value']),
-                'e': number(row['E-value']),
-                'q': number(row['q-value']),
+                'p': rounded(number(row['p-value']), 6),
+                'e': rounded(number(row['E-value']), 6),
+                'q': rounded(number(row['q-value']), 6),
             })  # fmt: skip
         result.append({'method': method, 'matrix': _matrix(matrix), 'matches': matches})
     return result

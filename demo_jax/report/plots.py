@@ -28,6 +28,9 @@ def letter_logo(ax: Any, heights: np.ndarray, *, ylabel: str = '') -> None:
       ax: matplotlib axes.
       heights: float (L, 4), columns A C G T, e.g. bits or contributions; 0 and NaN draw nothing.
       ylabel: what the heights are, with their unit, e.g. 'bits'.
+
+    Raises:
+      ValueError: other than four columns.
     """
     from matplotlib.colors import to_rgb
     from matplotlib.patches import PathPatch
@@ -104,6 +107,9 @@ def strip(ax: Any, values: np.ndarray, *, kind: str, label: str = '') -> Any:
 
     Returns:
       The matplotlib image.
+
+    Raises:
+      ValueError: another kind.
     """
     from matplotlib.colors import LinearSegmentedColormap
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from demo_jax import files
+from demo_jax import arrays, files
 from demo_jax.data.corpus import Corpus
 from demo_jax.errors import InputError
 from demo_jax.evaluation import compare, metrics
@@ -113,10 +113,10 @@ def _scores(path, model: Model, test: TestSet) -> np.ndarray:
     """The model's scores, from the file if it is there and fits."""
     if path.exists():
         try:
-            scores = np.load(path, allow_pickle=False)
-            if scores.shape == test.labels.shape:
+            scores = arrays.read_npy(path)
+            if scores.shape == test.labels.shape and scores.dtype == np.float32:
                 return scores
-        except (OSError, ValueError):
+        except InputError:
             pass  # a file cut short: scored again
     scores = model.score_tokens(test.tokens, test.lengths)
     with files.atomic_path(path) as temporary, open(temporary, 'wb') as handle:

@@ -17,8 +17,10 @@ from demo_jax.explain.class_optimisation import ClassOptimisationSettings, Class
 from demo_jax.explain.temporal import TRUNCATIONS, temporal_scores
 from demo_jax.explanations import PIECES, Explanations
 from demo_jax.nn.models import SPECS, ModelSpec
+from demo_jax.nn.operations import forward_operations
+from demo_jax.processes import Team
 from demo_jax.runs import JobResult, RunDirectory
-from demo_jax.training.jobs import Job
+from demo_jax.training.jobs import Job, share
 from demo_jax.training.pool import name_seed
 
 _ATTRIBUTIONS = ('saliency', 'integrated_gradients', 'mutagenesis')
@@ -72,38 +74,45 @@ class ExplainSettings:
         )
 
 
-def explain_run(run: RunDirectory, settings: ExplainSettings | None = None, *, progress: bool = True) -> Explanations:
+def explain_run(
+    run: RunDirectory, settings: ExplainSettings | None = None, *, team: Team | None = None, progress: bool = True
+) -> Explanations:
     """Explain the trained models of a run on their tasks' test sequences, and keep what is found.
 
     Of several seeds (or rows of a grid) of a task and spec, the model with the best validation AUROC is
     explained. What is there already, made with the same settings of the same model, is not made again.
     Attributions are averages over both strands where the run's predictions are; temporal scores,
-    activations and class optima are of the strand as given.
+    activations and class optima are of the strand as given. Of several processes, each explains its share of the
+    models and waits for the others at the end.
 
     Args:
       run: a trained run; the caller holds its lock.
       settings: see `ExplainSettings`.
+      team: the processes at work on the run; default: this one alone.
       progress: show a bar over models and pieces.
 
     Raises:
       InputError: nothing is trained yet, or a setting names a spec that the run does not have.
+      ProcessLost: another process is gone; this one's share is explained and kept.
     """
-    settings = ExplainSettings() if settings is None else settings
+    settings, team = settings or ExplainSettings(), team or Team()
     corpus, average = run.corpus(), bool(run.config()['recipe']['average_strands'])
     results = best_results(run)
     specs = chosen_specs(results, settings.specs)
     results = {job: result for job, result in results.items() if job.spec in specs}
     rows = {task: explained_rows(corpus, task, settings) for task in dict.fromkeys(job.task for job in results)}
     store = Explanations(run)
-    store.write_index(list(results), rows)
+    if team.leads:
+        store.write_index(list(results), rows)
 
+    longest = int(corpus.lengths.max(initial=1))
+    mine = set(share({job.index: _cost(SPECS[job.spec], settings, longest) for job in results}, team.count)[team.index])
     todo: list[tuple[str, Job, dict[str, Any]]] = []
     for piece in settings.pieces:
         for job, result in results.items():
             facts = _facts(piece, settings, result, average)
-            if applies(piece, SPECS[job.spec]) and not store.has(piece, job.index, facts):
+            if job.index in mine and applies(piece, SPECS[job.spec]) and not store.has(piece, job.index, facts):
                 todo.append((piece, job, facts))
-    longest = int(corpus.lengths.max(initial=1))
     weights = {piece: max(1, round(10 * work(piece, settings, longest))) for piece in PIECES}
     with tqdm(
         total=sum(weights[piece] for piece, _, _ in todo), disable=not progress,
@@ -130,7 +139,14 @@ def explain_run(run: RunDirectory, settings: ExplainSettings | None = None, *, p
                     arrays = {name: getattr(optima, name)[number] for name in PIECES['class_optimisation']}
                     store.save('class_optimisation', job.index, arrays, facts)
                 bar.update(weights['class_optimisation'] * len(group))
+    team.wait('explained', tqdm.write)
     return store
+
+
+def _cost(spec: ModelSpec, settings: ExplainSettings, length: int) -> float:
+    """How long all pieces of a model take, in an arbitrary unit."""
+    pieces = sum(work(piece, settings, length) for piece in settings.pieces if applies(piece, spec))
+    return pieces * forward_operations(spec, 1, max(length, spec.min_length))
 
 
 def best_results(run: RunDirectory) -> dict[Job, JobResult]:

@@ -1,5 +1,6 @@
 """Stage `train`: every job of a run, in as few compiled programs as there are specs (edge)."""
 
+import contextlib
 import dataclasses
 import signal
 import threading
@@ -9,16 +10,23 @@ from typing import Any
 
 from tqdm import tqdm
 
-from demo_jax import files
-from demo_jax.checkpoints import Checkpoint, Checkpoints
+from demo_jax import checkpoints, files
+from demo_jax.devices import compilations
 from demo_jax.errors import InputError
 from demo_jax.monitor import Monitor
 from demo_jax.nn.models import SPECS
+from demo_jax.nn.operations import operations_per_step
+from demo_jax.processes import Team
 from demo_jax.runs import HISTORY_COLUMNS, RunDirectory
 from demo_jax.settings import settings
-from demo_jax.training.fit import EpochRecord, Machine, Report, fit
-from demo_jax.training.jobs import Job, Recipe, make_plan, programs
+from demo_jax.training.fit import fit
+from demo_jax.training.jobs import Job, Recipe, make_plan, programs, share
+from demo_jax.training.layout import Machine
 from demo_jax.training.pool import build_pool, shortest
+from demo_jax.training.state import EpochRecord, Report
+
+# Settings of the section `machine` that are settled when the process starts (see `devices`), and not in training.
+_OF_PROCESS = ('host_devices', 'compilation_cache')
 
 
 class Interrupted(KeyboardInterrupt):
@@ -38,84 +46,116 @@ def check_lengths(corpus: Any, jobs: Sequence[Job]) -> None:
                 raise InputError(f'task {task}: its shortest sequence has {length} bp, {spec} needs at least {need}')
 
 
-def train_run(run: RunDirectory, *, progress: bool = True, checkpoint_seconds: float = 60.0) -> None:
+def machine_settings(config: Mapping[str, Any]) -> Machine:
+    """How a run's settings lay out the training.
+
+    Raises:
+      InputError: a setting of the section `machine` is not acceptable.
+    """
+    values = {name: value for name, value in config.get('machine', {}).items() if name not in _OF_PROCESS}
+    return settings(Machine, values, 'machine')
+
+
+def train_run(
+    run: RunDirectory, *, team: Team | None = None, progress: bool = True, checkpoint_seconds: float = 60.0
+) -> None:
     """Train the jobs of a run that are not finished, and keep each as it ends.
 
-    A run that was killed goes on from its newest checkpoint, with the same result to the last bit on
-    a CPU. SIGTERM and Ctrl-C end it after the segment under way, with a checkpoint.
+    A run that was killed goes on from its newest checkpoints, with the same result to the last bit on
+    a CPU, over whatever devices and processes there are now. SIGTERM and Ctrl-C end it after the segment under
+    way, with a checkpoint. Of several processes, each trains its share and waits for the others at the end.
 
     Args:
       run: a directory that `RunDirectory.create` has made; the caller holds its lock.
+      team: the processes at work on it; default: this one alone.
       progress: show a bar with the counts of models and epochs.
       checkpoint_seconds: at least so much time between checkpoints.
 
     Raises:
       InputError: a setting or a sequence length is not acceptable.
       Interrupted: a signal asked to stop.
+      ProcessLost: another process is gone; this one's share is trained and kept.
     """
+    team = team or Team()
     config, jobs, corpus = run.config(), run.jobs(), run.corpus()
     recipe = settings(Recipe, config['recipe'], 'recipe')
-    host = config.get('machine', {})
-    machine = settings(Machine, {k: v for k, v in host.items() if k != 'host_devices'}, 'machine')
+    machine = machine_settings(config)
     check_lengths(corpus, jobs)
-    finished = run.finished_jobs()
-    left = [job for job in jobs if job.index not in finished]
+    left = set(team.agree('train', lambda: sorted({job.index for job in jobs} - run.finished_jobs())))
     if not left:
+        if team.leads:  # it may have been killed between the last model and its history
+            write_history(run, {job.index: run.load_result(job.index).history for job in jobs})
         return
     pool, rows = build_pool(corpus, negative_sets=recipe.negative_sets, seed=int(config['corpus']['seed']))
     steps = {job.index: make_plan(recipe, len(rows[job.task].train)).steps for job in jobs}
-    checkpoints = Checkpoints(run.path / 'checkpoints')
-    checkpoint, notes = checkpoints.restore()
-    for text in notes:
-        tell(run, text)
-    history = {job.index: list(run.load_result(job.index).history) for job in jobs if job.index in finished}
-    monitor = Monitor(run.path / 'tensorboard', jobs, config)
+    length = pool.tokens.shape[1]
+    costs = {
+        job.index: float(steps[job.index] * operations_per_step(SPECS[job.spec], recipe.batch_size, length))
+        for job in jobs if job.index in left
+    }  # fmt: skip
+    mine = set(share(costs, team.count)[team.index])
+    kept = _recover(run, mine, jobs, team)
+    history = {index: list(kept.history.get(index, ())) for index in mine}
+    if team.leads:
+        history |= {job.index: list(run.load_result(job.index).history) for job in jobs if job.index not in left}
+    monitor = Monitor(run.path / 'tensorboard' / (f'process_{team.index}' if team.index else ''), jobs, config)
+    ahead = sum(steps[index] for index in mine) if team.count > 1 else sum(steps.values())
     bar = tqdm(
-        total=sum(steps.values()), initial=sum(steps[index] for index in finished), unit='step', disable=not progress,
+        total=ahead, initial=ahead - sum(steps[index] for index in mine), unit='step', disable=not progress,
         smoothing=0.05, bar_format='{l_bar}{bar}| {n_fmt}/{total_fmt} steps [{elapsed}<{remaining}{postfix}]',
     )  # fmt: skip
-    try:
-        with _StopSignals() as stop:
-            for (spec, bits), group in programs(left).items():
-                indices = {job.index for job in group}
-                resume = None
-                if checkpoint is not None and (checkpoint.spec, checkpoint.dropout_bits) == (spec, bits):
-                    state = checkpoint.state
-                    held = {p.job for p in state.progress if p is not None} | set(state.waiting)
-                    if indices <= held:
-                        resume = state
-                        group = [job for job in jobs if job.index in held]
-                        for index, records in checkpoint.extra['history'].items():
-                            history[int(index)] = [EpochRecord(**record) for record in records]
-                            bar.update(sum(p.step for p in state.progress if p is not None and p.job == int(index)))
-                if resume is None:
-                    for index in indices:
-                        history[index] = []
-                bar.set_description(f'{spec}: compiling')
-                last = time.monotonic()
-                for report in fit(group, pool, rows, recipe, machine=machine, resume=resume):
-                    _enter(run, report, history, monitor, progress)
-                    bar.update(report.steps + sum(steps[f.job] - f.steps for f in report.finished))
-                    _show(bar, spec, report, run, jobs, history)
-                    if stop.is_set() or time.monotonic() - last > checkpoint_seconds:
-                        running = {p.job for p in report.state.progress if p is not None}
-                        kept = {str(i): [dataclasses.asdict(r) for r in history.get(i, [])] for i in running}
-                        checkpoints.save(Checkpoint(spec, bits, report.state, {'history': kept}))
+    bar.update(sum(job.progress.step for job in kept.started.values()))
+    with (
+        contextlib.closing(monitor), contextlib.closing(bar),
+        checkpoints.opened(checkpoints.folder_of(run.path, team.index)) as store,
+        compilations() as compiled, _StopSignals() as stop,
+    ):  # fmt: skip
+        for (spec, _), group in programs(job for job in jobs if job.index in mine).items():
+            started = [kept.started.pop(job.index) for job in group if job.index in kept.started]
+            bar.set_description(f'{spec}: compiling')
+            last = time.monotonic()
+            for report in fit(group, pool, rows, recipe, machine=machine, started=started):
+                _enter(run, report, history, monitor)
+                bar.update(report.steps + sum(steps[f.job] - f.steps for f in report.finished))
+                _show(bar, spec, report, run, jobs, history)
+                if stop.is_set() or time.monotonic() - last > checkpoint_seconds:
+                    # What waits for another program lies in the checkpoint before, which this one replaces.
+                    store.save([*report.state.started(), *kept.started.values()], _specs(jobs), history)
+                    if team.leads:
                         write_history(run, history)
-                        last = time.monotonic()
-                        if stop.is_set():
-                            raise Interrupted(f'stopped; a checkpoint is in {run.path}, the same command goes on')
-                write_history(run, history)
-    finally:
-        bar.close()
-        monitor.close()
-        checkpoints.close()
+                    last = time.monotonic()
+                    if stop.is_set():
+                        raise Interrupted(f'stopped; a checkpoint is in {run.path}, the same command goes on')
+        if progress and compiled.programs:
+            bar.write(f'note: {compiled}')
+    team.wait('trained', tell)
+    if team.leads:
+        write_history(run, {job.index: run.load_result(job.index).history for job in jobs})
 
 
-def _enter(run: RunDirectory, report: Report, history: dict[int, list[EpochRecord]], monitor: Monitor, progress: bool):
+def _recover(run: RunDirectory, mine: set[int], jobs: Sequence[Job], team: Team) -> checkpoints.Checkpoint:
+    """What is under way of these jobs; what another process had begun is first kept as this one's own."""
+    found = checkpoints.recover(run.path, sorted(mine), team.index)
+    for text in found.notes:
+        note(run, text)
+    team.wait('recovered', tell)  # from here on, nobody reads what others may now replace
+    if found.moved:
+        with checkpoints.opened(checkpoints.folder_of(run.path, team.index)) as store:
+            store.save(list(found.checkpoint.started.values()), _specs(jobs), found.checkpoint.history)
+    team.wait('moved', tell)
+    if team.leads:
+        checkpoints.remove_others(run.path, team.count)
+    return found.checkpoint
+
+
+def _specs(jobs: Sequence[Job]) -> dict[int, str]:
+    return {job.index: job.spec for job in jobs}
+
+
+def _enter(run: RunDirectory, report: Report, history: dict[int, list[EpochRecord]], monitor: Monitor) -> None:
     """Keep what a report says: epochs, finished jobs, notes."""
     for text in report.notes:
-        tell(run, text)
+        note(run, text)
     for record in report.epochs:
         records = history.setdefault(record.job, [])
         records[:] = [r for r in records if r.attempt == record.attempt and r.epoch < record.epoch] + [record]
@@ -146,9 +186,14 @@ def write_history(run: RunDirectory, history: Mapping[int, Sequence[EpochRecord]
     files.write_tsv(run.path / 'history.tsv', rows, ('task', 'spec', 'seed', *HISTORY_COLUMNS))
 
 
-def tell(run: RunDirectory, text: str) -> None:
+def note(run: RunDirectory, text: str) -> None:
     """Print a note beside the progress bar and keep it in the run's notes."""
     run.note(text)
+    tell(text)
+
+
+def tell(text: str) -> None:
+    """Print a note beside the progress bar."""
     tqdm.write(f'note: {text}')
 
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -162,7 +162,7 @@ def make_plan(recipe: Recipe, n_train: int) -> Plan:
 
 
 def learning_rates(recipe: Recipe, plan: Plan, peak: float, steps: np.ndarray) -> np.ndarray:
-    """The learning rate at each of these steps (0-based), float32."""
+    """The learning rate at each of these steps int (S,), 0-based: float32 (S,)."""
     warmup_steps = recipe.warmup * plan.steps
     if recipe.schedule == 'halving':
         rate = 0.5 ** (steps // plan.steps_per_epoch // recipe.halve_every)
@@ -176,7 +176,7 @@ def learning_rates(recipe: Recipe, plan: Plan, peak: float, steps: np.ndarray) -
 
 @dataclasses.dataclass(frozen=True)
 class Order:
-    """One epoch's examples: pool rows int32 (steps, B), -1 = no example; whether each is turned over."""
+    """One epoch's S steps: rows of the pool int32 (S, B), -1 = no example; turned bool (S, B), on the other strand."""
 
     rows: np.ndarray
     turned: np.ndarray
@@ -218,3 +218,23 @@ def programs(jobs: Iterable[Job]) -> dict[tuple[str, int], list[Job]]:
     for job in jobs:
         groups.setdefault((job.spec, job.dropout_bits), []).append(job)
     return groups
+
+
+def share(costs: Mapping[int, float], parts: int) -> tuple[tuple[int, ...], ...]:
+    """Deal jobs to processes: the costliest first, each to the process that has the least so far.
+
+    Args:
+      costs: of each job, by index; in any unit.
+      parts: how many processes.
+
+    Returns:
+      The jobs of each process, in ascending order; empty where there are fewer jobs than processes. It depends
+      on the arguments alone: every process finds the same.
+    """
+    loads = [0.0] * parts
+    dealt: list[list[int]] = [[] for _ in range(parts)]
+    for index in sorted(costs, key=lambda index: (-costs[index], index)):
+        least = min(range(parts), key=lambda part: (loads[part], len(dealt[part]), part))
+        dealt[least].append(index)
+        loads[least] += costs[index]
+    return tuple(tuple(sorted(part)) for part in dealt)

@@ -60,6 +60,8 @@ def over_models(
             return function(*common, *xs)
 
         count = jax.tree.leaves(mapped)[0].shape[0]
+        if width == 1 == count:  # as in the loop below, to the last bit: under `vmap` it would be another program
+            return jax.tree.map(lambda y: y[None], one(jax.tree.map(lambda x: x[0], mapped)))
         if width == 0 or width >= count:
             return jax.vmap(one)(mapped)
         if width == 1:
@@ -127,7 +129,7 @@ class Work:
 
 @struct.dataclass
 class Measured:
-    """What a segment measured: per step (S,), and the scores (E, B) of the validation batches."""
+    """What a segment measured: loss, gradient_norm, update_norm (S,) per step; scores (E, B) of validation batches."""
 
     loss: Array
     gradient_norm: Array
@@ -145,6 +147,11 @@ def slot_shapes(spec: ModelSpec, n_snapshots: int) -> SlotState:
         return SlotState(model, model.params, snapshots)
 
     return jax.eval_shape(empty)
+
+
+def blank_slots(spec: ModelSpec, n_slots: int, n_snapshots: int) -> SlotState:
+    """Zeros for so many slots, NumPy arrays: what an idle slot holds."""
+    return jax.tree.map(lambda x: np.zeros((n_slots, *x.shape), x.dtype), slot_shapes(spec, n_snapshots))
 
 
 def run_segment(
@@ -188,7 +195,7 @@ def run_segment(
 
 
 def adopt(slot: SlotState, choice: Array) -> SlotState:
-    """Keep snapshot number `choice` as the best parameters; -1 keeps the ones there are."""
+    """Keep snapshot number `choice`, a scalar, as the best parameters; -1 keeps the ones there are."""
     best = jax.tree.map(lambda b, s: jnp.where(choice >= 0, s[jnp.maximum(choice, 0)], b), slot.best, slot.snapshots)
     return dataclasses.replace(slot, best=best)
 

@@ -1,0 +1,86 @@
+"""How the work is laid out on a machine, and the fixed sizes of a training program (pure)."""
+
+import dataclasses
+from collections.abc import Sequence
+
+from demo_jax.errors import InputError, brief
+from demo_jax.training.jobs import Plan, Recipe
+
+#: At most this many epochs of a job may end in one segment: each needs a copy of the parameters.
+MAX_SNAPSHOTS = 8
+
+#: What `Machine.precision` asks of every matrix product, as `jax.default_matmul_precision` names it. Parameters,
+#: moments, sums and everything that is no product are float32 in all three.
+PRECISIONS = {
+    'float32': 'float32',
+    'tf32': 'tensorfloat32',  # operands rounded to 10 bits of mantissa
+    'bf16': 'BF16_BF16_F32',  # to 7 bits
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Machine:
+    """How the work is laid out; all but `hoist` and `precision` change the results by rounding alone.
+
+    Attributes:
+      width: models in lockstep per device; None = 1 on a CPU and all elsewhere (0 also means all).
+      slots: models held at once; 0 = one per device on a CPU, all jobs elsewhere.
+      segment_steps: training steps per call; 0 = 32 on a CPU, 256 elsewhere.
+      hoist: see `step.train_step`, which with dropout draws other masks then; None = not on a CPU.
+      precision: of matrix products in training, one of `PRECISIONS`. A CPU multiplies in float32 whatever is asked.
+    """
+
+    width: int | None = None
+    slots: int = 0
+    segment_steps: int = 0
+    hoist: bool | None = None
+    precision: str = 'float32'
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise InputError(
+                f'machine: precision is {brief(self.precision)}, expected one of {", ".join(PRECISIONS)}'
+            )
+        for name in ('width', 'slots', 'segment_steps'):
+            value = getattr(self, name)
+            if value is not None and value < 0:
+                raise InputError(f'machine: {name} is {value}, expected 0 (chosen for the machine) or more')
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """The fixed sizes of one compiled training program.
+
+    Attributes:
+      slots: W, a multiple of the number of devices.
+      steps: S, training steps per segment.
+      snapshots: K, epochs that can end in a segment.
+      scored: E, validation batches per segment.
+    """
+
+    slots: int
+    steps: int
+    snapshots: int
+    scored: int
+
+
+def make_layout(
+    plans: Sequence[Plan],
+    n_valid: Sequence[int],
+    recipe: Recipe,
+    machine: Machine,
+    *,
+    n_devices: int,
+    on_cpu: bool,
+) -> Layout:
+    """Sizes that suit all jobs of a program; an epoch more than `MAX_SNAPSHOTS` waits for the next segment.
+
+    Where the devices do not divide the number of jobs, some slots stay idle.
+    """
+    steps = machine.segment_steps or (32 if on_cpu else 256)
+    steps = min(steps, max(plan.steps for plan in plans))
+    ends = [min(MAX_SNAPSHOTS, steps // plan.steps_per_epoch + 1) for plan in plans]
+    scored = max(k * -(-count // recipe.batch_size) for k, count in zip(ends, n_valid, strict=True))
+    slots = machine.slots or (n_devices if on_cpu else len(plans))
+    slots = min(slots, len(plans))
+    return Layout(-(-slots // n_devices) * n_devices, steps, max(ends), max(scored, 1))

@@ -1,0 +1,200 @@
+"""The files of a run directory of unknown origin, checked before anything is done with them (edge: touches the disk).
+
+A run may come from anywhere. What its files say of themselves is believed only where it is what a run of ours
+says: tasks and specs that can be file names, settings of the right kinds, parameters of the shapes that their spec
+has, and no link that leads elsewhere, through which a stage would read or write outside the run.
+"""
+
+import functools
+import json
+import math
+import os
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple, get_type_hints
+
+import numpy as np
+
+from demo_jax import arrays, files
+from demo_jax.data.corpus import clean_name
+from demo_jax.errors import InputError, brief
+from demo_jax.training.jobs import Job
+
+SECTIONS = ('corpus', 'recipe', 'machine', 'baseline', 'evaluate', 'explain', 'match', 'dashboard')
+_NUMBER = {int: r'-?[0-9]{1,18}', float: r'[-+0-9.eE]{1,30}'}
+
+
+class StoredModel(NamedTuple):
+    """The contents of a model's file.
+
+    Attributes:
+      facts: by name, of the kinds that were asked for.
+      history: float64 (E, columns), a row per epoch.
+      params: nested dictionaries of arrays; None where training diverged.
+    """
+
+    facts: dict[str, Any]
+    history: np.ndarray
+    params: dict[str, dict[str, np.ndarray]] | None
+
+
+def check_links(folder: str | os.PathLike) -> None:
+    """See that nothing in a run directory leads out of it, and that there are only files and folders.
+
+    Raises:
+      InputError: a symbolic link does, or something is a pipe or device; the message names it.
+    """
+    try:
+        stray = files.stray_entry(folder)
+    except OSError as error:
+        raise InputError(f'{folder}: cannot be read ({error.strerror})') from error
+    if stray is not None:
+        what = 'link that leads out of the run directory' if stray.is_symlink() else 'pipe or device'
+        raise InputError(f'{stray}: is a {what}; put a file or folder in its place')
+
+
+def read_facts(path: str | os.PathLike, form: str, version: int) -> dict[str, Any]:
+    """The contents of run.json.
+
+    Args:
+      path: the file.
+      form, version: what it must say of itself.
+
+    Raises:
+      InputError: it is of something else, or its tasks are not distinct printable names.
+    """
+    facts = files.read_json(path)
+    if not isinstance(facts, dict) or facts.get('format') != form or facts.get('version') != version:
+        raise InputError(f'{path}: is not of a {form}, version {version}')
+    for name, kind in (('fingerprint', str), ('tasks', list), ('versions', dict)):
+        if not isinstance(facts.get(name), kind):
+            raise InputError(f'{path}: {name} is {brief(facts.get(name))}, expected a {kind.__name__}')
+    tasks = facts['tasks']
+    for task in tasks:
+        if not isinstance(task, str) or clean_name(task) != task:
+            raise InputError(f'{path}: tasks holds {brief(task)}, expected printable names')
+    if len(set(tasks)) < len(tasks):
+        raise InputError(f'{path}: tasks names one task twice')
+    return facts
+
+
+def read_config(path: str | os.PathLike) -> dict[str, Any]:
+    """The contents of config.json; the settings themselves are checked where they are used.
+
+    Raises:
+      InputError: it is not an object, or one of its `SECTIONS` is not.
+    """
+    config = files.read_json(path)
+    if not isinstance(config, dict):
+        raise InputError(f'{path}: is {brief(config)}, expected settings by name')
+    for section in SECTIONS:
+        if not isinstance(config.get(section, {}), dict):
+            raise InputError(f'{path}: {section} is {brief(config[section])}, expected settings by name')
+    average = config.get('recipe', {}).get('average_strands', False)
+    if not isinstance(average, bool):
+        raise InputError(f'{path}: recipe: average_strands is {brief(average)}, expected true or false')
+    return config
+
+
+def read_jobs(path: str | os.PathLike) -> tuple[Job, ...]:
+    """The job table.
+
+    Raises:
+      InputError: a column is missing or unknown, a cell is of the wrong kind, an index is not its row's number, or
+        there is no such spec; the message names the line.
+    """
+    kinds = get_type_hints(Job)
+    try:
+        rows = files.read_tsv(path, kinds)
+        if rows and set(rows[0]) != set(kinds):
+            raise InputError(f'unknown columns {brief(sorted(set(rows[0]) - set(kinds)))}')
+        if not rows:
+            raise InputError('it holds no jobs')
+        return tuple(_job(number, row, kinds) for number, row in enumerate(rows))
+    except InputError as error:
+        if isinstance(error.__cause__, OSError):
+            raise
+        reason = str(error).removeprefix(f'{path}: ')
+        raise InputError(f'{path}: is not a job table ({reason})') from error
+
+
+def _job(number: int, row: Mapping[str, str], kinds: Mapping[str, Any]) -> Job:
+    """The job in a row of the table; InputError without the file's name."""
+    from demo_jax.nn.models import SPECS
+
+    values: dict[str, Any] = {}
+    for name, kind in kinds.items():
+        try:
+            value = kind(row[name]) if re.fullmatch(_NUMBER.get(kind, '.+'), row[name]) else None
+        except ValueError:
+            value = None
+        if value is None or (kind is float and not math.isfinite(value)):
+            raise InputError(f'line {number + 2}: {name} is {brief(row[name])}, expected {kind.__name__}')
+        values[name] = value
+    job = Job(**values)
+    if job.index != number:
+        raise InputError(f'line {number + 2}: index is {job.index}, expected {number}')
+    if job.spec not in SPECS:
+        raise InputError(f'line {number + 2}: no spec {brief(job.spec)}; the specs are {", ".join(SPECS)}')
+    if clean_name(job.task) != job.task:
+        raise InputError(f'line {number + 2}: task is {brief(job.task)}, expected a printable name')
+    return job
+
+
+def read_model(path: str | os.PathLike, kinds: Mapping[str, Any], columns: int, spec: str | None = None) -> StoredModel:
+    """A model's file.
+
+    Args:
+      path: the file.
+      kinds: the facts it must hold, name -> int, float or str.
+      columns: of its history.
+      spec: whose parameters it must hold; None: any.
+
+    Raises:
+      InputError: it is missing or damaged, or holds something else.
+    """
+    stored = arrays.read_npz(path)
+    try:
+        facts = json.loads(str(stored.pop('facts')))
+        history = stored.pop('history')
+    except (KeyError, ValueError, RecursionError) as error:
+        raise InputError(f'{path}: cannot be read ({brief(" ".join(str(error).split()))})') from error
+    if not isinstance(facts, dict) or set(facts) != set(kinds):
+        raise InputError(f'{path}: cannot be read (its facts are {brief(facts)}, expected {", ".join(kinds)})')
+    for name, kind in kinds.items():
+        good = (int, float) if kind is float else kind
+        if not isinstance(facts[name], good) or isinstance(facts[name], bool):
+            raise InputError(f'{path}: cannot be read ({name} is {brief(facts[name])}, expected {kind.__name__})')
+    if history.dtype != np.float64 or history.ndim != 2 or history.shape[1] != columns:
+        raise InputError(f'{path}: cannot be read (its history has shape {history.shape}, expected {columns} columns)')
+    params: dict[str, dict[str, np.ndarray]] = {}
+    for key, array in stored.items():
+        kind, _, place = key.partition('/')
+        layer, slash, name = place.partition('/')
+        if kind != 'params' or not slash or array.dtype != np.float32:
+            raise InputError(f'{path}: cannot be read (array {brief(key)} is no parameter)')
+        params.setdefault(layer, {})[name] = array
+    if params and spec is not None:
+        _check_shapes(path, params, spec)
+    return StoredModel(facts, history, params or None)
+
+
+def _check_shapes(path: str | os.PathLike, params: Mapping[str, Mapping[str, np.ndarray]], spec: str) -> None:
+    found = {f'{layer}/{name}': leaf.shape for layer, leaves in params.items() for name, leaf in leaves.items()}
+    expected = _parameter_shapes(spec)
+    for name in sorted(set(found) | set(expected)):
+        if found.get(name) != expected.get(name):
+            raise InputError(
+                f'{path}: cannot be read ({brief(name)} is {found.get(name, "missing")}, {spec} has '
+                f'{expected.get(name, "no such parameter")})'
+            )
+
+
+@functools.cache
+def _parameter_shapes(spec: str) -> dict[str, tuple[int, ...]]:
+    import jax
+
+    from demo_jax.nn.models import SPECS, init
+
+    params = jax.eval_shape(lambda: init(jax.random.key(0), SPECS[spec]))
+    return {f'{layer}/{name}': leaf.shape for layer, leaves in params.items() for name, leaf in leaves.items()}
