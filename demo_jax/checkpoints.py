@@ -7,6 +7,7 @@ number of devices and processes. Each process keeps its own in a folder of its o
 import contextlib
 import dataclasses
 import errno
+import json
 import logging
 import os
 import pathlib
@@ -26,6 +27,8 @@ from demo_jax.training.state import EpochRecord, Progress, Started
 
 # Orbax reports each save and restore at INFO and WARNING, and logs tracebacks of what it raises anyway.
 logging.getLogger('absl').setLevel(logging.CRITICAL)
+#: Bytes that a checkpoint may take beyond its arrays and numbers.
+_MARGIN = 1 << 18
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,6 +116,10 @@ class Checkpoints:
         }
         host['checksum'] = _checksum(arrays)
         number = (self._manager.latest_step() or 0) + 1
+        # Orbax's threads fail in several ways, and at length, on a disk that fills up: ask before.
+        needed = 2 * (sum(leaf.nbytes for leaf in jax.tree.leaves(arrays)) + len(json.dumps(host))) + _MARGIN
+        if shutil.disk_usage(self._manager.directory).free < needed:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._manager.directory))
         try:
             self._manager.save(
                 number, args=ocp.args.Composite(arrays=ocp.args.PyTreeSave(arrays), host=ocp.args.JsonSave(host))

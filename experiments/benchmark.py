@@ -4,8 +4,8 @@ r"""Measure how fast training, explaining and data handling are on this machine,
     python -m experiments.benchmark --suite=train --specs=medium_cnn,medium_rnn --widths=1,0 --json=two.json
     python -m experiments.benchmark --suite=all --host_devices=1 --nopeers --json=one_device.json
 
-On 2 cores the suites `train` and `explain` take some 15 minutes with all specs, `data` about one. Run it on a machine
-that does nothing else: the load average at the start and at the end stands in the file.
+On 2 cores the suites `train` and `explain` take some 15 minutes with all specs, `scaling` two per spec, `data` about
+one. Run it on a machine that does nothing else: the load average at the start and at the end stands in the file.
 
 Every timing is the median over `--repeats` calls after two that are not counted. The programs of one
 spec, ours at every width and PyTorch's, take turns, so that they are measured in the same minutes.
@@ -25,6 +25,9 @@ load) and `suites`. A repeated measurement is an object with `median`, `quartile
   Attributions and temporal scores count sequences of one model, class optimisation steps of one model.
 - `suites.explain.comparison`: ours against PyTorch's autograd, and against running every prefix.
 - `suites.explain.tomtom`: seconds to match the words of 57 tasks, measured once.
+- `suites.scaling.rows`: one per spec and number of equal tasks: `seconds_per_task` without compilation,
+  `times_that_of_6`, `operations_per_task`, `share_of_peak`. `suites.scaling.utilisation`: the share of the slots'
+  steps that were used when tasks of very different sizes were trained.
 - `suites.data.rows`: `name`, `unit` ('sequences/s' or 'ms') and `value`.
 """
 
@@ -40,7 +43,7 @@ from absl import flags
 from demo_jax import devices, files
 from demo_jax.errors import InputError, brief
 from experiments import cli
-from experiments.benchmarks import data, explaining, measure, training
+from experiments.benchmarks import data, explaining, measure, scaling, training
 
 FORMAT = 'demo_jax.benchmark'
 VERSION = 1
@@ -57,6 +60,7 @@ SUITES: dict[str, Suite] = {
     'train': Suite(training.run, training.tables),
     'explain': Suite(explaining.run, explaining.tables),
     'data': Suite(data.run, data.tables),
+    'scaling': Suite(scaling.run, scaling.tables),
 }
 
 _DEFAULT = measure.Settings()

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from demo_jax.data import dna
+from demo_jax.training import stack
 from demo_jax.training.pool import build_pool, shortest
 from tests.conftest import toy_corpus
 
@@ -79,3 +80,10 @@ def test_a_tasks_shuffles_do_not_depend_on_its_company():
 
 def test_the_shortest_sequence_of_each_task():
     assert shortest(make_corpus((24, 30)), ['a', 'b']) == {'a': 24, 'b': 24}
+
+
+def test_cpu_devices_share_the_pool():
+    pool, _ = build_pool(toy_corpus({'A': 30, 'B': 7}), negative_sets=3)
+    assert pool.tokens.ctypes.data % 64 == 0
+    tokens = stack.put(pool.tokens, stack.model_mesh(), mapped=False)
+    assert [shard.data.unsafe_buffer_pointer() for shard in tokens.addressable_shards] == [pool.tokens.ctypes.data] * 2

@@ -133,7 +133,7 @@ def fit(
             for slot, p in ended
         )  # fmt: skip
         yield Report(
-            steps=sum(part.stop - part.start for part in parts if part is not None),
+            slot_steps=tuple(0 if part is None else part.stop - part.start for part in parts),
             epochs=tuple(records),
             finished=finished,
             notes=tuple(notes),

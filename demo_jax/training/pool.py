@@ -43,6 +43,9 @@ class TaskRows:
     test: np.ndarray
 
 
+_BLOCK = 100_000  # rows laid out at once: their positions take 8 bytes per letter
+
+
 def name_seed(name: str) -> int:
     """A number that depends on a task's name alone, so that its random streams ignore its company."""
     return zlib.crc32(name.encode())
@@ -62,7 +65,8 @@ def build_pool(corpus: Corpus, *, negative_sets: int = 1, seed: int = 0) -> tupl
       The pool (NumPy arrays) and the rows of each task.
     """
     length = int(corpus.lengths.max(initial=1))
-    tokens, lengths, labels = [corpus.padded(slice(None), length)], [corpus.lengths], [np.asarray(corpus.labels)]
+    shuffles: list[np.ndarray] = []
+    lengths, labels = [corpus.lengths], [np.asarray(corpus.labels)]
     rows: dict[str, TaskRows] = {}
     used = len(corpus)
     for task in corpus.tasks:
@@ -77,7 +81,7 @@ def build_pool(corpus: Corpus, *, negative_sets: int = 1, seed: int = 0) -> tupl
             if not len(redrawn):
                 break
             padded, sizes = corpus.padded(source, length), corpus.lengths[source]
-            tokens.append(dna.dinucleotide_shuffle(padded, rng, lengths=sizes))
+            shuffles.append(dna.dinucleotide_shuffle(padded, rng, lengths=sizes))
             lengths.append(sizes)
             labels.append(np.zeros(len(source), np.uint8))
             train[redrawn, k] = np.arange(used, used + len(source))
@@ -87,11 +91,30 @@ def build_pool(corpus: Corpus, *, negative_sets: int = 1, seed: int = 0) -> tupl
         )
     all_lengths = np.concatenate(lengths)
     pool = Pool(
-        tokens=np.concatenate(tokens),
+        tokens=_all_tokens(corpus, shuffles, (used, length)),
         labels=np.concatenate(labels).astype(np.int32),
         lengths=None if (all_lengths == length).all() else all_lengths.astype(np.int32),
     )
     return pool, rows
+
+
+def _all_tokens(corpus: Corpus, shuffles: list[np.ndarray], shape: tuple[int, int]) -> np.ndarray:
+    """The corpus and then the shuffles (which are used up), uint8 of this shape.
+
+    The array starts at a multiple of 64 bytes: JAX's CPU devices then all read this one, instead of a copy each.
+    """
+    space = np.empty(shape[0] * shape[1] + 64, np.uint8)
+    start = -space.ctypes.data % 64
+    tokens = space[start : start + shape[0] * shape[1]].reshape(shape)
+    for first in range(0, len(corpus), _BLOCK):
+        block = slice(first, min(first + _BLOCK, len(corpus)))
+        tokens[block] = corpus.padded(block, shape[1])
+    at = len(corpus)
+    for part in shuffles:
+        tokens[at : at + len(part)] = part
+        at += len(part)
+    shuffles.clear()
+    return tokens
 
 
 def _positive_of(corpus: Corpus, rows: np.ndarray) -> np.ndarray:

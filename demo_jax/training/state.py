@@ -110,13 +110,18 @@ class FitState:
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """What one segment brought. `steps` counts training steps over all slots."""
+    """What one segment brought. `slot_steps` are the training steps that each slot did."""
 
-    steps: int
+    slot_steps: tuple[int, ...]
     epochs: tuple[EpochRecord, ...]
     finished: tuple[Finished, ...]
     notes: tuple[str, ...]
     state: FitState
+
+    @property
+    def steps(self) -> int:
+        """Training steps over all slots."""
+        return sum(self.slot_steps)
 
 
 def placed(arrays: stack.SlotState, jobs: Mapping[int, Started]) -> stack.SlotState:
