@@ -98,8 +98,9 @@ class RunDirectory:
             return
         if not self._is_begun():
             raise InputError(f'{self.path}: exists and is not a run directory; choose another --workdir')
-        if not storage.is_corpus(self.path / 'corpus'):
-            storage.save_corpus(corpus, self.path / 'corpus')
+        held = self.path / 'corpus'  # of a start that was killed, perhaps with other settings
+        if not storage.is_corpus(held) or storage.load_corpus(held).fingerprint() != corpus.fingerprint():
+            storage.save_corpus(corpus, held)
         files.write_json(self.path / 'config.json', config)
         files.write_tsv(
             self.path / 'jobs.tsv', map(dataclasses.asdict, jobs), [field.name for field in dataclasses.fields(Job)]

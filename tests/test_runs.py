@@ -14,9 +14,11 @@ import pytest
 
 import demo_jax
 from demo_jax import files
-from demo_jax.data import dna
+from demo_jax.data import dna, storage
 from demo_jax.errors import InputError
 from demo_jax.runs import RunDirectory
+from demo_jax.training.jobs import Recipe, make_jobs
+from tests.conftest import toy_corpus
 
 ROOT = pathlib.Path(__file__).parent.parent
 TINY = (
@@ -263,3 +265,11 @@ def test_a_folder_of_other_things_is_not_taken(tmp_path):
     assert status == 2
     assert 'exists and is not a run directory' in err
     assert (tmp_path / 'thesis.txt').read_text() == 'x'
+
+
+def test_a_corpus_of_a_killed_start_with_other_settings_is_replaced(tmp_path):
+    before, now = toy_corpus({'A': 20}), toy_corpus({'A': 20}, motif='GATAAG')
+    run = RunDirectory(tmp_path / 'run')
+    storage.save_corpus(before, run.path / 'corpus')  # killed before run.json
+    run.create(now, {'recipe': {}}, make_jobs(now.tasks, ['small_cnn'], Recipe()))
+    assert run.facts()['fingerprint'] == now.fingerprint() == run.corpus().fingerprint() != before.fingerprint()
