@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from demo_jax.data import dna, textfile
-from demo_jax.data.intervals import PeakOptions, Regions, read_peaks, task_name
+from demo_jax.data.intervals import Genome, PeakOptions, Regions, read_peaks, task_name
 from demo_jax.data.readers import find_tasks, read_corpus, read_tasks
 from demo_jax.errors import InputError
 from demo_jax.evaluation.published import published_task
@@ -363,3 +363,10 @@ def test_task_names_of_peak_files(tmp_path):
     for name in ('CTCF_K562.narrowPeak.gz', 'CTCF_K562.bed', 'CTCF_K562.bed.gz', 'CTCF_K562.broadPeak'):
         assert task_name(tmp_path / name) == 'CTCF_K562'
     assert task_name(tmp_path / 'a.b.bed') == 'a.b'
+
+
+def test_an_index_with_an_impossible_length_is_refused(tmp_path):
+    (tmp_path / 'g.fa').write_text('>chr1\nACGTACGT\n')
+    (tmp_path / 'g.fa.fai').write_text(f'chr1\t{10**15}\t6\t8\t9\n')
+    with pytest.raises(InputError, match=f'g.fa: cannot be used as a genome FASTA.*{10**15}'):
+        Genome(tmp_path / 'g.fa')

@@ -163,6 +163,8 @@ class Genome:
         try:
             self._fasta = pyfaidx.Fasta(str(path), indexname=str(index), as_raw=True, rebuild=True)
             self.sizes = {name: len(self._fasta[name]) for name in self._fasta.keys()}  # noqa: SIM118 (records)
+            if any(size >> 40 for size in self.sizes.values()):  # negative ones, too
+                raise ValueError(f'letters by its index, of which one must be damaged: {self.sizes}')
         except Exception as error:  # pyfaidx has no common base class for what it raises
             self._clean()
             text = ' '.join(str(error).split())
