@@ -151,6 +151,7 @@ def _serve() -> None:
 def _child(request: dict[str, Any], note: pathlib.Path) -> None:
     """Run one command in this process, and end it."""
     status = 1
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     try:
         for number, name in ((1, 'out'), (2, 'err')):
             os.dup2(os.open(note / name, os.O_WRONLY | os.O_CREAT), number)
