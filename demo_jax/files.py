@@ -79,6 +79,16 @@ def atomic_directory(path: str | os.PathLike) -> Iterator[pathlib.Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def clear_leftovers(folder: pathlib.Path) -> None:
+    """Remove what killed processes left half-written anywhere in a folder that nobody else is writing in."""
+    for pattern in ('.*.tmp', '.*.old'):
+        for path in list(folder.rglob(pattern)):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+
 def _sync(path: pathlib.Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:

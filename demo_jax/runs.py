@@ -188,6 +188,8 @@ class RunDirectory:
     def locked(self, process: int = 0) -> Iterator[None]:
         """Hold the run directory for this process, the one with this number where several work on the run.
 
+        Process 0, which comes first, clears away what killed processes left half-written.
+
         Raises:
           InputError: another process holds it, or is still at work since an earlier start; the message names it.
         """
@@ -198,6 +200,7 @@ class RunDirectory:
                 for path in self.path.glob('.lock.*'):
                     with _lock(path):
                         path.unlink(missing_ok=True)
+                files.clear_leftovers(self.path)
             yield
 
     def _lock_path(self, process: int) -> pathlib.Path:

@@ -89,6 +89,8 @@ def run(main: Callable[[Sequence[str]], int | None]) -> None:
     def guarded(argv: Sequence[str]) -> int | None:
         logging.set_verbosity(logging.FATAL)  # jax and orbax chat, and orbax logs tracebacks of what it raises anyway
         signal.signal(signal.SIGTERM, _interrupt)  # as Ctrl-C, so that locks and temporary files are cleared
+        if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # set while modules were imported
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
             if len(argv) > 1:
                 raise InputError(f'unexpected argument {argv[1]!r}: every setting is a --flag (see --help)')

@@ -62,7 +62,7 @@ def main(argv: Sequence[str]) -> None:
     config, start = settings(), time.monotonic()
     pipeline.check_stages(_STAGES.value)
     if _DRY_RUN.value:
-        print(pipeline.describe_plan(config, _WORKDIR.value))
+        print(pipeline.describe_plan(config, _WORKDIR.value, _MEETING().count or 1))
         return
     with pipeline.opened(config, _WORKDIR.value, _MEETING(), _STAGES.value) as here:
         from demo_jax.report import console
@@ -72,7 +72,7 @@ def main(argv: Sequence[str]) -> None:
         if not here.team.leads:
             pipeline.run_stages(here, _STAGES.value)
             return
-        print(plan.describe(run.corpus(), run.jobs(), config, run), flush=True)
+        print(plan.describe(run.corpus(), run.jobs(), config, run, here.team.count), flush=True)
         seconds = {'preparing': time.monotonic() - start}
         seconds |= pipeline.run_stages(here, _STAGES.value)
         print()

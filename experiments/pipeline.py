@@ -141,8 +141,8 @@ def run_stages(here: Opened, stages: Sequence[str]) -> dict[str, float]:
         if stage in stages:
             start = time.monotonic()
             if here.team.leads:
-                said = plan.describe_stage(stage, here.run.corpus(), here.run.jobs(), here.config, here.run)
-                print(said, flush=True)
+                of_run = here.run.corpus(), here.run.jobs(), here.config, here.run
+                print(plan.describe_stage(stage, *of_run, here.team.count), flush=True)
             if stage in shared:
                 shared[stage](here.run, here.config, here.team)
             elif here.team.leads:
@@ -158,8 +158,8 @@ def check_stages(stages: Sequence[str]) -> None:
             raise InputError(f'no stage {stage!r}; the stages are {", ".join(STAGES)}')
 
 
-def describe_plan(config: Mapping[str, Any], workdir: str) -> str:
-    """What a run with these settings will do, without doing or writing any of it.
+def describe_plan(config: Mapping[str, Any], workdir: str, processes: int = 1) -> str:
+    """What a run with these settings, by so many processes, will do, without doing or writing any of it.
 
     Raises:
       InputError: as `opened`.
@@ -171,7 +171,7 @@ def describe_plan(config: Mapping[str, Any], workdir: str) -> str:
     corpus, jobs = read_jobs(config, run)
     if (run.path / 'run.json').exists():
         run.check(corpus, config)
-    return plan.describe(corpus, jobs, config, run)
+    return plan.describe(corpus, jobs, config, run, processes)
 
 
 def check_settings(config: Mapping[str, Any]) -> None:

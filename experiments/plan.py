@@ -23,7 +23,7 @@ from demo_jax.training.jobs import Job, Recipe, make_plan
 #: Share of the machine's matrix-product rate that training reaches, as measured on CPUs (see RESULTS.md).
 _EFFICIENCY = {'CNN': 0.35, 'RNN': 0.18, 'CNN-RNN': 0.4, 'DeepBind': 0.12}
 _COMPILE_SECONDS = 6.0  # per program
-_WORDS_PER_SECOND = 3000.0  # of Tomtom, two cores
+_WORDS_PER_SECOND = 15000.0  # of Tomtom, two cores
 _RESAMPLES_PER_SECOND = 5000.0  # of the bootstrap
 
 
@@ -37,8 +37,13 @@ class Stage:
     seconds: float
 
 
-def stages(corpus: Corpus, jobs: Sequence[Job], config: Mapping[str, Any], run: RunDirectory) -> list[Stage]:
-    """What each stage has to do for these jobs, given what the run directory holds already."""
+def stages(
+    corpus: Corpus, jobs: Sequence[Job], config: Mapping[str, Any], run: RunDirectory, processes: int = 1
+) -> list[Stage]:
+    """What each stage has to do for these jobs, given what the run directory holds already.
+
+    Times are those of so many processes with as many devices as this one.
+    """
     rate = matrix_rate()
     recipe = settings(Recipe, config['recipe'], 'recipe')
     finished = run.finished_jobs()
@@ -59,13 +64,13 @@ def stages(corpus: Corpus, jobs: Sequence[Job], config: Mapping[str, Any], run: 
     explained, pieces, seconds, n_words = _explain(corpus, jobs, config, run, rate, length)
     return [
         Stage('train', f'{len(jobs)} models, {n_steps:,} steps of {recipe.batch_size} sequences',
-              f'{len(jobs) - len(left)}/{len(jobs)}', train),
+              f'{len(jobs) - len(left)}/{len(jobs)}', train / processes),
         Stage('baseline', f'motifs in {corpus.n_tasks} tasks, without training', '', _COMPILE_SECONDS
               + 3e11 * corpus.n_tasks / rate),
         Stage('evaluate', f'{n_test:,} test scores, {resamples:,} bootstrap resamples per model', '', evaluate),
-        Stage('explain', f'{explained} models, {pieces[1]} pieces', f'{pieces[0]}/{pieces[1]}', seconds),
-        Stage('match', f'{n_words:,} windows against JASPAR', '', n_words / _WORDS_PER_SECOND + explained),
-        Stage('report', f'figures and page of {corpus.n_tasks} tasks', '', 15 + 8.0 * corpus.n_tasks),
+        Stage('explain', f'{explained} models, {pieces[1]} pieces', f'{pieces[0]}/{pieces[1]}', seconds / processes),
+        Stage('match', f'{n_words:,} windows against JASPAR', '', n_words / _WORDS_PER_SECOND + 0.2 * explained),
+        Stage('report', f'figures and page of {corpus.n_tasks} tasks', '', 5 + 2.0 * corpus.n_tasks),
     ]  # fmt: skip
 
 
@@ -145,8 +150,10 @@ def memory(corpus: Corpus, jobs: Sequence[Job], config: Mapping[str, Any]) -> fl
     return 0.7e9 + 3.0 * rows * length + jax.local_device_count() * 2.0 * widest
 
 
-def describe(corpus: Corpus, jobs: Sequence[Job], config: Mapping[str, Any], run: RunDirectory) -> str:
-    """The plan as text."""
+def describe(
+    corpus: Corpus, jobs: Sequence[Job], config: Mapping[str, Any], run: RunDirectory, processes: int = 1
+) -> str:
+    """The plan as text, for so many processes."""
     lengths = corpus.lengths
     sizes = f'{lengths.min()}' if lengths.min() == lengths.max() else f'{lengths.min()}-{lengths.max()}'
     specs = list(dict.fromkeys(job.spec for job in jobs))
@@ -158,10 +165,11 @@ def describe(corpus: Corpus, jobs: Sequence[Job], config: Mapping[str, Any], run
     ]  # fmt: skip
     rows = [
         {'stage': stage.stage, 'what': stage.what, 'done': stage.done, 'likely_time': duration(stage.seconds)}
-        for stage in stages(corpus, jobs, config, run)
+        for stage in stages(corpus, jobs, config, run, processes)
     ]
     devices = jax.local_devices()
     where = f'{len(devices)} {devices[0].platform.upper()} device{"s" * (len(devices) > 1)}'
+    where += f' in each of {processes} processes' * (processes > 1)
     return '\n'.join([
         *lines,
         format_table(rows, list(rows[0])),
@@ -170,10 +178,10 @@ def describe(corpus: Corpus, jobs: Sequence[Job], config: Mapping[str, Any], run
 
 
 def describe_stage(
-    stage: str, corpus: Corpus, jobs: Sequence[Job], config: Mapping[str, Any], run: RunDirectory
+    stage: str, corpus: Corpus, jobs: Sequence[Job], config: Mapping[str, Any], run: RunDirectory, processes: int = 1
 ) -> str:
-    """What one stage is about to do and how long it is likely to take, as a line."""
-    found = next(line for line in stages(corpus, jobs, config, run) if line.stage == stage)
+    """What one stage is about to do and how long it is likely to take so many processes, as a line."""
+    found = next(line for line in stages(corpus, jobs, config, run, processes) if line.stage == stage)
     done = f', {found.done} done' if found.done else ''
     return f'{stage}: {found.what}{done}; likely {duration(found.seconds)}'
 

@@ -259,6 +259,27 @@ def test_a_damaged_run_directory_is_refused(run, tmp_path):
         demo_jax.load_run(copy)
 
 
+def test_what_killed_processes_left_half_written_is_cleared_away(tmp_path):
+    run = RunDirectory(tmp_path / 'run')
+    kept = run.path / 'tables' / 'a.tmp'
+    kept.parent.mkdir(parents=True)
+    kept.touch()
+    outside = tmp_path / 'outside'
+    outside.mkdir()
+    (outside / '.mine.tmp').touch()
+    (run.path / '.corpus.abc.tmp').mkdir()
+    (run.path / '.corpus.abc.tmp' / 'tokens.npy').touch()
+    (run.path / 'models').symlink_to(outside)
+    (run.path / '.link.tmp').symlink_to(outside)
+    (run.path / 'tables' / '.auroc.tsv.abc.tmp').touch()
+    with run.locked(process=1):
+        assert (run.path / '.corpus.abc.tmp').exists()  # process 0 may be writing it
+    with run.locked():
+        pass
+    left = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob('*') if not path.name.startswith('.lock'))
+    assert left == ['outside', 'outside/.mine.tmp', 'run', 'run/models', 'run/tables', 'run/tables/a.tmp']
+
+
 def test_a_folder_of_other_things_is_not_taken(tmp_path):
     (tmp_path / 'thesis.txt').write_text('x')
     status, _, err = finish(command(tmp_path))

@@ -90,7 +90,7 @@ def optimise_class(
     length: int = 101,
     restarts: int = 4,
     settings: ClassOptimisationSettings | None = None,
-    width: int = 1,
+    width: int | None = None,
     chunk: int = 100,
     progress: Callable[[int, np.ndarray], None] | None = None,
 ) -> ClassOptimum:
@@ -111,7 +111,7 @@ def optimise_class(
       length: L, any that the model can read.
       restarts: R.
       settings: see `ClassOptimisationSettings`.
-      width: models at a time, see `batches.run`.
+      width: models at a time on each device, see `batches.run`; None = 1 on a CPU, all of them elsewhere.
       chunk: steps between reports of progress.
       progress: called with the number of steps made and the objectives (M, R), at the start and after
         each chunk.
@@ -129,6 +129,8 @@ def optimise_class(
             raise InputError(f'{name} is {value}, expected 1 or more')
     if length < spec.min_length:
         raise InputError(f'length is {length}, {spec.name} needs at least {spec.min_length}')
+    if width is None:
+        width = 1 if jax.default_backend() == 'cpu' else n_models
     # The devices share out the models: a model's restarts are one batch.
     run = functools.partial(
         batches.run, stacked_params=stacked_params, batch_size=restarts, width=width, shard='models'

@@ -17,6 +17,7 @@ from demo_jax.report.figures_sequence import RC, WIDTH
 COLOURS = ('#0072B2', '#E69F00', '#009E73', '#CC79A7', '#56B4E9', '#D55E00', '#4D4D4D')
 MARKERS = 'osD^vPX<'  # one more than colours, so that more than seven specs still differ
 _GRID = '#E4E6EA'
+_LEGEND_COLUMNS = 5
 _P = ParamSpec('_P')
 
 
@@ -163,7 +164,8 @@ def training_curves(history: Mapping[str, Mapping[str, np.ndarray]]) -> Any:
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(WIDTH, 2.6), facecolor='white', layout='constrained')
+    rows = -(-len(history) // _LEGEND_COLUMNS)
+    figure = Figure(figsize=(WIDTH, 2.6 + 0.2 * rows), facecolor='white', layout='constrained')
     panels = figure.subplots(1, 3)
     titles = {'train_loss': 'training loss (nats)', 'valid_loss': 'validation loss (nats)',
               'valid_auroc': 'validation AUROC'}  # fmt: skip
@@ -182,7 +184,9 @@ def training_curves(history: Mapping[str, Mapping[str, np.ndarray]]) -> Any:
         axes.set_xlabel('epoch')
         axes.set_title(title, loc='left')
         axes.grid(True, color=_GRID, lw=0.6)
-    panels[-1].legend(loc='best', frameon=False)
+    # Below the panels: bands and curves leave no corner free.
+    figure.legend(*panels[-1].get_legend_handles_labels(), loc='outside lower center', ncols=_LEGEND_COLUMNS,
+                  frameon=False)  # fmt: skip
     return figure
 
 
