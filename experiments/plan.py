@@ -69,7 +69,7 @@ def stages(
               + 3e11 * corpus.n_tasks / rate),
         Stage('evaluate', f'{n_test:,} test scores, {resamples:,} bootstrap resamples per model', '', evaluate),
         Stage('explain', f'{explained} models, {pieces[1]} pieces', f'{pieces[0]}/{pieces[1]}', seconds / processes),
-        Stage('match', f'{n_words:,} windows against JASPAR', '', n_words / _WORDS_PER_SECOND + 0.2 * explained),
+        Stage('match', f'{n_words:,} windows against JASPAR', '', 5 + n_words / _WORDS_PER_SECOND + 0.2 * explained),
         Stage('report', f'figures and page of {corpus.n_tasks} tasks', '', 5 + 2.0 * corpus.n_tasks),
     ]  # fmt: skip
 
