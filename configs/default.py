@@ -68,7 +68,7 @@ def get_config() -> ConfigDict:
     # How the work is laid out on this machine; all but `precision` changes the speed only.
     config.machine = ConfigDict({
         'host_devices': 0,  # CPU devices; 0 = one single-threaded device per core
-        'slots': 0,  # models held at once; 0 = one per CPU device, all on a GPU
+        'slots': 0,  # models held at once; 0 = one per CPU device, up to 128 per GPU
         'segment_steps': 0,  # training steps per call; 0 = 32 on a CPU, 256 on a GPU
         'precision': 'float32',  # of matrix products in training on a GPU or TPU: float32, tf32 or bf16
         'compilation_cache': '~/.cache/demo_jax/xla',  # compiled programs, for the next start; '' = kept nowhere

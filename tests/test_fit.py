@@ -305,6 +305,16 @@ def test_jobs_that_the_devices_do_not_divide_leave_slots_idle():
     assert slots(2, on_cpu=False, slots=3) == 4
 
 
+def test_many_jobs_take_turns_on_a_gpu():
+    def slots(n_jobs, n_devices):
+        plans, valid = [Plan(4, 10)] * n_jobs, [30] * n_jobs
+        return make_layout(plans, valid, RECIPE, Machine(), n_devices=n_devices, on_cpu=False).slots
+
+    assert slots(108, 1) == slots(108, 2) == 108
+    assert slots(130, 1) == 65  # twice 65, and not 128 and 2
+    assert slots(1000, 4) == 500
+
+
 def test_jobs_of_two_programs_are_refused(data):
     jobs = make_jobs(('a',), ['small_cnn', 'small_rnn'], RECIPE)
     with pytest.raises(ValueError, match='share the spec'):

@@ -9,6 +9,10 @@ from demo_jax.training.jobs import Plan, Recipe
 #: At most this many epochs of a job may end in one segment: each needs a copy of the parameters.
 MAX_SNAPSHOTS = 8
 
+#: Models on one GPU or TPU at once, if nothing else is asked: the paper's 108 fit. Each needs memory for the activations
+#: of a batch, some 0.3 GB with the large CNN-RNN and 256 sequences (by count, not measured), so that all of 1,000 do not.
+MAX_SLOTS = 128
+
 #: What `Machine.precision` asks of every matrix product, as `jax.default_matmul_precision` names it. Parameters,
 #: moments, sums and everything that is no product are float32 in all three.
 PRECISIONS = {
@@ -24,7 +28,7 @@ class Machine:
 
     Attributes:
       width: models in lockstep per device; None = 1 on a CPU and all elsewhere (0 also means all).
-      slots: models held at once; 0 = one per device on a CPU, all jobs elsewhere.
+      slots: models held at once; 0 = one per device on a CPU, elsewhere all jobs, at most `MAX_SLOTS` per device.
       segment_steps: training steps per call; 0 = 32 on a CPU, 256 elsewhere.
       hoist: see `step.train_step`, which with dropout draws other masks then; None = not on a CPU.
       precision: of matrix products in training, one of `PRECISIONS`. A CPU multiplies in float32 whatever is asked.
@@ -81,6 +85,7 @@ def make_layout(
     steps = min(steps, max(plan.steps for plan in plans))
     ends = [min(MAX_SNAPSHOTS, steps // plan.steps_per_epoch + 1) for plan in plans]
     scored = max(k * -(-count // recipe.batch_size) for k, count in zip(ends, n_valid, strict=True))
-    slots = machine.slots or (n_devices if on_cpu else len(plans))
-    slots = min(slots, len(plans))
+    most = n_devices * (1 if on_cpu else MAX_SLOTS)
+    rounds = -(-len(plans) // most)
+    slots = min(machine.slots or -(-len(plans) // rounds), len(plans))
     return Layout(-(-slots // n_devices) * n_devices, steps, max(ends), max(scored, 1))
