@@ -9,8 +9,8 @@ from demo_jax.training.jobs import Plan, Recipe
 #: At most this many epochs of a job may end in one segment: each needs a copy of the parameters.
 MAX_SNAPSHOTS = 8
 
-#: Models on one GPU or TPU at once, if nothing else is asked: the paper's 108 fit. Each needs memory for the activations
-#: of a batch, some 0.3 GB with the large CNN-RNN and 256 sequences (by count, not measured), so that all of 1,000 do not.
+#: Models on one GPU or TPU at once, if nothing else is asked: the paper's 108 fit. Each needs memory for a batch's
+#: activations, some 0.3 GB with the large CNN-RNN and 256 sequences (by count, not measured): 1,000 at once do not fit.
 MAX_SLOTS = 128
 
 #: What `Machine.precision` asks of every matrix product, as `jax.default_matmul_precision` names it. Parameters,
