@@ -9,6 +9,7 @@ import json
 import os
 import pathlib
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -55,11 +56,17 @@ class Explanations:
         """The folder that holds them."""
         return self.run.path / 'explain'
 
-    def write_index(self, jobs: Sequence[Job], rows: Mapping[str, np.ndarray]) -> None:
-        """Say which models are explained, and which corpus rows of each task."""
+    def write_index(
+        self, jobs: Sequence[Job], rows: Mapping[str, np.ndarray], settings: Mapping[str, Any] = MappingProxyType({})
+    ) -> None:
+        """Say which models are explained, which corpus rows of each task, and by which settings they were chosen.
+
+        Pieces that were saved with another value for one of `settings` are of other rows, and are not loaded.
+        """
         index = {
             'jobs': [job.index for job in jobs],
             'rows': {task: np.asarray(found).tolist() for task, found in rows.items()},
+            'settings': dict(settings),
         }
         self._index = index
         path = self.path / 'index.json'
@@ -82,6 +89,7 @@ class Explanations:
                 and _whole_numbers(index.get('jobs'))
                 and isinstance(index.get('rows'), dict)
                 and all(_whole_numbers(rows) for rows in index['rows'].values())
+                and isinstance(index.get('settings', {}), dict)
             ):
                 raise InputError(f'{path}: is no index of explanations; run the stage explain')
             self._index = index
@@ -120,20 +128,30 @@ class Explanations:
         return self.path / piece / f'{job:05d}.npz'
 
     def has(self, piece: str, job: int, settings: Mapping[str, Any] | None = None) -> bool:
-        """Whether a piece is there and can be read; with `settings`, also made with the same ones."""
+        """Whether a piece is there and can be loaded; with `settings`, whether it was made with these."""
         try:
-            facts, _ = self._read(piece, job)
+            if settings is None:
+                self.load(piece, job)
+                return True
+            return self._read(piece, job)[0] == json.loads(json.dumps(dict(settings)))
         except InputError:
             return False
-        return settings is None or facts == json.loads(json.dumps(dict(settings)))
 
     def load(self, piece: str, job: int) -> dict[str, np.ndarray]:
         """The arrays of a piece, see `PIECES`.
 
         Raises:
-          InputError: it is missing or cannot be read; the message names the file.
+          InputError: it is missing, cannot be read, or is of other sequences than those of the index; the message
+            names the file.
         """
-        return self._read(piece, job)[1]
+        facts, arrays = self._read(piece, job)
+        for name, value in self.index().get('settings', {}).items():
+            if facts.get(name, value) != value:
+                raise InputError(
+                    f'{self.piece_path(piece, job)}: is of other sequences than those explained last ({name} '
+                    f'{brief(facts[name])}, now {brief(value)}); run the stage explain for it again'
+                )
+        return arrays
 
     def save(self, piece: str, job: int, arrays: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
         """Keep the arrays of a piece (see `PIECES`), and the settings they were made with.

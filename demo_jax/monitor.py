@@ -14,7 +14,7 @@ _MEASURES = ('train_loss', 'valid_loss', 'valid_auroc', 'learning_rate', 'gradie
 
 
 class Monitor:
-    """Writes curves per job, and mean and median over the tasks of a spec and seed, by epoch."""
+    """Writes curves per job, and mean and median over all jobs of a spec, by epoch."""
 
     def __init__(self, folder: pathlib.Path, jobs: Sequence[Job], config: Mapping[str, Any]):
         from tensorboardX import SummaryWriter

@@ -141,6 +141,11 @@ class RunDirectory:
                     f'{self.path}: was started with other training settings ({_difference(section, before, config)}); '
                     'choose another --workdir'
                 )
+        seeds = [settings.get('corpus', {}).get('seed') for settings in (before, config)]
+        if seeds[0] != seeds[1]:  # training draws further shuffles by it
+            raise InputError(
+                f'{self.path}: was started with corpus.seed {seeds[0]}, now {seeds[1]}; choose another --workdir'
+            )
         precisions = [settings.get('machine', {}).get('precision', 'float32') for settings in (before, config)]
         if precisions[0] != precisions[1]:
             raise InputError(
@@ -167,6 +172,10 @@ class RunDirectory:
         """
         return untrusted.read_config(self.path / 'config.json')
 
+    def is_simulated(self) -> bool:
+        """Whether the sequences are simulated: published values of tasks of the same names mean nothing then."""
+        return 'simulated' in (self.config().get('corpus', {}).get('source'), self.corpus().info.get('source'))
+
     def corpus(self) -> Corpus:
         """The run's sequences, memory-mapped."""
         return storage.load_corpus(self.path / 'corpus')
@@ -191,9 +200,13 @@ class RunDirectory:
         Process 0, which comes first, clears away what killed processes left half-written.
 
         Raises:
-          InputError: another process holds it, or is still at work since an earlier start; the message names it.
+          InputError: another process holds it, or is still at work since an earlier start; the message names it. Or
+            the directory cannot be made or written.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f'{self.path}: cannot be made a run directory ({error.strerror})') from error
         with contextlib.ExitStack() as held:
             held.enter_context(_lock(self._lock_path(process)))
             if process == 0:
@@ -265,9 +278,13 @@ def _lock(path: pathlib.Path) -> Iterator[None]:
     """Hold a lock file, and say in it who does.
 
     Raises:
-      InputError: another process holds it; the message names it.
+      InputError: another process holds it (the message names it), or it cannot be written.
     """
-    with open(path, 'a+', encoding='utf-8') as handle:
+    with contextlib.ExitStack() as held:
+        try:
+            handle = held.enter_context(open(path, 'a+', encoding='utf-8'))
+        except OSError as error:
+            raise InputError(f'{path}: cannot be written ({error.strerror})') from error
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

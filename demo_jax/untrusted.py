@@ -53,6 +53,38 @@ def check_links(folder: str | os.PathLike) -> None:
         raise InputError(f'{stray}: is a {what}; put a file or folder in its place')
 
 
+def read_own(path: str | os.PathLike) -> dict[str, Any] | None:
+    """The contents of motifs/own.json: the JASPAR release, and each task's own matrices; None where it is missing.
+
+    Raises:
+      InputError: it cannot be read, or is something else.
+    """
+    if not os.path.isfile(path):
+        return None
+    own = files.read_json(path)
+    if not (
+        isinstance(own, dict)
+        and isinstance(own.get('release'), str)
+        and isinstance(own.get('tasks'), dict)
+        and all(isinstance(ids, list) and all(isinstance(id_, str) for id_ in ids) for ids in own['tasks'].values())
+    ):
+        raise InputError(f'{path}: is not what the stage match writes; run it again')
+    return own
+
+
+def read_match_settings(path: str | os.PathLike) -> dict[str, Any]:
+    """The settings in motifs/complete.json; none where it is missing.
+
+    Raises:
+      InputError: it cannot be read, or is something else.
+    """
+    state = files.read_json(path) if os.path.isfile(path) else {'settings': {}}
+    found = state.get('settings') if isinstance(state, dict) else None
+    if not isinstance(found, dict) or not all(isinstance(value, str | int | float) for value in found.values()):
+        raise InputError(f'{path}: is not what the stage match writes; run it again')
+    return found
+
+
 def read_facts(path: str | os.PathLike, form: str, version: int) -> dict[str, Any]:
     """The contents of run.json.
 

@@ -9,7 +9,8 @@ import numpy as np
 from tqdm import tqdm
 
 from demo_jax.data import dna
-from demo_jax.data.variants import Alleles, Variant, Variants, cut_alleles, open_fasta
+from demo_jax.data.genome import open_fasta
+from demo_jax.data.variants import Alleles, Variant, Variants, cut_alleles
 from demo_jax.errors import InputError
 from demo_jax.model import Model
 from demo_jax.nn.models import SPECS

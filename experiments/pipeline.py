@@ -188,6 +188,8 @@ def check_settings(config: Mapping[str, Any]) -> None:
     from demo_jax.stages.train import machine_settings
 
     machine_settings(config)
+    if config['evaluate']['n_resamples'] < 1:
+        raise InputError(f'evaluate: n_resamples is {config["evaluate"]["n_resamples"]}, expected 1 or more')
     settings(BaselineSettings, config.get('baseline', {}), 'baseline')
     settings(ExplainSettings, config.get('explain', {}), 'explain')
     settings(MatchSettings, config.get('match', {}), 'match')
@@ -256,6 +258,8 @@ def open_run(config: Mapping[str, Any], workdir: str) -> RunDirectory:
     """
     run = RunDirectory(workdir)
     corpus, jobs = read_jobs(config, run)
+    if _has_no_input(config['corpus']) and (run.path / 'run.json').is_file():
+        config = {**config, 'corpus': run.config()['corpus']}  # it is the corpus of the run, whatever else is said
     run.create(corpus, config, jobs)
     return run
 
@@ -300,9 +304,15 @@ def read_corpus(settings: Mapping[str, Any], run: RunDirectory) -> Corpus:
             raise InputError('corpus: source prepared takes one input, a directory made by experiments.prepare')
         corpus = load_corpus(values['input'][0])
         return corpus.select(values['tasks']) if values['tasks'] else corpus
-    if not values['input'] and source not in ('simulated', 'deepmotif108'):
+    if _has_no_input(settings):
         if held:
-            return load_corpus(run.path / 'corpus')
+            corpus = load_corpus(run.path / 'corpus')
+            if values['tasks'] and set(values['tasks']) != set(corpus.tasks):
+                raise InputError(
+                    f'corpus: tasks are {brief(settings["tasks"])}, but {run.path} was made with others '
+                    f'({corpus.n_tasks}); name the input again, and another --workdir'
+                )
+            return corpus
         raise InputError(
             f'corpus: source {source} needs an input: --config.corpus.input=PATH (or --config.corpus.source=simulated)'
         )
@@ -311,6 +321,11 @@ def read_corpus(settings: Mapping[str, Any], run: RunDirectory) -> Corpus:
     for name in ('genome', 'blacklist'):
         values[name] = values[name] and _path(values[name])
     return prepare_corpus(**values)
+
+
+def _has_no_input(corpus: Mapping[str, Any]) -> bool:
+    """Whether the settings leave it to the run directory where the sequences come from."""
+    return not corpus['input'] and corpus['source'] not in ('simulated', 'deepmotif108', 'prepared')
 
 
 def _listed(text: str) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ from demo_jax.runs import RunDirectory
 from demo_jax.settings import settings
 from demo_jax.stages.explain import ExplainSettings, applies, work
 from demo_jax.training.jobs import Job, Recipe, make_plan
+from demo_jax.training.layout import MAX_SLOTS, bytes_per_model
 
 #: Share of the machine's matrix-product rate that training reaches, as measured on CPUs (see RESULTS.md).
 _EFFICIENCY = {'CNN': 0.35, 'RNN': 0.18, 'CNN-RNN': 0.4, 'DeepBind': 0.12}
@@ -138,16 +140,19 @@ def matrix_rate() -> float:
 
 
 def memory(corpus: Corpus, jobs: Sequence[Job], config: Mapping[str, Any]) -> float:
-    """Roughly the largest memory that training holds, in bytes: the program, the pool, and a batch's activations."""
+    """Roughly the largest memory that training holds, in bytes: the program, the pool, and a batch's activations.
+
+    On GPUs, which take fewer models at once where they have no room, that of all of them together.
+    """
     recipe = settings(Recipe, config['recipe'], 'recipe')
     length = int(corpus.lengths.max(initial=1))
     rows = len(corpus) + (recipe.negative_sets - 1) * len(corpus) // 2
-    widest = 0
-    for name in dict.fromkeys(job.spec for job in jobs):
-        spec = SPECS[name]
-        units = sum(3 * filters for _, filters in spec.conv) + 14 * spec.lstm_layers * spec.lstm_size
-        widest = max(widest, 4 * recipe.batch_size * length * units)
-    return 0.7e9 + 3.0 * rows * length + jax.local_device_count() * 2.0 * widest
+    devices = jax.local_devices()
+    largest = 0.0
+    for name, count in Counter(job.spec for job in jobs).items():
+        at_once = 1 if devices[0].platform == 'cpu' else min(MAX_SLOTS, -(-count // len(devices)))
+        largest = max(largest, at_once * bytes_per_model(SPECS[name], recipe.batch_size, length))
+    return 0.7e9 + 3.0 * rows * length + len(devices) * largest
 
 
 def describe(

@@ -71,7 +71,8 @@ def _task(name: str, site: np.ndarray, rng: np.random.Generator) -> TaskRecords:
 def _tables(run: RunDirectory, jobs, alive, rng) -> None:
     rows, history = [], []
     for job in jobs:
-        row = {'task': job.task, 'spec': job.spec, 'seed': 0, 'status': 'ok' if job in alive else 'diverged'}
+        row = {name: getattr(job, name) for name in AUROC_COLUMNS[:5]}
+        row['status'] = 'ok' if job in alive else 'diverged'
         if job in alive:
             row |= {'valid_auroc': 0.9, 'test_auroc': 0.8 + 0.01 * job.index, 'test_auroc_low': 0.7,
                     'test_auroc_high': 0.9, 'test_auprc': 0.8}  # fmt: skip

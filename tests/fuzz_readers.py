@@ -21,6 +21,8 @@ from demo_jax import arrays, files
 from demo_jax.data import dna, download, intervals, storage, variants
 from demo_jax.data.build import Records, TaskRecords, build_corpus
 from demo_jax.data.corpus import Corpus
+from demo_jax.data.genome import Genome as GenomeFasta
+from demo_jax.data.genome import open_fasta
 from demo_jax.data.readers import read_corpus
 from demo_jax.motifs import formats
 from demo_jax.settings import settings
@@ -174,7 +176,7 @@ class Genome(_OnGenome):
     def make(self) -> None:
         """As before, and the index."""
         super().make()
-        intervals.Genome(self.folder / 'genome.fa').close()
+        GenomeFasta(self.folder / 'genome.fa').close()
         self.index = (self.folder / 'genome.fa.fai').read_bytes()
 
     def tidy(self) -> None:
@@ -207,7 +209,7 @@ class Variants(Reader):
         """Both alleles of every variant."""
         for name in self.files[:2]:
             found = variants.read_variants(self.folder / name)
-            fasta = variants.open_fasta(self.folder / 'seq.fa')
+            fasta = open_fasta(self.folder / 'seq.fa')
             for variant in found.variants:
                 assert variant.position >= 1 and set(variant.ref + variant.alt) <= set('ACGTN')
                 if max(len(variant.ref), len(variant.alt)) <= 41:

@@ -160,6 +160,12 @@ def test_wrong_shapes_are_refused():
         extract.best_windows(np.zeros((2, 20)), np.array([20, 21]))
 
 
+def test_a_sequence_without_any_score_has_no_rise():
+    temporal = np.stack([np.arange(12.0), np.full(12, np.nan)])
+    windows = extract.steepest_windows(temporal)
+    assert windows.score[0] == 8 and np.isnan(windows.score[1])
+
+
 def test_pieces_without_a_score_are_never_the_steepest():
     temporal = np.array([[np.nan, -1.0, -1.0, 2.0, 2.0, 2.0]])
     windows = extract.steepest_windows(temporal, width=3)

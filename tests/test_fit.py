@@ -13,7 +13,7 @@ from demo_jax.nn.models import SPECS
 from demo_jax.training import segments, stack
 from demo_jax.training.fit import Machine, Progress, Started, fit, programs_of
 from demo_jax.training.jobs import Plan, Recipe, epoch_order, make_jobs
-from demo_jax.training.layout import Layout, make_layout
+from demo_jax.training.layout import Layout, bytes_per_model, make_layout
 from demo_jax.training.pool import build_pool
 from tests.conftest import toy_corpus
 
@@ -313,6 +313,15 @@ def test_many_jobs_take_turns_on_a_gpu():
     assert slots(108, 1) == slots(108, 2) == 108
     assert slots(130, 1) == 65  # twice 65, and not 128 and 2
     assert slots(1000, 4) == 500
+
+
+def test_models_that_a_gpu_has_no_room_for_wait():
+    plans, valid = [Plan(4, 10)] * 100, [30] * 100
+    layout = make_layout(plans, valid, RECIPE, Machine(), n_devices=2, on_cpu=False, room=10)
+    assert layout.slots == 20
+    spec = SPECS['medium_cnn_rnn']
+    assert bytes_per_model(spec, 256, 1000) == pytest.approx(1.7e9, rel=0.02)
+    assert make_layout(plans, valid, RECIPE, Machine(), n_devices=1, on_cpu=True, room=10).slots == 1
 
 
 def test_jobs_of_two_programs_are_refused(data):

@@ -160,3 +160,18 @@ def test_shares_are_complete_and_never_far_apart():
         # Whoever ends last was the least loaded when it got its last job: at most the mean of what the others add to.
         smallest = max(min((costs[index] for index in part), default=0.0) for part in shares)
         assert max(loads) <= sum(costs.values()) / parts + smallest + 1e-9
+
+
+@pytest.mark.parametrize('grid, message', [
+    ({'seeds': (-1,)}, 'seed is -1'), ({'seeds': ()}, 'no seed is listed'),
+    ({'dropouts': (0.999,)}, 'dropout is 0.999'), ({'dropouts': (0.5, 0.5)}, 'dropout 0.5 is listed twice'),
+    ({'learning_rates': (-1.0,)}, 'learning_rate is -1.0'), ({'learning_rates': (0.1, 0.1)}, 'learning rate 0.1'),
+])  # fmt: skip
+def test_a_grid_is_checked_before_anything_is_done(grid, message):
+    with pytest.raises(InputError, match=message):
+        make_jobs(['a'], ['small_cnn'], Recipe(), **grid)
+
+
+def test_a_table_without_architectures_is_refused():
+    with pytest.raises(InputError, match='no spec is listed'):
+        make_jobs(['a'], [], Recipe())

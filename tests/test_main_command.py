@@ -121,6 +121,23 @@ def test_a_plan_of_a_run_says_what_is_done(run):
     assert sorted(path for path in folder.rglob('*') if path.is_file()) == before
 
 
+def test_a_run_without_an_input_goes_on_with_its_own_sequences(run):
+    folder, _, _ = run
+    before = RunDirectory(folder).config()['corpus']
+    status, _, err = command(*SMALL, f'--workdir={folder}', '--stages=evaluate', '--config.corpus.width=55')
+    assert status == 0, err
+    assert RunDirectory(folder).config()['corpus'] == before  # not what did not apply
+    status, _, err = command(*SMALL, f'--workdir={folder}', '--stages=evaluate', '--tasks=JUN_lab')
+    assert status == 2 and "tasks are 'JUN_lab', but" in err and 'was made with others (2)' in err
+
+
+@pytest.mark.parametrize('place', ['file', '/proc/none'])
+def test_a_place_that_cannot_be_written_is_one_line(place, tmp_path):
+    (tmp_path / 'file').touch()
+    status, _, err = command(*SMALL, f'--workdir={tmp_path / place}', '--corpus=simulated')
+    assert status == 2 and 'cannot be made a run directory' in err and 'Traceback' not in err
+
+
 @pytest.mark.parametrize('flags, message', [
     (('--stages=trian',), "error: no stage 'trian'; the stages are train, baseline, evaluate, explain, match, report"),
     (('--peaks=a.bed',), 'error: --peaks and --genome belong together'),
@@ -128,6 +145,7 @@ def test_a_plan_of_a_run_says_what_is_done(run):
     (('--tasks=NOPE',), "error: no task 'NOPE' in the input; it holds A"),
     (('--specs=huge_cnn',), "error: unknown spec 'huge_cnn'"),
     (('--corpus=genbank',), "error: source is 'genbank'"),
+    (('--config.evaluate.n_resamples=0',), 'error: evaluate: n_resamples is 0, expected 1 or more'),
 ])  # fmt: skip
 def test_bad_flags(flags, message, tmp_path):
     (tmp_path / 'A.fa').write_text('>1\nACGTACGTACGTACGTACGTACGTACGT\n' * 4)

@@ -17,7 +17,9 @@ from demo_jax.explanations import Explanations
 from demo_jax.motifs import formats, jaspar, scan
 from demo_jax.report import page, payload
 from demo_jax.report.collect import Collector, choose_sequences
+from demo_jax.stages.evaluate import AUROC_COLUMNS
 from demo_jax.stages.report import ReportSettings, draw_sequence, report_run
+from demo_jax.training.jobs import Recipe, make_jobs
 from tests import fake_run
 
 
@@ -209,6 +211,16 @@ def test_nothing_is_drawn_twice(reported):
     assert not any(path.parent.parent.name == 'dashboards' for path in before if before[path] != after[path])
     _, task = read_script(reported.path / 'dashboard' / 'data' / 'task-0000.js')
     assert task['curves'][0]['valid_auroc'] == [0.625] * 3
+
+
+def test_each_job_of_a_grid_has_a_rating_of_its_own(tmp_path):
+    run = fake_run.make(tmp_path / 'run', matched=False, explained=False)
+    jobs = make_jobs(run.corpus().tasks, fake_run.SPECS, Recipe(), seeds=(0, 1), learning_rates=(1e-3, 3e-3))
+    rows = [{name: getattr(job, name) for name in AUROC_COLUMNS[:5]} | {'test_auroc': job.index / 100} for job in jobs]
+    files.write_tsv(run.tables / 'auroc.tsv', [row | {'status': 'ok'} for row in rows], AUROC_COLUMNS)
+    collector = Collector(run)
+    assert len(jobs) == 16
+    assert [float(collector.rating(job)['test_auroc']) for job in jobs] == [job.index / 100 for job in jobs]
 
 
 def test_tensorboard_has_the_pictures_and_the_models(reported):

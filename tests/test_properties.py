@@ -20,6 +20,7 @@ from demo_jax import arrays, files
 from demo_jax.data import build, dna, intervals, readers, storage, textfile, variants
 from demo_jax.data.build import Records, TaskRecords, build_corpus
 from demo_jax.data.corpus import clean_name
+from demo_jax.data.genome import FastaInMemory, Genome
 from demo_jax.errors import InputError, brief, printable
 from demo_jax.motifs import formats
 from demo_jax.settings import settings as make_settings
@@ -295,7 +296,7 @@ def test_alleles_are_cut_as_by_hand(reference, data):
     ref = reference[position - 1 : position - 1 + data.draw(st.integers(1, 4))]
     alt = data.draw(st.text('ACGT', min_size=1, max_size=4))
     width = data.draw(st.integers(max(len(ref), len(alt)), 30))
-    fasta = variants.FastaInMemory(written('s.fa', f'>s\n{reference}\n'.encode()))
+    fasta = FastaInMemory(written('s.fa', f'>s\n{reference}\n'.encode()))
     found = variants.read_variants(written('v.vcf', (
         f'##x\n#CHROM\tPOS\tID\tREF\tALT\ns\t{position}\t.\t{ref}\t{alt}\n'
     ).encode()))  # fmt: skip
@@ -474,7 +475,7 @@ def read_deepbind(path: pathlib.Path) -> None:
 
 def read_genome(path: pathlib.Path) -> None:
     path.with_name(f'{path.name}.fai').unlink(missing_ok=True)
-    genome = intervals.Genome(path)
+    genome = Genome(path)
     try:
         for name, size in genome.sizes.items():
             assert len(genome.letters(name, 0, size)) == size

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from demo_jax.data import dna, textfile
-from demo_jax.data.intervals import Genome, PeakOptions, Regions, read_peaks, task_name
+from demo_jax.data.genome import Genome
+from demo_jax.data.intervals import PeakOptions, Regions, read_peaks, task_name
 from demo_jax.data.readers import find_tasks, read_corpus, read_tasks
 from demo_jax.errors import InputError
 from demo_jax.evaluation.published import published_task
@@ -96,6 +97,15 @@ def test_bad_labels_in_fasta_headers(tmp_path, header):
     (tmp_path / 'task.fa').write_text(f'>1\nACGT\n>{header}\nACGT\n')
     with pytest.raises(InputError, match=r'task\.fa: record 2: header .* expected a label 0 or 1'):
         read_tasks('fasta', [tmp_path])
+
+
+def test_positives_alone_are_split_with_the_shuffles_made_of_them(tmp_path):
+    rng = np.random.default_rng(0)
+    (tmp_path / 'one.fa').write_text(''.join(f'>p{i} 1\n{dna.decode(rng.integers(0, 4, 30))}\n' for i in range(30)))
+    facts = read_corpus('fasta', [tmp_path], test_fraction=0.2).info['tasks']['one']
+    assert facts['counts']['test'] == {'positives': 6, 'negatives': 6, 'pairs': 6}
+    assert facts['counts']['train']['pairs'] + facts['counts']['valid']['pairs'] == 24
+    assert facts['shuffles_made'] == 30
 
 
 def test_fasta_with_and_without_a_test_file(tmp_path):
@@ -343,6 +353,31 @@ def test_bad_genomes(tmp_path, genome):
     (tmp_path / 'other.fa').write_text('>1\nACGT\n')
     with pytest.raises(InputError, match='none of its chromosomes'):
         read_tasks('bed', [file], peaks=PeakOptions(tmp_path / 'other.fa'))
+
+
+@pytest.mark.parametrize('cells, signal', [
+    ('chr1 900000 900200 x 10 + 900000 900200 255,0,0', 10), ('chr1 900000 900200 x 10 + 900020 900100 0', 10),
+    ('chr1 900000 900200 x 10 . 7.5 3.1 -1', 7.5), ('chr1 5 900 x 10 . 4 3 -1', 4), ('chr1 5 900 x 10', 10),
+])  # fmt: skip
+def test_nine_columns_are_a_broad_peak_or_a_coloured_region(tmp_path, cells, signal):
+    (tmp_path / 'x.bed').write_text(cells.replace(' ', '\t') + '\n')
+    assert read_peaks(tmp_path / 'x.bed').signals.tolist() == [signal]
+
+
+def test_negatives_keep_away_from_windows_that_reach_out_of_their_peaks(tmp_path):
+    """Peaks of one letter, every 300 in 3,000 letters of equal GC: most windows touch a positive."""
+    rng = np.random.default_rng(0)
+    letters = ''.join(''.join(rng.permutation(list('ACGT'))) for _ in range(750))
+    (tmp_path / 'g.fa').write_text(f'>chr1\n{letters}\n>chr8\n{letters}\n')
+    peaks = ''.join(f'{chrom}\t{at}\t{at + 1}\n' for chrom in ('chr1', 'chr8') for at in range(150, 3000, 300))
+    (tmp_path / 'x.bed').write_text(peaks)
+    options = PeakOptions(tmp_path / 'g.fa', width=101, negatives='gc')
+    corpus = read_corpus('bed', [tmp_path / 'x.bed'], peaks=options)
+    starts, labels = corpus.intervals['start'], np.asarray(corpus.labels)
+    assert (labels == 0).sum() > 10
+    for row in np.flatnonzero(labels == 0):
+        same = (labels == 1) & (corpus.intervals['chrom'] == corpus.intervals['chrom'][row])
+        assert np.abs(starts[same] - starts[row]).min() >= 101
 
 
 def test_regions_against_brute_force():

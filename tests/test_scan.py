@@ -113,3 +113,14 @@ def test_bad_input_is_refused():
         scan.prepare_scanner(good, background=(0.5, 0.5, 0, 0))
     with pytest.raises(InputError, match='pseudocount'):
         scan.prepare_scanner(good, pseudocount=0)
+
+
+def test_a_palindrome_on_one_site_counts_once():
+    word = 'TGACGTCA'
+    matrix = np.eye(4)[dna.encode(word)] * 0.94 + 0.015
+    tokens = dna.encode('AC' * 10 + word + 'GT' * 10)[None]
+    hits = scan.find_hits(scan.prepare_scanner(matrix), np.repeat(tokens, 2, axis=0))
+    assert len(hits) == 4
+    ((start, strand, score, p),) = hits.of_row(1)
+    assert (start, strand) == (20, 1)
+    assert score == hits.score.max() and p == hits.p_value.min()

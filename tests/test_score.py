@@ -12,7 +12,8 @@ from absl import flags
 from absl.testing import flagsaver
 
 from demo_jax import files, scoring, variant_effects
-from demo_jax.data import dna, variants
+from demo_jax.data import dna, genome, variants
+from demo_jax.data.genome import FastaInMemory, open_fasta
 from demo_jax.errors import InputError
 from demo_jax.report.plots import LETTER_COLOURS
 from demo_jax.scoring import choose_models, read_records, score_records, window_starts
@@ -230,7 +231,7 @@ def test_both_alleles_are_cut_to_the_training_length(tmp_path, position, ref_len
     with_alt = edited(position, ref, alt)
     file = variants.Variants('v.vcf', (), {})
     variant = variants.Variant(3, '', 's', position, ref, alt)
-    found = variants.cut_alleles(variants.FastaInMemory(fasta(tmp_path / 'x.fa', s=SEQUENCE)), file, variant, WIDTH)
+    found = variants.cut_alleles(FastaInMemory(fasta(tmp_path / 'x.fa', s=SEQUENCE)), file, variant, WIDTH)
     cut_ref, cut_alt = found.ref.decode(), found.alt.decode()
     assert len(cut_ref) == len(cut_alt) == WIDTH
     assert SEQUENCE[found.start : found.start + WIDTH] == cut_ref
@@ -246,7 +247,7 @@ def test_both_alleles_are_cut_to_the_training_length(tmp_path, position, ref_len
 
 
 def test_a_short_sequence_is_used_whole(tmp_path):
-    source = variants.FastaInMemory(fasta(tmp_path / 'x.fa', s='ACGTACGTACGTACGTACGT'))
+    source = FastaInMemory(fasta(tmp_path / 'x.fa', s='ACGTACGTACGTACGTACGT'))
     variant = variants.Variant(3, '', 's', 4, 'TAC', 'T')
     found = variants.cut_alleles(source, variants.Variants('v.vcf', (), {}), variant, WIDTH)
     assert tuple(found) == (0, b'ACGTACGTACGTACGTACGT', b'ACGTGTACGTACGTACGT')
@@ -263,7 +264,7 @@ def test_variants_are_scored_as_predict_does(models, tmp_path, monkeypatch, in_m
     lines = '\n'.join(lower[i : i + 20] for i in range(0, len(lower), 20))
     path.write_text(f'>other\nACGT\n>s some words\n{lines}\n')
     if not in_memory:
-        monkeypatch.setattr(variants, 'MAX_LINE', 10)
+        monkeypatch.setattr(genome, 'MAX_LINE', 10)
     (tmp_path / 'v.vcf').write_text(
         vcf(*[('s', position, '.', ref, alt) for position, ref, alt in CHANGES], ('s', 45, '.', SEQUENCE[44], 'A' * 31))
     )
@@ -308,8 +309,18 @@ def test_variants_that_do_not_fit(models, tmp_path, line, message):
     assert 'v.vcf' in str(caught.value) and '\n' not in str(caught.value)
 
 
+def test_a_chromosome_that_packs_well_is_read(tmp_path):
+    """More letters than a line may have, in a file that is small enough to be held in memory."""
+    block = dna.decode(np.random.default_rng(0).integers(0, 4, 60)) + '\n'
+    path = tmp_path / 'y.fa.gz'
+    path.write_bytes(gzip.compress(('>chrY\n' + block * 3000 + ('N' * 60 + '\n') * 170_000).encode(), 1))
+    fasta_file = open_fasta(path)
+    assert fasta_file.sizes == {'chrY': 60 * 173_000}
+    assert fasta_file.letters('chrY', 60, 120) == block.strip().encode()
+
+
 def test_ref_may_name_one_base_of_an_ambiguity_letter(tmp_path):
-    source = variants.FastaInMemory(fasta(tmp_path / 'x.fa', s='ACGTRACGTN'))
+    source = FastaInMemory(fasta(tmp_path / 'x.fa', s='ACGTRACGTN'))
     file = variants.Variants('v.vcf', (), {})
     found = variants.cut_alleles(source, file, variants.Variant(1, '', 's', 5, 'A', 'C'), 30)
     assert (found.ref, found.alt) == (b'ACGTAACGTN', b'ACGTCACGTN')
@@ -321,9 +332,9 @@ def test_two_sequences_of_one_name(tmp_path):
     path = tmp_path / 'x.fa'
     path.write_text('>a 1\nACGT\n>a 2\nACGT\n')
     with pytest.raises(InputError, match="record 2: a second sequence is called 'a'"):
-        variants.open_fasta(path)
+        open_fasta(path)
     with pytest.raises(InputError, match='cannot be read'):
-        variants.open_fasta(tmp_path / 'nothing.fa')
+        open_fasta(tmp_path / 'nothing.fa')
 
 
 @pytest.fixture(scope='module')

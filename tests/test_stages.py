@@ -11,6 +11,7 @@ import pytest
 
 from demo_jax import files
 from demo_jax.data import dna
+from demo_jax.data.build import Records, TaskRecords, build_corpus
 from demo_jax.data.simulate import SimulationSettings, simulate_corpus
 from demo_jax.errors import InputError
 from demo_jax.explain.attribution import attribute
@@ -61,6 +62,64 @@ def run(tmp_path_factory):
 @pytest.fixture(scope='module')
 def tables(run):
     return match.match_run(run, match.MatchSettings(jaspar='JASPAR2016', chance_draws=2), progress=False)
+
+
+def test_negatives_may_be_longer_than_every_positive(tmp_path):
+    rng = np.random.default_rng(0)
+
+    def records(count):
+        tokens = [rng.integers(0, 4, length).astype(np.uint8) for length in (61, 80) for _ in range(count)]
+        return Records(tokens, np.repeat([1, 0], count).astype(np.uint8), [f'r{i}' for i in range(2 * count)])
+
+    corpus = build_corpus([TaskRecords(OWN, records(10), records(5))])
+    jobs = make_jobs(corpus.tasks, SPECS, Recipe())
+    run = RunDirectory(tmp_path / 'run')
+    run.create(corpus, {'corpus': {'source': 'fasta'}, 'recipe': {'average_strands': False}}, jobs)
+    for job in jobs:
+        params = jax.tree.map(np.asarray, models.init(jax.random.key(0), models.SPECS[job.spec]))
+        run.save_result(Finished(job.index, 0, 10, 1, 0.6, params), [])
+    pieces = ('saliency', 'temporal', 'activations')
+    explain.explain_run(run, dataclasses.replace(SETTINGS, pieces=pieces), progress=False)
+    match.match_run(run, match.MatchSettings(jaspar='JASPAR2016', filters=False), progress=False)
+    for spec in SPECS:
+        rows = files.read_tsv(run.path / 'motifs' / files.safe_name(OWN) / spec / 'windows.tsv')
+        assert len(rows) >= 10
+        for row in rows:
+            assert corpus.labels[int(row['row'])] == 1 and 0 <= int(row['start']) <= 61 - 9
+
+
+def test_pieces_of_other_sequences_are_not_matched(tmp_path, run):
+    """Saliency is made for fewer sequences after all else: the rest would be read by the wrong rows."""
+    shutil.copytree(run.path, tmp_path / 'copy')
+    copy = RunDirectory(tmp_path / 'copy')
+    fewer = dataclasses.replace(SETTINGS, positives=4, negatives=4, pieces=('saliency',))
+    store = explain.explain_run(copy, fewer, progress=False)
+    for reader in (store, Explanations(copy)):
+        kept = {piece for job in store.jobs() for piece in PIECES if reader.has(piece, job.index)}
+        assert kept == {'saliency', 'class_optimisation'}
+    with pytest.raises(InputError, match='of other sequences than those explained last .positives 6, now 4.'):
+        store.load('mutagenesis', store.jobs()[0].index)
+    match.match_run(copy, match.MatchSettings(jaspar='JASPAR2016'), progress=False)
+    rows = files.read_tsv(copy.path / 'motifs' / OWN / 'small_cnn' / 'windows.tsv')
+    assert {row['method'] for row in rows} == {'saliency', 'gradient_x_input'}
+    explain.explain_run(copy, SETTINGS, progress=False)
+    assert all(Explanations(copy).has('mutagenesis', job.index) for job in store.jobs())
+
+
+def test_an_interrupted_matching_is_not_taken_for_the_one_before(tmp_path, run, monkeypatch):
+    shutil.copytree(run.path, tmp_path / 'copy')
+    copy = RunDirectory(tmp_path / 'copy')
+    usual = match.MatchSettings(jaspar='JASPAR2016', chance_draws=2)
+    match.match_run(copy, usual, progress=False)
+    before = {path: path.read_bytes() for path in copy.path.glob('motifs/*/*/*.tsv')}
+    assert before
+    with monkeypatch.context() as patch:
+        patch.setattr(match.matching, 'count_matches', lambda *_, **__: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            match.match_run(copy, dataclasses.replace(usual, threshold=0.9), progress=False)
+    assert any(path.read_bytes() != found for path, found in before.items())
+    match.match_run(copy, usual, progress=False)
+    assert all(path.read_bytes() == found for path, found in before.items())
 
 
 def written(run):

@@ -96,7 +96,7 @@ def build_corpus(
         for split, part in zip(SPLITS, (_taken(train, ~is_valid), _taken(train, is_valid), test), strict=True):
             counts[split] = _counts(task.name, split, part)
             parts.append(part)
-        facts[task.name] = {**task.info, 'counts': counts, 'shuffles_made': made}
+        facts[task.name] = {'shuffles_made': made, **task.info, 'counts': counts}
     info = {'source': source, 'seed': seed, 'valid_fraction': valid_fraction, 'tasks': facts}
     return _assembled(parts, tuple(facts), info)
 

@@ -1,6 +1,7 @@
 """Corpus: the sequences of all tasks in one flat array (pure)."""
 
 import dataclasses
+import functools
 import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -63,7 +64,7 @@ class Corpus:
     def __len__(self) -> int:
         return len(self.labels)
 
-    @property
+    @functools.cached_property
     def lengths(self) -> np.ndarray:
         """int64 (N,): the length of every sequence."""
         return np.diff(self.starts)
@@ -93,7 +94,7 @@ class Corpus:
         Raises:
           ValueError: a sequence is longer than `length`.
         """
-        index = np.arange(len(self))[rows]
+        index = np.arange(*rows.indices(len(self))) if isinstance(rows, slice) else np.asarray(rows)
         starts, sizes = np.asarray(self.starts[index]), np.asarray(self.lengths[index])
         longest = int(sizes.max(initial=0))
         length = longest if length is None else length

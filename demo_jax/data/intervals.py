@@ -1,13 +1,9 @@
-"""Peaks (BED, narrowPeak) and a genome FASTA to labelled windows (edge: touches the disk)."""
+"""Peaks (BED, narrowPeak) and a genome to labelled windows (edge: touches the disk)."""
 
-import contextlib
 import dataclasses
-import gzip
 import os
 import pathlib
 import re
-import tempfile
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -15,12 +11,9 @@ import numpy as np
 
 from demo_jax.data import dna
 from demo_jax.data.build import Records, TaskRecords, add_shuffles, hold_out, task_rng
-from demo_jax.data.textfile import check_ratio, check_size, encode_all, read_lines
+from demo_jax.data.genome import Genome
+from demo_jax.data.textfile import check_size, encode_all, read_lines
 from demo_jax.errors import InputError, brief
-from demo_jax.files import open_input
-
-#: Letters of the longest line of a genome FASTA, which is read whole when the index is made.
-MAX_GENOME_LINE = 300_000_000
 
 _EXTENSIONS = re.compile(r'(\.(bed|narrowpeak|broadpeak|bed6|bed3|txt|gz|bgz))+\Z', re.IGNORECASE)
 _PEAKS = re.compile(r'.+\.(bed|narrowpeak|broadpeak)(\.gz)?', re.IGNORECASE | re.DOTALL)
@@ -87,7 +80,8 @@ def read_peaks(path: str | os.PathLike) -> Peaks:
     """Read BED (3 columns or more) or narrowPeak (10 columns).
 
     The centre is the summit (narrowPeak's column 10, where it is not -1), else the middle. The signal is
-    column 7 of narrowPeak and broadPeak, else BED's score (column 5), else 0.
+    column 7 of narrowPeak and broadPeak, else BED's score (column 5), else 0. Nine columns are broadPeak, unless
+    column 7 lies within the peak, as BED's thickStart does.
 
     Raises:
       InputError: names the line and what is wrong in it.
@@ -113,6 +107,8 @@ def read_peaks(path: str | os.PathLike) -> Peaks:
                 f'{path}: line {line.number}: summit {summit} lies outside the peak of {end - start} letters'
             )
         column = 6 if len(cells) in (9, 10) else 4
+        if len(cells) == 9 and start <= _number(path, line.number, 'signal', cells[6]) <= end:
+            column = 4
         signals.append(_number(path, line.number, 'signal', cells[column]) if len(cells) > column else 0.0)
         check_size(path, len(rows) + 1)
         chroms.append(known.setdefault(cells[0], cells[0]))
@@ -139,83 +135,6 @@ def _number(path: str | os.PathLike, line: int, name: str, cell: str) -> float:
     if not np.isfinite(value):
         raise InputError(f'{path}: line {line}: {name} is {brief(cell)}, expected a number')
     return value
-
-
-class Genome:
-    """A genome FASTA opened with pyfaidx; the index is made beside it, or in a temporary folder if it cannot be."""
-
-    def __init__(self, path: str | os.PathLike) -> None:
-        import pyfaidx
-
-        self.path = pathlib.Path(path)
-        if not os.path.lexists(path):
-            raise InputError(f'{path}: does not exist, expected a genome FASTA')
-        open_input(path).close()
-        index = pathlib.Path(f'{path}.fai')
-        if os.path.lexists(index):
-            open_input(index).close()
-        if not index.exists() or index.stat().st_mtime < self.path.stat().st_mtime:
-            _check_genome(path)
-        self._folder = None
-        if not index.exists() and not os.access(self.path.absolute().parent, os.W_OK):
-            self._folder = tempfile.TemporaryDirectory()
-            index = pathlib.Path(self._folder.name) / index.name
-        try:
-            self._fasta = pyfaidx.Fasta(str(path), indexname=str(index), as_raw=True, rebuild=True)
-            self.sizes = {name: len(self._fasta[name]) for name in self._fasta.keys()}  # noqa: SIM118 (records)
-            if any(size >> 40 for size in self.sizes.values()):  # negative ones, too
-                raise ValueError(f'letters by its index, of which one must be damaged: {self.sizes}')
-        except Exception as error:  # pyfaidx has no common base class for what it raises
-            self._clean()
-            text = ' '.join(str(error).split())
-            raise InputError(f'{path}: cannot be used as a genome FASTA ({brief(text, 200)})') from error
-
-    def letters(self, chrom: str, start: int, end: int) -> bytes:
-        """The letters of [start, end), 0-based, which must lie on the chromosome.
-
-        Raises:
-          InputError: the file does not hold them, as when its index belongs to another file.
-        """
-        try:
-            found = self._fasta[chrom][start:end].encode('latin-1')
-        except Exception as error:  # as above
-            text = ' '.join(str(error).split())
-            raise InputError(f'{self.path}: {brief(chrom)} cannot be read ({brief(text, 200)})') from error
-        if len(found) != end - start:
-            raise InputError(
-                f'{self.path}: has {len(found)} letters at {chrom}:{start}-{end}, expected {end - start}; if its index '
-                f'({self.path.name}.fai) is of another file, remove it'
-            )
-        return found
-
-    def close(self) -> None:
-        """Close the file and remove a temporary index."""
-        self._fasta.close()
-        self._clean()
-
-    def _clean(self) -> None:
-        if self._folder is not None:
-            with contextlib.suppress(OSError):
-                self._folder.cleanup()
-
-
-def _check_genome(path: str | os.PathLike) -> None:
-    """See, before pyfaidx reads it line by line, that no line of a genome FASTA fills the memory."""
-    with open_input(path) as raw:
-        packed = raw.read(2) == b'\x1f\x8b'
-        raw.seek(0)
-        stream = gzip.GzipFile(fileobj=raw) if packed else raw
-        size, line = 0, 0
-        try:
-            while block := stream.read(1 << 20):
-                size += len(block)
-                line = len(block) - 1 - block.rfind(b'\n') if b'\n' in block else line + len(block)
-                if packed:
-                    check_ratio(path, size, raw.tell())
-                if line > MAX_GENOME_LINE:
-                    raise InputError(f'{path}: has a line of more than {MAX_GENOME_LINE:,} letters')
-        except (OSError, EOFError, zlib.error) as error:
-            raise InputError(f'{path}: cannot be read ({error})') from error
 
 
 class Regions:
@@ -266,7 +185,8 @@ def read_peak_task(
     chroms, starts, facts = _windows(path, peaks, genome, blacklist, options)
     positives = _fetch(genome, chroms, starts, options.width)
     is_test = np.isin(chroms, options.test_chroms)
-    avoid = Regions(peaks.chroms, peaks.starts, peaks.ends)
+    left = peaks.centres - options.width // 2  # a summit near the edge: its window reaches out of the peak
+    avoid = Regions(peaks.chroms, np.minimum(peaks.starts, left), np.maximum(peaks.ends, left + options.width))
     rng = task_rng(seed, name, 'negatives')
     facts |= {'files': [str(path)], 'genome': str(genome.path), 'negatives': options.negatives}
 

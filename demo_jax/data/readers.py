@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from demo_jax.data import intervals
-from demo_jax.data.build import Records, TaskRecords, build_corpus, hold_out, task_rng
+from demo_jax.data.build import Records, TaskRecords, add_shuffles, build_corpus, hold_out, task_rng
 from demo_jax.data.corpus import Corpus, clean_name
+from demo_jax.data.genome import Genome
 from demo_jax.data.textfile import check_size, encode_all, read_fasta, read_lines
 from demo_jax.errors import InputError, brief
 
@@ -168,7 +169,7 @@ def read_tasks(
     if any(task.source == 'bed' for task in found) and peaks is None:
         raise InputError('BED input needs a genome FASTA')
     records = []
-    genome = intervals.Genome(peaks.genome) if peaks is not None and source == 'bed' else None
+    genome = Genome(peaks.genome) if peaks is not None and source == 'bed' else None
     try:
         for task in found if progress is None else progress(found):
             if task.source == 'deepbind':
@@ -243,6 +244,9 @@ def _read_labelled(task: TaskFiles, test_fraction: float, seed: int) -> TaskReco
     train = _labelled_file(task.train)
     info: dict[str, Any] = {'files': [str(task.train)]}
     if task.test is None:
+        if all(train.labels):  # each shuffle is to go where its positive goes
+            train = add_shuffles(train, task_rng(seed, task.name, 'shuffle'))
+            info['shuffles_made'] = len(train.labels) // 2
         train, test = hold_out(train, test_fraction, task_rng(seed, task.name, 'test'))
         info['test_fraction'] = test_fraction
     else:

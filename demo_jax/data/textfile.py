@@ -18,7 +18,7 @@ from demo_jax.data.corpus import cumulative
 from demo_jax.errors import InputError, brief
 from demo_jax.files import open_input
 
-#: Bytes of the longest line, and letters of the longest record.
+#: Bytes of the longest line, and letters of the longest record (of a genome: `MAX_LETTERS`, or any).
 MAX_LINE = 10_000_000
 #: What has been unpacked of a gzip file may be so many times what it was unpacked from, once it has passed
 #: `FREE_BYTES`; text rarely reaches 50.
@@ -87,13 +87,18 @@ def read_lines(path: str | os.PathLike, *, may_be_empty: bool = False) -> Iterat
         raise InputError(f'{path}: is empty')
 
 
-def read_fasta(path: str | os.PathLike) -> Iterator[FastaRecord]:
+def read_fasta(path: str | os.PathLike, longest: int | None = None) -> Iterator[FastaRecord]:
     """The records of a FASTA file; the letters of a record may lie on several lines.
+
+    Args:
+      path: the file.
+      longest: letters that a record may have; default `MAX_LINE`.
 
     Raises:
       InputError: as `read_lines`, or letters before the first header, a record without letters, a record of
-        more than `MAX_LINE` letters, or more than `MAX_RECORDS` records or `MAX_LETTERS` letters.
+        more than `longest` letters, or more than `MAX_RECORDS` records or `MAX_LETTERS` letters.
     """
+    longest = MAX_LINE if longest is None else longest
     count, size, letters = 0, 0, 0
     header: str | None = None
     pieces: list[bytes] = []
@@ -114,8 +119,8 @@ def read_fasta(path: str | os.PathLike) -> Iterator[FastaRecord]:
             if header is None:
                 raise InputError(f"{path}: line {line.number} is {brief(text)}, expected a FASTA header ('>...')")
             size += len(text)
-            if size > MAX_LINE:
-                raise InputError(f'{path}: record {count} ({brief(header)}) has more than {MAX_LINE:,} letters')
+            if size > longest:
+                raise InputError(f'{path}: record {count} ({brief(header)}) has more than {longest:,} letters')
             pieces.append(text)
     if header is not None:
         yield finished(header)

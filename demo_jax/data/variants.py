@@ -1,14 +1,13 @@
 """Sequence variants out of VCF files and tables, and the two alleles around each (edge: touches the disk)."""
 
 import os
-import pathlib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from demo_jax.data.intervals import Genome
-from demo_jax.data.textfile import MAX_LINE, Line, check_size, read_fasta, read_lines
+from demo_jax.data.genome import FastaInMemory, Genome
+from demo_jax.data.textfile import Line, check_size, read_lines
 from demo_jax.errors import InputError, brief
 
 COLUMNS = ('sequence', 'position', 'ref', 'alt')
@@ -150,49 +149,13 @@ class Alleles(NamedTuple):
     alt: bytes
 
 
-class FastaInMemory:
-    """The sequences of a FASTA file, by the first word of their headers; answers as `intervals.Genome` does."""
-
-    def __init__(self, path: str | os.PathLike) -> None:
-        self.path = pathlib.Path(path)
-        self._letters: dict[str, bytes] = {}
-        for record in read_fasta(path):
-            name = (record.header.split() or [''])[0]
-            if name in self._letters:
-                raise InputError(f'{path}: record {record.number}: a second sequence is called {brief(name)}')
-            self._letters[name] = record.letters
-        self.sizes = {name: len(letters) for name, letters in self._letters.items()}
-
-    def letters(self, chrom: str, start: int, end: int) -> bytes:
-        """The letters of [start, end), 0-based, which must lie on the sequence."""
-        return self._letters[chrom][start:end]
-
-    def close(self) -> None:
-        """Nothing is open."""
-
-
-def open_fasta(path: str | os.PathLike) -> Genome | FastaInMemory:
-    """A FASTA file whose sequences can be asked for by name and place.
-
-    A file of up to 10 MB, plain or gzipped, is read into memory. A larger one (a genome), plain or
-    block-gzipped (bgzip), is read where it lies, through an index that is made beside it (`.fai`).
-
-    Raises:
-      InputError: it cannot be read, or two sequences have the same name.
-    """
-    try:
-        size = os.path.getsize(path)
-    except OSError as error:
-        raise InputError(f'{path}: cannot be read ({error.strerror})') from error
-    return FastaInMemory(path) if size <= MAX_LINE else Genome(path)
-
-
 def cut_alleles(fasta: Genome | FastaInMemory, variants: Variants, variant: Variant, width: int) -> Alleles:
     """Both alleles of a variant, each within `width` letters.
 
     The longer allele stands in the middle, and both have the same letters before them; what an insertion
     or deletion adds or takes is made up for behind. Near an end of the sequence the window lies against
-    that end, and a shorter sequence is used whole. Neither allele may be longer than `width`.
+    that end (at the right end an insertion or deletion is then made up for before the alleles), and a shorter
+    sequence is used whole. Neither allele may be longer than `width`.
 
     Raises:
       InputError: there is no such sequence or position, or its letters are not REF.

@@ -4,7 +4,7 @@ One window per sequence, 9 letters wide unless told otherwise, as in the paper's
 inside the sequence; a sequence shorter than the window gives none. Of equally good windows the first counts.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -93,7 +93,7 @@ def steepest_windows(
       reverse: time runs from the sequence's end to its start.
 
     Returns:
-      Windows on the forward strand whose score is the rise.
+      Windows on the forward strand whose score is the rise; NaN, and the first window, where no rise is known.
     """
     temporal = np.asarray(temporal, np.float64)
     lengths = _lengths(temporal, lengths)
@@ -101,7 +101,8 @@ def steepest_windows(
     left, right = temporal[:, :n_starts], temporal[:, width - 1 : width - 1 + n_starts]
     early, late = (right, left) if reverse else (left, right)
     rise = np.where(np.isnan(late - early), -np.inf, late - early)  # pieces too short for the model have no score
-    return _windows(rise, lengths, width, first=(early < 0) & (late > 0))
+    found = _windows(rise, lengths, width, first=(early < 0) & (late > 0))
+    return replace(found, score=np.where(np.isfinite(found.score), found.score, np.nan))
 
 
 def activation_windows(

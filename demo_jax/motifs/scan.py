@@ -74,6 +74,15 @@ class Hits:
     def __len__(self) -> int:
         return len(self.row)
 
+    def of_row(self, row: int) -> list[tuple[int, int, float, float]]:
+        """(start, strand, score, p) of one sequence's hits; a palindrome counts once, on its better strand."""
+        best: dict[int, tuple[int, int, float, float]] = {}
+        for at in np.flatnonzero(self.row == row):
+            hit = (int(self.start[at]), int(self.strand[at]), float(self.score[at]), float(self.p_value[at]))
+            if hit[0] not in best or hit[2] > best[hit[0]][2]:
+                best[hit[0]] = hit
+        return list(best.values())
+
 
 def prepare_scanner(
     probabilities: np.ndarray,

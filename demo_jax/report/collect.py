@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from demo_jax import arrays, files
+from demo_jax import arrays, files, untrusted
 from demo_jax.data import dna
 from demo_jax.data.corpus import ROLES
 from demo_jax.errors import InputError, brief
@@ -22,12 +22,13 @@ from demo_jax.motifs import formats, jaspar, scan
 from demo_jax.runs import RunDirectory
 from demo_jax.training.jobs import Job
 
-#: Attributions shown, the paper's first; gradient x input is the saliency with its sign.
 #: Pieces of the explanations that are shown.
 PIECES = ('saliency', 'integrated_gradients', 'mutagenesis', 'temporal', 'class_optimisation')
+#: Attributions among them, the paper's first; gradient x input is the saliency with its sign.
 TRACKS = ('saliency', 'integrated_gradients', 'mutagenesis')
 MEASURES = ('train_loss', 'valid_loss', 'valid_auroc')
-#: What is read out of each table, where it is there.
+#: What tells a job in auroc.tsv, and what is read out of each table, where it is there.
+_JOB = ('task', 'spec', 'seed', 'learning_rate', 'dropout')
 _COLUMNS: Mapping[str, tuple[str, ...]] = {
     'auroc': ('task', 'spec', 'seed', 'valid_auroc', 'test_auroc', 'status'),
     'published': ('task', 'spec', 'deepbind'),
@@ -109,10 +110,7 @@ class Collector:
         except InputError:
             self._explained = ()
             self.missing.append('Nothing is explained yet: no sequences to look at (run the stage explain).')
-        own = run.path / 'motifs' / 'own.json'
-        self._own: dict[str, Any] | None = files.read_json(own) if own.is_file() else None
-        if self._own is not None and not _owned(self._own):
-            raise InputError(f'{own}: is not what the stage match writes; run it again')
+        self._own = untrusted.read_own(run.path / 'motifs' / 'own.json')
         if self._own is None:
             self.missing.append('Motifs are not matched with JASPAR yet (run the stage match).')
 
@@ -129,7 +127,7 @@ class Collector:
     @property
     def real(self) -> bool:
         """Whether published figures may stand beside this run's: a simulated corpus only borrows the tasks' names."""
-        return self.run.config().get('corpus', {}).get('source') != 'simulated'
+        return not self.run.is_simulated()
 
     @property
     def release(self) -> str | None:
@@ -141,11 +139,13 @@ class Collector:
         """Every matrix of that release."""
         if self.release is None:
             return {}
-        state = self.run.path / 'motifs' / 'complete.json'
-        settings = files.read_json(state).get('settings', {}) if state.is_file() else {}
-        return jaspar.load_matrices(
-            self.release, **{key: settings[key] for key in ('tax_group', 'collection') if key in settings}
-        )
+        made_with = {key: value for key, value in self.match_settings.items() if key in ('tax_group', 'collection')}
+        return jaspar.load_matrices(self.release, **made_with)
+
+    @functools.cached_property
+    def match_settings(self) -> dict[str, Any]:
+        """The settings that motifs were matched with."""
+        return untrusted.read_match_settings(self.run.path / 'motifs' / 'complete.json')
 
     def table(self, name: str) -> list[dict[str, str]]:
         """The rows of tables/NAME.tsv, read once; none where there is no such table."""
@@ -153,6 +153,11 @@ class Collector:
             path = self.run.tables / f'{name}.tsv'
             self._tables[name] = files.read_tsv(path, _COLUMNS.get(name, ())) if path.is_file() else []
         return self._tables[name]
+
+    def rating(self, job: Job) -> dict[str, str] | None:
+        """The row of auroc.tsv that is this job's; None where there is none."""
+        wanted = {name: files.format_cell(getattr(job, name)) for name in _JOB}
+        return next((row for row in self.table('auroc') if wanted.items() <= row.items()), None)
 
     @functools.cached_property
     def auroc(self) -> dict[str, np.ndarray]:
@@ -310,12 +315,17 @@ class Collector:
         """Planted sites of a corpus row: start, stop, strand, motif id and role."""
         if self.corpus.sites is None:
             return []
-        low, high = np.searchsorted(self.corpus.sites['row'], [row, row + 1])
+        low, high = np.searchsorted(self._site_rows, [row, row + 1])
         return [
             (int(site['start']), int(site['start'] + site['width']), int(site['strand']),
              self.corpus.site_motifs[site['motif']], ROLES[site['role']])
             for site in self.corpus.sites[low:high]
         ]  # fmt: skip
+
+    @functools.cached_property
+    def _site_rows(self) -> np.ndarray:
+        """The corpus row of every site, in one piece: to search a field of records copies it every time."""
+        return np.zeros(0) if self.corpus.sites is None else np.ascontiguousarray(self.corpus.sites['row'])
 
     def place(self, row: int) -> str:
         """Where a sequence lies on the genome, e.g. 'chr1:1,000-1,101 (+)', 1-based; '' where nobody knows."""
@@ -325,16 +335,6 @@ class Collector:
         start, size = int(place['start']), int(self.corpus.lengths[row])
         strand = '-' if place['strand'] < 0 else '+'
         return f'{self.corpus.chroms[place["chrom"]]}:{start + 1:,}-{start + size:,} ({strand})'
-
-
-def _owned(own: Any) -> bool:
-    """Whether own.json says of each task which matrices are its own."""
-    return (
-        isinstance(own, dict)
-        and isinstance(own.get('release'), str)
-        and isinstance(own.get('tasks'), dict)
-        and all(isinstance(ids, list) and all(isinstance(id_, str) for id_ in ids) for ids in own['tasks'].values())
-    )
 
 
 def _whole(path: pathlib.Path, whole: Sequence[str], others: Sequence[str]) -> list[dict[str, str]]:

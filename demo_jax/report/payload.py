@@ -23,6 +23,7 @@ from demo_jax.report.figures_overview import spec_label
 FULL = 32767
 BLANK = -32768
 MOST_MATCHES = 3
+_SYMBOLS = {'q_value': 'q', 'p_value': 'p', 'e_value': 'E'}
 MOST_ROC_POINTS = 250
 
 
@@ -93,6 +94,7 @@ def run_payload(collector: Collector, *, title: str, made: Sequence[str]) -> dic
         'title': title,
         'source': str(config.get('corpus', {}).get('source', '')),
         'release': collector.release,
+        'criterion': _criterion(collector.match_settings),
         'n_sequences': len(corpus),
         'n_models': len(collector.jobs),
         'n_seeds': len({job.seed for job in collector.jobs}),
@@ -107,6 +109,11 @@ def run_payload(collector: Collector, *, title: str, made: Sequence[str]) -> dic
         'tasks': tasks,
         'missing': list(dict.fromkeys(collector.missing)),
     }
+
+
+def _criterion(settings: Mapping[str, Any]) -> str:
+    """What counts as a match, e.g. 'q at most 0.5'."""
+    return f'{_SYMBOLS.get(settings.get("measure", ""), "q")} at most {settings.get("threshold", 0.5)}'
 
 
 def task_payload(collector: Collector, data: TaskData, *, sequences: int) -> dict[str, Any]:
@@ -124,6 +131,8 @@ def task_payload(collector: Collector, data: TaskData, *, sequences: int) -> dic
     models = [_model(collector, spec, data, index, targets) for spec in data.specs]
     test = collector.corpus.rows(data.task, 'test')
     rates = {row['spec']: row for row in collector.table('auroc') if row['task'] == data.task}
+    # Of several seeds, or rows of a grid, the model that is shown.
+    rates |= {job.spec: collector.rating(job) or {} for job in collector.shown_jobs(data.task)}
     return {
         'name': data.task,
         'protein': data.protein,
@@ -155,7 +164,7 @@ def _sequence(collector: Collector, data: TaskData, at: int, why: str, scores: n
         hits = [
             [int(start), int(start) + found.width, int(strand), number_of, rounded(score, 4), rounded(p, 3)]
             for number_of, found in enumerate(data.hits.values())
-            for start, strand, score, p in _hits_of(found, at)
+            for start, strand, score, p in found.of_row(at)
         ]
     return {
         'row': row,
@@ -168,16 +177,6 @@ def _sequence(collector: Collector, data: TaskData, at: int, why: str, scores: n
         'hits': hits,
         'sites': collector.sites(row),
     }
-
-
-def _hits_of(found: Any, at: int) -> list[tuple[Any, ...]]:
-    """Hits of one sequence; a palindrome that matches on both strands counts once, on the better one."""
-    best: dict[int, tuple[Any, ...]] = {}
-    mine = found.row == at
-    for hit in zip(found.start[mine], found.strand[mine], found.score[mine], found.p_value[mine], strict=True):
-        if int(hit[0]) not in best or hit[2] > best[int(hit[0])][2]:
-            best[int(hit[0])] = hit
-    return list(best.values())
 
 
 def _model(

@@ -103,7 +103,7 @@ def baseline_run(
     """
     settings = BaselineSettings() if settings is None else settings
     method, corpus = settings.found_by(), run.corpus()
-    published = not evaluate.is_simulated(run)
+    published = not run.is_simulated()
     folder = run.path / 'motifs' / 'baseline'
     _clear_others(folder, {'method': method, 'n_sequences': settings.n_sequences, 'n_motifs': settings.n_motifs})
     paths = {task: folder / f'{files.safe_name(task)}.meme' for task in corpus.tasks}

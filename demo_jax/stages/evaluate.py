@@ -46,7 +46,7 @@ def evaluate_run(run: RunDirectory, *, n_resamples: int = 1000, progress: bool =
     missing = [job for job in jobs if job.index not in run.finished_jobs()]
     if missing:
         raise InputError(f'{run.path}: {len(missing)} of {len(jobs)} models are not trained yet; run the stage train')
-    published = not is_simulated(run)
+    published = not run.is_simulated()
     average = bool(config['recipe']['average_strands'])
     test = {task: read_test_set(corpus, task) for task in corpus.tasks}
     rows, scores = [], {}
@@ -81,11 +81,6 @@ def evaluate_run(run: RunDirectory, *, n_resamples: int = 1000, progress: bool =
     for name, table in tables.items():
         files.write_tsv(run.tables / f'{name}.tsv', table.rows, table.columns)
     return tables
-
-
-def is_simulated(run: RunDirectory) -> bool:
-    """Whether a run's sequences are simulated: published values of tasks of the same names mean nothing then."""
-    return 'simulated' in (run.config()['corpus']['source'], run.corpus().info.get('source'))
 
 
 def _trained(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -26,6 +26,8 @@ from demo_jax.training.pool import name_seed
 _ATTRIBUTIONS = ('saliency', 'integrated_gradients', 'mutagenesis')
 #: Class optimisation runs so many models per program call, and keeps them as they end.
 _GROUP = 16
+#: The settings that choose which sequences are explained.
+_OF_ROWS = ('positives', 'negatives')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,13 +99,18 @@ def explain_run(
     """
     settings, team = settings or ExplainSettings(), team or Team()
     corpus, average = run.corpus(), bool(run.config()['recipe']['average_strands'])
-    results = best_results(run)
-    specs = chosen_specs(results, settings.specs)
-    results = {job: result for job, result in results.items() if job.spec in specs}
+
+    def choose() -> list[int]:
+        best = best_results(run)
+        return [job.index for job in best if job.spec in chosen_specs(best, settings.specs)]
+
+    explained = set(team.agree('explained', choose))  # a shared disk may list new files later to one than to another
+    results = {job: run.load_result(job.index) for job in run.jobs() if job.index in explained}
+    specs = tuple(dict.fromkeys(job.spec for job in results))
     rows = {task: explained_rows(corpus, task, settings) for task in dict.fromkeys(job.task for job in results)}
     store = Explanations(run)
     if team.leads:
-        store.write_index(list(results), rows)
+        store.write_index(list(results), rows, {name: getattr(settings, name) for name in _OF_ROWS})
 
     longest = int(corpus.lengths.max(initial=1))
     mine = set(share({job.index: _cost(SPECS[job.spec], settings, longest) for job in results}, team.count)[team.index])
@@ -204,7 +211,7 @@ def explained_rows(corpus: Corpus, task: str, settings: ExplainSettings) -> np.n
 
 
 def sequences(corpus: Corpus, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-    """Tokens (N, L) of some rows, padded to the longest sequence of the corpus's, and lengths where they differ."""
+    """Tokens (N, L) of some rows, padded to the longest of them, and their lengths where they differ."""
     tokens, lengths = corpus.padded(rows), np.asarray(corpus.lengths[rows])
     return tokens, None if (lengths == tokens.shape[1]).all() else lengths
 
@@ -228,7 +235,7 @@ def _facts(piece: str, settings: ExplainSettings, result: JobResult, average: bo
     if piece == 'class_optimisation':
         names = [name for name in dir(settings) if name.startswith('optimisation_')] + ['restarts']
     else:
-        names = ['positives', 'negatives']
+        names = list(_OF_ROWS)
         names += {'integrated_gradients': ['integration_steps'], 'temporal': ['truncate']}.get(piece, [])
     facts |= {name: getattr(settings, name) for name in sorted(names)}
     return facts | ({'both_strands': average} if piece in _ATTRIBUTIONS else {})

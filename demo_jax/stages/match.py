@@ -138,6 +138,7 @@ def match_run(run: RunDirectory, settings: MatchSettings | None = None, *, progr
     motifs: dict[Key, list[np.ndarray]] = {}
     truths: list[dict[str, Any]] = []
     chance_of_task: dict[str, list[str]] = {}
+    done.unlink(missing_ok=True)  # what is there is about to be replaced, one model after the other
     for job in tqdm(jobs, desc='motifs', unit='model', disable=not progress):
         explained = _explained(store, corpus, job)
         if job.task not in chance_of_task:
@@ -205,9 +206,9 @@ def _own(corpus: Corpus, task: str, matrices: Mapping[str, jaspar.JasparMatrix],
 def _explained(store: Explanations, corpus: Corpus, job: Job) -> _Explained:
     rows = store.rows(job.task)
     positive = np.flatnonzero(np.asarray(corpus.labels[rows]) == 1)
-    rows = rows[positive]
-    tokens, lengths = sequences(corpus, rows)
+    tokens, lengths = sequences(corpus, rows)  # as wide as the maps, whose longest sequence may be a negative
     lengths = np.full(len(rows), tokens.shape[1]) if lengths is None else lengths
+    rows, tokens, lengths = rows[positive], tokens[positive], lengths[positive]
     spec = SPECS[job.spec]
     values: dict[str, np.ndarray] = {}
     windows: dict[str, extract.Windows] = {}

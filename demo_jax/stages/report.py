@@ -182,9 +182,9 @@ def sequence_view(collector: Collector, data: TaskData, at: int) -> SequenceView
     hits = None
     if data.hits is not None and data.own:
         hits = [
-            Span(int(start), int(start) + found.width, motif, int(strand))
+            Span(start, start + found.width, motif, strand)
             for motif, found in data.hits.items()
-            for start, strand in zip(found.start[found.row == at], found.strand[found.row == at], strict=True)
+            for start, strand, _, _ in found.of_row(at)
         ]
     return SequenceView(
         title=f'{data.task}, {collector.corpus.name(row) or f"row {row}"}',
@@ -309,10 +309,9 @@ def _tensorboard(collector: Collector) -> None:
     folder = collector.run.path / 'tensorboard' / 'report'
     shutil.rmtree(folder, ignore_errors=True)
     monitor.write_images(folder, _pictures(collector.run.path / 'figures', collector.corpus.tasks))
-    rows = {(row['task'], row['spec'], row['seed']): row for row in collector.table('auroc')}
     settings, measures = {}, {}
     for job in collector.jobs:
-        row = rows.get((job.task, job.spec, str(job.seed)))
+        row = collector.rating(job)
         if row is None or row['status'] != 'ok':
             continue
         name = f'{job.index:05d}'

@@ -9,10 +9,11 @@ from collections.abc import Iterator, Mapping, Sequence
 import jax
 import numpy as np
 
-from demo_jax.nn.models import SPECS
+from demo_jax.nn.models import SPECS, ModelSpec
+from demo_jax.nn.ops import Array
 from demo_jax.training import segments, stack
 from demo_jax.training.jobs import Job, Order, Recipe, epoch_order, make_plan
-from demo_jax.training.layout import PRECISIONS, Machine, make_layout
+from demo_jax.training.layout import PRECISIONS, Machine, bytes_per_model, make_layout
 from demo_jax.training.pool import Pool, TaskRows
 from demo_jax.training.state import EpochRecord, Finished, FitState, Progress, Report, Started, placed
 
@@ -61,6 +62,7 @@ def fit(
         machine,
         n_devices=mesh.devices.size,
         on_cpu=mesh.devices.flat[0].platform == 'cpu',
+        room=_room(mesh.devices.flat[0], SPECS[jobs[0].spec], recipe.batch_size, pool.tokens),
     )
     segment, keep = programs_of(jobs[0], recipe, machine, mesh)
     device_pool = stack.put(pool, mesh, mapped=False)
@@ -139,6 +141,14 @@ def fit(
             notes=tuple(notes),
             state=FitState(tuple(progress), arrays, tuple(parked.values())),
         )
+
+
+def _room(device: jax.Device, spec: ModelSpec, batch: int, tokens: Array) -> int | None:
+    """How many models four fifths of a device's memory have room for beside the pool; None where it does not tell."""
+    limit = (device.memory_stats() or {}).get('bytes_limit')
+    if limit is None:
+        return None
+    return max(1, int((0.8 * limit - tokens.nbytes) / bytes_per_model(spec, batch, tokens.shape[1])))
 
 
 @functools.lru_cache(maxsize=16)

@@ -61,7 +61,7 @@ class Recipe:
             'schedule': self.schedule in ('halving', 'cosine', 'constant'),
             'halve_every': self.halve_every >= 1,
             'warmup': 0 <= self.warmup < 1,
-            'dropout': 0 <= self.dropout < 1,
+            'dropout': 0 <= self.dropout <= 0.99,  # masks know 256ths: above, some would drop everything
             'weight_decay': 0 <= self.weight_decay < math.inf,
             'clip_value': self.clip_value >= 0,
             'clip_norm': self.clip_norm >= 0,
@@ -119,12 +119,22 @@ def make_jobs(
     """The job table: every combination of task, spec, seed and, where given, learning rate and dropout.
 
     Raises:
-      InputError: an unknown spec, or a repeated task, spec or seed.
+      InputError: an unknown spec, no spec or seed, a negative seed, a repeated value, or one that a recipe cannot have.
     """
-    for what, values in (('task', tasks), ('spec', specs), ('seed', seeds)):
+    lists = {'task': tasks, 'spec': specs, 'seed': seeds, 'learning rate': learning_rates, 'dropout': dropouts}
+    for what, values in lists.items():
         for value in values:
             if list(values).count(value) > 1:
                 raise InputError(f'{what} {value!r} is listed twice')
+        if what in ('spec', 'seed') and not values:
+            raise InputError(f'no {what} is listed, expected at least one')
+    for rate in learning_rates:
+        dataclasses.replace(recipe, learning_rate=float(rate))  # checks it
+    for dropout in dropouts:
+        dataclasses.replace(recipe, dropout=float(dropout))
+    for seed in seeds:
+        if seed < 0:
+            raise InputError(f'seed is {seed}, expected 0 or more')
     for spec in specs:
         if spec not in SPECS:
             raise InputError(f'unknown spec {spec!r}; the specs are {", ".join(SPECS)}')

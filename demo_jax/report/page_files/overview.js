@@ -83,7 +83,7 @@
     if (!rows.length) return null;  // only simulated sequences have a known truth
     return [
       demo.byMethod('Planted sites: AUPRC of bases', run, rows, (row) => demo.besides(three(row.auprc), `chance ${three(row.auprc_chance)}`), {footnote: 'Bases of planted sites against all others, ranked by the explanation. Means over tasks.'}),
-      demo.byMethod('Planted sites: recall', run, rows, (row) => demo.besides(three(row.recall), `chance ${three(row.recall_chance)}`), {footnote: 'Share of sites of which the sequence’s motif window covers half or more. Means over tasks.'}),
+      demo.byMethod('Planted sites: recall', run, rows, (row) => demo.besides(three(row.recall), `chance ${three(row.recall_chance)}`), {footnote: 'Share of primary sites that the sequence’s motif window overlaps by half of the shorter of the two, or more. Means over tasks.'}),
     ];
   }
 

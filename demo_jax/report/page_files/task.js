@@ -73,7 +73,7 @@
       best ? el('p', {class: 'match'}, target ? `${target.name} ` : '', el('span', {class: 'soft'}, best.target), own.has(best.target) ? el('span', {class: 'badge'}, 'own TF') : null) : null,
       el('div', {class: 'scroll', tabindex: '0', role: 'region', 'aria-label': label}, target ? demo.alignment(motif.matrix, target.matrix, best, label) : demo.logoFigure(motif.matrix, label, {step: 14, height: 40})),
       best ? el('p', {class: 'numbers'}, `p ${demo.pValue(best.p)}, q ${demo.pValue(best.q)}, offset ${String(best.offset).replace('-', '−')}, ${best.strand === '-' ? 'reverse' : 'forward'} strand`)
-        : el('p', {class: 'numbers'}, 'No JASPAR motif matches (q at most 0.5).'),
+        : el('p', {class: 'numbers'}, `No JASPAR motif matches (${run.criterion}).`),
       bits < VAGUE ? el('p', {class: 'numbers'}, `Only ${demo.fixed(bits, 1)} bits: too vague for its matches to mean much.`) : null,
       motif.matches.length > 1 ? el('details', {}, el('summary', {}, `${motif.matches.length - 1} more`),
         el('ul', {}, motif.matches.slice(1).map((match) => el('li', {}, `${(task.targets[match.target] || {name: ''}).name} ${match.target}: p ${demo.pValue(match.p)}, q ${demo.pValue(match.q)}`, own.has(match.target) ? el('span', {class: 'badge'}, 'own TF') : null)))) : null);
