@@ -253,16 +253,16 @@ def test_a_process_alone_never_waits_and_writes_nothing(tmp_path):
 def test_who_falls_silent_is_named(tmp_path, capsys):
     def silent(team):
         team._beat = lambda: None
-        time.sleep(2.5)
+        time.sleep(5)
 
     def waiting(team):
         team.wait('here')
 
     def busy(team):
-        time.sleep(2)
+        time.sleep(4)
         team.wait('here')
 
-    lost = crew(tmp_path, busy, silent, waiting)
+    lost = crew(tmp_path, busy, silent, waiting, silence=2.0)  # long, for a busy machine silences threads too
     for index in (0, 2):
         assert isinstance(lost[index], ProcessLost)
         assert f'process 1 ({socket.gethostname()}, pid {os.getpid()}) has given no sign of life' in str(lost[index])
