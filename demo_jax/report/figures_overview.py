@@ -179,8 +179,8 @@ def training_curves(history: Mapping[str, Mapping[str, np.ndarray]]) -> Any:
             epochs = np.arange(1, values.shape[1] + 1)[kept]
             low, middle, high = np.nanquantile(values[:, kept], (0.25, 0.5, 0.75), axis=0)
             axes.fill_between(epochs, low, high, color=_colour(number), alpha=0.15, linewidth=0)
-            axes.plot(epochs, middle, color=_colour(number), lw=1.4, label=spec_label(spec))
-            axes.plot(epochs[-1:], middle[-1:], color=_colour(number), marker=_marker(number), ms=4)
+            axes.plot(epochs, middle, color=_colour(number), lw=1.4, label=spec_label(spec), marker=_marker(number),
+                      markevery=[-1], ms=4)  # fmt: skip
         axes.set_xlabel('epoch')
         axes.set_title(title, loc='left')
         axes.grid(True, color=_GRID, lw=0.6)
