@@ -177,13 +177,17 @@ def covered(size: Size, say: Say) -> list[Row]:
         environment = _environment() | {'COVERAGE_FILE': f'{folder}/data'}
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
-        last = ''
+        last, failed = '', list[str]()
         for line in process.stdout:
             last = line.strip() or last
+            if line.startswith(('FAILED', 'ERROR')):
+                failed.append(line.strip())
+                say(failed[-1])
             if '%]' in line:
                 say(f'coverage: {line.strip()[-6:]}')
         if process.wait():
-            return [Row('Coverage of the core', f'{len(files)} files of tests', last, False, time.monotonic() - start)]
+            seconds = time.monotonic() - start
+            return [Row('Coverage of the core', f'{len(files)} files of tests', last, False, seconds, tuple(failed))]
         measured = json.loads(report.read_text(encoding='utf-8'))['files']
     rows, everything = [], []
     for package in CORE:
