@@ -13,7 +13,7 @@ from absl.testing import flagsaver
 
 from demo_jax import files, scoring, variant_effects
 from demo_jax.data import dna, genome, variants
-from demo_jax.data.genome import FastaInMemory, open_fasta
+from demo_jax.data.genome import FastaInMemory
 from demo_jax.errors import InputError
 from demo_jax.report.plots import LETTER_COLOURS
 from demo_jax.scoring import choose_models, read_records, score_records, window_starts
@@ -309,16 +309,6 @@ def test_variants_that_do_not_fit(models, tmp_path, line, message):
     assert 'v.vcf' in str(caught.value) and '\n' not in str(caught.value)
 
 
-def test_a_chromosome_that_packs_well_is_read(tmp_path):
-    """More letters than a line may have, in a file that is small enough to be held in memory."""
-    block = dna.decode(np.random.default_rng(0).integers(0, 4, 60)) + '\n'
-    path = tmp_path / 'y.fa.gz'
-    path.write_bytes(gzip.compress(('>chrY\n' + block * 3000 + ('N' * 60 + '\n') * 170_000).encode(), 1))
-    fasta_file = open_fasta(path)
-    assert fasta_file.sizes == {'chrY': 60 * 173_000}
-    assert fasta_file.letters('chrY', 60, 120) == block.strip().encode()
-
-
 def test_ref_may_name_one_base_of_an_ambiguity_letter(tmp_path):
     source = FastaInMemory(fasta(tmp_path / 'x.fa', s='ACGTRACGTN'))
     file = variants.Variants('v.vcf', (), {})
@@ -326,15 +316,6 @@ def test_ref_may_name_one_base_of_an_ambiguity_letter(tmp_path):
     assert (found.ref, found.alt) == (b'ACGTAACGTN', b'ACGTCACGTN')
     with pytest.raises(InputError, match="REF is 'A', but .* has 'N' at s:10"):
         variants.cut_alleles(source, file, variants.Variant(1, '', 's', 10, 'A', 'C'), 30)
-
-
-def test_two_sequences_of_one_name(tmp_path):
-    path = tmp_path / 'x.fa'
-    path.write_text('>a 1\nACGT\n>a 2\nACGT\n')
-    with pytest.raises(InputError, match="record 2: a second sequence is called 'a'"):
-        open_fasta(path)
-    with pytest.raises(InputError, match='cannot be read'):
-        open_fasta(tmp_path / 'nothing.fa')
 
 
 @pytest.fixture(scope='module')

@@ -1,0 +1,211 @@
+"""Peaks and genomes: windows, negatives, FASTA files asked by place, and the line they give for what they refuse."""
+
+import gzip
+
+import numpy as np
+import pytest
+
+from demo_jax.data import dna
+from demo_jax.data.genome import Genome, open_fasta
+from demo_jax.data.intervals import PeakOptions, Regions, read_peaks, task_name
+from demo_jax.data.readers import read_corpus, read_tasks
+from demo_jax.errors import InputError
+
+SIZES = {'chr1': 6000, 'chr2': 5000, 'chr8': 4000}
+
+
+@pytest.fixture
+def genome(tmp_path):
+    """Three chromosomes with a run of N on chr1; also their letters."""
+    rng = np.random.default_rng(0)
+    letters = {chrom: dna.decode(rng.integers(0, 4, size, dtype=np.uint8)) for chrom, size in SIZES.items()}
+    letters['chr1'] = letters['chr1'][:5000] + 'N' * 200 + letters['chr1'][5200:].lower()
+    path = tmp_path / 'genome.fa'
+    with open(path, 'w') as file:
+        for chrom, text in letters.items():
+            file.write(f'>{chrom} description\n')
+            file.writelines(f'{text[i : i + 60]}\n' for i in range(0, len(text), 60))
+    return path, {chrom: text.upper() for chrom, text in letters.items()}
+
+
+def narrow_peaks(path, n=12):
+    """n peaks on each chromosome; the k-th has its summit at 200 + 110 k and signal k."""
+    lines = ['track type=narrowPeak\n']
+    for chrom in SIZES:
+        lines += [f'{chrom}\t{150 + 110 * k}\t{400 + 110 * k}\t.\t0\t.\t{k}\t-1\t-1\t50\n' for k in range(n)]
+    path.write_text(''.join(lines))
+    return path
+
+
+def test_narrow_peaks_give_windows_around_the_summit(tmp_path, genome):
+    path, letters = genome
+    file = narrow_peaks(tmp_path / 'ctcf.narrowPeak')
+    options = PeakOptions(path, width=51, top=20)
+    corpus = read_corpus('bed', [file], peaks=options)
+    assert corpus.tasks == ('ctcf',) and set(corpus.lengths) == {51}
+    assert corpus.chroms == ('chr1', 'chr2', 'chr8')
+    signals = []
+    for row in np.flatnonzero(corpus.labels):
+        chrom, start = corpus.chroms[corpus.intervals['chrom'][row]], corpus.intervals['start'][row]
+        assert corpus.sequence(row) == letters[chrom][start : start + 51]
+        assert corpus.name(row) == f'{chrom}:{start}-{start + 51}'
+        assert (row >= corpus.bounds[0, 2]) == (chrom == 'chr8')
+        assert (start + 25 - 200) % 110 == 0
+        signals.append((start + 25 - 200) // 110)
+    assert sorted(signals, reverse=True) == np.repeat(np.arange(11, 4, -1), 3)[:20].tolist()
+    assert (corpus.intervals['chrom'][corpus.labels == 0] == -1).all()
+    assert (corpus.pairs >= 0).all()
+
+
+def test_gc_matched_negatives(tmp_path, genome):
+    path, letters = genome
+    file = narrow_peaks(tmp_path / 'x.bed', n=6)
+    blacklist = tmp_path / 'black.bed'
+    blacklist.write_text('chr1\t1500\t3000\nchr2\t250\t260\n')
+    options = PeakOptions(path, width=41, negatives='gc', blacklist=blacklist)
+    corpus = read_corpus('bed', [file], peaks=options, seed=3)
+    info = corpus.info['tasks']['x']
+    assert info['dropped'] == {
+        'unknown_chromosome': 0, 'outside_chromosome': 0, 'blacklisted': 0, 'repeated': 0,
+    }  # fmt: skip
+    negatives = np.flatnonzero(corpus.labels == 0)
+    assert len(negatives) == 18 - info['gc_unmatched'] >= 14
+    bins = {}
+    for split in (slice(0, corpus.bounds[0, 2]), corpus.rows(0, 'test')):
+        for row in range(split.start, split.stop):
+            gc = sum(letter in 'GC' for letter in corpus.sequence(row)) * 50 // 41
+            key = (split.start, gc)
+            bins.setdefault(key, [0, 0])[corpus.labels[row]] += 1
+    assert all(negative <= positive for negative, positive in bins.values())
+    for row in negatives:
+        chrom, start = corpus.chroms[corpus.intervals['chrom'][row]], int(corpus.intervals['start'][row])
+        assert corpus.sequence(row) == letters[chrom][start : start + 41]
+        assert 'N' not in corpus.sequence(row)
+        assert not (start < 400 + 110 * 5 and start + 41 > 150)  # peaks cover 150-950 of every chromosome
+        assert not (chrom == 'chr1' and start < 3000 and start + 41 > 1500)
+        assert (row >= corpus.bounds[0, 2]) == (chrom == 'chr8')
+    assert read_corpus('bed', [file], peaks=options, seed=3).fingerprint() == corpus.fingerprint()
+
+
+def test_windows_that_cannot_be_used_are_counted(tmp_path, genome):
+    path, _ = genome
+    file = tmp_path / 'x.bed'
+    good = ''.join(f'chr2 {300 * k} {300 * k + 9}\n' for k in range(1, 10)) + 'chr8\t500\t600\n'
+    file.write_text(good + 'chr2 300 309\nchr1\t0\t10\nchr1\t5990\t6000\nchrUn\t5\t9\nchr2 4000 4100\n')
+    (tmp_path / 'black.bed').write_text('chr2\t4090\t4200\n')
+    options = PeakOptions(path, width=101, blacklist=tmp_path / 'black.bed')
+    corpus = read_corpus('bed', [file], peaks=options)
+    assert corpus.info['tasks']['x']['dropped'] == {
+        'unknown_chromosome': 1, 'outside_chromosome': 2, 'blacklisted': 1, 'repeated': 1,
+    }  # fmt: skip
+    assert corpus.labels.sum() == 10
+
+
+def test_no_peak_on_the_test_chromosomes(tmp_path, genome):
+    path, _ = genome
+    file = narrow_peaks(tmp_path / 'x.bed')
+    options = PeakOptions(path, width=31, test_chroms=('chr20',))
+    with pytest.raises(InputError, match=r'x\.bed: no peak lies on the test chromosomes chr20'):
+        read_tasks('bed', [file], peaks=options)
+    corpus = read_corpus('bed', [file], peaks=options, test_fraction=0.25)
+    assert corpus.info['tasks']['x']['counts']['test'] == {'positives': 9, 'negatives': 9, 'pairs': 9}
+
+
+@pytest.mark.parametrize(
+    ('line', 'message'),
+    [
+        ('chr1\t5', 'line 2 has 2 columns'),
+        ('chr1\tx\t7', "line 2: start is 'x', expected a whole number"),
+        ('chr1\t9\t7', 'line 2: start 9 and end 7'),
+        ('chr1\t1\t7\tn\t0\t.\tnan\t1\t1\t2', "line 2: signal is 'nan'"),
+        ('chr1\t1\t7\tn\t0\t.\t4\t1\t1\t6', 'line 2: summit 6 lies outside'),
+    ],
+)
+def test_bad_peak_files(tmp_path, line, message):
+    (tmp_path / 'x.bed').write_text('chr1\t1\t5\n' + line + '\n')
+    with pytest.raises(InputError, match=rf'x\.bed: {message}'):
+        read_peaks(tmp_path / 'x.bed')
+
+
+def test_bad_genomes(tmp_path, genome):
+    file = narrow_peaks(tmp_path / 'x.bed')
+    with pytest.raises(InputError, match='does not exist, expected a genome FASTA'):
+        read_tasks('bed', [file], peaks=PeakOptions(tmp_path / 'none.fa'))
+    for name, content in (('uneven.fa', '>chr1\nAC\nACGT\nACG\nACGTA\n'), ('empty.fa', '')):
+        (tmp_path / name).write_text(content)
+        with pytest.raises(InputError, match=name):
+            read_tasks('bed', [file], peaks=PeakOptions(tmp_path / name))
+    (tmp_path / 'other.fa').write_text('>1\nACGT\n')
+    with pytest.raises(InputError, match='none of its chromosomes'):
+        read_tasks('bed', [file], peaks=PeakOptions(tmp_path / 'other.fa'))
+
+
+@pytest.mark.parametrize('cells, signal', [
+    ('chr1 900000 900200 x 10 + 900000 900200 255,0,0', 10), ('chr1 900000 900200 x 10 + 900020 900100 0', 10),
+    ('chr1 900000 900200 x 10 . 7.5 3.1 -1', 7.5), ('chr1 5 900 x 10 . 4 3 -1', 4), ('chr1 5 900 x 10', 10),
+])  # fmt: skip
+def test_nine_columns_are_a_broad_peak_or_a_coloured_region(tmp_path, cells, signal):
+    (tmp_path / 'x.bed').write_text(cells.replace(' ', '\t') + '\n')
+    assert read_peaks(tmp_path / 'x.bed').signals.tolist() == [signal]
+
+
+def test_negatives_keep_away_from_windows_that_reach_out_of_their_peaks(tmp_path):
+    """Peaks of one letter, every 300 in 3,000 letters of equal GC: most windows touch a positive."""
+    rng = np.random.default_rng(0)
+    letters = ''.join(''.join(rng.permutation(list('ACGT'))) for _ in range(750))
+    (tmp_path / 'g.fa').write_text(f'>chr1\n{letters}\n>chr8\n{letters}\n')
+    peaks = ''.join(f'{chrom}\t{at}\t{at + 1}\n' for chrom in ('chr1', 'chr8') for at in range(150, 3000, 300))
+    (tmp_path / 'x.bed').write_text(peaks)
+    options = PeakOptions(tmp_path / 'g.fa', width=101, negatives='gc')
+    corpus = read_corpus('bed', [tmp_path / 'x.bed'], peaks=options)
+    starts, labels = corpus.intervals['start'], np.asarray(corpus.labels)
+    assert (labels == 0).sum() > 10
+    for row in np.flatnonzero(labels == 0):
+        same = (labels == 1) & (corpus.intervals['chrom'] == corpus.intervals['chrom'][row])
+        assert np.abs(starts[same] - starts[row]).min() >= 101
+
+
+def test_regions_against_brute_force():
+    rng = np.random.default_rng(0)
+    starts = rng.integers(0, 200, 15)
+    ends = starts + rng.integers(1, 20, 15)
+    covered = np.zeros(300, bool)
+    for start, end in zip(starts, ends, strict=True):
+        covered[start:end] = True
+    regions = Regions(['c'] * 15, starts, ends)
+    windows = np.arange(250)
+    expected = [covered[start : start + 7].any() for start in windows]
+    np.testing.assert_array_equal(regions.overlap('c', windows, 7), expected)
+    assert not regions.overlap('d', windows, 7).any()
+
+
+def test_task_names_of_peak_files(tmp_path):
+    for name in ('CTCF_K562.narrowPeak.gz', 'CTCF_K562.bed', 'CTCF_K562.bed.gz', 'CTCF_K562.broadPeak'):
+        assert task_name(tmp_path / name) == 'CTCF_K562'
+    assert task_name(tmp_path / 'a.b.bed') == 'a.b'
+
+
+def test_an_index_with_an_impossible_length_is_refused(tmp_path):
+    (tmp_path / 'g.fa').write_text('>chr1\nACGTACGT\n')
+    (tmp_path / 'g.fa.fai').write_text(f'chr1\t{10**15}\t6\t8\t9\n')
+    with pytest.raises(InputError, match=f'g.fa: cannot be used as a genome FASTA.*{10**15}'):
+        Genome(tmp_path / 'g.fa')
+
+
+def test_a_chromosome_that_packs_well_is_read(tmp_path):
+    """More letters than a line may have, in a file that is small enough to be held in memory."""
+    block = dna.decode(np.random.default_rng(0).integers(0, 4, 60)) + '\n'
+    path = tmp_path / 'y.fa.gz'
+    path.write_bytes(gzip.compress(('>chrY\n' + block * 3000 + ('N' * 60 + '\n') * 170_000).encode(), 1))
+    fasta_file = open_fasta(path)
+    assert fasta_file.sizes == {'chrY': 60 * 173_000}
+    assert fasta_file.letters('chrY', 60, 120) == block.strip().encode()
+
+
+def test_two_sequences_of_one_name(tmp_path):
+    path = tmp_path / 'x.fa'
+    path.write_text('>a 1\nACGT\n>a 2\nACGT\n')
+    with pytest.raises(InputError, match="record 2: a second sequence is called 'a'"):
+        open_fasta(path)
+    with pytest.raises(InputError, match='cannot be read'):
+        open_fasta(tmp_path / 'nothing.fa')
