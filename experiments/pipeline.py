@@ -170,7 +170,7 @@ def describe_plan(config: Mapping[str, Any], workdir: str, processes: int = 1) -
     run = RunDirectory(workdir)
     corpus, jobs = read_jobs(config, run)
     if (run.path / 'run.json').exists():
-        run.check(corpus, config)
+        run.check(corpus, _as_run(config, run))
     return plan.describe(corpus, jobs, config, run, processes)
 
 
@@ -258,9 +258,7 @@ def open_run(config: Mapping[str, Any], workdir: str) -> RunDirectory:
     """
     run = RunDirectory(workdir)
     corpus, jobs = read_jobs(config, run)
-    if _has_no_input(config['corpus']) and (run.path / 'run.json').is_file():
-        config = {**config, 'corpus': run.config()['corpus']}  # it is the corpus of the run, whatever else is said
-    run.create(corpus, config, jobs)
+    run.create(corpus, _as_run(config, run), jobs)
     return run
 
 
@@ -321,6 +319,13 @@ def read_corpus(settings: Mapping[str, Any], run: RunDirectory) -> Corpus:
     for name in ('genome', 'blacklist'):
         values[name] = values[name] and _path(values[name])
     return prepare_corpus(**values)
+
+
+def _as_run(config: Mapping[str, Any], run: RunDirectory) -> Mapping[str, Any]:
+    """The settings, with those of the run's own corpus where they name no other."""
+    if _has_no_input(config['corpus']) and (run.path / 'run.json').is_file():
+        return {**config, 'corpus': run.config()['corpus']}
+    return config
 
 
 def _has_no_input(corpus: Mapping[str, Any]) -> bool:

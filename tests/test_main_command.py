@@ -127,6 +127,8 @@ def test_a_run_without_an_input_goes_on_with_its_own_sequences(run):
     status, _, err = command(*SMALL, f'--workdir={folder}', '--stages=evaluate', '--config.corpus.width=55')
     assert status == 0, err
     assert RunDirectory(folder).config()['corpus'] == before  # not what did not apply
+    status, _, err = command(*SMALL, f'--workdir={folder}', '--dry_run', '--config.corpus.seed=7')
+    assert status == 0, err
     status, _, err = command(*SMALL, f'--workdir={folder}', '--stages=evaluate', '--tasks=JUN_lab')
     assert status == 2 and "tasks are 'JUN_lab', but" in err and 'was made with others (2)' in err
 

@@ -102,7 +102,8 @@ def explain_run(
 
     def choose() -> list[int]:
         best = best_results(run)
-        return [job.index for job in best if job.spec in chosen_specs(best, settings.specs)]
+        specs = chosen_specs(best, settings.specs)
+        return [job.index for job in best if job.spec in specs]
 
     explained = set(team.agree('explained', choose))  # a shared disk may list new files later to one than to another
     results = {job: run.load_result(job.index) for job in run.jobs() if job.index in explained}
