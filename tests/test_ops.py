@@ -101,9 +101,28 @@ def test_conv1d_is_flax_conv(padding, width):
 
 
 def test_conv1d_over_models_is_each_model():
+    x, kernel, bias, weights = normal(0, 3, 9, 2, 3), normal(1, 3, 4, 3, 5), normal(2, 3, 5), normal(3, 9, 2, 5)
+
+    def one(*args):
+        return with_gradients(lambda *args: ops.conv1d(*args, 'same'), weights, *args)
+
+    def alone(*args):
+        found = [one(*(a[m] if a.ndim > n else a for a, n in zip(args, (3, 3, 1), strict=True))) for m in range(3)]
+        return jax.tree.map(lambda *parts: jnp.stack(parts), *found)
+
+    assert_close(jax.vmap(one)(x, kernel, bias), alone(x, kernel, bias))
+    for axes in ((0, None, None), (None, 0, None)):  # mapped over one argument alone
+        given = [a if axis == 0 else a[0] for a, axis in zip((x, kernel, bias), axes, strict=True)]
+        assert_close(jax.vmap(one, axes)(*given), alone(*given))
+
+
+def test_conv1d_over_models_is_no_grouped_convolution():
+    """Its gradient is very slow."""
     x, kernel, bias = normal(0, 3, 9, 2, 3), normal(1, 3, 4, 3, 5), normal(2, 3, 5)
-    over = jax.jit(jax.vmap(lambda *args: ops.conv1d(*args, 'same')))(x, kernel, bias)
-    assert_close(over, jnp.stack([ops.conv1d(x[m], kernel[m], bias[m], 'same') for m in range(3)]))
+    over = jax.vmap(jax.grad(lambda *args: (ops.conv1d(*args, 'same') ** 2).sum(), (0, 1, 2)))
+    text = str(jax.make_jaxpr(over)(x, kernel, bias))
+    assert 'conv_general_dilated' not in text
+    assert 'dot_general' in text
 
 
 def test_conv1d_refuses():
@@ -168,8 +187,13 @@ def test_lstm_step_is_flax_cell():
 
     state, gates = ops.lstm_step(ops.LstmState(h=h, c=c), x @ kernel + bias[None], recurrent)
     assert_close((state.h, state.c), oracle(h, c, x))
-    i, f, o, g = jnp.split(gates, 4, axis=-1)  # as stored for the gradient
+    i, f, o, g = gates  # as stored for the gradient
     assert_close((f * c + i * g, o * jnp.tanh(f * c + i * g)), (state.c, state.h))
+
+
+def in_sequence_order(pair):
+    """Outputs of `ops.bilstm_scan` as one array, (L, B, 2H)."""
+    return jnp.concatenate([pair[0], pair[1][::-1]], axis=-1)
 
 
 @pytest.fixture(scope='module')
@@ -191,7 +215,7 @@ def test_bilstm_scan_is_flax_bidirectional(bidirectional, hoist):
     weights, arguments, expected = bidirectional
 
     def ours(x, kernel, recurrent, bias):
-        return jnp.concatenate(ops.bilstm_scan((x, x), kernel, recurrent, bias, None, hoist), axis=-1)
+        return in_sequence_order(ops.bilstm_scan(x, kernel, recurrent, bias, None, hoist))
 
     assert_close(with_gradients(ours, weights, *arguments), expected)
 
@@ -227,10 +251,10 @@ def test_stack_over_ragged_sequences(ragged_stack, hoist):
     weights, arguments, mask, expected = ragged_stack
 
     def ours(x, layers):
-        pair = (x, x)
+        read = x
         for layer in layers:
-            pair = ops.bilstm_scan(pair, *layer, mask, hoist)
-        return pair
+            read = ops.bilstm_scan(read, *layer, mask, hoist)
+        return read[0], read[1][::-1]
 
     found = with_gradients(ours, weights, *arguments)
     assert_close(found, expected)
@@ -250,7 +274,8 @@ def test_bilstm_scan_gradients_are_finite_differences(hoist, order):
         def squares(flat):
             parts = jnp.split(flat, ends[:-1])
             forward, backward, *layer = (part.reshape(s) for part, s in zip(parts, shapes.values(), strict=True))
-            return (jnp.stack(ops.bilstm_scan((forward, backward), *layer, mask, hoist)) ** 2).sum()
+            outputs = [ops.bilstm_scan(x, *layer, mask, hoist) for x in ((forward, backward), forward)]
+            return (jnp.stack(jax.tree.leaves(outputs)) ** 2).sum()
 
         point = jnp.asarray(np.random.default_rng(0).normal(size=ends[-1]))
         for function in (squares, jax.grad(squares))[:order]:
@@ -264,7 +289,7 @@ def test_bilstm_scan_over_models_is_each_model(bidirectional):
     other = jax.tree.map(lambda a: 0.3 * a[::-1], arguments)
 
     def ours(x, kernel, recurrent, bias):
-        return jnp.concatenate(ops.bilstm_scan((x, x), kernel, recurrent, bias, None), axis=-1)
+        return in_sequence_order(ops.bilstm_scan(x, kernel, recurrent, bias, None))
 
     over = jax.vmap(lambda *args: with_gradients(ours, weights, *args))
     for place, pair in enumerate([(arguments, other), (other, arguments)]):

@@ -11,6 +11,7 @@ from jax.interpreters import mlir
 
 from demo_jax import files
 from demo_jax.evaluation.compare import paired_tests
+from demo_jax.nn import ops
 from demo_jax.runs import RunDirectory
 from demo_jax.training.layout import PRECISIONS
 from experiments.benchmarks import rounding
@@ -20,10 +21,11 @@ from tests.faults import ROOT
 @pytest.fixture
 def rounded():
     """The CPU rounds as asked, for the length of a test."""
-    usual = mlir._platform_specific_lowerings['cpu'][jax.lax.dot_general_p].rule
+    usual = {each: mlir._platform_specific_lowerings['cpu'][each].rule for each in rounding.PRODUCTS}
     rounding.round_on_cpu()
     yield
-    mlir.register_lowering(jax.lax.dot_general_p, usual, platform='cpu')
+    for primitive, rule in usual.items():
+        mlir.register_lowering(primitive, rule, platform='cpu')
 
 
 def to_bits(x: np.ndarray, bits: int) -> np.ndarray:
@@ -47,6 +49,21 @@ def test_operands_are_rounded_and_sums_are_not(rounded, name, bits):
     np.testing.assert_allclose(gradient, np.broadcast_to(sides[1].astype(np.float64).sum(1), left.shape), atol=1e-5)
     exact = left.astype(np.float64) @ right.astype(np.float64)
     assert (np.abs(np.asarray(found) - exact).max() > 1e-4) == (bits < 23)
+
+
+@pytest.mark.parametrize('name, bits', [('float32', 23), ('tf32', 10), ('bf16', 7)])
+def test_convolutions_are_rounded_too(rounded, name, bits):
+    rng = np.random.default_rng(1)
+    x, kernel = (rng.normal(size=shape).astype(np.float32) for shape in ((20, 3, 16), (5, 16, 8)))
+
+    def convolution(x, kernel):
+        return ops.conv1d(x, kernel, np.zeros(8, np.float32), 'valid')
+
+    with jax.default_matmul_precision(PRECISIONS[name]):
+        found = jax.jit(lambda x, kernel: convolution(x, kernel))(x, kernel)
+    sides = (x, kernel) if bits == 23 else (to_bits(x, bits), to_bits(kernel, bits))
+    a, k = (side.astype(np.float64) for side in sides)
+    np.testing.assert_allclose(found, sum(a[i : i + 16] @ k[i] for i in range(5)), atol=1e-5)
 
 
 def test_otherwise_a_cpu_multiplies_in_float32():

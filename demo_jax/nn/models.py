@@ -224,12 +224,12 @@ def apply(
     mask = None if lengths is None else _inside(x, lengths)
     hidden = None
     if spec.lstm_layers:
-        pair = (x, x)
+        read: Array | tuple[Array, ...] = x
         for index in range(spec.lstm_layers):
             layer = params[f'lstm{index}']
-            pair = ops.bilstm_scan(pair, layer['kernel'], layer['recurrent'], layer['bias'], mask, hoist)
-            pair = tuple(drop(h, 100 + 2 * index + d) for d, h in enumerate(pair))
-        hidden = jnp.concatenate(pair, axis=-1)
+            pair = ops.bilstm_scan(read, layer['kernel'], layer['recurrent'], layer['bias'], mask, hoist)
+            read = pair = tuple(drop(h, 100 + 2 * index + d) for d, h in enumerate(pair))
+        hidden = jnp.concatenate([pair[0], pair[1][::-1]], axis=-1)
         # Sums of the parts, not of `hidden`: a training step then never makes it.
         sums = jnp.concatenate([h.sum(0) for h in pair], axis=-1)
         features = sums / (x.shape[0] if lengths is None else lengths[:, None].astype(x.dtype))

@@ -7,6 +7,7 @@ gradient per example.
 """
 
 import functools
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -40,10 +41,6 @@ def reverse_complement(tokens: Array, lengths: Array | None = None) -> Array:
 def conv1d(x: Array, kernel: Array, bias: Array, padding: str) -> Array:
     """Temporal convolution, the paper's equation 1 without the nonlinearity.
 
-    A sum over shifted slices written as one matrix product (im2col): a `vmap` over models then is a
-    batched product and never a grouped convolution, whose gradient is very slow. The gradient of the
-    input is such a convolution too, of the output's gradient with the turned kernel.
-
     Args:
       x: (L, B, C).
       kernel: (width, C, F).
@@ -68,30 +65,84 @@ def _pads(padding: str, width: int) -> tuple[int, int]:
     return pads[padding]
 
 
+def _over_models(product: Callable[[Array, Array], Array]):
+    """A convolution that is this matrix product instead where it is mapped over models (`vmap`).
+
+    A mapped convolution would be a grouped one, which is very slow.
+    """
+
+    def decorate(convolution: Callable[[Array, Array], Array]) -> Callable[[Array, Array], Array]:
+        wrapped = jax.custom_batching.custom_vmap(convolution)
+
+        @wrapped.def_vmap
+        def _rule(_, mapped, *arguments):
+            if not any(mapped):  # a forward derivative along many directions asks for that too
+                return convolution(*arguments), False
+            return jax.vmap(product, in_axes=[0 if m else None for m in mapped])(*arguments), True
+
+        return wrapped
+
+    return decorate
+
+
 def _windows(x: Array, width: int) -> Array:
     """What a filter sees at each of its positions: (L, B, C) -> (L - width + 1, B, width * C)."""
     steps = x.shape[0] - width + 1
-    if steps < 1:
-        raise ValueError(f'sequence of length {x.shape[0]} is shorter than the filter width {width}')
     return jnp.concatenate([x[i : i + steps] for i in range(width)], axis=-1)
 
 
+def _of_one_type(*arrays: Array) -> list[jax.Array]:
+    return [jnp.asarray(array, jnp.result_type(*arrays)) for array in arrays]
+
+
+def _correlate_product(x: Array, kernel: Array) -> Array:
+    return _windows(x, len(kernel)) @ kernel.reshape(-1, kernel.shape[-1])
+
+
+@_over_models(_correlate_product)
+def _correlate(x: Array, kernel: Array) -> Array:
+    """Products of a kernel (width, C, F) with each window of x (L, B, C): (L - width + 1, B, F).
+
+    As a convolution over two axes, positions and batch, which keeps the batch where it is. On a CPU, this
+    takes two thirds of the time of a product with the windows, which would have to be written out.
+    """
+    plane, filters = _of_one_type(x[None], kernel[:, None])
+    axes = ('NHWC', 'HWIO', 'NHWC')
+    return jax.lax.conv_general_dilated(plane, filters, (1, 1), 'VALID', dimension_numbers=axes)[0]
+
+
+def _kernel_gradient_product(x: Array, gradient: Array) -> Array:
+    windows = _windows(x, len(x) - len(gradient) + 1)
+    return jnp.einsum('lbk,lbf->kf', windows, gradient).reshape(-1, x.shape[-1], gradient.shape[-1])
+
+
+@_over_models(_kernel_gradient_product)
+def _kernel_gradient(x: Array, gradient: Array) -> Array:
+    """Gradient of `_correlate` by its kernel: of x (L, B, C) and dy (L', B, F), (L - L' + 1, C, F).
+
+    That is a convolution of x with dy, in which the channels are the batch and (position, sequence) the
+    filter; on a CPU, in half the time of the product of the windows with dy.
+    """
+    length, batch, channels = x.shape
+    rows, filters = _of_one_type(x.reshape(-1, channels).T.reshape(channels, length, batch), gradient)
+    axes = ('NWC', 'WIO', 'NWC')
+    return jax.lax.conv_general_dilated(rows, filters, (1,), 'VALID', dimension_numbers=axes).transpose(1, 0, 2)
+
+
 def _conv1d_forward(x, kernel, bias, padding):
-    width, channels, filters = kernel.shape
-    padded = jnp.pad(x, (_pads(padding, width), (0, 0), (0, 0)))
-    out = _windows(padded, width) @ kernel.reshape(width * channels, filters) + bias[None, None]
-    return out, (padded, kernel)
+    padded = jnp.pad(x, (_pads(padding, len(kernel)), (0, 0), (0, 0)))
+    if len(padded) < len(kernel):
+        raise ValueError(f'sequence of length {len(padded)} is shorter than the filter width {len(kernel)}')
+    return _correlate(padded, kernel) + bias[None, None], (padded, kernel)
 
 
 def _conv1d_backward(padding, residuals, gradient):
     padded, kernel = residuals
-    width, channels, filters = kernel.shape
-    # Contracted over positions and batch as they stand: XLA's fast product of a CPU takes this form alone.
-    dkernel = jnp.einsum('lbk,lbf->kf', _windows(padded, width), gradient).reshape(kernel.shape)
-    left, right = _pads(padding, width)
-    around = jnp.pad(gradient, ((width - 1 - left, width - 1 - right), (0, 0), (0, 0)))
-    turned = kernel[::-1].transpose(0, 2, 1).reshape(width * filters, channels)
-    return _windows(around, width) @ turned, dkernel, gradient.sum((0, 1))
+    left, right = _pads(padding, len(kernel))
+    around = jnp.pad(gradient, ((len(kernel) - 1 - left, len(kernel) - 1 - right), (0, 0), (0, 0)))
+    # The gradient of the input is a convolution too, of the output's gradient with the turned kernel.
+    dx = _correlate(around, kernel[::-1].transpose(0, 2, 1))
+    return dx, _kernel_gradient(padded, gradient), gradient.sum((0, 1))
 
 
 conv1d.defvjp(_conv1d_forward, _conv1d_backward)
@@ -167,17 +218,21 @@ class LstmState:
     c: Array
 
 
-def _gates(z: Array) -> Array:
-    """Sigmoid of the first three quarters (i, f, o) and tanh of the last (g).
+Gates = tuple[Array, Array, Array, Array]
 
-    The sigmoid is written with tanh, which XLA vectorises better than the exponential.
+
+def _gates(z: Array) -> Gates:
+    """Sigmoids of the first three quarters (i, f, o) and tanh of the last (g), (B, H) each.
+
+    Kept apart: in one array, everything done with one of them would walk through it in short pieces. The
+    sigmoid is written with tanh, which XLA vectorises better than the exponential.
     """
-    size = z.shape[-1] // 4
-    sigmoid = 0.5 * jnp.tanh(0.5 * z[:, : 3 * size]) + 0.5
-    return jnp.concatenate([sigmoid, jnp.tanh(z[:, 3 * size :])], axis=-1)
+    i, f, o, g = jnp.split(z, 4, axis=-1)
+    i, f, o = (0.5 * jnp.tanh(0.5 * part) + 0.5 for part in (i, f, o))
+    return i, f, o, jnp.tanh(g)
 
 
-def lstm_step(state: LstmState, z_input: Array, recurrent: Array) -> tuple[LstmState, Array]:
+def lstm_step(state: LstmState, z_input: Array, recurrent: Array) -> tuple[LstmState, Gates]:
     """One position of an LSTM (the paper's equations after 4).
 
     Args:
@@ -186,18 +241,22 @@ def lstm_step(state: LstmState, z_input: Array, recurrent: Array) -> tuple[LstmS
       recurrent: (H, 4H), the matrix U.
 
     Returns:
-      The new state, and the gates' values (B, 4H), which the gradient needs.
+      The new state, and the gates' values i, f, o, g, (B, H) each, which the gradient needs.
     """
-    size = recurrent.shape[0]
     gates = _gates(z_input + state.h @ recurrent)
-    i, f, o, g = (gates[:, k * size : (k + 1) * size] for k in range(4))
+    i, f, o, g = gates
     c = f * state.c + i * g
     return LstmState(h=o * jnp.tanh(c), c=c), gates
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(5,))
 def bilstm_scan(
-    inputs: tuple[Array, Array], kernel: Array, recurrent: Array, bias: Array, mask: Array | None, hoist: bool = False
+    inputs: Array | tuple[Array, Array],
+    kernel: Array,
+    recurrent: Array,
+    bias: Array,
+    mask: Array | None,
+    hoist: bool = False,
 ) -> tuple[Array, Array]:
     """A layer of LSTMs over both directions, in one scan.
 
@@ -205,8 +264,8 @@ def bilstm_scan(
     starts at the end of each sequence: positions outside the mask keep the state at zero.
 
     Args:
-      inputs: two arrays (L, B, C), what the forward and the backward LSTM read; both are in
-        sequence order and may be the same array.
+      inputs: what the LSTMs read: (L, B, C), the same for both; or, in a stack, what the layer below
+        returned, (L, B, C) for each direction.
       kernel: (2, C, 4H), input weights; the axis of 2 is (forward, backward); gates i, f, o, g.
       recurrent: (2, H, 4H).
       bias: (2, 4H).
@@ -216,39 +275,49 @@ def bilstm_scan(
         medium RNN). True makes one large product of each, before and after the scans (for GPUs).
 
     Returns:
-      The hidden states of the two directions, each (L, B, H) in sequence order, zero in padding.
+      The hidden states of the two directions, each (L, B, H), zero in padding: the forward direction's
+      in the order of the sequence, the backward direction's in its own, from the last position to the
+      first (to turn it around would take a pass through memory, and neither sums nor the layer above
+      need it).
     """
     return _bilstm_forward(inputs, kernel, recurrent, bias, mask, hoist)[0]
 
 
+def _read(inputs):
+    """For each direction, its input and a function from the scan's step to the place there."""
+    if isinstance(inputs, tuple):
+        return [(x, lambda t: t) for x in inputs]
+    return [(inputs, lambda t: t), (inputs, lambda t: len(inputs) - 1 - t)]
+
+
 def _bilstm_forward(inputs, kernel, recurrent, bias, mask, hoist):
-    steps, batch, _ = inputs[0].shape
+    reads = _read(inputs)
+    steps, batch, _ = reads[0][0].shape
     size = recurrent.shape[1]
-    projected = [x @ w + b[None, None] for x, w, b in zip(inputs, kernel, bias, strict=True)] if hoist else None
+    if hoist:
+        projected = [x @ w + b[None, None] for (x, _), w, b in zip(reads, kernel, bias, strict=True)]
 
     def step(states, t):
         new, gates = [], []
-        for d, at in enumerate((t, steps - 1 - t)):
-            z = projected[d][at] if hoist else inputs[d][at] @ kernel[d] + bias[d][None]
+        for d, (x, place) in enumerate(reads):
+            z = projected[d][place(t)] if hoist else x[place(t)] @ kernel[d] + bias[d][None]
             state, gate = lstm_step(states[d], z, recurrent[d])
             if mask is not None:
-                inside = mask[at][:, None]
+                inside = mask[steps - 1 - t if d else t][:, None]
                 state = LstmState(h=state.h * inside, c=state.c * inside)
             new.append(state)
             gates.append(gate)
         return tuple(new), (tuple(new), tuple(gates))
 
-    zero = jnp.zeros((batch, size), inputs[0].dtype)
+    zero = jnp.zeros((batch, size), kernel.dtype)
     start = (LstmState(h=zero, c=zero),) * 2
     _, (states, gates) = jax.lax.scan(step, start, jnp.arange(steps))
-    outputs = (states[0].h, states[1].h[::-1])
-    return outputs, (inputs, kernel, recurrent, mask, states, gates)
+    return (states[0].h, states[1].h), (inputs, kernel, recurrent, mask, states, gates)
 
 
 def _lstm_step_gradient(gates, c, c_before, dh, dc):
     """Gradients of `lstm_step`: of the pre-activations z (B, 4H), and of c before the step."""
-    size = c.shape[-1]
-    i, f, o, g = (gates[:, k * size : (k + 1) * size] for k in range(4))
+    i, f, o, g = gates
     tanh_c = jnp.tanh(c)
     dc = dc + dh * o * (1 - tanh_c * tanh_c)
     dz = jnp.concatenate(
@@ -259,44 +328,54 @@ def _lstm_step_gradient(gates, c, c_before, dh, dc):
 
 def _bilstm_backward(hoist, residuals, gradient):
     inputs, kernel, recurrent, mask, states, gates = residuals
+    reads = _read(inputs)
     steps, batch, size = states[0].h.shape
-    gradient = (gradient[0], gradient[1][::-1])  # in the order of the scan, as `states` and `gates` are
 
     def step(carry, t):
         states_gradient, sums = carry
         before = jnp.maximum(t - 1, 0)
         started = (t > 0).astype(kernel.dtype)
         new_gradient, new_sums, outputs = [], [], []
-        for d, at in enumerate((t, steps - 1 - t)):
+        for d, (x, place) in enumerate(reads):
             dh, dc = gradient[d][t] + states_gradient[d].h, states_gradient[d].c
             if mask is not None:
-                inside = mask[at][:, None]
+                inside = mask[steps - 1 - t if d else t][:, None]
                 dh, dc = dh * inside, dc * inside
-            dz, dc = _lstm_step_gradient(gates[d][t], states[d].c[t], states[d].c[before] * started, dh, dc)
+            gate = tuple(part[t] for part in gates[d])
+            dz, dc = _lstm_step_gradient(gate, states[d].c[t], states[d].c[before] * started, dh, dc)
             new_gradient.append(LstmState(h=dz @ recurrent[d].T, c=dc))
             if hoist:
                 outputs.append(dz)
             else:
-                parts = (inputs[d][at].T @ dz, (states[d].h[before] * started).T @ dz, dz.sum(0))
+                # Turned by itself, and the sums with it: XLA's fast product of a CPU wants rows on the left.
+                turned = jax.lax.optimization_barrier(dz.T)
+                parts = (turned @ x[place(t)], turned @ (states[d].h[before] * started), dz.sum(0))
                 new_sums.append(jax.tree.map(jnp.add, sums[d], parts))
                 outputs.append(dz @ kernel[d].T)
         return (tuple(new_gradient), tuple(new_sums)), tuple(outputs)
 
     zero = jnp.zeros((batch, size), kernel.dtype)
-    nothing = tuple(jnp.zeros(shape, kernel.dtype) for shape in (kernel.shape[1:], recurrent.shape[1:], (4 * size,)))
+    shapes = ((4 * size, kernel.shape[1]), (4 * size, size), (4 * size,))
+    nothing = tuple(jnp.zeros(shape, kernel.dtype) for shape in shapes)
     start = ((LstmState(h=zero, c=zero),) * 2, () if hoist else (nothing,) * 2)
     (_, sums), outputs = jax.lax.scan(step, start, jnp.arange(steps), reverse=True)
-    forward, backward = outputs[0], outputs[1][::-1]
-    if not hoist:
+    if hoist:
+        # Each direction in its own order.
+        read = inputs if isinstance(inputs, tuple) else (inputs, inputs[::-1])
+        first = jnp.zeros((1, batch, size), kernel.dtype)
+        dkernel, drecurrent, dbias = (jnp.stack(parts) for parts in zip(*(
+            (
+                x.reshape(-1, x.shape[-1]).T @ dz.reshape(-1, 4 * size),
+                jnp.concatenate([first, state.h[:-1]]).reshape(-1, size).T @ dz.reshape(-1, 4 * size),
+                dz.sum((0, 1)),
+            )
+            for x, state, dz in zip(read, states, outputs, strict=True)
+        ), strict=True))  # fmt: skip
+        outputs = tuple(dz @ w.T for dz, w in zip(outputs, kernel, strict=True))
+    else:
         dkernel, drecurrent, dbias = (jnp.stack(parts) for parts in zip(*sums, strict=True))
-        return (forward, backward), dkernel, drecurrent, dbias, None if mask is None else jnp.zeros_like(mask)
-    rows = [dz.reshape(-1, 4 * size) for dz in (forward, backward)]
-    first = jnp.zeros((1, batch, size), kernel.dtype)
-    h_before = (jnp.concatenate([first, states[0].h[:-1]]), jnp.concatenate([states[1].h[:-1][::-1], first]))
-    dkernel = jnp.stack([x.reshape(-1, x.shape[-1]).T @ dz for x, dz in zip(inputs, rows, strict=True)])
-    drecurrent = jnp.stack([h.reshape(-1, size).T @ dz for h, dz in zip(h_before, rows, strict=True)])
-    dbias = jnp.stack([dz.sum(0) for dz in rows])
-    dinputs = tuple(dz @ w.T for dz, w in zip((forward, backward), kernel, strict=True))
+        dkernel, drecurrent = dkernel.transpose(0, 2, 1), drecurrent.transpose(0, 2, 1)
+    dinputs = outputs if isinstance(inputs, tuple) else outputs[0] + outputs[1][::-1]
     return dinputs, dkernel, drecurrent, dbias, None if mask is None else jnp.zeros_like(mask)
 
 

@@ -186,8 +186,10 @@ def run_segment(
     model, snapshots, metrics = jax.lax.fori_loop(0, work.n_steps, one_step, start)
 
     def one_batch(i, scores):
-        params = jax.tree.map(lambda s: s[work.scored_snapshot[i]], snapshots)
-        return scores.at[i].set(score(params, pool, work.scored_rows[i]))
+        # Where there is room for one batch only, XLA would see that `i` is 0, and score it before the loop in any case.
+        i, rows, kept = jax.lax.optimization_barrier((i, work.scored_rows, snapshots))
+        params = jax.tree.map(lambda s: s[work.scored_snapshot[i]], kept)
+        return scores.at[i].set(score(params, pool, rows[i]))
 
     scores = jax.lax.fori_loop(0, work.n_scored, one_batch, jnp.zeros(work.scored_rows.shape))
     measured = Measured(metrics.loss, metrics.gradient_norm, metrics.update_norm, scores)

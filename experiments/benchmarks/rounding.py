@@ -1,5 +1,6 @@
 """A CPU that rounds the operands of products as a GPU would, and how the AUROCs of precisions compare."""
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,20 +17,25 @@ COLUMNS = ('task', 'spec', 'float32', 'another_seed', 'tf32', 'bf16')
 DIFFERENCES = ('against float32', 'n', 'mean', 'largest', 'p_t')
 
 
+#: The operations that multiply matrices.
+PRODUCTS = (jax.lax.dot_general_p, jax.lax.conv_general_dilated_p)
+
+
 def round_on_cpu() -> None:
     """Have the CPU round the operands of products as their precision asks, in whatever is compiled from now on."""
-    usual = mlir._platform_specific_lowerings['cpu'][jax.lax.dot_general_p].rule  # there is no public way to it
+    for primitive in PRODUCTS:
+        usual = mlir._platform_specific_lowerings['cpu'][primitive].rule  # there is no public way to it
+        mlir.register_lowering(primitive, functools.partial(_rounded, usual), platform='cpu')
 
-    def rounded(context, left, right, *, precision, **settings):
-        bits = MANTISSA_BITS.get(precision[0] if isinstance(precision, tuple) else precision)
-        if bits:
-            left, right = (
-                stablehlo.reduce_precision(side, exponent_bits=mlir.i32_attr(8), mantissa_bits=mlir.i32_attr(bits))
-                for side in (left, right)
-            )
-        return usual(context, left, right, precision=None, **settings)  # the CPU knows float32 alone
 
-    mlir.register_lowering(jax.lax.dot_general_p, rounded, platform='cpu')
+def _rounded(usual, context, left, right, *, precision, **settings):
+    bits = MANTISSA_BITS.get(precision[0] if isinstance(precision, tuple) else precision)
+    if bits:
+        left, right = (
+            stablehlo.reduce_precision(side, exponent_bits=mlir.i32_attr(8), mantissa_bits=mlir.i32_attr(bits))
+            for side in (left, right)
+        )
+    return usual(context, left, right, precision=None, **settings)  # the CPU knows float32 alone
 
 
 def tables(aurocs: Mapping[str, Mapping[tuple[str, str, int], float]]) -> tuple[compare.Table, compare.Table]:
