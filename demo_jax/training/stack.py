@@ -60,7 +60,7 @@ def over_models(
             return function(*common, *xs)
 
         count = jax.tree.leaves(mapped)[0].shape[0]
-        if width == 1 == count:  # as in the loop below: under `vmap` it would be quite another program
+        if width == 1 == count:  # as in the loop below, to the last bit: under `vmap` it would be another program
             return jax.tree.map(lambda y: y[None], one(jax.tree.map(lambda x: x[0], mapped)))
         if width == 0 or width >= count:
             return jax.vmap(one)(mapped)
