@@ -271,8 +271,8 @@ def bilstm_scan(
       bias: (2, 4H).
       mask: None, or (L, B) with 1 inside each sequence and 0 in its padding.
       hoist: False computes the input's projection and sums the weight gradients inside the scans,
-        where everything stays in the cache (fastest on a CPU: 74 against 95 ms per step of the
-        medium RNN). True makes one large product of each, before and after the scans (for GPUs).
+        where everything stays in the cache (for CPUs). True makes one large product of each, before and
+        after the scans (for GPUs).
 
     Returns:
       The hidden states of the two directions, each (L, B, H), zero in padding: the forward direction's

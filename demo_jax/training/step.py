@@ -15,7 +15,7 @@ from demo_jax.training.pool import Pool, name_seed
 ADAM = optax.scale_by_adam()
 
 #: Sequences whose gradient a CPU computes at once, in a model without and with LSTMs: their activations then stay in
-#: the cache. In the batch of 256 as one, a step of the medium CNN would take a third longer, of the RNN a quarter.
+#: the cache. In the batch of 256 as one, a step of the medium CNN would take a fifth longer, of the RNN a quarter.
 PART_SIZE = {'conv': 32, 'lstm': 128}
 
 
