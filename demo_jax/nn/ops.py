@@ -294,25 +294,33 @@ def _bilstm_forward(inputs, kernel, recurrent, bias, mask, hoist):
     reads = _read(inputs)
     steps, batch, _ = reads[0][0].shape
     size = recurrent.shape[1]
+    kernels, recurrents, biases = _per_direction(kernel, recurrent, bias)
     if hoist:
-        projected = [x @ w + b[None, None] for (x, _), w, b in zip(reads, kernel, bias, strict=True)]
+        projected = [x @ w + b[None, None] for (x, _), w, b in zip(reads, kernels, biases, strict=True)]
 
     def step(states, t):
         new, gates = [], []
         for d, (x, place) in enumerate(reads):
-            z = projected[d][place(t)] if hoist else x[place(t)] @ kernel[d] + bias[d][None]
-            state, gate = lstm_step(states[d], z, recurrent[d])
+            z = projected[d][place(t)] if hoist else x[place(t)] @ kernels[d] + biases[d][None]
+            state, gate = lstm_step(states[d], z, recurrents[d])
             if mask is not None:
                 inside = mask[steps - 1 - t if d else t][:, None]
                 state = LstmState(h=state.h * inside, c=state.c * inside)
             new.append(state)
             gates.append(gate)
-        return tuple(new), (tuple(new), tuple(gates))
+        # Kept for the gradient with (B, H) as one axis: XLA then writes one long row instead of B short ones.
+        return tuple(new), jax.tree.map(jnp.ravel, (new, gates))
 
     zero = jnp.zeros((batch, size), kernel.dtype)
     start = (LstmState(h=zero, c=zero),) * 2
     _, (states, gates) = jax.lax.scan(step, start, jnp.arange(steps))
-    return (states[0].h, states[1].h), (inputs, kernel, recurrent, mask, states, gates)
+    hidden = tuple(state.h.reshape(steps, batch, size) for state in states)
+    return hidden, (inputs, kernel, recurrent, mask, hidden, [state.c for state in states], gates)
+
+
+def _per_direction(*weights):
+    """Each (2, ...) in two. Behind a barrier, or XLA would copy them out again at every step of a scan."""
+    return jax.lax.optimization_barrier([[*weight] for weight in weights])
 
 
 def _lstm_step_gradient(gates, c, c_before, dh, dc):
@@ -327,12 +335,14 @@ def _lstm_step_gradient(gates, c, c_before, dh, dc):
 
 
 def _bilstm_backward(hoist, residuals, gradient):
-    inputs, kernel, recurrent, mask, states, gates = residuals
+    inputs, kernel, recurrent, mask, hidden, cells, gates = residuals
     reads = _read(inputs)
-    steps, batch, size = states[0].h.shape
+    steps, batch, size = hidden[0].shape
+    turned_kernels, turned_recurrents = _per_direction(kernel.transpose(0, 2, 1), recurrent.transpose(0, 2, 1))
+    shared = not isinstance(inputs, tuple)
 
     def step(carry, t):
-        states_gradient, sums = carry
+        states_gradient, sums, dx = carry
         before = jnp.maximum(t - 1, 0)
         started = (t > 0).astype(kernel.dtype)
         new_gradient, new_sums, outputs = [], [], []
@@ -341,42 +351,49 @@ def _bilstm_backward(hoist, residuals, gradient):
             if mask is not None:
                 inside = mask[steps - 1 - t if d else t][:, None]
                 dh, dc = dh * inside, dc * inside
-            gate = tuple(part[t] for part in gates[d])
-            dz, dc = _lstm_step_gradient(gate, states[d].c[t], states[d].c[before] * started, dh, dc)
-            new_gradient.append(LstmState(h=dz @ recurrent[d].T, c=dc))
+            gate = [part[t].reshape(batch, size) for part in gates[d]]
+            c, c_before = (cells[d][place].reshape(batch, size) for place in (t, before))
+            dz, dc = _lstm_step_gradient(gate, c, c_before * started, dh, dc)
+            new_gradient.append(LstmState(h=dz @ turned_recurrents[d], c=dc))
             if hoist:
                 outputs.append(dz)
+                continue
+            # Turned by itself, and the sums with it: XLA's fast product of a CPU wants rows on the left.
+            turned = jax.lax.optimization_barrier(dz.T)
+            parts = (turned @ x[place(t)], turned @ (hidden[d][before] * started), dz.sum(0))
+            new_sums.append(jax.tree.map(jnp.add, sums[d], parts))
+            if shared:
+                dx = dx.at[place(t)].add(dz @ turned_kernels[d])
             else:
-                # Turned by itself, and the sums with it: XLA's fast product of a CPU wants rows on the left.
-                turned = jax.lax.optimization_barrier(dz.T)
-                parts = (turned @ x[place(t)], turned @ (states[d].h[before] * started), dz.sum(0))
-                new_sums.append(jax.tree.map(jnp.add, sums[d], parts))
-                outputs.append(dz @ kernel[d].T)
-        return (tuple(new_gradient), tuple(new_sums)), tuple(outputs)
+                outputs.append(dz @ turned_kernels[d])
+        return (tuple(new_gradient), tuple(new_sums), dx), tuple(outputs)
 
     zero = jnp.zeros((batch, size), kernel.dtype)
     shapes = ((4 * size, kernel.shape[1]), (4 * size, size), (4 * size,))
     nothing = tuple(jnp.zeros(shape, kernel.dtype) for shape in shapes)
-    start = ((LstmState(h=zero, c=zero),) * 2, () if hoist else (nothing,) * 2)
-    (_, sums), outputs = jax.lax.scan(step, start, jnp.arange(steps), reverse=True)
+    sums_start = ((), None) if hoist else ((nothing,) * 2, jnp.zeros_like(inputs) if shared else None)
+    (_, sums, dx), outputs = jax.lax.scan(
+        step, ((LstmState(h=zero, c=zero),) * 2, *sums_start), jnp.arange(steps), reverse=True
+    )
     if hoist:
         # Each direction in its own order.
-        read = inputs if isinstance(inputs, tuple) else (inputs, inputs[::-1])
+        read = (inputs, inputs[::-1]) if shared else inputs
         first = jnp.zeros((1, batch, size), kernel.dtype)
         dkernel, drecurrent, dbias = (jnp.stack(parts) for parts in zip(*(
             (
                 x.reshape(-1, x.shape[-1]).T @ dz.reshape(-1, 4 * size),
-                jnp.concatenate([first, state.h[:-1]]).reshape(-1, size).T @ dz.reshape(-1, 4 * size),
+                jnp.concatenate([first, h[:-1]]).reshape(-1, size).T @ dz.reshape(-1, 4 * size),
                 dz.sum((0, 1)),
             )
-            for x, state, dz in zip(read, states, outputs, strict=True)
+            for x, h, dz in zip(read, hidden, outputs, strict=True)
         ), strict=True))  # fmt: skip
-        outputs = tuple(dz @ w.T for dz, w in zip(outputs, kernel, strict=True))
+        outputs = tuple(dz @ w for dz, w in zip(outputs, turned_kernels, strict=True))
+        if shared:
+            dx = outputs[0] + outputs[1][::-1]
     else:
         dkernel, drecurrent, dbias = (jnp.stack(parts) for parts in zip(*sums, strict=True))
         dkernel, drecurrent = dkernel.transpose(0, 2, 1), drecurrent.transpose(0, 2, 1)
-    dinputs = outputs if isinstance(inputs, tuple) else outputs[0] + outputs[1][::-1]
-    return dinputs, dkernel, drecurrent, dbias, None if mask is None else jnp.zeros_like(mask)
+    return dx if shared else outputs, dkernel, drecurrent, dbias, None if mask is None else jnp.zeros_like(mask)
 
 
 def _bilstm_forward_rule(inputs, kernel, recurrent, bias, mask, hoist):
