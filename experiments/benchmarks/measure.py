@@ -106,6 +106,9 @@ class MatrixPeak:
     Square matrices of 1,024; on a GPU or TPU, which so small a product does not fill, of 4,096 and
     8,192 too. `best` is the largest of all measurements, in operations per second over all devices
     together. The precision is JAX's default, as in the training step.
+
+    Attributes:
+      programs: by label, a chain of products of each size, to be timed in turns with other programs.
     """
 
     def __init__(self, mesh: Mesh) -> None:
@@ -114,6 +117,7 @@ class MatrixPeak:
         self.measurements: list[dict[str, float]] = []
         self._mesh = mesh
         self._chains = {size: self._calibrated(size) for size in self.sizes}
+        self.programs = {f'product {size}': chain for size, (chain, _) in self._chains.items()}
 
     @property
     def best(self) -> float:
@@ -122,10 +126,18 @@ class MatrixPeak:
 
     def measure(self, repeats: int = 3) -> None:
         """Add measurements to those there are."""
-        for size, (chain, products) in self._chains.items():
-            for _ in range(repeats):
-                rate = self._mesh.devices.size * products * 2 * size**3 / _seconds(chain)
-                self.measurements.append({'size': size, 'operations_per_second': rate})
+        for size, (chain, _) in self._chains.items():
+            self._add(size, [_seconds(chain) for _ in range(repeats)])
+
+    def add(self, seconds: Mapping[str, Sequence[float]]) -> float:
+        """Add those of `programs`; their rate in operations per second: of each size the median, of these the best."""
+        return max(float(np.median(self._add(size, seconds[f'product {size}']))) for size in self.sizes)
+
+    def _add(self, size: int, seconds: Sequence[float]) -> list[float]:
+        operations = self._mesh.devices.size * self._chains[size][1] * 2 * size**3
+        rates = [operations / value for value in seconds]
+        self.measurements += [{'size': size, 'operations_per_second': rate} for rate in rates]
+        return rates
 
     def facts(self) -> dict[str, Any]:
         """For the JSON file."""
