@@ -1,6 +1,5 @@
-"""Several processes on one run, and other numbers of devices: the same models, whoever is killed."""
+"""Several processes on one run, and other numbers of devices: the same models to the last bit, whoever is killed."""
 
-import dataclasses
 import os
 import pathlib
 import signal
@@ -39,6 +38,8 @@ class Commands:
         environment = os.environ | {
             'JAX_PLATFORMS': 'cpu', 'PYTHONPATH': str(ROOT), 'JAX_COMPILATION_CACHE_DIR': str(self.cache),
             'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
+            # XLA's threads, as many with one device as with four: by their number it splits some sums of convolutions.
+            'NPROC': '4',
         }  # fmt: skip
         arguments = [
             sys.executable, '-m', 'experiments.train', *TINY, f'--config.machine.host_devices={devices}',
@@ -94,15 +95,14 @@ def alone(commands, tmp_path_factory):
     return workdir
 
 
-def assert_same_run(workdir, expected, *, tolerance=0.0):
+def assert_same_run(workdir, expected):
     for index in range(N_JOBS):
         one, other = (RunDirectory(path).load_result(index) for path in (workdir, expected))
+        assert one.history == other.history
         assert (one.best_epoch, one.best_auroc, one.steps) == (other.best_epoch, other.best_auroc, other.steps)
-        for found, wanted in zip(one.history, other.history, strict=True):
-            np.testing.assert_allclose(dataclasses.astuple(found), dataclasses.astuple(wanted), tolerance, tolerance)
         for layer, leaves in one.params.items():
             for name, leaf in leaves.items():
-                np.testing.assert_allclose(leaf, other.params[layer][name], tolerance, tolerance)
+                np.testing.assert_array_equal(leaf, other.params[layer][name])
     assert (workdir / 'history.tsv').read_text() == (expected / 'history.tsv').read_text()
 
 
@@ -148,7 +148,7 @@ def test_the_first_process_is_killed_and_four_devices_go_on(commands, alone, tmp
 
     status, printed = finish(commands.start(workdir, '--config.machine.host_devices=4'))  # more devices than jobs
     assert status == 0, printed
-    assert_same_run(workdir, alone, tolerance=1e-5)  # four devices round otherwise, two do not
+    assert_same_run(workdir, alone)
     assert not (workdir / 'checkpoints.1').exists()
 
 

@@ -67,12 +67,7 @@ def test_training_goes_on_from_the_checkpoint(kept, monkeypatch):
     assert not (path / 'notes.txt').exists()  # the checkpoint was read
     of_jobs = [run.load_result(job.index).steps for job in run.jobs() if job.spec == SPECS[-1]]
     assert 0 < sum(steps) < sum(of_jobs)
-    # Which units dropout hits in the steps that were left has changed since the first version.
-    found = predictions(path, SPECS)
-    assert found.keys() == expected['resumed'].keys()
-    for name, scores in expected['resumed'].items():
-        tolerance = 2e-2 if name.endswith(SPECS[-1]) else 1e-3
-        np.testing.assert_allclose(found[name], scores, rtol=0, atol=tolerance, err_msg=name)
+    assert_close(predictions(path, SPECS), expected['resumed'])
     tables = evaluate_run(run, n_resamples=20, progress=False)
     for row in tables['auroc'].rows:
-        assert row['test_auroc'] == pytest.approx(expected['test_auroc'][f'{row["task"]} {row["spec"]}'], abs=0.02)
+        assert row['test_auroc'] == pytest.approx(expected['test_auroc'][f'{row["task"]} {row["spec"]}'], abs=0.01)

@@ -228,7 +228,8 @@ def apply(
         for index in range(spec.lstm_layers):
             layer = params[f'lstm{index}']
             pair = ops.bilstm_scan(read, layer['kernel'], layer['recurrent'], layer['bias'], mask, hoist)
-            read = pair = tuple(drop(h, 100 + 2 * index + d) for d, h in enumerate(pair))
+            # Masks in the order of the sequence, whatever the order of the states.
+            read = pair = (drop(pair[0], 100 + 2 * index), drop(pair[1][::-1], 101 + 2 * index)[::-1])
         hidden = jnp.concatenate([pair[0], pair[1][::-1]], axis=-1)
         # Sums of the parts, not of `hidden`: a training step then never makes it.
         sums = jnp.concatenate([h.sum(0) for h in pair], axis=-1)
