@@ -379,23 +379,17 @@ def _bilstm_backward(hoist, residuals, gradient):
         step, ((LstmState(h=zero, c=zero),) * 2, *sums_start), jnp.arange(steps), reverse=True
     )
     if hoist:
-        # Each direction in its own order.
-        read = (inputs, inputs[::-1]) if shared else inputs
-        first = jnp.zeros((1, batch, size), kernel.dtype)
-        dkernel, drecurrent, dbias = (jnp.stack(parts) for parts in zip(*(
-            (
-                x.reshape(-1, x.shape[-1]).T @ dz.reshape(-1, 4 * size),
-                jnp.concatenate([first, h[:-1]]).reshape(-1, size).T @ dz.reshape(-1, 4 * size),
-                dz.sum((0, 1)),
-            )
-            for x, h, dz in zip(read, hidden, outputs, strict=True)
-        ), strict=True))  # fmt: skip
+        read = (inputs, inputs[::-1]) if shared else inputs  # each direction in its own order
+        hidden_before = [jnp.pad(h[:-1], ((1, 0), (0, 0), (0, 0))) for h in hidden]
+        sums = [
+            (jnp.einsum('lbz,lbi->zi', dz, x), jnp.einsum('lbz,lbh->zh', dz, h), dz.sum((0, 1)))
+            for dz, x, h in zip(outputs, read, hidden_before, strict=True)
+        ]
         outputs = tuple(dz @ w for dz, w in zip(outputs, turned_kernels, strict=True))
         if shared:
             dx = outputs[0] + outputs[1][::-1]
-    else:
-        dkernel, drecurrent, dbias = (jnp.stack(parts) for parts in zip(*sums, strict=True))
-        dkernel, drecurrent = dkernel.transpose(0, 2, 1), drecurrent.transpose(0, 2, 1)
+    dkernel, drecurrent, dbias = (jnp.stack(parts) for parts in zip(*sums, strict=True))
+    dkernel, drecurrent = dkernel.transpose(0, 2, 1), drecurrent.transpose(0, 2, 1)
     return dx if shared else outputs, dkernel, drecurrent, dbias, None if mask is None else jnp.zeros_like(mask)
 
 
