@@ -1,10 +1,12 @@
 """What every command shares: how it starts, and how it fails."""
 
 import errno
+import functools
 import json
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -91,6 +93,7 @@ def run(main: Callable[[Sequence[str]], int | None]) -> None:
         signal.signal(signal.SIGTERM, _interrupt)  # as Ctrl-C, so that locks and temporary files are cleared
         if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # set while modules were imported
             signal.signal(signal.SIGINT, signal.default_int_handler)
+        sys.unraisablehook = functools.partial(_swallowed, sys.unraisablehook)
         try:
             if len(argv) > 1:
                 raise InputError(f'unexpected argument {argv[1]!r}: every setting is a --flag (see --help)')
@@ -119,6 +122,16 @@ def run(main: Callable[[Sequence[str]], int | None]) -> None:
 
 def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
+
+
+def _swallowed(usual: Callable[['sys.UnraisableHookArgs'], object], ignored: 'sys.UnraisableHookArgs') -> None:
+    """Send a signal again that came while garbage was collected (JAX has a hook there): what it raised was dropped."""
+    if not issubclass(ignored.exc_type, KeyboardInterrupt):
+        usual(ignored)
+        return
+    again = threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGTERM))
+    again.daemon = True
+    again.start()
 
 
 def _parse(argv: Sequence[str]) -> list[str]:
