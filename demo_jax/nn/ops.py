@@ -355,7 +355,7 @@ def _bilstm_backward(hoist, residuals, gradient):
                 inside = mask[steps - 1 - t if d else t][:, None]
                 dh, dc = dh * inside, dc * inside
             gate = [part[t].reshape(batch, size) for part in gates[d]]
-            c, c_before = (cells[d][place].reshape(batch, size) for place in (t, before))
+            c, c_before = (cells[d][index].reshape(batch, size) for index in (t, before))
             dz, dc = _lstm_step_gradient(gate, c, c_before * started, dh, dc)
             new_gradient.append(LstmState(h=dz @ turned_recurrents[d], c=dc))
             if hoist:
