@@ -23,7 +23,7 @@ from demo_jax.training.jobs import Job, Recipe, make_plan
 from demo_jax.training.layout import MAX_SLOTS, bytes_per_model
 
 #: Share of the machine's matrix-product rate that training reaches, as measured on CPUs (see RESULTS.md).
-_EFFICIENCY = {'CNN': 0.35, 'RNN': 0.18, 'CNN-RNN': 0.4, 'DeepBind': 0.12}
+_EFFICIENCY = {'CNN': 0.35, 'RNN': 0.18, 'CNN-RNN': 0.4, 'DeepBind': 0.25}
 _COMPILE_SECONDS = 6.0  # per program
 _WORDS_PER_SECOND = 15000.0  # of Tomtom, two cores
 _RESAMPLES_PER_SECOND = 5000.0  # of the bootstrap

@@ -1,5 +1,7 @@
 """The operations against Flax's own layers (values and gradients), finite differences and brute force."""
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -261,6 +263,25 @@ def test_stack_over_ragged_sequences(ragged_stack, hoist):
     outside = np.asarray(mask) == 0
     for array in (*found[0], found[1][0]):  # outputs, and the gradient by the input
         assert not np.asarray(array)[outside].any()
+
+
+@pytest.mark.parametrize('own', [False, True], ids=['one input', 'two inputs'])
+@pytest.mark.parametrize('hoist', [False, True])
+def test_bilstm_scan_rectifies(hoist, own):
+    """With `rectify` it is the scan of relu(x), gradients too, and where x is 0 as well."""
+    arguments = jnp.maximum(normal(0, 7, 3, 4), -0.5), normal(2, 2, 4, 20), normal(3, 2, 5, 20), normal(4, 2, 20)
+    arguments = (arguments[0].at[::2, 0].set(0.0), *arguments[1:])
+    mask = (jnp.arange(7)[:, None] < jnp.array([7, 4, 1])[None]).astype(jnp.float32)
+
+    def scan(rectify, x, *layer):
+        x = (x, 2 * x[::-1]) if own else x
+        read = x if rectify else jax.tree.map(jax.nn.relu, x)
+        return in_sequence_order(ops.bilstm_scan(read, *layer, mask, hoist, rectify))
+
+    found, expected = (
+        with_gradients(functools.partial(scan, rectify), normal(1, 7, 3, 10), *arguments) for rectify in (True, False)
+    )
+    assert_close(found, expected)
 
 
 @pytest.mark.parametrize(('hoist', 'order'), [(False, 2), (True, 1)])

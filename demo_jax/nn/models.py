@@ -227,7 +227,8 @@ def apply(
         read: Array | tuple[Array, ...] = x
         for index in range(spec.lstm_layers):
             layer = params[f'lstm{index}']
-            pair = ops.bilstm_scan(read, layer['kernel'], layer['recurrent'], layer['bias'], mask, hoist)
+            rectify = index == 0 and bool(spec.conv)
+            pair = ops.bilstm_scan(read, layer['kernel'], layer['recurrent'], layer['bias'], mask, hoist, rectify)
             # Masks in the order of the sequence, whatever the order of the states.
             read = pair = (drop(pair[0], 100 + 2 * index), drop(pair[1][::-1], 101 + 2 * index)[::-1])
         hidden = jnp.concatenate([pair[0], pair[1][::-1]], axis=-1)
@@ -252,15 +253,20 @@ def apply(
 
 
 def _convolutions(params, x, spec, lengths, drop):
-    """The convolution stack: time-major output, the lengths it has there, and every layer's activations."""
+    """The convolution stack: time-major output, the lengths it has there, and every layer's activations.
+
+    For LSTMs, the output is that of the last convolution before its ReLU, which they take themselves.
+    """
     activations = []
+    before_relu = x
     for index, (width, _) in enumerate(spec.conv):
         kernel, bias = params[f'conv{index}']['kernel'], params[f'conv{index}']['bias']
         if spec.both_strands:
             # What the filters see on the other strand, turned filters see on this one, in reverse order: the
             # letters (A<->T, C<->G) and positions of a filter are both reversed. One pass then serves both strands.
             kernel, bias = jnp.concatenate([kernel, kernel[::-1, ::-1]], axis=-1), jnp.concatenate([bias, bias])
-        x = jax.nn.relu(ops.conv1d(x, kernel, bias, spec.padding))
+        before_relu = ops.conv1d(x, kernel, bias, spec.padding)
+        x = jax.nn.relu(before_relu)
         if lengths is not None:
             lengths = lengths + {'valid': 1 - width, 'same': 0, 'full': width - 1}[spec.padding]
             x = x * _inside(x, lengths)[..., None]
@@ -273,7 +279,7 @@ def _convolutions(params, x, spec, lengths, drop):
                     x = x * _inside(x, lengths)[..., None]
             if not spec.lstm_layers:
                 x = drop(x, index)
-    return x, lengths, activations
+    return before_relu if spec.lstm_layers else x, lengths, activations
 
 
 def _inside(x: Array, lengths: Array) -> Array:

@@ -202,8 +202,7 @@ def dropout(x: Array, rate: Array | float, key: Array, bits: int) -> Array:
     if bits not in (1, 2, 4, 8):
         raise ValueError(f'bits is {bits}, expected 1, 2, 4 or 8')
     per_word = 32 // bits
-    n_words = -(-x.size // per_word)
-    words = jax.random.bits(key, (n_words,), jnp.uint32)
+    words = jax.random.bits(key, (-(-x.size // per_word),), jnp.uint32)
     shifts = jnp.arange(0, 32, bits, dtype=jnp.uint32)
     drawn = (words[:, None] >> shifts[None]) & jnp.uint32(2**bits - 1)
     drawn = drawn.reshape(-1)[: x.size].reshape(x.shape)
@@ -252,7 +251,7 @@ def lstm_step(state: LstmState, z_input: Array, recurrent: Array) -> tuple[LstmS
     return LstmState(h=o * jnp.tanh(c), c=c), gates
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(5,))
+@functools.partial(jax.custom_vjp, nondiff_argnums=(5, 6))
 def bilstm_scan(
     inputs: Array | tuple[Array, Array],
     kernel: Array,
@@ -260,6 +259,7 @@ def bilstm_scan(
     bias: Array,
     mask: Array | None,
     hoist: bool = False,
+    rectify: bool = False,
 ) -> tuple[Array, Array]:
     """A layer of LSTMs over both directions, in one scan.
 
@@ -276,6 +276,7 @@ def bilstm_scan(
       hoist: False computes the input's projection and sums the weight gradients inside the scans,
         where everything stays in the cache (for CPUs). True makes one large product of each, before and
         after the scans (for GPUs).
+      rectify: True reads relu(inputs), taken in the loop, which saves two passes through memory.
 
     Returns:
       The hidden states of the two directions, each (L, B, H), zero in padding: the forward direction's
@@ -283,7 +284,7 @@ def bilstm_scan(
       first (to turn it around would take a pass through memory, and neither sums nor the layer above
       need it).
     """
-    return _bilstm_forward(inputs, kernel, recurrent, bias, mask, hoist)[0]
+    return _bilstm_forward(inputs, kernel, recurrent, bias, mask, hoist, rectify)[0]
 
 
 def _read(inputs):
@@ -293,18 +294,19 @@ def _read(inputs):
     return [(inputs, lambda t: t), (inputs, lambda t: len(inputs) - 1 - t)]
 
 
-def _bilstm_forward(inputs, kernel, recurrent, bias, mask, hoist):
+def _bilstm_forward(inputs, kernel, recurrent, bias, mask, hoist, rectify):
     reads = _read(inputs)
+    taken = jax.nn.relu if rectify else jnp.asarray
     steps, batch, _ = reads[0][0].shape
     size = recurrent.shape[1]
     kernels, recurrents, biases = _per_direction(kernel, recurrent, bias)
     if hoist:
-        projected = [x @ w + b[None, None] for (x, _), w, b in zip(reads, kernels, biases, strict=True)]
+        projected = [taken(x) @ w + b[None, None] for (x, _), w, b in zip(reads, kernels, biases, strict=True)]
 
     def step(states, t):
         new, gates = [], []
         for d, (x, place) in enumerate(reads):
-            z = projected[d][place(t)] if hoist else x[place(t)] @ kernels[d] + biases[d][None]
+            z = projected[d][place(t)] if hoist else taken(x[place(t)]) @ kernels[d] + biases[d][None]
             state, gate = lstm_step(states[d], z, recurrents[d])
             if mask is not None:
                 inside = mask[steps - 1 - t if d else t][:, None]
@@ -315,8 +317,7 @@ def _bilstm_forward(inputs, kernel, recurrent, bias, mask, hoist):
         return tuple(new), jax.tree.map(jnp.ravel, (new, gates))
 
     zero = jnp.zeros((batch, size), kernel.dtype)
-    start = (LstmState(h=zero, c=zero),) * 2
-    _, (states, gates) = jax.lax.scan(step, start, jnp.arange(steps))
+    _, (states, gates) = jax.lax.scan(step, (LstmState(h=zero, c=zero),) * 2, jnp.arange(steps))
     hidden = tuple(state.h.reshape(steps, batch, size) for state in states)
     return hidden, (inputs, kernel, recurrent, mask, hidden, [state.c for state in states], gates)
 
@@ -337,12 +338,14 @@ def _lstm_step_gradient(gates, c, c_before, dh, dc):
     return dz, dc * f
 
 
-def _bilstm_backward(hoist, residuals, gradient):
+def _bilstm_backward(hoist, rectify, residuals, gradient):
     inputs, kernel, recurrent, mask, hidden, cells, gates = residuals
     reads = _read(inputs)
     steps, batch, size = hidden[0].shape
     turned_kernels, turned_recurrents = _per_direction(kernel.transpose(0, 2, 1), recurrent.transpose(0, 2, 1))
     shared = not isinstance(inputs, tuple)
+    taken = jax.nn.relu if rectify else jnp.asarray
+    passed = (lambda x, dx: jnp.where(x > 0, dx, 0)) if rectify else (lambda x, dx: dx)
 
     def step(carry, t):
         states_gradient, sums, dx = carry
@@ -363,12 +366,13 @@ def _bilstm_backward(hoist, residuals, gradient):
                 continue
             # Turned by itself, and the sums with it: XLA's fast product of a CPU wants rows on the left.
             turned = jax.lax.optimization_barrier(dz.T)
-            parts = (turned @ x[place(t)], turned @ (hidden[d][before] * started), dz.sum(0))
+            parts = (turned @ taken(x[place(t)]), turned @ (hidden[d][before] * started), dz.sum(0))
             new_sums.append(jax.tree.map(jnp.add, sums[d], parts))
+            part = passed(x[place(t)], dz @ turned_kernels[d])
             if shared:
-                dx = dx.at[place(t)].add(dz @ turned_kernels[d])
+                dx = dx.at[place(t)].add(part)
             else:
-                outputs.append(dz @ turned_kernels[d])
+                outputs.append(part)
         return (tuple(new_gradient), tuple(new_sums), dx), tuple(outputs)
 
     zero = jnp.zeros((batch, size), kernel.dtype)
@@ -382,10 +386,10 @@ def _bilstm_backward(hoist, residuals, gradient):
         read = (inputs, inputs[::-1]) if shared else inputs  # each direction in its own order
         hidden_before = [jnp.pad(h[:-1], ((1, 0), (0, 0), (0, 0))) for h in hidden]
         sums = [
-            (jnp.einsum('lbz,lbi->zi', dz, x), jnp.einsum('lbz,lbh->zh', dz, h), dz.sum((0, 1)))
+            (jnp.einsum('lbz,lbi->zi', dz, taken(x)), jnp.einsum('lbz,lbh->zh', dz, h), dz.sum((0, 1)))
             for dz, x, h in zip(outputs, read, hidden_before, strict=True)
         ]
-        outputs = tuple(dz @ w for dz, w in zip(outputs, turned_kernels, strict=True))
+        outputs = tuple(passed(x, dz @ w) for x, dz, w in zip(read, outputs, turned_kernels, strict=True))
         if shared:
             dx = outputs[0] + outputs[1][::-1]
     dkernel, drecurrent, dbias = (jnp.stack(parts) for parts in zip(*sums, strict=True))
@@ -393,8 +397,4 @@ def _bilstm_backward(hoist, residuals, gradient):
     return dx if shared else outputs, dkernel, drecurrent, dbias, None if mask is None else jnp.zeros_like(mask)
 
 
-def _bilstm_forward_rule(inputs, kernel, recurrent, bias, mask, hoist):
-    return _bilstm_forward(inputs, kernel, recurrent, bias, mask, hoist)
-
-
-bilstm_scan.defvjp(_bilstm_forward_rule, _bilstm_backward)
+bilstm_scan.defvjp(_bilstm_forward, _bilstm_backward)
