@@ -345,7 +345,7 @@ def _bilstm_backward(hoist, rectify, residuals, gradient):
     turned_kernels, turned_recurrents = _per_direction(kernel.transpose(0, 2, 1), recurrent.transpose(0, 2, 1))
     shared = not isinstance(inputs, tuple)
     taken = jax.nn.relu if rectify else jnp.asarray
-    passed = (lambda x, dx: jnp.where(x > 0, dx, 0)) if rectify else (lambda x, dx: dx)
+    passed = (lambda x, dx: jnp.where(x > 0, dx, 0)) if rectify else (lambda x, dx: dx)  # back through the ReLU
 
     def step(carry, t):
         states_gradient, sums, dx = carry
