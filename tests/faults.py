@@ -69,8 +69,8 @@ class Fault:
 class Ended:
     """How a command ended: `status` is its exit status, minus the signal's number where one ended it.
 
-    `events` counts writes up to the end, 0 where it was killed. `struck` tells whether the fault came. `waited` is
-    the time from a signal to the end.
+    `events` counts writes up to the end, 0 where it was killed before that. `struck` tells whether the fault came.
+    `waited` is the time from a signal to the end.
     """
 
     status: int
@@ -100,9 +100,8 @@ class Launcher:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with self._process:  # closes its pipes
-            pass
-        self._cache.cleanup()
+        with self._cache, contextlib.suppress(BrokenPipeError), self._process:
+            pass  # closes its pipes, and waits for it
 
     def run(self, module: str, flags: Sequence[str], root: pathlib.Path, fault: Fault | None = None) -> Ended:
         """Run `python -m MODULE FLAGS` with a fault that counts what is written below `root`."""
@@ -110,9 +109,11 @@ class Launcher:
             'module': module, 'flags': list(flags), 'root': str(root), 'fault': dataclasses.asdict(fault or Fault()),
         }  # fmt: skip
         assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.write(json.dumps(request) + '\n')
-        self._process.stdin.flush()
-        answer = self._process.stdout.readline()
+        answer = ''
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(json.dumps(request) + '\n')
+            self._process.stdin.flush()
+            answer = self._process.stdout.readline()
         if not answer:
             raise RuntimeError(f'the process that forks has ended with status {self._process.wait()}')
         return Ended(**json.loads(answer))
@@ -163,7 +164,7 @@ def _child(request: dict[str, Any], note: pathlib.Path) -> None:
             status = 0
         except SystemExit as stop:
             status = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
-        (note / 'events').write_text(str(count()))
+        _put(note / 'events', str(count()))
     except BaseException:
         traceback.print_exc()
     finally:
@@ -173,6 +174,13 @@ def _child(request: dict[str, Any], note: pathlib.Path) -> None:
         os._exit(status)
 
 
+def _put(path: pathlib.Path, text: str) -> None:
+    """Write a file in one step: a process killed meanwhile leaves none, rather than an empty one."""
+    half = path.with_suffix('.half')
+    half.write_text(text)
+    half.replace(path)
+
+
 def _strike(fault: Fault, root: str, note: pathlib.Path) -> Callable[[], int]:
     """Arm a fault in this process; the result tells how many writes there have been."""
     numbers = itertools.count(1)
@@ -180,7 +188,7 @@ def _strike(fault: Fault, root: str, note: pathlib.Path) -> Callable[[], int]:
     local = threading.local()
 
     def mark() -> None:
-        (note / 'struck').write_text(str(time.monotonic()))
+        _put(note / 'struck', str(time.monotonic()))
 
     def send(number: int) -> None:
         mark()

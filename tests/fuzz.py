@@ -213,10 +213,10 @@ def _isolated(name: str, work: Callable[[pathlib.Path], _Counts], seconds: float
             _child(place, answer, work)
         status, peak = _wait(child, seconds + GRACE_SECONDS)
         empty: dict[str, Any] = {'files': 0, 'accepted': 0, 'refused': 0, 'unexpected': 0, 'hangs': 0, 'examples': []}
-        counts = json.loads(answer.read_text()) if answer.exists() else empty
+        counts = json.loads(answer.read_text()) if status == 0 else empty
         if status is None:
             counts = empty | {'files': 1, 'hangs': 1, 'examples': [f'{name}: its process did not end']}
-        elif status or not answer.exists():
+        elif status:
             counts['unexpected'] += 1
             said = (place / 'stderr').read_text(errors='replace')[-700:] if (place / 'stderr').exists() else ''
             last = ' | '.join(said.splitlines())

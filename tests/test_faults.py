@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 import subprocess
 
 import pytest
@@ -34,6 +35,16 @@ def test_killed_at_random_moments(launcher, trained, tmp_path, stage, count):
     result = faults.kills(count, stage, tmp_path, launcher=launcher, trained=trained, seed=4)
     assert result.count == count and result.whole >= 1
     assert result.different == []
+
+
+def test_killed_while_ending(launcher, tmp_path):
+    """The process that forks outlives children that are killed while they write down how they ended."""
+    seconds, statuses = 0.01, set()
+    for _ in range(300):  # a little later after each kill, a little earlier after each end: always near the end
+        ended = launcher.run('json.tool', ['--help'], tmp_path, Fault('time', seconds=seconds))
+        statuses.add(ended.status)
+        seconds *= 1.02 if ended.status else 1 / 1.02
+    assert statuses == {0, -signal.SIGKILL}
 
 
 def complaint(ended: Ended) -> str:
