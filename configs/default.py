@@ -7,7 +7,11 @@ Other configs change a few lines of this one. Any setting can be given on the co
 `--config.SECTION.NAME=VALUE`; unknown names and wrong types are refused.
 """
 
-from ml_collections import ConfigDict
+import dataclasses
+
+from ml_collections import ConfigDict, config_dict
+
+from demo_jax.data.simulate import SimulationSettings
 
 
 def get_config() -> ConfigDict:
@@ -22,11 +26,11 @@ def get_config() -> ConfigDict:
         'tasks': '',  # only these tasks, separated by commas
         'seed': 0,  # of shuffles, validation rows and the simulation
         'valid_fraction': 0.1,  # share of the training pairs to choose epochs and specs by
-        'n_tasks': 0,  # simulated: how many of the 108 K562 tasks; 0 = all
+        'n_tasks': 0,  # simulated: how many of the 108 K562 tasks, unless `tasks` names some; 0 = all
         'n_train': 1000,  # simulated: training positives per task
         'n_test': 500,  # simulated: test positives per task
         'n_pair_tasks': 0,  # simulated: in so many tasks only the spacing of two motifs tells
-        'simulation': ConfigDict(),  # simulated: further fields of `demo_jax.data.simulate.SimulationSettings`
+        'simulation': dataclasses.asdict(SimulationSettings()),  # simulated: what each means is said there
         'jaspar': '',  # simulated: release of the motifs; none = the newest
         'test_fraction': 0.0,  # share held out where the input names no test set; 0 = FASTA .1, bed refused
         'genome': '',  # bed: FASTA file of the genome
@@ -68,6 +72,8 @@ def get_config() -> ConfigDict:
     # How the work is laid out on this machine; all but `precision` changes the speed only.
     config.machine = ConfigDict({
         'host_devices': 0,  # CPU devices; 0 = one single-threaded device per core
+        # models in lockstep on one device; none = 1 on a CPU, all on a GPU or TPU; 0 = all
+        'width': config_dict.placeholder(int),
         'slots': 0,  # models held at once; 0 = one per CPU device, up to 128 per GPU
         'segment_steps': 0,  # training steps per call; 0 = 32 on a CPU, 256 on a GPU
         'precision': 'float32',  # of matrix products in training on a GPU or TPU: float32, tf32 or bf16

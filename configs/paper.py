@@ -22,13 +22,16 @@ def get_config() -> ConfigDict:
         'min_steps': 0,
         'learning_rate': 1e-2,
         'schedule': 'halving',
+        'halve_every': 10,
         'warmup': 0.0,
+        'dropout': 0.5,
         'weight_decay': 0.0,
         'clip_value': 5.0,
         'clip_norm': 0.0,
         'reverse_complement': False,
         'average_strands': False,
         'negative_sets': 1,
+        'patience': 0,
     })  # fmt: skip
     config.match.jaspar = 'JASPAR2016'
     return config

@@ -4,24 +4,31 @@ import errno
 import functools
 import json
 import os
+import re
+import runpy
 import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from absl import app, flags, logging
-from ml_collections import config_flags
+from ml_collections import ConfigDict, config_flags
 
 from demo_jax.errors import InputError, brief
 from demo_jax.processes import Meeting, ProcessLost
 
+_CONFIG = 'configs/quickstart.py'
+
 
 def define_config() -> flags.FlagHolder:
     """The flag --config, a file of settings."""
-    return config_flags.DEFINE_config_file(
-        'config', 'configs/quickstart.py', 'Settings; override one with --config.SECTION.NAME=VALUE.'
-    )
+    try:
+        return config_flags.DEFINE_config_file(
+            'config', _CONFIG, 'Settings; override one with --config.SECTION.NAME=VALUE.'
+        )
+    except Exception as error:  # without --config, settings are looked up here already
+        _refuse(error, sys.argv, True)
 
 
 def define_workdir() -> flags.FlagHolder:
@@ -137,7 +144,45 @@ def _swallowed(usual: Callable[['sys.UnraisableHookArgs'], object], ignored: 'sy
 def _parse(argv: Sequence[str]) -> list[str]:
     """absl's parser, but whatever is wrong with a flag or a config file is one line, and no traceback."""
     try:
-        return flags.FLAGS(argv)
+        rest = flags.FLAGS(argv)
+        if 'config' in flags.FLAGS:
+            config: Any = flags.FLAGS['config'].value
+            config.keys()  # of a file that could not be read, the value raises when it is used
+        return rest
+    except BrokenPipeError:  # `--help | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except Exception as error:  # ml_collections lets through what a config raises: KeyError, IOError, TypeError...
-        print(f'error: {" ".join(str(error).split()) or type(error).__name__}', file=sys.stderr)
-        sys.exit(2)
+        _refuse(error, argv, 'config' in flags.FLAGS)
+
+
+def _refuse(error: Exception, argv: Sequence[str], with_config: bool) -> NoReturn:
+    text = (_wrong_setting(argv) if with_config else '') or ' '.join(str(error).split()) or type(error).__name__
+    print(f'error: {text}', file=sys.stderr)
+    sys.exit(2)
+
+
+def _wrong_setting(argv: Sequence[str]) -> str:
+    """Which config file or setting of it is not there; nothing if all are."""
+    path, names = _CONFIG, []
+    for place, argument in enumerate(argv[1:], 1):
+        found = re.fullmatch(r'--?config(?:\.([^=]+))?(?:=(.*))?', argument, re.DOTALL)
+        if found and found[1]:
+            names.append(found[1])
+        elif found:
+            path = found[2] if found[2] is not None else ''.join(argv[place + 1 : place + 2])
+    if not os.path.isfile(path):
+        return f'{path or "--config"}: no such config file'
+    try:
+        config = runpy.run_path(path)['get_config']()
+    except Exception:  # told by the caller
+        return ''
+    for name in names:
+        here, above = config, 'the config'
+        for part in name.split('.'):
+            if not isinstance(here, ConfigDict):
+                return f'--config.{name}: no such setting; {above} is a value, not a section'
+            if part not in here:
+                return f'--config.{name}: no such setting; {above} has {", ".join(here)}'
+            here, above = here[part], part
+    return ''

@@ -180,6 +180,7 @@ def check_settings(config: Mapping[str, Any]) -> None:
     Raises:
       InputError: names the section and the setting.
     """
+    from demo_jax.motifs.jaspar import load_matrices
     from demo_jax.settings import settings
     from demo_jax.stages.baseline import BaselineSettings
     from demo_jax.stages.explain import ExplainSettings
@@ -192,7 +193,8 @@ def check_settings(config: Mapping[str, Any]) -> None:
         raise InputError(f'evaluate: n_resamples is {config["evaluate"]["n_resamples"]}, expected 1 or more')
     settings(BaselineSettings, config.get('baseline', {}), 'baseline')
     settings(ExplainSettings, config.get('explain', {}), 'explain')
-    settings(MatchSettings, config.get('match', {}), 'match')
+    match = settings(MatchSettings, config.get('match', {}), 'match')
+    load_matrices(match.jaspar or None, tax_group=match.tax_group, collection=match.collection)
     settings(ReportSettings, config.get('dashboard', {}), 'dashboard')
 
 
@@ -314,6 +316,8 @@ def read_corpus(settings: Mapping[str, Any], run: RunDirectory) -> Corpus:
         raise InputError(
             f'corpus: source {source} needs an input: --config.corpus.input=PATH (or --config.corpus.source=simulated)'
         )
+    if values['tasks']:
+        values['n_tasks'] = None  # the names say how many
     for name in ('n_tasks', 'test_fraction', 'genome', 'top', 'blacklist', 'jaspar'):
         values[name] = values[name] or None
     for name in ('genome', 'blacklist'):

@@ -1,5 +1,6 @@
 """The main command's short flags: a user's own peaks, single stages, and a plan that writes nothing."""
 
+import dataclasses
 import os
 import pathlib
 import subprocess
@@ -10,7 +11,9 @@ import pytest
 
 from demo_jax import files
 from demo_jax.data import dna
+from demo_jax.nn.models import SPECS
 from demo_jax.runs import RunDirectory
+from demo_jax.training.jobs import Recipe
 
 ROOT = pathlib.Path(__file__).parent.parent
 SITE = 'TGACTCAGC'
@@ -148,13 +151,48 @@ def test_a_place_that_cannot_be_written_is_one_line(place, tmp_path):
     (('--specs=huge_cnn',), "error: unknown spec 'huge_cnn'"),
     (('--corpus=genbank',), "error: source is 'genbank'"),
     (('--config.evaluate.n_resamples=0',), 'error: evaluate: n_resamples is 0, expected 1 or more'),
+    (('--config=nofile.py',), 'error: nofile.py: no such config file'),
+    (('--config.recipe.epoch=3',), 'error: --config.recipe.epoch: no such setting; recipe has average_strands, batch'),
+    (('--config.recipe.epochs.x=3',), 'error: --config.recipe.epochs.x: no such setting; epochs is a value'),
+    (('--config.seeds=(0,0.5)',), 'error: seed is 0.5, expected a whole number'),
+    (('--config.learning_rates=("a",)',), "error: learning rate is 'a', expected a number"),
+    (('--config.machine.width=-1',), 'error: machine: width is -1, expected 0'),
+    (('--config.match.jaspar=JASPAR2015',), "error: JASPAR release 'JASPAR2015' is not installed"),
+    (('--config.match.collection=core2',), "has no matrices with tax_group 'vertebrates' and collection 'core2'"),
 ])  # fmt: skip
 def test_bad_flags(flags, message, tmp_path):
     (tmp_path / 'A.fa').write_text('>1\nACGTACGTACGTACGTACGTACGTACGT\n' * 4)
     given = () if '--peaks=a.bed' in flags else (f'--input={tmp_path / "A.fa"}',)
     status, _, err = command('--config=configs/default.py', f'--workdir={tmp_path / "none"}', *flags, *given)
-    assert status == 2 and message in err and 'Traceback' not in err
+    assert status == 2 and message in err and err.count('\n') == 1
     assert not (tmp_path / 'none' / 'run.json').exists()
+
+
+@pytest.mark.parametrize('flag', ['--config.machine.breadth=1', '--bogus=1'])
+def test_a_bad_flag_without_a_config_is_one_line(flag):
+    status, _, err = command(flag)
+    assert status == 2 and err.count('\n') == 1 and flag.split('=')[0].removeprefix('--') in err
+
+
+def test_the_papers_config_is_the_papers_recipe():
+    from configs import default, paper
+
+    config = paper.get_config()
+    assert config.recipe.to_dict() == dataclasses.asdict(Recipe())
+    assert (Recipe().learning_rate, Recipe().dropout, Recipe().epochs) == (0.01, 0.5, 50)
+    assert config.match.jaspar == 'JASPAR2016' and set(config.specs) == set(SPECS)
+    assert set(default.get_config().recipe) == set(dataclasses.asdict(Recipe()))
+
+
+def test_tasks_by_name_are_as_many_as_are_named(tmp_path):
+    task = 'MYC_K562_c-Myc_Stanford'
+    status, out, err = command(
+        '--config=configs/quickstart.py', f'--workdir={tmp_path / "none"}', '--dry_run', f'--tasks={task}',
+        '--config.corpus.simulation.length=60', '--config.machine.width=1',
+    )  # fmt: skip
+    assert status == 0, err
+    assert '1 tasks' in out or '1 task,' in out
+    assert 'of 60 bp' in out
 
 
 def test_tables_count_what_was_used_and_left_out(run):

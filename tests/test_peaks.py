@@ -5,7 +5,7 @@ import gzip
 import numpy as np
 import pytest
 
-from demo_jax.data import dna
+from demo_jax.data import dna, prepare
 from demo_jax.data.genome import Genome, open_fasta
 from demo_jax.data.intervals import PeakOptions, Regions, read_peaks, task_name
 from demo_jax.data.readers import read_corpus, read_tasks
@@ -69,14 +69,14 @@ def test_gc_matched_negatives(tmp_path, genome):
         'unknown_chromosome': 0, 'outside_chromosome': 0, 'blacklisted': 0, 'repeated': 0,
     }  # fmt: skip
     negatives = np.flatnonzero(corpus.labels == 0)
-    assert len(negatives) == 18 - info['gc_unmatched'] >= 14
+    assert len(negatives) == 18 - info['gc_unmatched'] >= 14 and corpus.labels.sum() == len(negatives)
     bins = {}
     for split in (slice(0, corpus.bounds[0, 2]), corpus.rows(0, 'test')):
         for row in range(split.start, split.stop):
             gc = sum(letter in 'GC' for letter in corpus.sequence(row)) * 50 // 41
             key = (split.start, gc)
             bins.setdefault(key, [0, 0])[corpus.labels[row]] += 1
-    assert all(negative <= positive for negative, positive in bins.values())
+    assert all(negative == positive for negative, positive in bins.values())
     for row in negatives:
         chrom, start = corpus.chroms[corpus.intervals['chrom'][row]], int(corpus.intervals['start'][row])
         assert corpus.sequence(row) == letters[chrom][start : start + 41]
@@ -85,6 +85,40 @@ def test_gc_matched_negatives(tmp_path, genome):
         assert not (chrom == 'chr1' and start < 3000 and start + 41 > 1500)
         assert (row >= corpus.bounds[0, 2]) == (chrom == 'chr8')
     assert read_corpus('bed', [file], peaks=options, seed=3).fingerprint() == corpus.fingerprint()
+
+
+def test_peaks_without_a_window_of_their_gc_content_are_left_out(tmp_path):
+    """A genome of A and T with C and G in the peaks and few other places: what is left is balanced in GC."""
+    rng = np.random.default_rng(0)
+    size, at = 9000, range(200, 4200, 200)
+    lines, chroms = [], []
+    for chrom in ('chr1', 'chr8'):
+        letters = rng.choice(list('AT'), size)
+        for number, start in enumerate(at):  # half of the peaks are of A and T as well
+            if number % 2:
+                letters[start : start + 40] = rng.choice(list('CG'), 40)
+            lines.append(f'{chrom}\t{start}\t{start + 40}\tp\t{number}\n')
+        letters[5000:5040] = letters[6000:6040] = 'C'  # so many windows can match the peaks of C and G
+        chroms.append(f'>{chrom}\n{"".join(letters)}\n')
+    (tmp_path / 'g.fa').write_text(''.join(chroms))
+    (tmp_path / 'x.bed').write_text(''.join(lines))
+    options = PeakOptions(tmp_path / 'g.fa', width=40, negatives='gc')
+    corpus = read_corpus('bed', [tmp_path / 'x.bed'], peaks=options)
+    unmatched = corpus.info['tasks']['x']['gc_unmatched']
+    assert unmatched == 16 and len(corpus) == 2 * (40 - unmatched)
+    for rows in (slice(0, corpus.bounds[0, 2]), corpus.rows(0, 'test')):
+        gc = np.array([sum(letter in 'CG' for letter in corpus.sequence(row)) for row in range(rows.start, rows.stop)])
+        labels = np.asarray(corpus.labels[rows])
+        assert sorted(gc[labels == 1]) == sorted(gc[labels == 0])
+    assert prepare.left_out(corpus) == f'{unmatched} without a GC match'
+    kept = [row for row in np.flatnonzero(corpus.labels) if set(corpus.sequence(row)) <= set('CG')]
+    assert sorted(corpus.intervals['start'][kept]) == [3600, 3600, 4000, 4000]  # the strongest of both chromosomes
+    lines = [line for number, line in enumerate(lines) if number % 2]
+    (tmp_path / 'y.bed').write_text(''.join(lines))
+    (tmp_path / 'g.fa').write_text(''.join(chroms).replace('C' * 40, 'A' * 40))
+    (tmp_path / 'g.fa.fai').unlink(missing_ok=True)
+    with pytest.raises(InputError, match=r'y\.bed: no window of .*g\.fa has the GC content of one of its peaks'):
+        read_corpus('bed', [tmp_path / 'y.bed'], peaks=options)
 
 
 def test_windows_that_cannot_be_used_are_counted(tmp_path, genome):

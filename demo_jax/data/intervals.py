@@ -43,7 +43,8 @@ class PeakOptions:
       test_chroms: peaks on these chromosomes are for testing, the others for training.
       blacklist: BED file of regions to be left out; None = none.
       negatives: 'shuffle' (dinucleotide shuffles of the positives) or 'gc' (windows of the genome away from
-        every peak and the blacklist, as many in each 2% of GC as there are positives).
+        every peak and the blacklist, as many in each 2% of GC as there are positives; where the genome has too
+        few, the weakest peaks of that GC content are left out, so that GC alone tells nothing).
     """
 
     genome: str | os.PathLike
@@ -171,8 +172,9 @@ def read_peak_task(
 ) -> TaskRecords:
     """One task out of one peak file; see `PeakOptions`.
 
-    Windows that leave their chromosome, touch the blacklist or occur twice, and peaks on chromosomes that
-    the genome lacks, are left out and counted in the task's info.
+    Windows that leave their chromosome, touch the blacklist or occur twice, peaks on chromosomes that the genome
+    lacks, and peaks for which it has no window of the same GC content where such negatives are asked for, are left
+    out and counted in the task's info.
 
     Raises:
       InputError: a file that cannot be read, no peak that is left, or none on the test chromosomes.
@@ -190,24 +192,30 @@ def read_peak_task(
     rng = task_rng(seed, name, 'negatives')
     facts |= {'files': [str(path)], 'genome': str(genome.path), 'negatives': options.negatives}
 
-    def with_negatives(rows: np.ndarray, allowed: Iterable[str]) -> Records:
+    def chosen(rows: np.ndarray) -> Records:
         assert positives.intervals is not None  # `_fetch` knows them
-        part = Records(
+        return Records(
             tokens=[positives.tokens[row] for row in rows],
             labels=np.ones(len(rows), np.uint8),
             names=[positives.names[row] for row in rows],
             intervals=[positives.intervals[row] for row in rows],
         )
+
+    def with_negatives(rows: np.ndarray, allowed: Iterable[str]) -> Records:
         if options.negatives == 'shuffle':
-            return add_shuffles(part, rng)
-        drawn = _gc_matched(part, genome, sorted(allowed), [avoid] if blacklist is None else [avoid, blacklist], rng)
+            return add_shuffles(chosen(rows), rng)
+        away = [avoid] if blacklist is None else [avoid, blacklist]
+        drawn, matched = _gc_matched([positives.tokens[row] for row in rows], genome, sorted(allowed), away, rng)
+        if len(rows) and not matched.any():
+            raise InputError(f'{path}: no window of {genome.path} has the GC content of one of its peaks')
+        facts['gc_unmatched'] = facts.get('gc_unmatched', 0) + int((~matched).sum())
+        part = chosen(rows[matched])
         assert part.intervals is not None and drawn.intervals is not None
-        facts['gc_unmatched'] = facts.get('gc_unmatched', 0) + len(rows) - len(drawn.names)
         return Records(
             tokens=[*part.tokens, *drawn.tokens],
-            labels=np.repeat(np.array([1, 0], np.uint8), [len(rows), len(drawn.names)]),
+            labels=np.repeat(np.array([1, 0], np.uint8), len(drawn.names)),
             names=[*part.names, *drawn.names],
-            pairs=np.full(len(rows) + len(drawn.names), -1),
+            pairs=np.full(2 * len(drawn.names), -1),
             intervals=[*part.intervals, *drawn.intervals],
         )
 
@@ -289,11 +297,16 @@ def _gc_bin(tokens: np.ndarray) -> int:
 
 
 def _gc_matched(
-    positives: Records, genome: Genome, chroms: Sequence[str], avoid: Sequence[Regions], rng: np.random.Generator
-) -> Records:
-    """Windows of the genome, disjoint and without N, as many in each GC bin as there are positives, if found."""
-    width = len(positives.tokens[0]) if positives.tokens else 0
-    wanted = np.bincount([_gc_bin(sequence) for sequence in positives.tokens], minlength=_GC_BINS)
+    positives: Sequence[np.ndarray], genome: Genome, chroms: Sequence[str], avoid: Sequence[Regions],
+    rng: np.random.Generator,
+) -> tuple[Records, np.ndarray]:  # fmt: skip
+    """Windows of the genome, disjoint and without N, as many in each GC bin as there are positives, if found.
+
+    Also which positives are matched: bool (n,). In a bin with too few windows, the last of them are not.
+    """
+    width = len(positives[0]) if positives else 0
+    bins = np.array([_gc_bin(sequence) for sequence in positives], np.int64)
+    wanted = np.bincount(bins, minlength=_GC_BINS)
     room = np.array([max(genome.sizes[chrom] - width + 1, 0) for chrom in chroms], np.int64)
     taken: set[tuple[str, int]] = set()
     tokens, names, places = [], [], []
@@ -317,4 +330,7 @@ def _gc_matched(
                     tokens.append(sequence)
                     names.append(name)
                     places.append((chrom, start, 1))
-    return Records(tokens, np.zeros(len(names), np.uint8), names, intervals=places)
+    matched = np.ones(len(bins), bool)
+    for bin_ in np.flatnonzero(wanted):
+        matched[np.flatnonzero(bins == bin_)[-wanted[bin_] :]] = False
+    return Records(tokens, np.zeros(len(names), np.uint8), names, intervals=places), matched

@@ -1,7 +1,9 @@
 """One call from settings to a corpus, whatever its source, and a table of what is in it (edge: touches the disk)."""
 
+import dataclasses
 import os
 import pathlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,6 +11,7 @@ from demo_jax.data import download as downloads
 from demo_jax.data import intervals, readers, simulate, storage
 from demo_jax.data.corpus import SPLITS, Corpus
 from demo_jax.errors import InputError, brief
+from demo_jax.settings import settings
 
 SOURCES = (*readers.SOURCES, 'simulated', 'deepmotif108')
 ARCHIVE_NAME = 'deepbind.tar.gz'
@@ -151,12 +154,9 @@ def _simulated(
         names = [names[number * len(names) // n_tasks] for number in range(n_tasks)]
     if not 0 <= n_pair_tasks <= len(names):
         raise InputError(f'n_pair_tasks is {n_pair_tasks}, expected 0 to {len(names)}')
-    if n_pair_tasks:
-        simulation = {'pair_tasks': tuple(names[:n_pair_tasks])} | simulation
-    try:
-        settings = simulate.SimulationSettings(**simulation)
-    except TypeError as error:
-        raise InputError(f'simulation: {error}') from error
+    chosen = settings(simulate.SimulationSettings, simulation, 'simulation')
+    if n_pair_tasks and not chosen.pair_tasks:
+        chosen = dataclasses.replace(chosen, pair_tasks=tuple(names[:n_pair_tasks]))
     matrices = load_matrices(jaspar)
     own = {}
     for name in names:
@@ -169,7 +169,7 @@ def _simulated(
         task_motifs=own,
         n_train=n_train,
         n_test=n_test,
-        settings=settings,
+        settings=chosen,
         valid_fraction=valid_fraction,
         seed=seed,
     )
@@ -219,15 +219,30 @@ def describe(corpus: Corpus) -> str:
     return '\n'.join([*lines, f'{total}, fingerprint {corpus.fingerprint()[:16]}'])
 
 
+def left_out(corpus: Corpus) -> str:
+    """How many peaks or sequences were left out over all tasks, and why; empty if none."""
+    by_task = {name: _left_out(facts) for name, facts in corpus.info.get('tasks', {}).items()}
+    total = sum(map(Counter, by_task.values()), Counter[str]())
+    if not total:
+        return ''
+    most = max(by_task, key=lambda name: sum(by_task[name].values()))
+    told = ', '.join(f'{count:,} {reason}' for reason, count in total.items())
+    return f'{told} (most in {most}: {sum(by_task[most].values()):,})' if len(by_task) > 1 else told
+
+
+def _left_out(facts: Mapping[str, Any]) -> dict[str, int]:
+    counts = {reason.replace('_', ' '): count for reason, count in facts.get('dropped', {}).items()}
+    counts['without a GC match'] = facts.get('gc_unmatched', 0)
+    return {reason: count for reason, count in counts.items() if count}
+
+
 def _notes(facts: Mapping[str, Any]) -> str:
     notes = []
     if facts.get('shuffles_made'):
         notes.append(f'{facts["shuffles_made"]} shuffles made')
     if 'test_fraction' in facts:
         notes.append(f'test = {facts["test_fraction"]:g} held out')
-    notes += [f'{count} {reason.replace("_", " ")}' for reason, count in facts.get('dropped', {}).items() if count]
-    if facts.get('gc_unmatched'):
-        notes.append(f'{facts["gc_unmatched"]} without a GC match')
+    notes += [f'{count} {reason}' for reason, count in _left_out(facts).items()]
     if 'motif' in facts:
         notes.append(f'{facts["motif"]}{" (assigned)" if facts["motif_assigned"] else ""}')
     return ', '.join(notes)

@@ -2,11 +2,12 @@
 
 import dataclasses
 import math
+import numbers
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from demo_jax.errors import InputError
+from demo_jax.errors import InputError, brief
 from demo_jax.nn.models import SPECS
 from demo_jax.training.pool import TaskRows, name_seed
 
@@ -119,11 +120,16 @@ def make_jobs(
     """The job table: every combination of task, spec, seed and, where given, learning rate and dropout.
 
     Raises:
-      InputError: an unknown spec, no spec or seed, a negative seed, a repeated value, or one that a recipe cannot have.
+      InputError: an unknown spec, no spec or seed, a negative seed, a repeated value, one of a wrong type, or one that
+        a recipe cannot have.
     """
     lists = {'task': tasks, 'spec': specs, 'seed': seeds, 'learning rate': learning_rates, 'dropout': dropouts}
     for what, values in lists.items():
+        number = {'seed': numbers.Integral, 'learning rate': numbers.Real, 'dropout': numbers.Real}.get(what)
         for value in values:
+            if number and (isinstance(value, bool) or not isinstance(value, number)):
+                kind = 'a whole number' if what == 'seed' else 'a number'
+                raise InputError(f'{what} is {brief(value)}, expected {kind}')
             if list(values).count(value) > 1:
                 raise InputError(f'{what} {value!r} is listed twice')
         if what in ('spec', 'seed') and not values:
