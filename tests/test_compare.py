@@ -9,6 +9,7 @@ from scipy import stats
 from demo_jax import files
 from demo_jax.errors import InputError
 from demo_jax.evaluation import compare, published
+from demo_jax.nn import models
 from demo_jax.report.tables import format_table, shorten
 
 NAMES = [task.name for task in published.k562_tasks()]
@@ -90,6 +91,15 @@ def test_holm_by_hand():
 ])
 def test_kind_of(spec, kind):
     assert compare.kind_of(spec) == kind
+
+
+def test_an_architecture_of_any_name_is_of_its_kind(monkeypatch):
+    monkeypatch.setitem(models.SPECS, 'bassetlike', models.ModelSpec('bassetlike', conv=((19, 8),)))
+    monkeypatch.setitem(models.SPECS, 'cnn_after', models.ModelSpec('cnn_after', conv=((9, 8),), lstm_layers=1,
+                                                                    lstm_size=4, padding='same'))  # fmt: skip
+    assert [compare.kind_of(spec) for spec in ('bassetlike', 'cnn_after')] == ['cnn', 'cnn_rnn']
+    rows = [model(task, spec, test=0.8, valid=0.8) for spec in ('bassetlike', 'cnn_after') for task in ('a', 'b')]
+    assert [row['spec_a'] for row in compare.table3(rows).rows] == ['cnn_after']
 
 
 def test_the_best_spec_is_chosen_by_validation_and_never_by_test():

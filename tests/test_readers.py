@@ -5,7 +5,8 @@ import gzip
 import numpy as np
 import pytest
 
-from demo_jax.data import dna, textfile
+from demo_jax.data import dna, prepare, readers, textfile
+from demo_jax.data.build import Records, TaskRecords, add_shuffles
 from demo_jax.data.readers import find_tasks, read_corpus, read_tasks
 from demo_jax.errors import InputError
 from demo_jax.evaluation.published import published_task
@@ -204,6 +205,30 @@ def test_the_same_task_twice_is_refused(deepbind):
         (copy / file.name).write_bytes(file.read_bytes())
     with pytest.raises(InputError, match="task 'T' occurs 2 times"):
         read_corpus('deepbind', [deepbind])
+
+
+def test_another_layout_is_one_more_entry(monkeypatch, tmp_path):
+    def read(task, options):
+        assert options.test_fraction is None
+        sequences = [dna.encode(line) for line in task.train.read_text().split()]
+        names = [f'{options.seed}.{number}' for number in range(len(sequences))]
+        part = add_shuffles(Records(sequences, np.ones(len(sequences), np.uint8), names), np.random.default_rng(0))
+        return TaskRecords(task.name, part, part)
+
+    def find(files, path):
+        return [readers.TaskFiles(file.stem, 'lines', file) for file in files if file.suffix == '.lines']
+
+    monkeypatch.setitem(readers.LAYOUTS, 'lines', readers.Layout('X.lines', find, read))
+    with pytest.raises(InputError, match='holds no tasks, expected X.lines'):
+        find_tasks('lines', [tmp_path])
+    sequences = random_sequences(10)
+    (tmp_path / 'B.lines').write_text('\n'.join(sequences))
+    (tmp_path / 'A.lines').write_text('\n'.join(sequences[::-1]))
+    corpus = read_corpus('lines', [tmp_path], seed=3)
+    assert corpus.tasks == ('A', 'B')
+    row = corpus.rows('B', 'test').start
+    assert (corpus.sequence(row), corpus.name(row)) == (sequences[0], '3.0')
+    assert set(readers.LAYOUTS) - {'lines'} < set(prepare.SOURCES)
 
 
 def test_real_data(real_data):

@@ -13,7 +13,8 @@ from demo_jax.data.corpus import SPLITS, Corpus
 from demo_jax.errors import InputError, brief
 from demo_jax.settings import settings
 
-SOURCES = (*readers.SOURCES, 'simulated', 'deepmotif108')
+#: Where sequences may come from.
+SOURCES = ('auto', *readers.LAYOUTS, 'simulated', 'deepmotif108')
 ARCHIVE_NAME = 'deepbind.tar.gz'
 
 

@@ -1,5 +1,6 @@
 """From files on disk to the records of tasks: DeepBind, DeepMotif, labelled FASTA, BED (edge: touches the disk)."""
 
+import contextlib
 import dataclasses
 import os
 import pathlib
@@ -13,8 +14,6 @@ from demo_jax.data.corpus import Corpus, clean_name
 from demo_jax.data.genome import Genome
 from demo_jax.data.textfile import check_size, encode_all, read_fasta, read_lines
 from demo_jax.errors import InputError, brief
-
-SOURCES = ('auto', 'deepbind', 'deepmotif', 'fasta', 'bed')
 
 # A file's name may hold anything, line ends too.
 _DEEPBIND = re.compile(r'(?P<task>.+)_(?P<part>AC|B)\.seq(\.gz)?', re.DOTALL)
@@ -31,6 +30,31 @@ class TaskFiles:
     source: str
     train: pathlib.Path
     test: pathlib.Path | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class ReadOptions:
+    """What reading takes besides the files: see `read_tasks`; `genome` is open where `peaks` are given."""
+
+    seed: int
+    test_fraction: float | None
+    peaks: intervals.PeakOptions | None
+    genome: Genome | None
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """One layout of files on disk.
+
+    Attributes:
+      expected: the names of its files, for messages.
+      find: the tasks among some files, all of them below a folder or beside the file that was given (2nd argument).
+      read: one of them.
+    """
+
+    expected: str
+    find: Callable[[Sequence[pathlib.Path], pathlib.Path], list[TaskFiles]]
+    read: Callable[[TaskFiles, ReadOptions], TaskRecords]
 
 
 def find_tasks(source: str, paths: Sequence[str | os.PathLike]) -> list[TaskFiles]:
@@ -50,30 +74,20 @@ def find_tasks(source: str, paths: Sequence[str | os.PathLike]) -> list[TaskFile
     Raises:
       InputError: a path does not exist, holds nothing of that layout, or a partner file is missing.
     """
-    if source not in SOURCES:
-        raise InputError(f'source is {brief(source)}, expected one of {", ".join(SOURCES)}')
+    if source not in ('auto', *LAYOUTS):
+        raise InputError(f'source is {brief(source)}, expected one of auto, {", ".join(LAYOUTS)}')
     if not paths:
         raise InputError(f'source {source!r} needs an input: a file or a folder')
     tasks = []
     for path in map(pathlib.Path, paths):
         files = _files(path)
         if source == 'auto':
-            found = _partners(files, _DEEPBIND, 'deepbind') + _partners(files, _DEEPMOTIF, 'deepmotif')
-            found = found or _partners(files, _FASTA, 'fasta')
-        elif source == 'bed':
-            chosen = [file for file in files if intervals.is_peaks(file)] or [path] * os.path.isfile(path)
-            found = [TaskFiles(clean_name(intervals.task_name(file)), 'bed', file) for file in chosen]
+            found = LAYOUTS['deepbind'].find(files, path) + LAYOUTS['deepmotif'].find(files, path)
+            found = found or LAYOUTS['fasta'].find(files, path)
         else:
-            pattern = {'deepbind': _DEEPBIND, 'deepmotif': _DEEPMOTIF, 'fasta': _FASTA}[source]
-            found = _partners(files, pattern, source)
+            found = LAYOUTS[source].find(files, path)
         if not found:
-            expected = {
-                'deepbind': 'X_AC.seq.gz with X_B.seq.gz',
-                'deepmotif': 'X/train.fa with X/test.fa',
-                'fasta': 'X.fa or X.fasta',
-                'bed': 'X.bed or X.narrowPeak',
-                'auto': 'X_AC.seq.gz with X_B.seq.gz, X/train.fa with X/test.fa, or X.fa',
-            }[source]
+            expected = _EXPECTED_BY_AUTO if source == 'auto' else LAYOUTS[source].expected
             raise InputError(f'{path}: holds no tasks, expected {expected}')
         tasks += found
     return sorted(dict.fromkeys(tasks), key=lambda task: task.name)
@@ -168,23 +182,12 @@ def read_tasks(
         found = [task for task in found if task.name in set(tasks)]
     if any(task.source == 'bed' for task in found) and peaks is None:
         raise InputError('BED input needs a genome FASTA')
-    records = []
-    genome = Genome(peaks.genome) if peaks is not None and source == 'bed' else None
-    try:
-        for task in found if progress is None else progress(found):
-            if task.source == 'deepbind':
-                records.append(_read_deepbind(task))
-            elif task.source == 'bed':
-                assert genome is not None and peaks is not None  # or it was refused above
-                records.append(
-                    intervals.read_peak_task(task.name, task.train, genome, peaks, test_fraction, seed)
-                )
-            else:
-                records.append(_read_labelled(task, test_fraction or 0.1, seed))
-    finally:
-        if genome is not None:
-            genome.close()
-    return records
+    with contextlib.ExitStack() as held:
+        genome = None
+        if peaks is not None and source == 'bed':
+            genome = held.enter_context(contextlib.closing(Genome(peaks.genome)))
+        options = ReadOptions(seed, test_fraction, peaks, genome)
+        return [LAYOUTS[task.source].read(task, options) for task in (found if progress is None else progress(found))]
 
 
 def read_corpus(
@@ -200,8 +203,21 @@ def read_corpus(
     return build_corpus(records, valid_fraction=valid_fraction, seed=seed, source=source)
 
 
-def _read_deepbind(task: TaskFiles) -> TaskRecords:
+def _find_peaks(files: Sequence[pathlib.Path], path: pathlib.Path) -> list[TaskFiles]:
+    chosen = [file for file in files if intervals.is_peaks(file)] or [path] * os.path.isfile(path)
+    return [TaskFiles(clean_name(intervals.task_name(file)), 'bed', file) for file in chosen]
+
+
+def _read_peaks(task: TaskFiles, options: ReadOptions) -> TaskRecords:
+    assert options.genome is not None and options.peaks is not None  # or `read_tasks` has refused it
+    return intervals.read_peak_task(
+        task.name, task.train, options.genome, options.peaks, options.test_fraction, options.seed
+    )
+
+
+def _read_deepbind(task: TaskFiles, options: ReadOptions) -> TaskRecords:
     """AC: training positives, which get shuffles later; B: positives and shuffles for testing."""
+    del options
     assert task.test is not None  # `find_tasks` refuses a half
     return TaskRecords(
         task.name,
@@ -239,15 +255,16 @@ def _deepbind_file(path: pathlib.Path) -> Records:
     return Records(encode_all(path, letters, names), labels, names)
 
 
-def _read_labelled(task: TaskFiles, test_fraction: float, seed: int) -> TaskRecords:
+def _read_labelled(task: TaskFiles, options: ReadOptions) -> TaskRecords:
     """A DeepMotif folder, or a labelled FASTA file with or without a test file."""
     train = _labelled_file(task.train)
     info: dict[str, Any] = {'files': [str(task.train)]}
     if task.test is None:
         if all(train.labels):  # each shuffle is to go where its positive goes
-            train = add_shuffles(train, task_rng(seed, task.name, 'shuffle'))
+            train = add_shuffles(train, task_rng(options.seed, task.name, 'shuffle'))
             info['shuffles_made'] = len(train.labels) // 2
-        train, test = hold_out(train, test_fraction, task_rng(seed, task.name, 'test'))
+        test_fraction = options.test_fraction or 0.1
+        train, test = hold_out(train, test_fraction, task_rng(options.seed, task.name, 'test'))
         info['test_fraction'] = test_fraction
     else:
         test = _labelled_file(task.test)
@@ -297,3 +314,17 @@ def _text(data: bytes) -> str:
 def _listed(names: Sequence[str], limit: int = 6) -> str:
     more = f' and {len(names) - limit} more' if len(names) > limit else ''
     return ', '.join(names[:limit]) + more
+
+
+#: Every layout by the name of its source. Another one is another entry here, and a function that reads it.
+LAYOUTS: dict[str, Layout] = {
+    'deepbind': Layout(
+        'X_AC.seq.gz with X_B.seq.gz', lambda files, _: _partners(files, _DEEPBIND, 'deepbind'), _read_deepbind
+    ),
+    'deepmotif': Layout(
+        'X/train.fa with X/test.fa', lambda files, _: _partners(files, _DEEPMOTIF, 'deepmotif'), _read_labelled
+    ),
+    'fasta': Layout('X.fa or X.fasta', lambda files, _: _partners(files, _FASTA, 'fasta'), _read_labelled),
+    'bed': Layout('X.bed or X.narrowPeak', _find_peaks, _read_peaks),
+}
+_EXPECTED_BY_AUTO = 'X_AC.seq.gz with X_B.seq.gz, X/train.fa with X/test.fa, or X.fa'

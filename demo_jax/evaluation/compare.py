@@ -81,10 +81,15 @@ class _Result(NamedTuple):
 
 
 def kind_of(spec: str) -> str:
-    """The kind of model that a spec's name says it is: 'rnn', 'cnn', 'cnn_rnn', 'deepbind', 'motifs' or 'other'.
+    """The kind of model that a spec is: 'rnn', 'cnn', 'cnn_rnn', 'deepbind', 'motifs' or 'other'.
 
-    Read from the words of the name, so that 'large_cnn_rnn' and 'cnn_rnn_wide' are both 'cnn_rnn'.
+    What is no `ModelSpec` of ours (the motif baseline, rows of other programs) goes by the words of its name, so that
+    'cnn_rnn_wide' is 'cnn_rnn'.
     """
+    from demo_jax.nn.models import SPECS  # not needed to read tables
+
+    if spec in SPECS:
+        return SPECS[spec].kind.lower().replace('-', '_')
     words = spec.lower().split('_')
     if 'motifs' in words:
         return 'motifs'
