@@ -9,6 +9,7 @@ import urllib.parse
 import numpy as np
 import pytest
 
+from demo_jax import files
 from demo_jax.data import dna
 from demo_jax.explanations import Explanations
 from demo_jax.report import page as page_files
@@ -137,6 +138,32 @@ def test_from_a_search_to_a_value_that_is_the_one_on_disk(watched, run):
         else:
             largest = np.nanmax(abs(forward))
             assert abs(number(shown) - forward[position]) <= largest / 65000 + 6e-4 * abs(forward[position])
+
+
+def test_the_first_number_is_what_validation_chose(browser, tmp_path):
+    made = fake_run.make(tmp_path / 'run', explained=False, matched=False)
+    columns, folder = ('model', 'kind', 'n_tasks', 'mean', 'median', 'sd'), made.path / 'dashboard'
+    rows = [('medium_cnn', 'cnn', 2, 0.84), ('medium_cnn_rnn', 'cnn_rnn', 2, 0.8), ('em_motifs_sum', 'motifs', 2, 0.99),
+            ('best by validation', 'chosen', 2, 0.68)]  # fmt: skip
+    page_files.write_assets(folder)
+
+    def facts(shown) -> str:
+        table = [dict(zip(columns, row, strict=False)) for row in shown]
+        files.write_tsv(made.tables / 'table2.tsv', table, columns)
+        page_files.write_run(folder, payload.run_payload(Collector(made), title='x', made=()))
+        view = Watched(browser, folder)
+        view.open()
+        text = view.page.locator('.facts').inner_text()
+        view.check()
+        view.page.close()
+        return ' '.join(text.split())
+
+    assert facts(rows).endswith('0.680 mean test AUROC of the models that validation data chose, one per task')
+    assert facts([rows[0], rows[2]]).endswith('0.840 mean test AUROC, medium CNN')
+    assert facts([('best by validation', 'chosen', 1, 0.68)]).endswith(
+        '0.680 test AUROC of the model that validation data chose'
+    )
+    assert 'AUROC' not in facts(rows[2:3])
 
 
 def test_keys_step_through_sequences_and_letters(watched):

@@ -16,7 +16,7 @@ from demo_jax import files
 from demo_jax.data import dna
 from demo_jax.data.corpus import INTERVAL_DTYPE, Corpus, cumulative
 from demo_jax.errors import InputError
-from demo_jax.motifs import extract, formats, tomtom
+from demo_jax.motifs import extract, formats, scan, tomtom
 
 NASTY = ('plain', 'two words', 'tab\there', 'line\nend', '#comment', '>fasta', '50%', 'é ', 'MOTIF')
 
@@ -167,6 +167,44 @@ def test_bed_of_windows_without_scores_or_intervals(genome):
     for found in (windows, chance):
         bed = formats.bed_rows(found, plain, np.arange(4), label='x')
         assert [(row.chrom, row.score) for row in bed] == [('one', 0), ('two', 0), ('three', 0), ('no\tplace', 0)]
+
+
+def test_hits_lie_on_the_genome_where_its_words_match(genome, tmp_path):
+    """Every window of the rows' intervals, read from the genome on either strand, against the BED file."""
+    corpus, fasta = genome
+    scanner = scan.prepare_scanner(np.random.default_rng(5).dirichlet([0.3] * 4, 5))
+    rows = np.array([2, 3, 1, 0])
+    hits = scan.find_hits(scanner, corpus.padded(rows), threshold=0.08)
+    formats.write_bed(tmp_path / 'h.bed', formats.hit_rows(hits, corpus, rows, label='MA1.1:A B'))
+    found = formats.read_bed(tmp_path / 'h.bed')
+    expected = set()
+    for row in (0, 1, 2):
+        place, name = corpus.intervals[row], corpus.chroms[corpus.intervals[row]['chrom']]
+        for start in range(place['start'], place['start'] + corpus.lengths[row] - 4):
+            word = fasta[formats.escape(name)][int(start) : int(start) + 5]
+            both = {'+': dna.encode(word.seq), '-': dna.encode(word.reverse.complement.seq)}
+            scores = {strand: int(scanner.scores[np.arange(5), letters].sum()) for strand, letters in both.items()}
+            strand = max(scores, key=scores.get)
+            p = float(scanner.p_value(scores[strand]))
+            if p <= 0.08:
+                expected.add((name, start, start + 5, 'MA1.1:A B', round(-100 * np.log10(p)), strand))
+    here = [row for row in found if row.chrom != 'no\tplace']
+    assert set(here) == expected and len(here) > 4 and {row.strand for row in here} == {'+', '-'}
+    assert {row.chrom for row in here} == {'chr1', 'chr 2'}
+    letters = corpus.sequence(3)
+    elsewhere = [row for row in found if row.chrom == 'no\tplace']
+    assert len(here) + len(elsewhere) == len(found) == len(hits.once()) and elsewhere
+    for row in elsewhere:
+        word = dna.encode(letters[row.start : row.stop])
+        word = word if row.strand == '+' else dna.reverse_complement(word[None])[0]
+        assert scanner.p_value(scanner.scores[np.arange(5), word].sum()) <= 0.08
+
+
+@pytest.mark.parametrize('p, points', [(1.0, 0), (0.05, 130), (1e-4, 400), (2.5e-7, 660), (1e-10, 1000), (1e-15, 1000)])
+def test_scores_of_hits_are_those_of_the_browser_tracks(genome, p, points):
+    corpus, _ = genome
+    hits = scan.Hits(np.array([0]), np.array([3]), np.array([-1], np.int8), np.array([9.0]), np.array([p]), 6)
+    assert formats.hit_rows(hits, corpus, np.array([0]), label='x') == [('chr1', 43, 49, 'x', points, '-')]
 
 
 def test_tomtom_table(tmp_path):

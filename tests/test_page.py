@@ -13,6 +13,7 @@ import pytest
 from demo_jax import files
 from demo_jax.data import dna
 from demo_jax.errors import InputError
+from demo_jax.evaluation import compare
 from demo_jax.explanations import Explanations
 from demo_jax.motifs import formats, jaspar, scan
 from demo_jax.report import page, payload
@@ -164,6 +165,69 @@ def test_hostile_names_and_dead_models(reported):
         assert '<' not in path.read_text(encoding='utf-8')
     drawn = reported.path / 'figures' / 'dashboards' / files.safe_name(fake_run.HOSTILE)
     assert sorted(path.suffix for path in drawn.iterdir()) == ['.pdf', '.png', '.svg']
+
+
+#: task, spec, validation and test AUROC: the best by test is never the best by validation, and a baseline beats both.
+RATINGS = (
+    (fake_run.PLAIN, 'medium_cnn', 0.91, 0.71), (fake_run.PLAIN, 'medium_cnn_rnn', 0.90, 0.95),
+    (fake_run.HOSTILE, 'medium_cnn', 0.80, 0.97), (fake_run.HOSTILE, 'medium_cnn_rnn', 0.85, 0.65),
+    (fake_run.PLAIN, 'em_motifs_sum', 0.99, 0.99), (fake_run.HOSTILE, 'em_motifs_sum', 0.99, 0.99),
+)  # fmt: skip
+
+
+def rated(run, ratings=RATINGS, chosen=True):
+    """The overview of a run whose models have these AUROCs, as the page is given it."""
+    names = ('task', 'spec', 'valid_auroc', 'test_auroc')
+    rows = [dict(zip(names, rating, strict=True)) | {'seed': 0, 'status': 'ok'} for rating in ratings]
+    jobs = {(job.task, job.spec): job for job in run.jobs()}
+    for row in rows:
+        if (row['task'], row['spec']) in jobs:
+            job = jobs[row['task'], row['spec']]
+            row |= {'learning_rate': job.learning_rate, 'dropout': job.dropout}
+    files.write_tsv(run.tables / 'auroc.tsv', rows, AUROC_COLUMNS)
+    for name, table in (('table2', compare.table2(rows)), ('published', compare.beside_published(rows))):
+        files.write_tsv(run.tables / f'{name}.tsv', table.rows if name == 'table2' or chosen else [], table.columns)
+    return payload.run_payload(Collector(run), title='x', made=())
+
+
+def test_the_first_number_is_the_test_auroc_of_what_validation_chose(tmp_path):
+    run = fake_run.make(tmp_path / 'run', matched=False, explained=False)
+    shown = rated(run)
+    assert max(row['mean'] for row in shown['tables']['table2'] if row['kind'] == 'cnn') == pytest.approx(0.84)
+    assert shown['headline'] == {'mean': pytest.approx((0.71 + 0.65) / 2), 'n_tasks': 2, 'spec': None}
+    assert [task['chosen'] for task in shown['tasks']] == ['medium_cnn', 'medium_cnn_rnn']
+    # Other test scores change no choice.
+    other = rated(run, [(task, spec, valid, round(1.6 - test, 3)) for task, spec, valid, test in RATINGS])
+    assert [task['chosen'] for task in other['tasks']] == ['medium_cnn', 'medium_cnn_rnn']
+    assert other['headline']['mean'] == pytest.approx((0.89 + 0.95) / 2)
+
+
+def test_of_one_spec_the_first_number_is_its_mean(tmp_path):
+    run = fake_run.make(tmp_path / 'run', matched=False, explained=False)
+    one = [rating for rating in RATINGS if rating[1] != 'medium_cnn']
+    expected = {'mean': pytest.approx(0.8), 'n_tasks': 2, 'spec': 'medium_cnn_rnn'}
+    assert rated(run, one)['headline'] == expected
+    assert rated(run, [rating for rating in RATINGS if 'motifs' in rating[1]])['headline'] is None  # no model of ours
+    assert rated(run, [])['headline'] is None
+
+
+def test_own_motifs_are_those_of_the_model_that_validation_chose(tmp_path):
+    run = fake_run.make(tmp_path / 'run', matched=False)  # the second task's CNN-RNN is not explained
+    counts = {(fake_run.PLAIN, 'medium_cnn'): 2, (fake_run.PLAIN, 'medium_cnn_rnn'): 9,
+              (fake_run.HOSTILE, 'medium_cnn'): 5}  # fmt: skip
+    rows = [{'task': task, 'spec': spec, 'method': method, 'matches': matches + (method == 'mutagenesis'), 'out_of': 10}
+            for (task, spec), matches in counts.items() for method in ('saliency', 'mutagenesis')]  # fmt: skip
+    files.write_tsv(run.tables / 'table4_tasks.tsv', rows, ('task', 'spec', 'method', 'matches', 'out_of'))
+    plain, hostile = rated(run)['tasks']
+    assert (plain['own'], plain['own_spec']) == (0.2, 'medium_cnn')  # not the 0.9 of the other
+    assert hostile['chosen'] == 'medium_cnn_rnn' and (hostile['own'], hostile['own_spec']) == (0.5, 'medium_cnn')
+    # A chosen spec that is not explained: the best by validation of those that are.
+    third = [*RATINGS, (fake_run.PLAIN, 'large_cnn', 0.95, 0.5)]
+    plain = rated(run, third)['tasks'][0]
+    assert (plain['chosen'], plain['own'], plain['own_spec']) == ('large_cnn', 0.2, 'medium_cnn')
+    plain, hostile = rated(run, [], chosen=False)['tasks']
+    assert (plain['own'], plain['own_spec']) == (None, None)  # nothing says which of the two
+    assert (hostile['own'], hostile['own_spec']) == (0.5, 'medium_cnn')
 
 
 def test_what_is_missing_is_left_out_and_said(tmp_path):

@@ -124,3 +124,24 @@ def test_a_palindrome_on_one_site_counts_once():
     ((start, strand, score, p),) = hits.of_row(1)
     assert (start, strand) == (20, 1)
     assert score == hits.score.max() and p == hits.p_value.min()
+    once = hits.once()
+    assert (once.row.tolist(), once.start.tolist(), once.strand.tolist()) == ([0, 1], [20, 20], [1, 1])
+    assert once.width == hits.width == 8
+
+
+def test_of_two_strands_the_better_one_counts():
+    hits = scan.Hits(
+        row=np.array([0, 0, 0, 1, 1]), start=np.array([3, 3, 4, 4, 4]), strand=np.array([1, -1, 1, 1, -1], np.int8),
+        score=np.array([5.0, 6.0, 5.0, 7.0, 2.0]), p_value=np.array([2e-5, 1e-5, 2e-5, 1e-6, 9e-5]), width=4,
+    )  # fmt: skip
+    assert hits.of_row(0) == [(3, -1, 6.0, 1e-5), (4, 1, 5.0, 2e-5)]
+    assert hits.of_row(1) == [(4, 1, 7.0, 1e-6)] and hits.of_row(2) == []
+
+
+def test_a_short_motif_is_looked_for_by_its_best_words():
+    scanner = scan.prepare_scanner(0.97 * dna.one_hot(dna.encode('GATA')) + 0.0075)
+    assert scanner.reachable(1e-4) == pytest.approx(4.0**-4) and scanner.reachable(0.1) == 0.1
+    tokens = dna.encode('CCCGATACCCTATCCC')[None]
+    assert len(scan.find_hits(scanner, tokens)) == 0
+    hits = scan.find_hits(scanner, tokens, threshold=scanner.reachable(1e-4))
+    assert [hit[:2] for hit in hits.of_row(0)] == [(3, 1), (10, -1)]

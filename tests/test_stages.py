@@ -17,9 +17,10 @@ from demo_jax.errors import InputError
 from demo_jax.explain.attribution import attribute
 from demo_jax.explain.temporal import temporal_scores
 from demo_jax.explanations import PIECES, Explanations
-from demo_jax.motifs import formats, jaspar
+from demo_jax.motifs import formats, jaspar, scan
 from demo_jax.motifs.tomtom import match_motifs, prepare_targets, word_motif
 from demo_jax.nn import models
+from demo_jax.report.collect import Collector
 from demo_jax.runs import RunDirectory
 from demo_jax.stages import evaluate, explain, match
 from demo_jax.training.fit import Finished
@@ -334,6 +335,124 @@ def test_matching_again_changes_nothing_and_reads_the_tables(run, tables, capsys
     assert [row['matches'] for row in again['table4_tasks'].rows] == [
         str(row['matches']) for row in tables['table4_tasks'].rows
     ]
+
+
+def genome_run(path, site):
+    """A task on a genome of C with a site on each strand, in windows of either strand, two of which share a site."""
+    genome = np.full(600, 1, np.uint8)
+    genome[100 : 100 + len(site)] = site
+    genome[300 : 300 + len(site)] = dna.reverse_complement(site[None])[0]
+    places = [('chr1', 80, 1), ('chr1', 280, -1), ('chr1', 90, 1)]
+    tokens = [genome[start : start + 61] for _, start, _ in places]
+    tokens[1] = dna.reverse_complement(tokens[1][None])[0]
+    shuffle = np.full(61, 1, np.uint8)
+    shuffle[7 : 7 + len(site)] = site  # has no place, so that no hit of it has one
+
+    labels = np.array([1, 1, 1, 0], np.uint8)
+    test = Records([*tokens, shuffle], labels, ['a', 'b', 'c', 'a shuffled'], intervals=[*places, (None, 0, 1)])
+    train = Records([genome[:61]] * 20, np.arange(20) % 2, [f't{number}' for number in range(20)])
+    corpus = build_corpus([TaskRecords(name, train, test) for name in (OWN, NONE)])
+    jobs = make_jobs(corpus.tasks, SPECS[:1], Recipe())
+    run = RunDirectory(path)
+    run.create(corpus, {'corpus': {'source': 'bed'}, 'recipe': {'average_strands': False}}, jobs)
+    for job in jobs:
+        params = jax.tree.map(np.asarray, models.init(jax.random.key(0), models.SPECS[job.spec]))
+        run.save_result(Finished(job.index, 0, 10, 1, 0.6, params), [])
+    explain.explain_run(run, dataclasses.replace(SETTINGS, pieces=('saliency',)), progress=False)
+    return run
+
+
+def test_hits_of_own_matrices_are_written_as_bed_on_the_genome(tmp_path):
+    matrix = jaspar.load_matrices('JASPAR2016')['MA0035.3']
+    run = genome_run(tmp_path / 'run', matrix.probabilities.argmax(axis=1).astype(np.uint8))
+    match.match_run(run, match.MatchSettings(jaspar='JASPAR2016', filters=False), progress=False)
+    width = len(matrix.probabilities)
+    points = round(-100 * np.log10(4.0**-width))  # no word scores more than the likeliest
+    name = f'MA0035.3:{matrix.name}'
+    assert formats.read_bed(run.path / 'motifs' / OWN / 'jaspar_hits.bed') == [
+        ('chr1', 100, 100 + width, name, points, '+'), ('chr1', 300, 300 + width, name, points, '-'),
+    ]  # fmt: skip
+    assert (run.path / 'motifs' / files.safe_name(NONE) / 'jaspar_hits.bed').read_bytes() == b''  # has no matrix
+
+
+def hit_files(run):
+    """The hits of each task, by file."""
+    return {path: path.read_text() for path in sorted(run.path.glob('motifs/*/jaspar_hits.bed'))}
+
+
+def test_hits_within_sequences_are_those_of_the_page(run, tables):
+    corpus, collector = run.corpus(), Collector(run)
+    assert len(hit_files(run)) == 2
+    strands = set()
+    for task in (OWN, NONE):
+        data = collector.task(task, windows=False)
+        (motif,) = data.own
+        scanner = scan.prepare_scanner(data.own[motif].probabilities)
+        expected, name = [], f'{motif}:{data.own[motif].name}'
+        for at, row in enumerate(Explanations(run).rows(task)):
+            shown = [(start, strand) for start, strand, _, _ in data.hits[motif].of_row(at)]
+            letters = dna.encode(corpus.sequence(row))
+            both = {1: letters, -1: dna.reverse_complement(letters[None])[0]}
+            for start in range(61 - scanner.width + 1):
+                places = {1: start, -1: 61 - scanner.width - start}
+                scores = {
+                    strand: scanner.scores[np.arange(scanner.width), both[strand][place : place + scanner.width]].sum()
+                    for strand, place in places.items()
+                }
+                strand = max(scores, key=scores.get)
+                p = float(scanner.p_value(scores[strand]))
+                assert ((start, strand) in shown) == (p <= 1e-4)
+                if p <= 1e-4:
+                    expected.append((corpus.name(row), start, start + scanner.width, name,
+                                     round(-100 * np.log10(p)), '+' if strand > 0 else '-'))  # fmt: skip
+        bed = formats.read_bed(run.path / 'motifs' / files.safe_name(task) / 'jaspar_hits.bed')
+        assert bed == sorted(expected)
+        strands |= {row.strand for row in bed}
+    assert strands == {'+', '-'}
+
+
+def test_hits_are_made_anew_alone_where_they_are_missing_or_of_another_p_value(tmp_path, run, tables, monkeypatch):
+    shutil.copytree(run.path, tmp_path / 'copy')
+    copy = RunDirectory(tmp_path / 'copy')
+    usual = match.MatchSettings(jaspar='JASPAR2016', chance_draws=2)
+    match.match_run(copy, usual, progress=False)  # the explanations have other times here
+    before, done = hit_files(copy), copy.path / 'motifs' / 'complete.json'
+    others = {path: os.stat(path).st_mtime_ns for path in copy.path.glob('motifs/*/*/*')}
+    # A run that was matched before there were such files.
+    for path in before:
+        path.unlink()
+    files.write_json(done, {name: value for name, value in files.read_json(done).items() if name != 'hit_p_value'})
+    again = match.match_run(copy, usual, progress=False)
+    assert hit_files(copy) == before and set(again) == set(tables)
+    times = {path: os.stat(path).st_mtime_ns for path in before}
+    match.match_run(copy, usual, progress=False)
+    assert {path: os.stat(path).st_mtime_ns for path in before} == times
+    # Another p-value for the page, and a kill while its hits are written.
+    config = copy.config()
+    files.write_json(copy.path / 'config.json', config | {'dashboard': {'hit_p_value': 1e-2}})
+    write_bed, calls = formats.write_bed, []
+
+    def killed(*arguments):
+        calls.append(arguments)
+        if len(calls) > 1:
+            raise KeyboardInterrupt
+        write_bed(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(match.formats, 'write_bed', killed)
+        with pytest.raises(KeyboardInterrupt):
+            match.match_run(copy, usual, progress=False)
+    assert sum(hit_files(copy)[path] != text for path, text in before.items()) == 1
+    files.write_json(copy.path / 'config.json', config)
+    match.match_run(copy, usual, progress=False)
+    assert hit_files(copy) == before
+    files.write_json(copy.path / 'config.json', config | {'dashboard': {'hit_p_value': 1e-2}})
+    match.match_run(copy, usual, progress=False)
+    assert all(len(text) > len(before[path]) for path, text in hit_files(copy).items())
+    assert {path: os.stat(path).st_mtime_ns for path in copy.path.glob('motifs/*/*/*')} == others
+    files.write_json(copy.path / 'config.json', config | {'dashboard': {'hit_p_value': 2}})
+    with pytest.raises(InputError, match='dashboard: hit_p_value is 2'):
+        match.match_run(copy, usual, progress=False)
 
 
 @pytest.mark.parametrize('name, expected', [

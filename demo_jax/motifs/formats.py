@@ -20,6 +20,7 @@ from demo_jax.data.textfile import check_size, read_lines
 from demo_jax.errors import InputError, brief
 from demo_jax.motifs.column_scores import Targets
 from demo_jax.motifs.extract import Windows
+from demo_jax.motifs.scan import Hits
 from demo_jax.motifs.tomtom import Matches
 
 # As in the tomtom.tsv of MEME 5.
@@ -183,6 +184,25 @@ def bed_rows(windows: Windows, corpus: Corpus, rows: np.ndarray, *, label: str) 
         points = int(np.clip(round(1000 * share), 0, 1000))
         made.append(BedRow(chrom, start, start + windows.width, label, points, '-' if strand < 0 else '+'))
     return made
+
+
+def hit_rows(hits: Hits, corpus: Corpus, rows: np.ndarray, *, label: str) -> list[BedRow]:
+    """A known motif's hits as BED6, each window once, placed as by `bed_rows`.
+
+    Args:
+      hits: `hits.row` counts within `rows`.
+      corpus: where the sequences come from.
+      rows: int (n,), the corpus rows that were looked through.
+      label: the name of every line, e.g. 'MA0035.3:Gata1'.
+
+    Returns:
+      One row per hit. The score is -100 log10 of the hit's p-value, as in the browser tracks of JASPAR: 400 at
+      1e-4, and 1000, the most that BED knows, from 1e-10 down.
+    """
+    hits = hits.once()
+    points = np.rint(np.clip(-100 * np.log10(np.maximum(hits.p_value, 1e-10)), 0, 1000)).astype(int)
+    lines = bed_rows(Windows(hits.row, hits.start, hits.strand, hits.score, hits.width), corpus, rows, label=label)
+    return [line._replace(score=score) for line, score in zip(lines, points.tolist(), strict=True)]
 
 
 def write_bed(path: str | os.PathLike, rows: Iterable[BedRow]) -> None:

@@ -50,6 +50,10 @@ class Scanner:
         good = np.flatnonzero(self.survival <= threshold)
         return None if not len(good) else int(self.lowest + good[0])
 
+    def reachable(self, threshold: float) -> float:
+        """The threshold, or the best word's p-value where it is above: of a short motif no word may be so rare."""
+        return max(threshold, float(self.survival[-1]))
+
 
 @dataclass(frozen=True, eq=False)
 class Hits:
@@ -74,14 +78,22 @@ class Hits:
     def __len__(self) -> int:
         return len(self.row)
 
+    def once(self) -> 'Hits':
+        """Every window once: of one that matches on both strands, as a palindrome does, the better; of equals '+'."""
+        twin = np.flatnonzero((self.row[1:] == self.row[:-1]) & (self.start[1:] == self.start[:-1]))
+        kept = np.ones(len(self), bool)
+        kept[np.where(self.score[twin + 1] > self.score[twin], twin, twin + 1)] = False
+        return Hits(
+            self.row[kept], self.start[kept], self.strand[kept], self.score[kept], self.p_value[kept], self.width
+        )
+
     def of_row(self, row: int) -> list[tuple[int, int, float, float]]:
-        """(start, strand, score, p) of one sequence's hits; a palindrome counts once, on its better strand."""
-        best: dict[int, tuple[int, int, float, float]] = {}
-        for at in np.flatnonzero(self.row == row):
-            hit = (int(self.start[at]), int(self.strand[at]), float(self.score[at]), float(self.p_value[at]))
-            if hit[0] not in best or hit[2] > best[hit[0]][2]:
-                best[hit[0]] = hit
-        return list(best.values())
+        """(start, strand, score, p) of one sequence's hits, every window once."""
+        hits = self.once()
+        return [
+            (int(hits.start[at]), int(hits.strand[at]), float(hits.score[at]), float(hits.p_value[at]))
+            for at in np.flatnonzero(hits.row == row)
+        ]
 
 
 def prepare_scanner(

@@ -31,7 +31,7 @@ MEASURES = ('train_loss', 'valid_loss', 'valid_auroc')
 _JOB = ('task', 'spec', 'seed', 'learning_rate', 'dropout')
 _COLUMNS: Mapping[str, tuple[str, ...]] = {
     'auroc': ('task', 'spec', 'seed', 'valid_auroc', 'test_auroc', 'status'),
-    'published': ('task', 'spec', 'deepbind'),
+    'published': ('task', 'spec', 'deepbind'), 'table2': ('model', 'kind', 'n_tasks', 'mean'),
     'table4_tasks': ('task', 'spec', 'method', 'matches', 'out_of'),
     'truth': ('task',),
 }
@@ -267,7 +267,7 @@ class Collector:
     def _hits(self, probabilities: np.ndarray, tokens: np.ndarray) -> scan.Hits:
         """Hits of a motif; of one so short that no word reaches the p-value, its very best words."""
         scanner = scan.prepare_scanner(probabilities)
-        return scan.find_hits(scanner, tokens, threshold=max(self._hit_p_value, float(scanner.survival[-1])))
+        return scan.find_hits(scanner, tokens, threshold=scanner.reachable(self._hit_p_value))
 
     def _spec(
         self, job: Job, rows: np.ndarray, one_hot: np.ndarray, pieces: Sequence[str], windows: bool

@@ -76,15 +76,17 @@ def run_payload(collector: Collector, *, title: str, made: Sequence[str]) -> dic
     tasks = []
     for place, task in enumerate(corpus.tasks):
         test = corpus.rows(place, 'test')
-        found = [own[task, spec, 'saliency'] for spec in collector.specs if (task, spec, 'saliency') in own]
-        share = [number(row['matches']) / number(row['out_of']) for row in found if number(row['out_of']) > 0]
+        by_validation = _explained_choice(collector, task, chosen.get(task, {}).get('spec', ''))
+        counted = own.get((task, by_validation or '', 'saliency'), {'matches': '', 'out_of': ''})
+        share = number(counted['matches']) / (number(counted['out_of']) or math.nan)
         tasks.append({
             'name': task,
             'protein': protein_of(task),
             'auroc': [rounded(values[place], 4) for values in collector.auroc.values()],
             'chosen': chosen.get(task, {}).get('spec') or None,
             'deepbind': rounded(number(chosen.get(task, {}).get('deepbind', '')), 4),
-            'own': rounded(max(share), 3) if share else None,
+            'own': rounded(share, 3),
+            'own_spec': by_validation if math.isfinite(share) else None,
             'n_train': int(corpus.bounds[place, 1] - corpus.bounds[place, 0]),
             'n_test': test.stop - test.start,
             'page': task in made,
@@ -100,6 +102,7 @@ def run_payload(collector: Collector, *, title: str, made: Sequence[str]) -> dic
         'n_seeds': len({job.seed for job in collector.jobs}),
         'versions': {name: facts['versions'][name] for name in ('demo_jax', 'jax') if name in facts['versions']},
         'specs': [{'spec': spec, 'label': spec_label(spec), 'kind': kind_of(spec)} for spec in collector.scored],
+        'headline': _headline(collector.table('table2')),
         'tables': {
             'table2': _table(collector.table('table2')),
             'table3': _table(collector.table('table3')),
@@ -109,6 +112,33 @@ def run_payload(collector: Collector, *, title: str, made: Sequence[str]) -> dic
         'tasks': tasks,
         'missing': list(dict.fromkeys(collector.missing)),
     }
+
+
+def _headline(table2: Sequence[Mapping[str, str]]) -> dict[str, Any] | None:
+    """The run's first fact: `mean` test AUROC over `n_tasks` of the models that validation data chose, one per task.
+
+    Of a run with one trained spec, where there was nothing to choose, it is that spec's, and `spec` names it. None
+    where nothing is scored. Never the best of several test scores: that would flatter the run.
+    """
+    trained = [row for row in table2 if row['kind'] not in ('published', 'motifs', 'chosen')]
+    rows = [row for row in table2 if row['kind'] == 'chosen'] or (trained if len(trained) == 1 else [])
+    if not rows or not math.isfinite(number(rows[0]['mean'])):
+        return None
+    spec = None if rows[0]['kind'] == 'chosen' else rows[0]['model']
+    return {name: cell for name, cell in _table(rows)[0].items() if name in ('mean', 'n_tasks')} | {'spec': spec}
+
+
+def _explained_choice(collector: Collector, task: str, chosen: str) -> str | None:
+    """The spec that validation data chose for a task, else the best by validation of those that are explained.
+
+    None where nothing is explained, or of several explained ones none has a validation AUROC.
+    """
+    jobs = collector.explained(task)
+    specs = [job.spec for job in jobs]
+    if chosen in specs or len(jobs) < 2:
+        return chosen if chosen in specs else next(iter(specs), None)
+    valid = [number((collector.rating(job) or {}).get('valid_auroc', '')) for job in jobs]
+    return specs[int(np.nanargmax(valid))] if np.isfinite(valid).any() else None
 
 
 def _criterion(settings: Mapping[str, Any]) -> str:

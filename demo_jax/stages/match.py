@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from demo_jax import files
+from demo_jax import files, untrusted
 from demo_jax.data.corpus import Corpus
 from demo_jax.errors import InputError
 from demo_jax.evaluation.compare import Table
@@ -18,13 +18,15 @@ from demo_jax.evaluation.published import protein_of
 from demo_jax.explain.attribution import Attribution
 from demo_jax.explain.truth import Truth, score_truth
 from demo_jax.explanations import Explanations
-from demo_jax.motifs import extract, formats, jaspar, matching
+from demo_jax.motifs import extract, formats, jaspar, matching, scan
 from demo_jax.motifs.column_scores import Targets
 from demo_jax.motifs.matching import Key, Significance
 from demo_jax.motifs.tomtom import match_motifs, prepare_targets
 from demo_jax.nn.models import SPECS
 from demo_jax.runs import RunDirectory
+from demo_jax.settings import settings as checked
 from demo_jax.stages.explain import applies, sequences
+from demo_jax.stages.report import ReportSettings
 from demo_jax.training.jobs import Job
 from demo_jax.training.pool import name_seed
 
@@ -99,10 +101,16 @@ def match_run(run: RunDirectory, settings: MatchSettings | None = None, *, progr
     with its sequence, place, strand and letters) and `windows.bed`, `motifs.meme` and `motifs.jaspar` (one
     motif per method), `tomtom.tsv` (their matches), the same for the first layer's filters (`filters.meme`,
     `filters_tomtom.tsv`), and `modisco_contributions.npz` with `modisco_sequences.npz`; `motifs/own.json`
-    (which matrices are whose); and under `WORKDIR/tables/`: `table4.tsv`, `table4_tasks.tsv`, and where the corpus
-    knows its sites `truth.tsv` (per task, spec and method) and `truth_mean.tsv`.
+    (which matrices are whose); `motifs/TASK/jaspar_hits.bed` (BED6: where the TF's own matrices match in the task's
+    explained sequences, positives and negatives; the hits that the page shows, named 'MA0035.3:Gata1', see
+    `formats.hit_rows`); and under `WORKDIR/tables/`: `table4.tsv`, `table4_tasks.tsv`, and where the corpus knows its
+    sites `truth.tsv` (per task, spec and method) and `truth_mean.tsv`.
 
-    Nothing is done again unless settings, explanations or models changed.
+    Hits have at most the p-value that the run's config sets for the page (section `dashboard`; default 1e-4); of a
+    matrix too short for it they are the best words. They lie on the genome where the task's sequences do, and those
+    without a place there (shuffles) are left out; else within the named sequences. No matrix, an empty file.
+
+    Nothing is done again unless settings, explanations or models changed; another p-value changes the hits only.
 
     Args:
       run: a run with explanations; the caller holds its lock.
@@ -113,32 +121,41 @@ def match_run(run: RunDirectory, settings: MatchSettings | None = None, *, progr
       The tables by name.
 
     Raises:
-      InputError: nothing is explained yet, or the JASPAR release does not exist.
+      InputError: nothing is explained yet, no such JASPAR release, or a bad section `dashboard` in the run's config.
     """
     settings = MatchSettings() if settings is None else settings
+    hit_p_value = checked(ReportSettings, run.config().get('dashboard', {}), 'dashboard').hit_p_value
     store = Explanations(run)
     jobs = store.jobs()
     folder = run.path / 'motifs'
-    state = {'settings': dataclasses.asdict(settings), 'made_from': _digest(store, jobs)}
-    names = ('table4', 'table4_tasks', 'truth', 'truth_mean')
+    state = {'settings': dataclasses.asdict(settings), 'made_from': _digest(store, jobs), 'hit_p_value': hit_p_value}
     done = folder / 'complete.json'
-    if done.exists() and files.read_json(done) == state:
-        found = {name: run.tables / f'{name}.tsv' for name in names}
-        return {name: _read(path) for name, path in found.items() if path.exists()}
-
+    before = files.read_json(done) if done.exists() else None
+    if before == state:
+        return _tables(run)
+    matched = isinstance(before, dict) and before | {'hit_p_value': hit_p_value} == state  # all but the hits is there
+    earlier = untrusted.read_own(folder / 'own.json') if matched else None
+    release = earlier['release'] if earlier else settings.jaspar or jaspar.releases()[0]
     corpus = run.corpus()
-    matrices = jaspar.load_matrices(
-        settings.jaspar or None, tax_group=settings.tax_group, collection=settings.collection
-    )
-    targets = prepare_targets({motif: matrix.probabilities for motif, matrix in matrices.items()})
+    matrices = jaspar.load_matrices(release, tax_group=settings.tax_group, collection=settings.collection)
     own = {task: _own(corpus, task, matrices, settings.rule) for task in dict.fromkeys(job.task for job in jobs)}
-    release = settings.jaspar or jaspar.releases()[0]
+    if matched:
+        files.write_json(done, {name: value for name, value in state.items() if name != 'hit_p_value'})
+    else:
+        done.unlink(missing_ok=True)  # what is there is about to be replaced, one model after the other
+    for task, ids in own.items():
+        _write_hits(folder / files.safe_name(task) / 'jaspar_hits.bed', corpus, store.rows(task),
+                    [matrices[motif] for motif in ids], hit_p_value)  # fmt: skip
+    if matched:
+        files.write_json(done, state)
+        return _tables(run)
+
+    targets = prepare_targets({motif: matrix.probabilities for motif, matrix in matrices.items()})
     words: dict[Key, list[str]] = {}
     chance: dict[Key, list[str]] = {}
     motifs: dict[Key, list[np.ndarray]] = {}
     truths: list[dict[str, Any]] = []
     chance_of_task: dict[str, list[str]] = {}
-    done.unlink(missing_ok=True)  # what is there is about to be replaced, one model after the other
     for job in tqdm(jobs, desc='motifs', unit='model', disable=not progress):
         explained = _explained(store, corpus, job)
         if job.task not in chance_of_task:
@@ -161,10 +178,8 @@ def match_run(run: RunDirectory, settings: MatchSettings | None = None, *, progr
             words, chance, own, targets, motifs=motifs,
             significance=Significance(settings.measure, settings.threshold), progress=bar.update,
         )  # fmt: skip
-    tables = {
-        'table4': Table(matching.table4(counted, published=corpus.sites is None), matching.TABLE4_COLUMNS),
-        'table4_tasks': Table(matching.table4_tasks(counted), matching.TASK_COLUMNS),
-    }
+    table4 = Table(matching.table4(counted, published=corpus.sites is None), matching.TABLE4_COLUMNS)
+    tables = {'table4': table4, 'table4_tasks': Table(matching.table4_tasks(counted), matching.TASK_COLUMNS)}
     if truths:
         tables |= {'truth': Table(truths, TRUTH_COLUMNS), 'truth_mean': Table(_means(truths), TRUTH_MEAN_COLUMNS)}
     for name, table in tables.items():
@@ -190,10 +205,29 @@ def _digest(store: Explanations, jobs: Sequence[Job]) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
-def _read(path: Any) -> Table:
-    rows = files.read_tsv(path)
-    header = path.read_text(encoding='utf-8').split('\n', 1)[0].split('\t')
-    return Table(rows, tuple(header))
+def _tables(run: RunDirectory) -> dict[str, Table]:
+    """The tables of an earlier call."""
+    found = {}
+    for name in ('table4', 'table4_tasks', 'truth', 'truth_mean'):
+        path = run.tables / f'{name}.tsv'
+        if path.exists():
+            header = path.read_text(encoding='utf-8').split('\n', 1)[0].split('\t')
+            found[name] = Table(files.read_tsv(path), tuple(header))
+    return found
+
+
+def _write_hits(
+    path: Any, corpus: Corpus, rows: np.ndarray, matrices: Sequence[jaspar.JasparMatrix], p_value: float
+) -> None:
+    """A task's `jaspar_hits.bed`, in order of place; on the genome a site that two windows share is one line."""
+    placed = np.zeros(len(rows), bool) if corpus.intervals is None else corpus.intervals[rows]['chrom'] >= 0
+    rows = rows[placed] if placed.any() else rows  # one file, one system of coordinates
+    tokens, made = corpus.padded(rows), []
+    for matrix in matrices:
+        scanner = scan.prepare_scanner(matrix.probabilities)
+        hits = scan.find_hits(scanner, tokens, threshold=scanner.reachable(p_value))
+        made += formats.hit_rows(hits, corpus, rows, label=f'{matrix.id}:{matrix.name}')
+    formats.write_bed(path, sorted(set(made) if placed.any() else made))
 
 
 def _own(corpus: Corpus, task: str, matrices: Mapping[str, jaspar.JasparMatrix], rule: str) -> tuple[str, ...]:

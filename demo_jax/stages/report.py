@@ -38,7 +38,7 @@ class ReportSettings:
       sequences: test sequences per task on the page, see `report.collect.choose_sequences`.
       dashboards: dashboard figures per task: the best-scored positive, then those that the models disagree on
         most; 0 = none.
-      hit_p_value: JASPAR hits are windows with at most this p-value.
+      hit_p_value: JASPAR hits, on the page and in `motifs/TASK/jaspar_hits.bed`, have at most this p-value.
       page_megabytes: where the page would be larger, it shows fewer sequences per task (and says so).
     """
 
