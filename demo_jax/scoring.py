@@ -5,9 +5,8 @@ windows, and the best one counts. Positions in all tables count from 1, and `end
 """
 
 import dataclasses
-import os
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,13 +14,13 @@ from tqdm import tqdm
 
 from demo_jax import files
 from demo_jax.data import dna
-from demo_jax.data.textfile import encode_all, read_fasta
-from demo_jax.errors import InputError, brief
+from demo_jax.errors import InputError
 from demo_jax.model import Model
 from demo_jax.nn.models import SPECS
 from demo_jax.results import Maps, Temporal
 from demo_jax.runs import Run
 from demo_jax.training.jobs import Job
+from demo_jax.windows import Block, Fasta, Record, read_blocks
 
 SCORE_COLUMNS = (
     'record', 'sequence', 'length', 'task', 'spec', 'seed', 'n_windows', 'start', 'end', 'score', 'probability',
@@ -31,6 +30,8 @@ EXPLAIN_COLUMNS = (
 )  # fmt: skip
 #: Windows are held and scored so many at a time.
 BLOCK = 4096
+#: Best windows, of all models together, that are held to be explained.
+MAX_EXPLAINED = 2_000_000
 _EXPLAINED = 64  # sequences explained at once
 _DRAWN_MODELS = 12
 
@@ -67,46 +68,34 @@ def choose_models(run: Run, tasks: Sequence[str] = (), specs: Sequence[str] = ()
     return models
 
 
-class Record(NamedTuple):
-    """A sequence to score: its number in the file, from 1, its name, and its tokens uint8 (L,)."""
+class Best(NamedTuple):
+    """The best-scored window of one record, for each of M models.
 
-    number: int
-    name: str
-    tokens: np.ndarray
-
-
-def read_records(path: str | os.PathLike, models: Sequence[Model]) -> list[Record]:
-    """The sequences of a FASTA file, plain or gzipped, named by the first word of their headers.
-
-    Raises:
-      InputError: names the file and the record: not FASTA, empty, a letter that is no DNA, or a sequence
-        that is too short for one of the models.
+    Attributes:
+      record: the record; its number, name, length, and how many windows were scored.
+      start: int64 (M,), where the window begins, 0-based.
+      score: float32 (M,), S of that window; of equal ones, the first.
+      tokens: uint8 (M, width), its letters, padded with N; None where they were not asked for.
     """
-    found = list(read_fasta(path))
-    names = [(record.header.split() or [f'record_{record.number}'])[0] for record in found]
-    needy = max(models, key=lambda model: SPECS[model.spec].min_length)
-    shortest = SPECS[needy.spec].min_length
-    for record, name in zip(found, names, strict=True):
-        if len(record.letters) < shortest:
-            raise InputError(
-                f'{path}: record {record.number} ({brief(name)}) has {len(record.letters)} letters, {needy.spec} needs '
-                f'at least {shortest}'
-            )
-    encoded = encode_all(path, [record.letters for record in found], names)
-    return [Record(record.number, name, tokens) for record, name, tokens in zip(found, names, encoded, strict=True)]
+
+    record: Record
+    start: np.ndarray
+    score: np.ndarray
+    tokens: np.ndarray | None
 
 
-def window_starts(tokens: np.ndarray, width: int, stride: int) -> np.ndarray:
-    """Where windows over a sequence uint8 (L,) begin, 0-based int64: every `stride` letters, the last at its end.
-
-    Windows of which more than half is N are passed over, unless all are. A sequence of up to `width` letters
-    is one window.
-    """
-    last = max(len(tokens) - width, 0)
-    starts = np.unique(np.append(np.arange(0, last + 1, stride), last))
-    unknown = np.concatenate([[0], np.cumsum(tokens == dna.N)])
-    known = unknown[np.minimum(starts + width, len(tokens))] - unknown[starts] <= width / 2
-    return starts[known] if known.any() else starts
+def score_rows(models: Sequence[Model], best: Best, width: int) -> Iterator[dict[str, Any]]:
+    """A row per model, with `SCORE_COLUMNS`."""
+    record = best.record
+    for model, start, score in zip(models, best.start.tolist(), best.score, strict=True):
+        yield _named(record.number, record.name, model) | {
+            'length': record.length,
+            'n_windows': record.n_windows,
+            'start': start + 1,
+            'end': min(start + width, record.length),
+            'score': float(score),
+            'probability': float(probability(score)),
+        }
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -115,75 +104,95 @@ class BestWindows:
 
     Attributes:
       models: M of them.
-      records: R of them.
       width: letters per window; shorter sequences are one window.
-      n_windows: int64 (R,), how many were scored.
-      start: int64 (M, R), 0-based.
-      score: float32 (M, R), S of that window.
+      records: R of them, with tokens.
     """
 
     models: Sequence[Model]
-    records: Sequence[Record]
     width: int
-    n_windows: np.ndarray
-    start: np.ndarray
-    score: np.ndarray
+    records: Sequence[Best]
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """A row per sequence and model, with `SCORE_COLUMNS`."""
-        for r, record in enumerate(self.records):
-            for m, model in enumerate(self.models):
-                start = int(self.start[m, r])
-                yield _named(record.number, record.name, model) | {
-                    'length': len(record.tokens),
-                    'n_windows': int(self.n_windows[r]),
-                    'start': start + 1,
-                    'end': min(start + self.width, len(record.tokens)),
-                    'score': float(self.score[m, r]),
-                    'probability': float(probability(self.score[m, r])),
-                }
+        for best in self.records:
+            yield from score_rows(self.models, best, self.width)
 
     def window(self, model: int, record: int) -> str:
-        """The letters of the best window."""
-        start = self.start[model, record]
-        return dna.decode(self.records[record].tokens[start : start + self.width])
+        """The letters of the best window.
+
+        Raises:
+          ValueError: they were not kept.
+        """
+        best = self.records[record]
+        if best.tokens is None:
+            raise ValueError('the letters of the best windows were not kept')
+        return dna.decode(best.tokens[model, : min(self.width, best.record.length)])
 
 
-def score_records(
-    models: Sequence[Model], records: Sequence[Record], *, stride: int = 10, progress: bool = True
-) -> BestWindows:
-    """Score sequences of any length: every window of the training length, `stride` letters apart; the best counts.
+class ScoredBlock(NamedTuple):
+    """Windows, and the `scores` S of M models for them, float32 (M, n)."""
+
+    windows: Block
+    scores: np.ndarray
+
+
+def score_blocks(models: Sequence[Model], fasta: Fasta, *, progress: bool = True) -> Iterator[ScoredBlock]:
+    """Score every window of the training length, `BLOCK` at a time, in the file's order.
 
     Args:
       models: of one run, from `choose_models`.
-      records: from `read_records`.
-      stride: letters from one window to the next, e.g. 1 for all of them.
+      fasta: from `check_fasta` with these models.
       progress: show a bar over windows.
 
     Raises:
-      InputError: the stride is not positive.
+      InputError: the file has changed since it was checked.
     """
-    if stride < 1:
-        raise InputError(f'stride is {stride}, expected 1 or more')
-    width = models[0].length
-    places = [window_starts(record.tokens, width, stride) for record in records]
-    owner = np.repeat(np.arange(len(records)), [len(starts) for starts in places])
-    starts = np.concatenate([np.zeros(0, np.int64), *places])
-    best = np.full((len(models), len(records)), -np.inf, np.float32)
-    best_start = np.zeros((len(models), len(records)), np.int64)
-    with tqdm(total=len(starts) * len(models), desc='scoring', unit='window', disable=not progress) as bar:
-        for first in range(0, len(starts), BLOCK):
-            rows, begins = owner[first : first + BLOCK], starts[first : first + BLOCK]
-            cut = [records[r].tokens[s : s + width] for r, s in zip(rows.tolist(), begins.tolist(), strict=True)]
+    with tqdm(total=fasta.n_windows * len(models), desc='scoring', unit='window', disable=not progress) as bar:
+        for block in read_blocks(fasta, BLOCK):
+            scores = np.empty((len(models), len(block.start)), np.float32)
             for m, model in enumerate(models):
-                scores = score_windows(model, cut, width)
-                # Sorted by sequence, then from the best down: the first of each sequence is its best here.
-                order = np.lexsort((-scores, rows))
-                order = order[np.unique(rows[order], return_index=True)[1]]
-                order = order[scores[order] > best[m, rows[order]]]
-                best[m, rows[order]], best_start[m, rows[order]] = scores[order], begins[order]
-                bar.update(len(cut))
-    return BestWindows(models, records, width, np.array([len(s) for s in places], np.int64), best_start, best)
+                scores[m] = _score_padded(model, block.tokens, block.lengths)
+                bar.update(len(block.start))
+            yield ScoredBlock(block, scores)
+
+
+def best_windows(blocks: Iterable[ScoredBlock], *, keep: bool = False) -> Iterator[Best]:
+    """The best window of each record, in the file's order, as soon as all of the record's are scored.
+
+    Args:
+      blocks: from `score_blocks`.
+      keep: keep the letters of these windows, too.
+    """
+    pending: dict[int, Best] = {}
+    for windows, scores in blocks:
+        n_models, owner = len(scores), windows.owner
+        best = np.full((n_models, len(windows.records)), -np.inf, np.float32)
+        start, chosen = np.zeros(best.shape, np.int64), np.full(best.shape, -1)
+        if windows.records and (old := pending.get(windows.records[0].number)):
+            best[:, 0], start[:, 0] = old.score, old.start
+        for m in range(n_models):
+            # Sorted by sequence, then from the best down: the first of each sequence is its best here.
+            order = np.lexsort((-scores[m], owner))
+            order = order[np.unique(owner[order], return_index=True)[1]]
+            order = order[scores[m, order] > best[m, owner[order]]]
+            best[m, owner[order]], start[m, owner[order]] = scores[m, order], windows.start[order]
+            chosen[m, owner[order]] = order
+        for r, record in enumerate(windows.records):
+            tokens = windows.tokens[chosen[:, r]] if keep else None
+            if tokens is not None and (old := pending.get(record.number)) and old.tokens is not None:
+                tokens[chosen[:, r] < 0] = old.tokens[chosen[:, r] < 0]
+            pending[record.number] = Best(record, start[:, r].copy(), best[:, r].copy(), tokens)
+        for record in windows.ended:
+            yield pending.pop(record.number)
+
+
+def score_fasta(models: Sequence[Model], fasta: Fasta, *, progress: bool = True) -> BestWindows:
+    """The best window of every sequence of a file, with its letters; takes memory for each sequence.
+
+    Args and errors are those of `score_blocks`.
+    """
+    blocks = score_blocks(models, fasta, progress=progress)
+    return BestWindows(models, fasta.width, list(best_windows(blocks, keep=True)))
 
 
 def score_windows(model: Model, windows: Sequence[np.ndarray], width: int) -> np.ndarray:
@@ -192,8 +201,15 @@ def score_windows(model: Model, windows: Sequence[np.ndarray], width: int) -> np
     tokens = np.full((len(windows), width), dna.N, np.uint8)
     for row, window in zip(tokens, windows, strict=True):
         row[: len(window)] = window
-    scores = np.empty(len(windows), np.float32)
-    full = lengths == width
+    return _score_padded(model, tokens, lengths)
+
+
+def _score_padded(model: Model, tokens: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """`score_windows` of windows as one array uint8 (n, width), padded with N, and their lengths int32 (n,)."""
+    full = lengths == tokens.shape[1]
+    if full.all():
+        return model.score_tokens(tokens)
+    scores = np.empty(len(tokens), np.float32)
     for part, given in ((full, None), (~full, lengths[~full])):
         if part.any():
             scores[part] = model.score_tokens(tokens[part], given)
@@ -233,7 +249,7 @@ def write_explanations(best: BestWindows, path: pathlib.Path, *, figures: int = 
     """Explain every best window: a table with a row per letter, and figures of the first few sequences.
 
     Args:
-      best: from `score_records`.
+      best: from `score_fasta`.
       path: the table, tab-separated, with `EXPLAIN_COLUMNS`: `saliency` is the size of `contribution`, the
         gradient at the letter; forward and reverse are temporal scores (log odds), empty for CNNs.
       figures: of at most so many sequences a PNG is drawn, into the folder `path` without '.tsv'.
@@ -252,7 +268,7 @@ def write_explanations(best: BestWindows, path: pathlib.Path, *, figures: int = 
             if explained.record < figures:
                 drawn.append(explained)
                 if explained.model == len(best.models) - 1:
-                    record = best.records[explained.record]
+                    record = best.records[explained.record].record
                     name = f'{record.number:04d}_{files.safe_name(record.name)}.png'
                     with files.atomic_path(folder / name) as png:
                         draw_windows(best, drawn).savefig(png, format='png', dpi=110)
@@ -261,8 +277,8 @@ def write_explanations(best: BestWindows, path: pathlib.Path, *, figures: int = 
 
 
 def _explained_rows(best: BestWindows, explained: Explained) -> Iterator[dict[str, Any]]:
-    record, model = best.records[explained.record], best.models[explained.model]
-    start = int(best.start[explained.model, explained.record])
+    found, model = best.records[explained.record], best.models[explained.model]
+    record, start = found.record, int(found.start[explained.model])
     signed = explained.saliency.signed[0]
     nothing = np.full(len(signed), np.nan)
     forward, reverse = nothing, nothing
@@ -286,17 +302,18 @@ def draw_windows(best: BestWindows, explained: Sequence[Explained]) -> Any:
 
     from demo_jax.report.tables import shorten
 
-    record = best.records[explained[0].record]
-    shown = sorted(explained, key=lambda e: -best.score[e.model, e.record])[:_DRAWN_MODELS]
+    found = best.records[explained[0].record]
+    record = found.record
+    shown = sorted(explained, key=lambda e: -found.score[e.model])[:_DRAWN_MODELS]
     shown = [e for e in explained if e in shown]
     heights = [h for e in shown for h in ((1.0, 0.3, 0.3) if e.temporal else (1.0,))]
     longest = max(len(e.saliency.sequences[0]) for e in shown)
     size = (max(0.12 * longest + 1.5, 9.0), sum(heights) + 0.55 * len(shown) + 0.6)
     figure = Figure(figsize=size, layout='constrained')
-    figure.suptitle(f'{shorten(record.name, 80)}, {len(record.tokens):,} letters', fontsize='medium', parse_math=False)
+    figure.suptitle(f'{shorten(record.name, 80)}, {record.length:,} letters', fontsize='medium', parse_math=False)
     axes = iter(figure.subplots(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0])
     for e in shown:
-        ax, start, score = next(axes), int(best.start[e.model, e.record]), best.score[e.model, e.record]
+        ax, start, score = next(axes), int(found.start[e.model]), found.score[e.model]
         e.saliency.draw(ax, first=start + 1)
         end = start + len(e.saliency.sequences[0])
         title = f'probability {probability(score):.3f}, letters {start + 1}-{end}'

@@ -2,13 +2,15 @@ r"""Score your own sequences, or variants of them, with the trained models of a 
 
     python -m experiments.score --run=runs/quickstart --fasta=mine.fa
     python -m experiments.score --run=runs/quickstart --fasta=mine.fa --specs=medium_cnn_rnn --explain
+    python -m experiments.score --run=runs/quickstart --fasta=hg38.fa --stride=50 --track=hits.bed --threshold=2
     python -m experiments.score --run=runs/quickstart --fasta=hg38.fa --variants=mine.vcf.gz
 
-Sequences may have any length (up to 10 million letters; with --variants, whole genomes): those longer than the
-training's are covered by windows, and the best window of each is reported. Positions in all tables count from 1, and
-`end` is the last letter's.
+Sequences may have any length, and files any size: those longer than the training's are covered by windows, and the best
+window of each is reported. Positions in tables count from 1, and `end` is the last letter's. With --track, every window
+that scores high enough is written, too, in BED format: its positions are 0-based and half-open.
 """
 
+import math
 import os
 import pathlib
 from collections.abc import Sequence
@@ -37,6 +39,16 @@ _FIGURES = flags.DEFINE_integer(
     'figures', 20, 'With --explain, draw the first so many sequences as PNG, in the folder OUT_explain; 0 = none.',
     lower_bound=0,
 )  # fmt: skip
+_TRACK = flags.DEFINE_string(
+    'track', None, 'Also write every window that scores at least --threshold, for every model, to this file, in BED '
+    'format (6 + 4 columns, in the order of the FASTA): chrom (first word of the header), chromStart and chromEnd '
+    '(0-based, half-open), name (task), score (1000 times the probability, rounded), strand (+ where the model reads '
+    'the strand that is given, . where its score is of both), logOdds (the score), probability, spec, seed.',
+)  # fmt: skip
+_THRESHOLD = flags.DEFINE_float(
+    'threshold', None, 'With --track: the lowest score (log odds, column score of OUT) to be written; default 0, a '
+    'probability of one half. -inf = all windows.',
+)  # fmt: skip
 _VARIANTS = flags.DEFINE_string(
     'variants', None, 'Score these variants instead: a VCF (plain or gzipped), or a tab-separated table with the '
     'header sequence, position, ref, alt; positions from 1, indels with the base before them, as in VCF.',
@@ -55,13 +67,22 @@ def main(argv: Sequence[str]) -> None:
     """Score, write the table, print the top of it and say where it lies."""
     del argv
     out = pathlib.Path(_OUT.value or ('variant_scores.tsv' if _VARIANTS.value else 'scores.tsv'))
-    for name in (_FASTA.value, _VARIANTS.value):
-        if name and out.exists() and os.path.exists(name) and out.samefile(name):
-            raise InputError(f'{out}: is an input file, choose another --out')
-    if out.is_dir():
-        raise InputError(f'{out}: is a directory, expected a file name for --out')
-    if _VARIANTS.value and _EXPLAIN.value:
-        raise InputError('--explain goes with sequences, not with --variants')
+    track = pathlib.Path(_TRACK.value) if _TRACK.value else None
+    for flag, path in (('out', out), ('track', track)):
+        for name in (_FASTA.value, _VARIANTS.value):
+            if path and name and path.exists() and os.path.exists(name) and path.samefile(name):
+                raise InputError(f'{path}: is an input file, choose another --{flag}')
+        if path and path.is_dir():
+            raise InputError(f'{path}: is a directory, expected a file name for --{flag}')
+    for flag, given in (('explain', _EXPLAIN.value), ('track', track)):
+        if _VARIANTS.value and given:
+            raise InputError(f'--{flag} goes with sequences, not with --variants')
+    if track and os.path.realpath(track) in (os.path.realpath(out), os.path.realpath(_explained(out))):
+        raise InputError(f'{track}: is a table of scores, choose another --track')
+    if _THRESHOLD.value is not None and not track:
+        raise InputError('--threshold goes with --track')
+    if _THRESHOLD.value is not None and math.isnan(_THRESHOLD.value):
+        raise InputError('threshold is nan, expected a number')
     from demo_jax.runs import load_run
     from demo_jax.scoring import choose_models
 
@@ -69,24 +90,39 @@ def main(argv: Sequence[str]) -> None:
     if _VARIANTS.value:
         _variants(models, _VARIANTS.value, out)
     else:
-        _sequences(models, out)
+        _sequences(models, out, track)
 
 
-def _sequences(models: Sequence[Any], out: pathlib.Path) -> None:
-    from demo_jax import files, scoring
+def _explained(out: pathlib.Path) -> pathlib.Path:
+    """Where --explain writes its table."""
+    return out.with_name(f'{out.stem}_explain.tsv')
 
-    records = scoring.read_records(_FASTA.value, models)
-    best = scoring.score_records(models, records, stride=_STRIDE.value)
-    rows = list(best.rows())
-    files.write_tsv(out, rows, scoring.SCORE_COLUMNS)
-    title = f'Best window of {models[0].length} letters of each sequence (positions from 1)'
-    _print(rows, _PRINTED, 'score', title, out)
+
+def _sequences(models: Sequence[Any], out: pathlib.Path, track: pathlib.Path | None) -> None:
+    from demo_jax import score_tables, scoring
+    from demo_jax.windows import check_fasta
+
+    fasta = check_fasta(_FASTA.value, models, stride=_STRIDE.value)
+    held = fasta.n_records * len(models)
+    if _EXPLAIN.value and held > scoring.MAX_EXPLAINED:
+        raise InputError(
+            f'{fasta.path}: has {fasta.n_records:,} records, {held:,} best windows of {len(models)} models in all, but '
+            f'--explain holds at most {scoring.MAX_EXPLAINED:,}'
+        )
+    done = score_tables.write_scores(
+        models, fasta, out, track=track, threshold=_THRESHOLD.value or 0.0, keep=_EXPLAIN.value, n_top=_MOST_ROWS
+    )
+    title = f'Best window of {fasta.width} letters of each sequence (positions from 1)'
+    _print(done.top, _PRINTED, 'score', title, out, done.n_rows)
     print(f'scores: {out}')
+    if track:
+        print(f'track: {track} ({done.n_tracked:,} windows)')
     if _EXPLAIN.value:
-        table = out.with_name(f'{out.stem}_explain.tsv')
-        drawn = scoring.write_explanations(best, table, figures=_FIGURES.value)
+        table = _explained(out)
+        drawn = scoring.write_explanations(done.best, table, figures=_FIGURES.value)
         if drawn:
-            left = f' (the first {drawn} of {len(records):,} sequences; --figures)' if drawn < len(records) else ''
+            n = fasta.n_records
+            left = f' (the first {drawn} of {n:,} sequences; --figures)' if drawn < n else ''
             print(f'figures: {table.with_suffix("")}{left}')
         print(f'explanations: {table}')
 
@@ -99,25 +135,30 @@ def _variants(models: Sequence[Any], path: str, out: pathlib.Path) -> None:
     rows = list(scores.rows())
     files.write_tsv(out, rows, variant_effects.VARIANT_COLUMNS)
     title = 'Variants: score (log odds) of either allele, and what changes from ref to alt (positions from 1)'
-    _print(rows, _PRINTED_VARIANTS, 'score_change', title, out)
+    _print(rows, _PRINTED_VARIANTS, 'score_change', title, out, len(rows))
     for reason, count in scores.skipped.items():
         print(f'passed over: {count} {reason}')
     print(f'variant scores: {out}')
 
 
-def _print(rows: list[dict[str, Any]], columns: Sequence[str], by: str, title: str, out: pathlib.Path) -> None:
-    """Print a table; of a long one, the rows with the largest values (of changes, the largest either way)."""
+def _print(
+    rows: list[dict[str, Any]], columns: Sequence[str], by: str, title: str, out: pathlib.Path, n_rows: int
+) -> None:
+    """Print a table; of a long one, the rows with the largest values (of changes, the largest either way).
+
+    Of its `n_rows`, `rows` are all, or those with the largest values.
+    """
     from demo_jax.report.tables import format_table
 
     shown = rows
-    if len(rows) > _MOST_ROWS:
+    if n_rows > _MOST_ROWS:
         size = abs if by == 'score_change' else float
         shown = sorted(rows, key=lambda row: -size(row[by]))[:_MOST_ROWS]
         title = f'{title}: the {_MOST_ROWS} with the {"largest change" if size is abs else "highest score"}'
     print()
     print(format_table(shown, [name for name in columns if any(row[name] != '' for row in shown)], title=title))
-    if len(rows) > len(shown):
-        print(f'... {len(rows) - len(shown):,} more rows in {out}')
+    if n_rows > len(shown):
+        print(f'... {n_rows - len(shown):,} more rows in {out}')
 
 
 if __name__ == '__main__':

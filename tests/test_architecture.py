@@ -21,7 +21,8 @@ EDGE = ('demo_jax.arrays', 'demo_jax.untrusted', 'demo_jax.processes', 'demo_jax
         'demo_jax.data.textfile', 'demo_jax.data.readers',
         'demo_jax.data.storage', 'demo_jax.data.download', 'demo_jax.files',
         'demo_jax.runs', 'demo_jax.monitor', 'demo_jax.motifs.formats', 'demo_jax.motifs.jaspar', 'demo_jax.report',
-        'demo_jax.motifs.meme_suite', 'demo_jax.scoring', 'demo_jax.variant_effects', 'demo_jax.data.variants',
+        'demo_jax.motifs.meme_suite', 'demo_jax.windows', 'demo_jax.scoring', 'demo_jax.score_tables',
+        'demo_jax.variant_effects', 'demo_jax.data.variants',
         'demo_jax.explanations', 'demo_jax.stages')
 EDGE_PACKAGES = ('absl', 'ml_collections', 'tensorboardX', 'orbax', 'tqdm', 'matplotlib', 'logomaker', 'jinja2')
 COMMAND_LINE = ('absl', 'ml_collections', 'experiments', 'configs')

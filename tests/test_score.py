@@ -1,23 +1,28 @@
 """Own sequences and variants scored: every number against `predict` on strings that the test cuts and edits itself."""
 
+import dataclasses
 import gzip
+import math
 import os
 import pathlib
 import subprocess
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
 from absl import flags
 from absl.testing import flagsaver
 
-from demo_jax import files, scoring, variant_effects
-from demo_jax.data import dna, genome, variants
+from demo_jax import files, score_tables, scoring, variant_effects, windows
+from demo_jax.data import dna, genome, textfile, variants
 from demo_jax.data.genome import FastaInMemory
 from demo_jax.errors import InputError
+from demo_jax.model import Model
 from demo_jax.report.plots import LETTER_COLOURS
-from demo_jax.scoring import choose_models, read_records, score_records, window_starts
+from demo_jax.scoring import choose_models, score_fasta
 from demo_jax.training.fit import Finished
+from demo_jax.windows import check_fasta
 from tests.test_model import save_run
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -70,9 +75,22 @@ def test_models_that_are_not_there(run, tmp_path):
         choose_models(half)
 
 
+def checked(path, models, stride=10):
+    return check_fasta(path, models, stride=stride, progress=False)
+
+
+def scored_starts(path, stride, width=WIDTH):
+    """Where the windows begin that are scored of a file's only record."""
+    model = Model('one', 'small_rnn', 0, {}, length=width)
+    found = checked(path, [model], stride)
+    starts = [int(start) for block in windows.read_blocks(found, 7) for start in block.start]
+    assert found.n_windows == len(starts)
+    return starts
+
+
 @pytest.mark.parametrize('length, stride', [(30, 10), (29, 1), (5, 7), (31, 10), (75, 10), (70, 10), (64, 1), (64, 90)])
-def test_windows_reach_both_ends(length, stride):
-    starts = window_starts(np.zeros(length, np.uint8), WIDTH, stride).tolist()
+def test_windows_reach_both_ends(tmp_path, length, stride):
+    starts = scored_starts(fasta(tmp_path / 'x.fa', s='A' * length), stride)
     expected, at = [], 0
     while at + WIDTH < length:
         expected.append(at)
@@ -80,19 +98,21 @@ def test_windows_reach_both_ends(length, stride):
     assert starts == [*expected, max(length - WIDTH, 0)]
 
 
-def test_windows_of_unknown_letters_are_passed_over():
+def test_windows_of_unknown_letters_are_passed_over(tmp_path):
     text = letters(40) + 'N' * 60 + letters(30)
-    starts = window_starts(dna.encode(text), WIDTH, 1).tolist()
+    starts = scored_starts(fasta(tmp_path / 'x.fa', s=text), 1)
     assert starts == [at for at in range(101) if text[at : at + WIDTH].count('N') <= WIDTH / 2]
     assert 25 in starts and 26 not in starts
-    assert window_starts(np.full(50, dna.N, np.uint8), WIDTH, 10).tolist() == [0, 10, 20]
+    assert scored_starts(fasta(tmp_path / 'n.fa', s='N' * 50), 10) == [0, 10, 20]
 
 
-def test_the_best_window_is_found(models, tmp_path, monkeypatch):
+@pytest.mark.parametrize('part', [11, 1 << 20])
+def test_the_best_window_is_found(models, tmp_path, monkeypatch, part):
     monkeypatch.setattr(scoring, 'BLOCK', 9)  # sequences are cut by the blocks
+    monkeypatch.setattr(textfile, 'PART', part)
     texts = {'long': letters(77), 'short': letters(20, 1).lower(), 'exact': letters(30, 2), 'another': letters(131, 3)}
     path = fasta(tmp_path / 'x.fa', **texts)
-    best = score_records(models, read_records(path, models), stride=4, progress=False)
+    best = score_fasta(models, checked(path, models, stride=4), progress=False)
     rows = list(best.rows())
     assert len(rows) == 8 and tuple(rows[0]) != () and set(rows[0]) == set(scoring.SCORE_COLUMNS)
     several = 0
@@ -107,7 +127,245 @@ def test_the_best_window_is_found(models, tmp_path, monkeypatch):
         assert row['score'] == pytest.approx(found.score[top], abs=1e-5)
         assert row['probability'] == pytest.approx(found.probability[top], abs=1e-6)
         assert (row['n_windows'], row['length']) == (len(starts), len(text))
+        window = best.window(models.index(model), row['record'] - 1)
+        assert window == text[row['start'] - 1 : row['end']].upper()
     assert several > 1
+
+
+BLANKS = b' ' * 30
+NASTY = [
+    b'>a b\nAC GT\n', b'>a\r\nACGT\r\nAC\r\n\r\n>b\r\nG\r\n', b'\n\n>a\n\nAC\n\n  GT \n>b\t x \nA', b'>a\n>b\nAC\n',
+    b'>a', b'>a\nAC>GT\nGGGGGGGGGGGGGGGGG>T\n', b'>a\n >b\nAC\n', b'  \nACGT\n', b'ACGTACGTACGTACGTACGT', b' \n \n',
+    b'>a\nAC\0GT\n', b'>\nACGT' + BLANKS + b'\r\n>b\n' + BLANKS + b'AC\r' + b'GT' * 20 + b'\r\r\n', b'>a\nA\n>b\n \n',
+    b'>\xff\nAC\rGT\nA\n', b'\xef\xbb\xbf>a\nACGT\n>b c d e f g h i j k l m n o p\nAC' + BLANKS + b'GT\n',
+    b'', b'\xff\xfe>\0',
+]  # fmt: skip
+
+
+def outcome(read):
+    """What reading gives, or the error."""
+    try:
+        return read()
+    except InputError as error:
+        return str(error)
+
+
+@pytest.mark.parametrize('part', [3, 4, 5, 16, 1 << 20])
+@pytest.mark.parametrize('packed', [False, True])
+def test_parts_hold_what_records_do(tmp_path, monkeypatch, part, packed):
+    monkeypatch.setattr(textfile, 'PART', part)
+    path = tmp_path / 'x.fa'
+
+    def joined():
+        records = {}
+        for piece in textfile.read_fasta_parts(path):
+            header, letters = records.get(piece.number, (piece.header, b''))
+            assert (piece.start, piece.header) == (len(letters), header) and piece.letters
+            assert len(piece.letters) <= 3 * part + len(BLANKS)
+            records[piece.number] = (header, letters + piece.letters)
+        return list(records.items())
+
+    refused = 0
+    for text in NASTY:
+        path.write_bytes(gzip.compress(text) if packed else text)
+        whole = outcome(lambda: [(r.number, (r.header, r.letters)) for r in textfile.read_fasta(path)])
+        found = outcome(joined)
+        refused += isinstance(whole, str)
+        if isinstance(whole, str) and 'FASTA header' in whole:  # a long line is shown as far as it has been read
+            assert found.split(' is ')[0] == whole.split(' is ')[0]
+        else:
+            assert found == whole
+    assert 5 < refused < len(NASTY) - 5
+
+
+def test_lines_and_records_may_have_any_length(models, tmp_path, monkeypatch):
+    for name, value in (('PART', 100), ('MAX_LINE', 300), ('MAX_LETTERS', 300), ('MAX_RECORDS', 2)):
+        monkeypatch.setattr(textfile, name, value)
+    texts = {'a': letters(1000), 'b': letters(1200, 1), 'c': letters(40, 2)}
+    found = checked(fasta(tmp_path / 'x.fa', **texts), models)
+    assert (found.n_records, found.n_windows) == (3, 98 + 118 + 2)
+    path = tmp_path / 'bad.fa'
+    for text, message in ((f'>{"h" * 400}\nACGT\n', 'line 1 has more than 300 bytes'),
+                          (f'>h\nACGT\nAC{" " * 600}\n', 'line 3 has more than 300 bytes')):  # fmt: skip
+        path.write_text(text)
+        with pytest.raises(InputError, match=message):
+            checked(path, models)
+
+
+def test_memory_is_bounded_and_no_window_lost(tmp_path, monkeypatch):
+    """Two records longer than `read_fasta` reads, one of them on a single line."""
+    monkeypatch.setattr(textfile, 'PART', 1 << 16)
+    path, n = tmp_path / 'x.fa', 12_000_000
+    with open(path, 'wb') as handle:
+        handle.write(b'>line\n' + b'ACGTTGCA' * (n // 8) + b'\n>lines\n')
+        for _ in range(n // 80):
+            handle.write(b'ACGTTGCAGG' * 8 + b'\n')
+    model = Model('one', 'small_rnn', 0, {}, length=101)
+    tracemalloc.start()
+    found = checked(path, [model], 1000)
+    starts = [block.start for block in windows.read_blocks(found, 4096)]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    expected = [*range(0, n - 101, 1000), n - 101]
+    assert np.concatenate(starts).tolist() == expected * 2
+    assert peak < n / 3  # of the letters of a single record
+
+
+@pytest.mark.parametrize('part', [13, 64])
+@pytest.mark.parametrize('stride', [1, 7, 200])
+def test_windows_do_not_depend_on_the_parts(tmp_path, monkeypatch, part, stride):
+    texts = {'a': letters(500), 'n': 'N' * 300, 'b': letters(200, 1) + 'N' * 200 + letters(33, 2), 'c': letters(29, 3)}
+    path = fasta(tmp_path / 'x.fa', **texts)
+    lines = path.read_text().split('\n')
+    path.write_text('\n'.join(line[i : i + 17] for line in lines for i in range(0, len(line), 17)))
+    model = Model('one', 'small_rnn', 0, {}, length=WIDTH)
+
+    def windows_of(size):
+        found = []
+        for block in windows.read_blocks(checked(path, [model], stride), size):
+            names = [block.records[owner].name for owner in block.owner]
+            rows = zip(names, block.start.tolist(), block.lengths.tolist(), block.tokens, strict=True)
+            found += [(name, start, dna.decode(tokens[:length])) for name, start, length, tokens in rows]
+            assert (block.tokens[np.arange(WIDTH) >= block.lengths[:, None]] == dna.N).all()
+        return found
+
+    expected = []
+    for name, text in texts.items():
+        last = max(len(text) - WIDTH, 0)
+        cut = [(name, start, text[start : start + WIDTH]) for start in sorted({*range(0, last + 1, stride), last})]
+        known = [window for window in cut if window[2].count('N') <= WIDTH / 2]
+        expected += known or cut
+    assert windows_of(4096) == expected
+    monkeypatch.setattr(textfile, 'PART', part)
+    assert windows_of(4096) == windows_of(10) == expected
+
+
+def test_a_long_record_scores_the_same_in_parts(run, tmp_path, monkeypatch):
+    models = choose_models(run, [], ['small_cnn', 'small_rnn'])
+    path = fasta(tmp_path / 'x.fa', long=letters(3000), n='N' * 70, short=letters(20, 1), other=letters(400, 2))
+    outputs = []
+    for part in (1 << 20, 50):
+        monkeypatch.setattr(textfile, 'PART', part)
+        out, track = tmp_path / f'{part}.tsv', tmp_path / f'{part}.bed'
+        fasta_file = checked(path, models, 3)
+        score_tables.write_scores(models, fasta_file, out, track=track, threshold=-math.inf, progress=False)
+        outputs.append((out.read_bytes(), track.read_bytes()))
+    assert outputs[0] == outputs[1] and outputs[0][1].count(b'\n') == 1 + 4 * fasta_file.n_windows
+
+
+def deep(path, letter):
+    """Two records, the second with a wrong letter far in it."""
+    text = letters(5000, 8)
+    text = text[:4321] + letter + text[4322:]
+    lines = '\n'.join(text[i : i + 60] for i in range(0, len(text), 60))
+    path.write_text(f'>fine\n{letters(90)}\n>deep one\n{lines}\n')
+    return path
+
+
+@pytest.mark.parametrize('letter', ['!', ' ', '>', 'é'])
+def test_a_bad_letter_deep_in_a_record(models, tmp_path, monkeypatch, letter):
+    path = deep(tmp_path / 'x.fa', letter)
+    found = dict.fromkeys((1 << 20, 100, 7), '')
+    for part in found:
+        monkeypatch.setattr(textfile, 'PART', part)
+        with pytest.raises(InputError) as caught:
+            checked(path, models)
+        found[part] = str(caught.value)
+    (message,) = set(found.values())
+    assert message.startswith(f"{path}: record 2 ('deep'): position 4322 holds '")
+    assert message.endswith('expected a DNA letter (ACGT, N or IUPAC)')
+
+
+def test_a_file_that_changes_in_between(models, tmp_path):
+    path = fasta(tmp_path / 'x.fa', a=letters(90))
+    found = checked(path, models)
+    for text in (letters(190), letters(40), 'N' * 90):
+        fasta(path, a=text)
+        with pytest.raises(InputError, match='x.fa: has changed while it was read'):
+            score_tables.write_scores(models, found, tmp_path / 'never.tsv', progress=False)
+    assert [p.name for p in tmp_path.iterdir()] == ['x.fa']
+
+
+@pytest.mark.parametrize('average', [True, False])
+def test_the_track_holds_every_window_from_the_threshold_up(tmp_path, monkeypatch, average):
+    """Against the score of either strand, of strings that are cut here."""
+    run = save_run(tmp_path / 'run', ('small_cnn', 'deepbind'), average_strands=average)
+    models = choose_models(run, [], ['small_cnn', 'deepbind'])
+    monkeypatch.setattr(scoring, 'BLOCK', 16)
+    monkeypatch.setattr(score_tables, '_LINES', 5)
+    texts = {'b': letters(131), 'a': letters(60, 1) + 'N' * 40, 'short': letters(25, 2)}
+    found = checked(fasta(tmp_path / 'x.fa', **texts), models, 7)
+    expected = []
+    for name, text in texts.items():
+        last = max(len(text) - WIDTH, 0)
+        for start in sorted({*range(0, last + 1, 7), last}):
+            window = text[start : start + WIDTH]
+            if window.count('N') > WIDTH / 2:
+                continue
+            for model in models:
+                single = dataclasses.replace(model, average_strands=False)
+                given, turned = single.predict([window, dna.decode(dna.reverse_complement(dna.encode(window)))]).score
+                score = float(given + turned) / 2 if average else float(given)
+                both = average or model.spec == 'deepbind'
+                expected.append((name, start, start + len(window), model.task, '.' if both else '+', score, model.spec))
+    values = sorted(row[5] for row in expected)
+    gap = int(np.argmax(np.diff(values[5:-5]))) + 5  # rounding shall not matter
+    middle = (values[gap] + values[gap + 1]) / 2
+    for threshold in (-math.inf, middle, math.inf):
+        done = score_tables.write_scores(
+            models, found, tmp_path / 'o.tsv', track=tmp_path / 'o.bed', threshold=threshold, progress=False
+        )
+        header, *lines = (tmp_path / 'o.bed').read_text().splitlines()
+        assert tuple(header.removeprefix('#').split('\t')) == score_tables.TRACK_COLUMNS and header[0] == '#'
+        kept = [row for row in expected if row[5] >= threshold]
+        assert done.n_tracked == len(lines) == len(kept)
+        for line, (name, start, end, task, strand, score, spec) in zip(lines, kept, strict=True):
+            cells = line.split('\t')
+            assert cells[:4] == [name, str(start), str(end), task] and cells[5] == strand and cells[8:] == [spec, '0']
+            probability = 1 / (1 + math.exp(-score))
+            assert float(cells[6]) == pytest.approx(score, abs=2e-5)
+            assert float(cells[7]) == pytest.approx(probability, abs=1e-5)
+            assert abs(int(cells[4]) - 1000 * probability) < 0.51
+    assert 5 <= gap < len(expected) - 5
+
+
+def test_a_window_exactly_at_the_threshold_is_written(models, tmp_path):
+    found = checked(fasta(tmp_path / 'x.fa', s=letters(90)), models)
+    best = score_fasta(models[:1], found, progress=False).records[0]
+    exact = float(best.score[0])
+    for threshold, n in ((exact, 1), (math.nextafter(exact, math.inf), 0)):
+        done = score_tables.write_scores(models[:1], found, tmp_path / 'o.tsv', track=tmp_path / 'o.bed',
+                                         threshold=threshold, progress=False)  # fmt: skip
+        assert done.n_tracked == n
+    assert done.best.records == [] and [row['score'] for row in done.top] == [exact]
+
+
+def test_nothing_is_half_written(models, tmp_path, monkeypatch):
+    found = checked(fasta(tmp_path / 'x.fa', a=letters(30), s=letters(900)), models)
+    (tmp_path / 'o.bed').write_text('of before')
+    monkeypatch.setattr(scoring, 'BLOCK', 16)
+    scored = []
+
+    def failing(*args):
+        scored.append(args)
+        if len(scored) > 4:
+            raise KeyboardInterrupt
+        return np.zeros(16, np.float32)
+
+    monkeypatch.setattr(scoring, '_score_padded', failing)
+    with pytest.raises(KeyboardInterrupt):
+        score_tables.write_scores(models, found, tmp_path / 'o.tsv', track=tmp_path / 'o.bed', progress=False)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ['o.bed', 'x.fa']
+    assert (tmp_path / 'o.bed').read_text() == 'of before'
+
+
+def test_the_highest_rows_are_found_among_many(models, tmp_path):
+    found = checked(fasta(tmp_path / 'x.fa', **{f's{n}': letters(30, n % 90) for n in range(150)}), models)
+    done = score_tables.write_scores(models[:1], found, tmp_path / 'o.tsv', n_top=2, progress=False)
+    rows = list(score_fasta(models[:1], found, progress=False).rows())
+    assert done.top == sorted(rows, key=lambda row: -row['score'])[:2] and done.n_rows == len(rows) == 150
+    written = files.read_tsv(tmp_path / 'o.tsv')
+    assert written == [{name: files.format_cell(row[name]) for name in scoring.SCORE_COLUMNS} for row in rows]
 
 
 @pytest.mark.parametrize('text, message', [
@@ -122,13 +380,13 @@ def test_bad_fasta(models, tmp_path, text, message):
     path = tmp_path / 'bad.fa'
     path.write_text(text)
     with pytest.raises(InputError, match=message) as caught:
-        read_records(path, models)
+        checked(path, models)
     assert str(path) in str(caught.value) and '\n' not in str(caught.value)
 
 
 def test_explanations_are_of_the_best_window(models, tmp_path):
     texts = {'long': letters(64), 'short': letters(20, 1), 'a/b': letters(30, 2)}
-    best = score_records(models, read_records(fasta(tmp_path / 'x.fa', **texts), models), progress=False)
+    best = score_fasta(models, checked(fasta(tmp_path / 'x.fa', **texts), models), progress=False)
     drawn = scoring.write_explanations(best, tmp_path / 'out_explain.tsv', figures=2, progress=False)
     rows = files.read_tsv(tmp_path / 'out_explain.tsv')
     for summary in best.rows():
@@ -362,10 +620,44 @@ def test_the_command_refuses_to_overwrite_its_input(run, tmp_path, call):
         ({'out': str(path)}, 'is an input file'),
         ({'out': str(tmp_path)}, 'is a directory'),
         ({'explain': True, 'variants': str(path)}, '--explain goes with sequences'),
+        ({'track': 'x.bed', 'variants': str(path)}, '--track goes with sequences'),
+        ({'track': str(path)}, 'is an input file, choose another --track'),
+        ({'track': str(tmp_path)}, 'is a directory, expected a file name for --track'),
+        ({'out': 'a.tsv', 'track': './a.tsv'}, 'is a table of scores, choose another --track'),
+        ({'out': 'a.tsv', 'track': 'a_explain.tsv'}, 'is a table of scores, choose another --track'),
+        ({'threshold': 1.0}, '--threshold goes with --track'),
+        ({'track': 'x.bed', 'threshold': math.nan}, 'threshold is nan, expected a number'),
     ):
         with pytest.raises(InputError, match=message):
             call(run=str(run.directory.path), fasta=str(path), **values)
     assert path.read_bytes() == before
+
+
+def test_the_command_writes_a_track(run, tmp_path, call, capsys):
+    path = fasta(tmp_path / 'x.fa', s=SEQUENCE, t=letters(70, 6))
+    track = tmp_path / 'new' / 'o.bed'
+    call(run=str(run.directory.path), fasta=str(path), out=str(tmp_path / 'o.tsv'), track=str(track))
+    lines = track.read_text().splitlines()[1:]
+    scores = [float(line.split('\t')[6]) for line in lines]
+    assert 0 < len(lines) < 24 and min(scores) >= 0 and not any(line.split('\t')[4] < '500' for line in lines)
+    printed = capsys.readouterr()
+    assert printed.out.splitlines()[-1] == f'track: {track} ({len(lines)} windows)'
+    assert '24/24' in printed.err and 'reading: 160' in printed.err
+    best = [row for row in files.read_tsv(tmp_path / 'o.tsv') if float(row['score']) >= 0]
+    cells = [line.split('\t') for line in lines]
+    for row in best:
+        assert [row['sequence'], str(int(row['start']) - 1), row['end'], row['task'], row['score']] in [
+            [*line[:4], line[6]] for line in cells
+        ]
+
+
+def test_the_command_says_what_it_cannot_explain(run, tmp_path, call, monkeypatch):
+    monkeypatch.setattr(scoring, 'MAX_EXPLAINED', 3)
+    path = fasta(tmp_path / 'x.fa', s=SEQUENCE, t=letters(70, 6))
+    with pytest.raises(InputError, match='x.fa: has 2 records, 4 best windows of 2 models in all, but --explain holds '
+                                         'at most 3$'):  # fmt: skip
+        call(run=str(run.directory.path), fasta=str(path), out=str(tmp_path / 'o.tsv'), explain=True)
+    assert [p.name for p in tmp_path.iterdir()] == ['x.fa']
 
 
 def test_from_the_shell(run, tmp_path):
@@ -389,4 +681,10 @@ def test_from_the_shell(run, tmp_path):
     failed = shell('--variants=bad.vcf', '--out=never.tsv')
     assert failed.returncode == 2 and 'Traceback' not in failed.stderr
     assert failed.stderr.splitlines()[-1].startswith("error: bad.vcf: line 3: REF is '")
+    assert set(tmp_path.iterdir()) == before
+    failed = shell(f'--fasta={deep(tmp_path / "x.fa", "!").name}', '--out=never.tsv', '--track=never.bed')
+    assert failed.returncode == 2 and 'Traceback' not in failed.stderr
+    assert failed.stderr.splitlines()[-1] == (
+        "error: x.fa: record 2 ('deep'): position 4322 holds '!', expected a DNA letter (ACGT, N or IUPAC)"
+    )
     assert set(tmp_path.iterdir()) == before

@@ -1,15 +1,16 @@
 """Reading text files of unknown origin line by line, gzip or plain (edge: touches the disk).
 
 What is read is held in memory, so that a file of a few megabytes must not be able to ask for gigabytes: the limits
-below are far above what real data need.
+below are far above what real data need. Only `read_fasta_parts`, of which little is held at a time, reads any size.
 """
 
 import gzip
 import io
+import itertools
 import os
 import zlib
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -25,6 +26,8 @@ MAX_LINE = 10_000_000
 MAX_RATIO, FREE_BYTES = 200, 8_000_000
 #: Records (sequences, peaks, variants) of one file, and letters of all its records together.
 MAX_RECORDS, MAX_LETTERS = 2_000_000, 200_000_000
+#: Letters, about, of the parts that records come in where they may have any length.
+PART = 1 << 20
 
 
 class Line(NamedTuple):
@@ -42,6 +45,24 @@ class FastaRecord(NamedTuple):
     letters: bytes
 
 
+class FastaPart(NamedTuple):
+    """A part of a FASTA record.
+
+    Attributes:
+      number: the record's, from 1.
+      header: the record's, after '>'.
+      start: where in the record the part begins, 0-based.
+      letters: of the part, at least one.
+      last: whether the record ends with it.
+    """
+
+    number: int
+    header: str
+    start: int
+    letters: bytes
+    last: bool
+
+
 def read_lines(path: str | os.PathLike, *, may_be_empty: bool = False) -> Iterator[Line]:
     """The lines of a text file, one at a time. Gzip is known by its first bytes, not by the file's name.
 
@@ -55,29 +76,37 @@ def read_lines(path: str | os.PathLike, *, may_be_empty: bool = False) -> Iterat
       InputError: the file is missing, no regular file, empty, truncated, damaged, UTF-16, unpacks to more than
         `MAX_RATIO` times its size, or has a NUL byte or a line of more than `MAX_LINE` bytes.
     """
-    empty = True
+    pieces = _unpacked(path, lambda stream: stream.readline(MAX_LINE + 1), may_be_empty)
+    for number, line in enumerate(pieces, start=1):
+        if len(line) > MAX_LINE:
+            raise InputError(f'{path}: line {number} has more than {MAX_LINE:,} bytes, expected text')
+        if b'\0' in line:
+            raise InputError(f'{path}: line {number} has a NUL byte, expected text')
+        yield Line(number, line.rstrip(b'\r\n'))
+
+
+def _unpacked(
+    path: str | os.PathLike, read: Callable[[BinaryIO], bytes], may_be_empty: bool = False
+) -> Iterator[bytes]:
+    """What `read` gets out of a file, unpacked where it is gzipped, until it gets nothing; checks as `read_lines`."""
+    empty, first = True, True
     try:
         with open_input(path) as raw:
             packed = raw.read(2) == b'\x1f\x8b'
             raw.seek(0)
             stream = io.BufferedReader(gzip.GzipFile(fileobj=raw), 1 << 20) if packed else raw
-            number, size, unchecked = 0, 0, FREE_BYTES
-            while line := stream.readline(MAX_LINE + 1):
-                number += 1
-                size += len(line)
-                if len(line) > MAX_LINE:
-                    raise InputError(f'{path}: line {number} has more than {MAX_LINE:,} bytes, expected text')
+            size, unchecked = 0, FREE_BYTES
+            while piece := read(stream):
+                size += len(piece)
                 if packed and size > unchecked:  # asking where the file stands takes time
                     check_ratio(path, size, raw.tell())
                     unchecked = size + (1 << 20)
-                if number == 1:
-                    if line[:2] in (b'\xff\xfe', b'\xfe\xff'):
+                if first:
+                    if piece[:2] in (b'\xff\xfe', b'\xfe\xff'):
                         raise InputError(f'{path}: is UTF-16 text, expected ASCII or UTF-8')
-                    line = line.removeprefix(b'\xef\xbb\xbf')
-                if b'\0' in line:
-                    raise InputError(f'{path}: line {number} has a NUL byte, expected text')
-                empty = empty and not line.strip()
-                yield Line(number, line.rstrip(b'\r\n'))
+                    piece, first = piece.removeprefix(b'\xef\xbb\xbf'), False
+                empty = empty and not piece.strip()
+                yield piece
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         kind = 'truncated' if isinstance(error, EOFError) else 'damaged'
         raise InputError(f'{path}: is a {kind} gzip file ({error})') from error
@@ -126,6 +155,76 @@ def read_fasta(path: str | os.PathLike, longest: int | None = None) -> Iterator[
         yield finished(header)
 
 
+def read_fasta_parts(path: str | os.PathLike) -> Iterator[FastaPart]:
+    """The records of a FASTA file, of any size, in parts of about `PART` letters; no more than that is held.
+
+    Records and lines may have any length, and there may be any number of them. Otherwise as `read_fasta`.
+
+    Raises:
+      InputError: as `read_lines`, but for letters' lines of any length; letters before the first header, or a record
+        without letters.
+    """
+    count, header, start, size = 0, '', 0, 0
+    held: list[bytes] = []
+
+    def part(last: bool) -> FastaPart:
+        nonlocal start, size
+        if not size:  # only at its end: parts before are given when more letters come
+            raise InputError(f'{path}: record {count} ({brief(header)}) has no letters')
+        given = FastaPart(count, header, start, b''.join(held), last)
+        held.clear()
+        start, size = (0 if last else start + size), 0
+        return given
+
+    for is_header, text in _fasta_runs(path):
+        if is_header:
+            if count:
+                yield part(True)
+            count, header = count + 1, text.decode('utf-8', 'replace')
+        else:
+            if size >= PART:
+                yield part(False)
+            held.append(text)
+            size += len(text)
+    if count:
+        yield part(True)
+
+
+def _fasta_runs(path: str | os.PathLike) -> Iterator[tuple[bool, bytes]]:
+    """Headers (True, what follows '>') and, between them, runs of letters (False, without line ends) of a FASTA."""
+    number, rest, within, headed = 1, b'', False, False  # within: the unfinished line's beginning has been given
+    for block in itertools.chain(_unpacked(path, lambda stream: stream.read(PART)), [b'\n']):
+        if b'\0' in block:
+            line = number + block.count(b'\n', 0, block.index(b'\0'))
+            raise InputError(f'{path}: line {line} has a NUL byte, expected text')
+        lines = (rest + block).split(b'\n')
+        rest, run = lines.pop(), list[bytes]()
+        for text in lines:
+            if text[:1] == b'>' and not within:
+                if run:
+                    yield False, b''.join(run)
+                yield True, text[1:].strip()
+                headed, run = True, []
+            elif letters := text.rstrip() if within else text.strip():
+                if not headed:
+                    raise InputError(f"{path}: line {number} is {brief(letters)}, expected a FASTA header ('>...')")
+                run.append(letters)
+            within = False
+            number += 1
+        if len(rest) >= PART and (within or rest[:1] != b'>'):
+            text = rest if within else rest.lstrip()
+            if letters := text.rstrip():  # blanks after them are given once it is known that the line goes on
+                if not headed:
+                    raise InputError(f"{path}: line {number} is {brief(letters)}, expected a FASTA header ('>...')")
+                run.append(letters)
+                within = True
+            rest = text[len(letters) :]
+        if len(rest) > MAX_LINE:  # a header, or blanks
+            raise InputError(f'{path}: line {number} has more than {MAX_LINE:,} bytes, expected text')
+        if run:
+            yield False, b''.join(run)
+
+
 def check_ratio(path: str | os.PathLike, unpacked: int, read: int) -> None:
     """See that a compressed file is no bomb.
 
@@ -151,6 +250,25 @@ def check_size(path: str | os.PathLike, records: int, letters: int = 0) -> None:
         raise InputError(
             f'{path}: holds more than {MAX_RECORDS:,} records or {MAX_LETTERS:,} letters, the most that is read'
         )
+
+
+def encode_part(path: str | os.PathLike, part: FastaPart, name: str) -> np.ndarray:
+    """Tokens uint8 (L,) of a part of a record.
+
+    Args:
+      path: the file, for messages.
+      part: from `read_fasta_parts`.
+      name: the record's, for messages.
+
+    Raises:
+      InputError: a character is no DNA letter; names the file, the record and the position in the record.
+    """
+    try:
+        return dna.encode(part.letters)
+    except InputError as error:
+        _, position, found = str(error).split(' ', 2)  # 'position 6 holds ...', counted from the part's beginning
+        place = f'record {part.number} ({brief(name)}): position {part.start + int(position)} {found}'
+        raise InputError(f'{path}: {place}') from None
 
 
 def encode_all(path: str | os.PathLike, letters: list[bytes], names: list[str]) -> list[np.ndarray]:

@@ -1,0 +1,146 @@
+"""The tables of scored sequences: the best window of each, and a track of all that score high (edge: writes files)."""
+
+import contextlib
+import heapq
+import pathlib
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from demo_jax import files
+from demo_jax.model import Model
+from demo_jax.nn.models import SPECS
+from demo_jax.scoring import (
+    SCORE_COLUMNS,
+    Best,
+    BestWindows,
+    ScoredBlock,
+    best_windows,
+    probability,
+    score_blocks,
+    score_rows,
+)
+from demo_jax.windows import Fasta
+
+TRACK_COLUMNS = (
+    'chrom', 'chromStart', 'chromEnd', 'name', 'score', 'strand', 'logOdds', 'probability', 'spec', 'seed',
+)  # fmt: skip
+_LINES = 10_000  # of the track made at once
+
+
+class Written(NamedTuple):
+    """What has been written.
+
+    Attributes:
+      n_rows: rows of the table of best windows.
+      top: all rows of it, in its order, if there are no more than were asked for; else those with the highest
+        scores, from the highest.
+      n_tracked: windows in the track.
+      best: the best windows with their letters; of no record unless they were to be kept.
+    """
+
+    n_rows: int
+    top: list[dict[str, Any]]
+    n_tracked: int
+    best: BestWindows
+
+
+def write_scores(
+    models: Sequence[Model],
+    fasta: Fasta,
+    path: pathlib.Path,
+    *,
+    track: pathlib.Path | None = None,
+    threshold: float = 0.0,
+    keep: bool = False,
+    n_top: int = 30,
+    progress: bool = True,
+) -> Written:
+    """Score every window of a FASTA file, of any size; neither of the files is there before all of it is scored.
+
+    Args:
+      models: of one run, from `choose_models`.
+      fasta: from `check_fasta` with these models.
+      path: the table of each record's best window, tab-separated, with `SCORE_COLUMNS`.
+      track: the file for the windows that score at least `threshold`, see `track_lines`; None = none.
+      threshold: a score S, in log odds; 0 is a probability of one half.
+      keep: keep the best windows and their letters, in memory.
+      n_top: rows of the table to give back.
+      progress: show a bar over windows.
+
+    Raises:
+      InputError: the file has changed since it was checked.
+    """
+    n_rows, n_tracked = 0, 0
+    top: list[dict[str, Any]] = []
+    kept: list[Best] = []
+    with contextlib.ExitStack() as stack:
+
+        def opened(place: pathlib.Path, columns: Sequence[str]) -> Any:
+            temporary = stack.enter_context(files.atomic_path(place))
+            handle = open(temporary, 'w', encoding='utf-8', errors='backslashreplace', newline='\n')  # noqa: SIM115
+            stack.enter_context(handle)
+            handle.write('\t'.join(columns) + '\n')
+            return handle
+
+        table = opened(path, SCORE_COLUMNS)
+        bed = opened(track, ('#' + TRACK_COLUMNS[0], *TRACK_COLUMNS[1:])) if track else None
+
+        def tracked() -> Iterator[ScoredBlock]:
+            nonlocal n_tracked
+            for block in score_blocks(models, fasta, progress=progress):
+                if bed is not None:
+                    for line in track_lines(models, block, threshold):
+                        bed.write(line)
+                        n_tracked += 1
+                yield block
+
+        for best in best_windows(tracked(), keep=keep):
+            if keep:
+                kept.append(best)
+            for row in score_rows(models, best, fasta.width):
+                table.write('\t'.join(files.format_cell(row[name]) for name in SCORE_COLUMNS) + '\n')
+                n_rows += 1
+                top.append(row)
+            if len(top) > 64 * n_top:
+                top = _highest(top, n_top)
+    return Written(
+        n_rows, _highest(top, n_top) if n_rows > n_top else top, n_tracked, BestWindows(models, fasta.width, kept)
+    )
+
+
+def _highest(rows: list[dict[str, Any]], n: int) -> list[dict[str, Any]]:
+    """The rows with the highest scores, from the highest; of equal ones, those that come first."""
+    return heapq.nsmallest(n, rows, key=lambda row: -row['score'])
+
+
+def track_lines(models: Sequence[Model], block: ScoredBlock, threshold: float) -> Iterator[str]:
+    """The windows that score at least `threshold` (S, in log odds) as lines in BED format, 6 + 4 columns.
+
+    They are in the order of the FASTA: by record, start and model. Tab-separated, the columns are
+
+      chrom: the record's name, the first word of its header.
+      chromStart, chromEnd: 0-based, half-open.
+      name: the task.
+      score: 1000 times the probability, rounded, 0 to 1000.
+      strand: '+' where the model reads the strand that is given, '.' where its score is of both.
+      logOdds: the score S.
+      probability: of binding.
+      spec, seed: the model's.
+    """
+    windows, scores = block
+    # Transposed, so that the models of one window follow each other.
+    at, model_of = np.nonzero(scores.T.astype(np.float64) >= threshold)
+    strands = ['.' if model.average_strands or SPECS[model.spec].both_strands else '+' for model in models]
+    cells = [[files.format_cell(value) for value in (model.task, model.spec, model.seed)] for model in models]
+    for first in range(0, len(at), _LINES):
+        w, of = at[first : first + _LINES], model_of[first : first + _LINES]
+        starts, found = windows.start[w], scores[of, w]
+        columns = (starts, starts + windows.lengths[w], windows.owner[w], of, found, probability(found))
+        for start, end, owner, m, score, chance in zip(*(column.tolist() for column in columns), strict=True):
+            task, spec, seed = cells[m]
+            yield (
+                f'{windows.records[owner].name}\t{start}\t{end}\t{task}\t{round(1000 * chance)}\t{strands[m]}\t'
+                f'{score:.6g}\t{chance:.6g}\t{spec}\t{seed}\n'
+            )

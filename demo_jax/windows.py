@@ -1,0 +1,240 @@
+"""Windows over the sequences of a FASTA file of any size, held a block at a time (edge: reads files).
+
+A file is read twice: once to see that all of it can be scored, and how many windows it has; then window by window.
+Records come in parts, and each part keeps the last letters of the one before, so that no window is lost.
+"""
+
+import dataclasses
+import os
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from demo_jax.data import dna
+from demo_jax.data.textfile import encode_part, read_fasta_parts
+from demo_jax.errors import InputError, brief
+from demo_jax.model import Model
+from demo_jax.nn.models import SPECS
+
+_WHOLE = np.zeros(1, np.int64)  # where the windows of a sequence begin that is one window
+
+
+class Stretch(NamedTuple):
+    """A part of a record, and the windows that can be cut from it.
+
+    Attributes:
+      number: the record's in the file, from 1.
+      name: the first word of the record's header, 'record_7' where it has none.
+      first: where in the record `tokens` begins, 0-based.
+      tokens: uint8 (L,).
+      starts: where in the record windows begin, 0-based int64 (n,), ascending; each lies within `tokens`.
+      known: bool (n,), whether no more than half of the window is N.
+      last: whether the record ends with `tokens`.
+    """
+
+    number: int
+    name: str
+    first: int
+    tokens: np.ndarray
+    starts: np.ndarray
+    known: np.ndarray
+    last: bool
+
+
+def read_stretches(path: str | os.PathLike, width: int, stride: int) -> Iterator[Stretch]:
+    """Windows over every record: one every `stride` letters, and the last at the record's end.
+
+    A record of up to `width` letters is one window. What a window is does not depend on the parts the record is read
+    in.
+
+    Args:
+      path: a FASTA file, plain or gzipped.
+      width: letters of a window.
+      stride: letters from one window to the next.
+
+    Raises:
+      InputError: names the file and the record: not FASTA, empty, or a letter that is no DNA.
+    """
+    kept, following = np.zeros(0, np.uint8), 0
+    for part in read_fasta_parts(path):
+        name = (part.header.split() or [f'record_{part.number}'])[0]
+        tokens = encode_part(path, part, name)
+        if part.last and not part.start and len(tokens) <= width:  # of such there may be millions
+            known = np.array([2 * np.count_nonzero(tokens == dna.N) <= width])
+            yield Stretch(part.number, name, 0, tokens, _WHOLE, known, True)
+            continue
+        if part.start:
+            tokens = np.concatenate([kept, tokens])
+        else:
+            following = 0
+        end = part.start + len(part.letters)
+        first = end - len(tokens)
+        starts = np.arange(following, end - width + 1, stride)
+        following += stride * len(starts)
+        if part.last and following - stride != max(end - width, 0):
+            starts = np.append(starts, max(end - width, 0))
+        unknown = np.zeros(len(tokens) + 1, np.int32)
+        np.cumsum(tokens == dna.N, out=unknown[1:])
+        at = starts - first
+        known = 2 * (unknown[np.minimum(at + width, len(tokens))] - unknown[at]) <= width
+        yield Stretch(part.number, name, first, tokens, starts, known, part.last)
+        kept = tokens[max(len(tokens) - width, 0) :]
+
+
+@dataclasses.dataclass(frozen=True)
+class Fasta:
+    """A FASTA file that has been read once, and can be scored.
+
+    Attributes:
+      path: the file.
+      width: letters per window; shorter sequences are one window.
+      stride: letters from one window to the next.
+      n_records: how many there are.
+      n_windows: how many are scored, of all records together. Windows of which more than half is N are passed over,
+        unless all of a record are.
+      unknown: numbers, from 1, of the records of which all windows are.
+    """
+
+    path: str | os.PathLike
+    width: int
+    stride: int
+    n_records: int
+    n_windows: int
+    unknown: frozenset[int]
+
+
+def check_fasta(
+    path: str | os.PathLike, models: Sequence[Model], *, stride: int = 10, progress: bool = True
+) -> Fasta:
+    """Read a FASTA file, plain or gzipped, of any size, and see that the models can score all of it.
+
+    Args:
+      path: the file.
+      models: of one run, from `choose_models`; windows are as long as the longest sequence they were trained on.
+      stride: letters from one window to the next, e.g. 1 for all of them.
+      progress: show a bar over letters.
+
+    Raises:
+      InputError: the stride is not positive, or the file is not FASTA, empty, has a letter that is no DNA, or a
+        sequence that is too short for one of the models; names the file, the record and the position.
+    """
+    if stride < 1:
+        raise InputError(f'stride is {stride}, expected 1 or more')
+    needy = max(models, key=lambda model: SPECS[model.spec].min_length)
+    shortest, width = SPECS[needy.spec].min_length, models[0].length
+    n_records, n_windows, unknown = 0, 0, set[int]()
+    known, every, before = 0, 0, 0  # of the record that is being read: its windows, and its letters until here
+    with tqdm(desc='reading', unit='letter', unit_scale=True, disable=not progress) as bar:
+        for stretch in read_stretches(path, width, stride):
+            known, every = known + int(np.count_nonzero(stretch.known)), every + len(stretch.starts)
+            length = stretch.first + len(stretch.tokens)
+            bar.update(length - before)
+            before = length
+            if not stretch.last:
+                continue
+            if length < shortest:
+                raise InputError(
+                    f'{path}: record {stretch.number} ({brief(stretch.name)}) has {length} letters, {needy.spec} needs '
+                    f'at least {shortest}'
+                )
+            n_records, n_windows = n_records + 1, n_windows + (known or every)
+            if not known:
+                unknown.add(stretch.number)
+            known = every = before = 0
+    return Fasta(path, width, stride, n_records, n_windows, frozenset(unknown))
+
+
+@dataclasses.dataclass(eq=False)
+class Record:
+    """A record that is being read: its number in the file, from 1, and its name.
+
+    `length` (letters) and `n_windows` (that are scored) are those read so far; of a record that has ended, all.
+    """
+
+    number: int
+    name: str
+    length: int = 0
+    n_windows: int = 0
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Block:
+    """Windows that follow each other in the file.
+
+    Attributes:
+      records: those that have windows here, R of them.
+      owner: int64 (n,), which of `records` each window is of; ascending.
+      start: int64 (n,), where in the record it begins, 0-based.
+      lengths: int32 (n,), its letters: less than the width for a whole short record.
+      tokens: uint8 (n, width), padded with N.
+      ended: records of which all windows are in this block and those before, in the file's order.
+    """
+
+    records: list[Record]
+    owner: np.ndarray
+    start: np.ndarray
+    lengths: np.ndarray
+    tokens: np.ndarray
+    ended: list[Record]
+
+
+class _Filling:
+    """The block that is being filled."""
+
+    def __init__(self, size: int, width: int) -> None:
+        self.size, self.width = size, width
+        self.owner, self.start = np.empty(size, np.int64), np.empty(size, np.int64)
+        self.lengths, self.tokens = np.empty(size, np.int32), np.full((size, width), dna.N, np.uint8)
+        self.records: list[Record] = []
+        self.ended: list[Record] = []
+        self.n = 0
+
+    def add(self, record: Record, stretch: Stretch, starts: np.ndarray) -> int:
+        """Add as many of a stretch's windows, int64 (n,) places in the record, as there is room for; how many."""
+        if not self.records or self.records[-1] is not record:
+            self.records.append(record)
+        at = starts[: self.size - self.n] - stretch.first
+        here = slice(self.n, self.n + len(at))
+        length = min(self.width, len(stretch.tokens))
+        whole = length == len(stretch.tokens)  # one window
+        views = stretch.tokens[None] if whole else np.lib.stride_tricks.sliding_window_view(stretch.tokens, length)[at]
+        self.tokens[here, :length] = views
+        self.start[here], self.owner[here], self.lengths[here] = at + stretch.first, len(self.records) - 1, length
+        self.n += len(at)
+        record.n_windows += len(at)
+        return len(at)
+
+    def block(self) -> Block:
+        """What there is."""
+        n = self.n
+        return Block(self.records, self.owner[:n], self.start[:n], self.lengths[:n], self.tokens[:n], self.ended)
+
+
+def read_blocks(fasta: Fasta, size: int) -> Iterator[Block]:
+    """The windows that are scored, in the file's order, `size` at a time.
+
+    Raises:
+      InputError: the file is no longer what it was when `check_fasta` read it.
+    """
+    filling, record, n_windows, n_records = _Filling(size, fasta.width), Record(0, ''), 0, 0
+    for stretch in read_stretches(fasta.path, fasta.width, fasta.stride):
+        if stretch.number != record.number:
+            record = Record(stretch.number, stretch.name)
+        starts = stretch.starts if record.number in fasta.unknown else stretch.starts[stretch.known]
+        while len(starts):
+            starts = starts[filling.add(record, stretch, starts) :]
+            if filling.n == size:
+                yield filling.block()
+                filling = _Filling(size, fasta.width)
+        record.length = stretch.first + len(stretch.tokens)
+        if stretch.last:
+            n_records, n_windows = n_records + 1, n_windows + record.n_windows
+            if not record.n_windows:
+                break
+            filling.ended.append(record)
+    if (n_records, n_windows) != (fasta.n_records, fasta.n_windows):
+        raise InputError(f'{fasta.path}: has changed while it was read')
+    if filling.n or filling.ended:
+        yield filling.block()
