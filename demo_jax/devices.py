@@ -92,11 +92,15 @@ def _processor() -> str:
 
 
 def _prune(folder: pathlib.Path) -> None:
-    """Remove the oldest files of a folder until the rest is at most `MAX_KEPT` bytes."""
+    """Remove the oldest files of a folder until the rest is at most `MAX_KEPT` bytes, and empty ones.
+
+    JAX writes in place and does not mend what a killed process left: it would warn of an empty file at every start.
+    """
     total = 0
     for path in sorted(folder.iterdir(), key=lambda path: -path.stat().st_mtime):
-        total += path.stat().st_size
-        if total > MAX_KEPT:
+        size = path.stat().st_size
+        total += size
+        if total > MAX_KEPT or (not size and path.name.endswith('-cache')):
             path.unlink(missing_ok=True)
 
 

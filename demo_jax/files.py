@@ -6,9 +6,9 @@ import json
 import math
 import os
 import pathlib
+import secrets
 import shutil
 import stat
-import tempfile
 import urllib.parse
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO
@@ -38,10 +38,9 @@ def atomic_path(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     """
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name[:80]}.', suffix='.tmp')
-    os.close(handle)
-    temporary = pathlib.Path(name)
-    try:
+    temporary = _temporary(path)
+    try:  # a signal may come as soon as the file is there
+        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         yield temporary
         os.chmod(temporary, 0o666 & ~_UMASK)
         _sync(temporary)
@@ -59,8 +58,9 @@ def atomic_directory(path: str | os.PathLike) -> Iterator[pathlib.Path]:
     """
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = pathlib.Path(tempfile.mkdtemp(dir=path.parent, prefix=f'.{path.name[:80]}.', suffix='.tmp'))
+    temporary = _temporary(path)
     try:
+        temporary.mkdir(0o700)
         yield temporary
         os.chmod(temporary, 0o777 & ~_UMASK)
         for file in temporary.rglob('*'):
@@ -79,8 +79,20 @@ def atomic_directory(path: str | os.PathLike) -> Iterator[pathlib.Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def _temporary(path: pathlib.Path) -> pathlib.Path:
+    """A name beside `path` that nothing has."""
+    return path.with_name(f'.{path.name[:80]}.{secrets.token_hex(6)}.tmp')
+
+
 def clear_leftovers(folder: pathlib.Path) -> None:
-    """Remove what killed processes left half-written anywhere in a folder that nobody else is writing in."""
+    """Remove what killed processes left half-written anywhere in a folder that nobody else is writing in.
+
+    A directory that was to be replaced, and whose successor did not take its place, is put back.
+    """
+    for old in list(folder.rglob('.*.old')):
+        place = old.with_name(old.name[1 : -len('.old')])
+        if old.is_dir() and not old.is_symlink() and len(place.name) < 80 and not os.path.lexists(place):
+            os.replace(old, place)
     for pattern in ('.*.tmp', '.*.old'):
         for path in list(folder.rglob(pattern)):
             if path.is_dir() and not path.is_symlink():

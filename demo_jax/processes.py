@@ -141,6 +141,7 @@ class Team:
         }  # fmt: skip
         self._seen: dict[int, dict[str, Any]] = {}
         self._heard: dict[int, float] = {}
+        self._looked = time.monotonic()
         self._gone: dict[int, str] = {}
 
     @property
@@ -278,6 +279,9 @@ class Team:
         lost = []
         with self._lock:
             now = time.monotonic()
+            if now - self._looked > self._silence / 2:  # this process itself was asleep: the others may have been, too
+                self._heard = dict.fromkeys(self._heard, now)
+            self._looked = now
             for peer in self._peers():
                 with contextlib.suppress(OSError, ValueError):
                     found = json.loads((self._folder / f'{peer:05d}.json').read_text(encoding='utf-8'))

@@ -39,7 +39,7 @@ def test_ctrl_c_before_the_work_begins_ends_a_command_silently(tmp_path, place):
     path.write_text(STOPPING)
     command = [sys.executable, '-m', 'experiments.paper', f'--config={tmp_path / "quick.py"}']
     done = subprocess.run(
-        [sys.executable, '-c', HEARING, *command], cwd=ROOT, capture_output=True, text=True, timeout=50,
+        [sys.executable, '-c', HEARING, *command], cwd=ROOT, capture_output=True, text=True, timeout=200,
         env=os.environ | {'PYTHONPATH': f'{tmp_path}{os.pathsep}{ROOT}'},
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (-signal.SIGINT, '')
@@ -48,5 +48,5 @@ def test_ctrl_c_before_the_work_begins_ends_a_command_silently(tmp_path, place):
 @pytest.mark.parametrize('name', ['SIGINT', 'SIGTERM'])
 def test_a_signal_while_garbage_is_collected_is_not_lost(name):
     command = [sys.executable, '-c', HEARING, sys.executable, '-c', COLLECTING.replace('NAME', name)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=50, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (130, '', 'interrupted\n')

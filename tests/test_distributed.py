@@ -55,7 +55,7 @@ class Commands:
         with socket.socket() as free:
             free.bind(('127.0.0.1', 0))
             port = free.getsockname()[1]
-        meeting = (f'--coordinator=127.0.0.1:{port}', '--num_processes=2', '--peer_timeout=5')
+        meeting = (f'--coordinator=127.0.0.1:{port}', '--num_processes=2', '--peer_timeout=15')
         return [self.start(workdir, *meeting, f'--process_id={index}', *flags) for index in range(2)]
 
 
@@ -138,7 +138,7 @@ def test_the_first_process_is_killed_and_four_devices_go_on(commands, alone, tmp
     killed = time.monotonic()
     status, printed = finish(second)
     assert status == 75
-    assert time.monotonic() - killed < 60  # its own share, and the timeout
+    assert time.monotonic() - killed < 90  # its own share, and the timeout
     error = printed.splitlines()[-1]
     assert error.startswith('error: process 0 (') and f'pid {first.pid}) has given no sign of life for' in error
     assert error.endswith('The same command goes on where the run stands, with this or another number of processes')
@@ -168,7 +168,7 @@ def test_processes_with_other_settings_are_refused(commands, alone, tmp_path):
 
 def test_a_process_whom_nobody_joins_gives_up_with_one_line(commands, tmp_path):
     meeting = ('--coordinator=127.0.0.1:1', '--num_processes=2', '--process_id=1', '--start_timeout=1')
-    status, printed = finish(commands.start(tmp_path / 'run', *meeting), timeout=60)
+    status, printed = finish(commands.start(tmp_path / 'run', *meeting), timeout=200)
     assert status == 2
     assert printed == 'error: processes: process 1 has not met the others, 2 together, at 127.0.0.1:1 within 1 s\n'
     assert not (tmp_path / 'run').exists()
@@ -250,6 +250,16 @@ def test_a_process_alone_never_waits_and_writes_nothing(tmp_path):
         team.wait('here')
         assert team.agree('what', lambda: (1,)) == [1]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_who_was_asleep_itself_accuses_nobody(tmp_path, monkeypatch):
+    """A machine that stands still for a while stops all of its processes."""
+    clock = [100.0]
+    monkeypatch.setattr(processes.time, 'monotonic', lambda: clock[0])
+    team = Team(0, 2, 'token', 60.0)
+    for seconds, lost in ((0, []), (10, []), (3600, []), (20, []), (20, []), (21, [1])):
+        clock[0] += seconds
+        assert team._look() == lost, seconds
 
 
 def test_who_falls_silent_is_named(tmp_path, capsys):

@@ -44,6 +44,11 @@ def content():
     return tar_bytes(entries)
 
 
+@pytest.fixture(autouse=True)
+def _no_proxy(monkeypatch):
+    monkeypatch.setenv('no_proxy', '127.0.0.1')  # a machine's proxy does not know the servers of these tests
+
+
 class Server(http.server.ThreadingHTTPServer):
     """Serves one file. `cuts` = how many answers end after a third of what was asked for; `ranges` = honour Range."""
 
@@ -92,7 +97,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 def fetch(server, path, **changes):
-    return download(server.archive(**changes), path, wait=0.01, attempts=3, timeout=5, progress=False)
+    return download(server.archive(**changes), path, wait=0.01, attempts=3, timeout=60, progress=False)
 
 
 def test_download(content, tmp_path):
@@ -276,7 +281,7 @@ def test_the_command(tmp_path):
 
     def command(*flags):
         return subprocess.run(
-            [sys.executable, '-m', 'experiments.prepare', *flags], cwd=root, capture_output=True, text=True, timeout=60
+            [sys.executable, '-m', 'experiments.prepare', *flags], cwd=root, capture_output=True, text=True, timeout=200
         )
 
     folder = tmp_path / 'in' / 'MYTASK'

@@ -17,7 +17,7 @@ FILES = 100
 def rows() -> dict[str, fuzz.Row]:
     """One short run of everything."""
     quick = [name for name in fuzz_readers.READERS if name not in LONG]
-    return {row.reader: row for row in fuzz.run(FILES, 10.0, readers=quick, specials=False, seed=3)}
+    return {row.reader: row for row in fuzz.run(FILES, 600.0, readers=quick, specials=False, seed=3)}
 
 
 @pytest.mark.parametrize('name', [name for name in fuzz_readers.READERS if name not in LONG])
@@ -25,7 +25,7 @@ def test_damaged_files_are_read_or_refused(rows, name):
     row = rows[name]
     assert row.unexpected == row.hangs == 0, row.examples
     assert row.files == row.accepted + row.refused
-    assert row.files >= FILES // 5 and row.accepted and row.refused > row.files // 4  # damage, and not only damage
+    assert row.files == FILES and row.accepted and row.refused > row.files // 4  # damage, and not only damage
     assert row.peak_mb < 1000
 
 
@@ -63,7 +63,7 @@ def test_what_is_wrong_is_counted(monkeypatch, tmp_path):
                 pass
         raise InputError('fine: one line')
 
-    counts = fuzz._Counts(0.05)
+    counts = fuzz._Counts(1.0)
     before = fuzz.signal.signal(fuzz.signal.SIGALRM, fuzz._alarm)
     try:
         for kind in range(4):

@@ -141,9 +141,9 @@ for _ in range(1200):
     time.sleep(0.05)
 """)
     begun = time.monotonic()
-    with pytest.raises(MemeSuiteError, match=r'streme: was not done after 2 s'):
-        meme_suite.find_motifs('streme', SEQUENCES, timeout=2)
-    assert time.monotonic() - begun < 20
+    with pytest.raises(MemeSuiteError, match=r'streme: was not done after 8 s'):
+        meme_suite.find_motifs('streme', SEQUENCES, timeout=8)
+    assert time.monotonic() - begun < 50
     beaten = beats.stat().st_size
     time.sleep(0.5)
     assert beats.stat().st_size == beaten > 0

@@ -1,5 +1,6 @@
 """Peaks and genomes: windows, negatives, FASTA files asked by place, and the line they give for what they refuse."""
 
+import contextlib
 import gzip
 
 import numpy as np
@@ -224,6 +225,24 @@ def test_an_index_with_an_impossible_length_is_refused(tmp_path):
     (tmp_path / 'g.fa.fai').write_text(f'chr1\t{10**15}\t6\t8\t9\n')
     with pytest.raises(InputError, match=f'g.fa: cannot be used as a genome FASTA.*{10**15}'):
         Genome(tmp_path / 'g.fa')
+
+
+def test_an_index_that_was_cut_short_is_refused(tmp_path):
+    """Without a word, the chromosomes that it lacks would count as not in the genome."""
+    path = tmp_path / 'g.fa'
+    path.write_text('>chr1\nACGTACGT\nACG\n>chr2\nACGTTGCA\nA\n>chr3\nACGT\n\n')
+    with contextlib.closing(Genome(path)) as genome:
+        assert genome.sizes == {'chr1': 11, 'chr2': 9, 'chr3': 4}
+    index = tmp_path / 'g.fa.fai'
+    lines = index.read_text().splitlines(keepends=True)
+    for kept in range(3):
+        index.write_text(''.join(lines[:kept]))
+        with pytest.raises(InputError, match='g.fa: .*its index g.fa.fai ends before the file does; remove it'):
+            Genome(path)
+    index.unlink()
+    path.write_text(path.read_text().replace('\n', '\r\n').rstrip())  # Windows, and no line end after the last letter
+    with contextlib.closing(Genome(path)) as genome:
+        assert genome.sizes['chr3'] == 4 and genome.letters('chr3', 2, 4) == b'GT'
 
 
 def test_a_chromosome_that_packs_well_is_read(tmp_path):

@@ -202,10 +202,12 @@ def test_memory_is_bounded_and_no_window_lost(tmp_path, monkeypatch):
             handle.write(b'ACGTTGCAGG' * 8 + b'\n')
     model = Model('one', 'small_rnn', 0, {}, length=101)
     tracemalloc.start()
-    found = checked(path, [model], 1000)
-    starts = [block.start for block in windows.read_blocks(found, 4096)]
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
+    try:
+        found = checked(path, [model], 1000)
+        starts = [block.start for block in windows.read_blocks(found, 4096)]
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
     expected = [*range(0, n - 101, 1000), n - 101]
     assert np.concatenate(starts).tolist() == expected * 2
     assert peak < n / 3  # of the letters of a single record

@@ -236,6 +236,31 @@ def test_temporary_files_are_private_and_beside_their_place(tmp_path):
     assert not list((tmp_path / 'sub').iterdir())
 
 
+@pytest.mark.parametrize(('make', 'name'), [(files.atomic_path, 'open'), (files.atomic_directory, 'mkdir')])
+def test_a_signal_as_soon_as_the_temporary_file_is_there_leaves_none(tmp_path, monkeypatch, make, name):
+    usual, made = getattr(os, name), []
+
+    def interrupted(path, *arguments, **keywords):
+        found = usual(path, *arguments, **keywords)
+        if str(path).endswith('.tmp') and not made:
+            made.append(path)
+            raise KeyboardInterrupt
+        return found
+
+    monkeypatch.setattr(os, name, interrupted)
+    with pytest.raises(KeyboardInterrupt), make(tmp_path / 'x'):
+        pass
+    assert len(made) == 1 and list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_whose_successor_never_came_is_put_back(tmp_path):
+    for name, text in (('.a.old', 'before'), ('.b.old', 'before'), ('b', 'after'), ('.a.12.tmp', 'half')):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / 'file').write_text(text)
+    files.clear_leftovers(tmp_path)
+    assert {path.name: (path / 'file').read_text() for path in tmp_path.iterdir()} == {'a': 'before', 'b': 'after'}
+
+
 def test_finished_files_follow_the_umask(tmp_path):
     code = (
         'import os, sys; os.umask(0o077)\n'

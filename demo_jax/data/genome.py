@@ -39,10 +39,25 @@ class Genome:
             self.sizes = {name: len(self._fasta[name]) for name in self._fasta.keys()}  # noqa: SIM118 (records)
             if any(size >> 40 for size in self.sizes.values()):  # negative ones, too
                 raise ValueError(f'letters by its index, of which one must be damaged: {self.sizes}')
+            if not self._is_indexed_whole():
+                raise ValueError(f'its index {index.name} ends before the file does; remove it')
         except Exception as error:  # pyfaidx has no common base class for what it raises
             self._clean()
             text = ' '.join(str(error).split())
             raise InputError(f'{path}: cannot be used as a genome FASTA ({brief(text, 200)})') from error
+
+    def _is_indexed_whole(self) -> bool:
+        """Whether nothing but line ends follows what the index knows (an index that was cut short lacks chromosomes).
+
+        Of a compressed file, whose unpacked size is not known, it is taken to be so.
+        """
+        with open_input(self.path) as raw:
+            if raw.read(2) == b'\x1f\x8b':
+                return True
+            last = max(self._fasta.faidx.index.values(), key=lambda entry: entry.offset, default=None)
+            if last is not None and last.lenc:
+                raw.seek(last.offset + last.rlen // last.lenc * last.lenb + last.rlen % last.lenc)
+            return not raw.read(1 << 16).strip()
 
     def letters(self, chrom: str, start: int, end: int) -> bytes:
         """The letters of [start, end), 0-based, which must lie on the chromosome.
