@@ -17,13 +17,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from demo_jax import arrays, files
-from demo_jax.data import dna, download, intervals, storage, variants
+from demo_jax import arrays, files, windows
+from demo_jax.data import dna, download, intervals, storage, textfile, variants
 from demo_jax.data.build import Records, TaskRecords, build_corpus
 from demo_jax.data.corpus import Corpus
 from demo_jax.data.genome import Genome as GenomeFasta
 from demo_jax.data.genome import open_fasta
 from demo_jax.data.readers import read_corpus
+from demo_jax.errors import InputError
 from demo_jax.motifs import formats
 from demo_jax.settings import settings
 
@@ -127,6 +128,41 @@ class Fasta(Reader):
     def read(self) -> None:
         """A corpus of one task."""
         check_corpus(read_corpus('fasta', [self.folder / self.files[0]], test_fraction=0.3))
+
+
+class ScoredFasta(Reader):
+    """A FASTA file as it is scored: in parts, here of a few letters. What is read at once must be the same."""
+
+    files = ('mine.fa',)
+
+    def make(self) -> None:
+        """Records of one line and of several."""
+        lines = [f'>seq{i} x\n{s[:20]}\n{s[20:]}\n' if i % 2 else f'>seq{i}\n{s}\n'
+                 for i, s in enumerate(self.sequences(6, 50))]  # fmt: skip
+        self.write(self.files[0], ''.join(lines))
+
+    def read(self) -> None:
+        """Windows of 11 letters, and the same letters as `read_fasta` gives; refused by both or by neither."""
+        path, usual = self.folder / self.files[0], textfile.PART
+        try:
+            records = [dna.encode(record.letters) for record in textfile.read_fasta(path)]
+        except InputError:
+            records = None
+        textfile.PART = self.rng.choice([5, 17, 64])  # a byte-order mark is looked for in the first
+        try:
+            found: list[list[np.ndarray]] = []
+            for stretch in windows.read_stretches(path, 11, 3):
+                if stretch.number > len(found):
+                    found.append([])
+                found[-1].append(stretch.tokens[sum(map(len, found[-1])) - stretch.first :])
+                assert (stretch.starts >= stretch.first).all() and len(stretch.known) == len(stretch.starts)
+        except InputError:
+            assert records is None, 'refused in parts, read at once'
+            raise
+        finally:
+            textfile.PART = usual
+        assert records is not None, 'read in parts, refused at once'
+        assert [np.concatenate(parts).tolist() for parts in found] == [record.tolist() for record in records]
 
 
 class _OnGenome(Reader):
@@ -592,6 +628,7 @@ READERS: dict[str, type[Reader]] = {
     'DeepBind files': DeepBind,
     'DeepMotif folder': DeepMotif,
     'labelled FASTA': Fasta,
+    'FASTA to score': ScoredFasta,
     'peaks': Peaks,
     'blacklist': Blacklist,
     'genome': Genome,
