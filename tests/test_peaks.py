@@ -240,6 +240,10 @@ def test_an_index_that_was_cut_short_is_refused(tmp_path):
         with pytest.raises(InputError, match='g.fa: .*its index g.fa.fai ends before the file does; remove it'):
             Genome(path)
     index.unlink()
+    empty = tmp_path / 'e.fa'
+    empty.write_text('>chr1\nACGT\n>chr2\n')  # its last record has no letters
+    with contextlib.closing(Genome(empty)) as genome:
+        assert genome.sizes['chr1'] == 4
     path.write_text(path.read_text().replace('\n', '\r\n').rstrip())  # Windows, and no line end after the last letter
     with contextlib.closing(Genome(path)) as genome:
         assert genome.sizes['chr3'] == 4 and genome.letters('chr3', 2, 4) == b'GT'

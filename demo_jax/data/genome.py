@@ -54,9 +54,11 @@ class Genome:
         with open_input(self.path) as raw:
             if raw.read(2) == b'\x1f\x8b':
                 return True
+            raw.seek(0)
             last = max(self._fasta.faidx.index.values(), key=lambda entry: entry.offset, default=None)
-            if last is not None and last.lenc:
-                raw.seek(last.offset + last.rlen // last.lenc * last.lenb + last.rlen % last.lenc)
+            if last is not None:
+                lines, rest = divmod(last.rlen, last.lenc or 1)  # a record without letters has lines of none
+                raw.seek(last.offset + lines * last.lenb + rest)
             return not raw.read(1 << 16).strip()
 
     def letters(self, chrom: str, start: int, end: int) -> bytes:
