@@ -2,14 +2,14 @@
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
 from demo_jax.data import dna
-from demo_jax.errors import InputError
+from demo_jax.errors import InputError, brief
 from demo_jax.explain import attribution, batches, class_optimisation, temporal
 from demo_jax.nn.models import SPECS, Params
 from demo_jax.results import Maps, Optimum, Prediction, Temporal
@@ -52,10 +52,12 @@ class Model:
           sequences: strings of A, C, G, T and N (other IUPAC letters count as N), either case.
 
         Raises:
-          InputError: a letter that is no base, a sequence that is too short, or a string in place of a list.
+          InputError: a sequence that is no string, a letter that is no base, a sequence that is too short, or something
+            that is no list of sequences, such as one string.
         """
+        sequences = _strings(sequences)
         tokens, lengths = self.encode(sequences)
-        return self._prediction(tuple(sequences), self.score_tokens(tokens, lengths))
+        return self._prediction(sequences, self.score_tokens(tokens, lengths))
 
     def attribute(
         self, method: str, sequences: Sequence[str], *, both_strands: bool | None = None, **settings: Any
@@ -74,6 +76,7 @@ class Model:
         Raises:
           InputError: as `predict`, no sequence, or an unknown method or setting.
         """
+        sequences = _strings(sequences)
         tokens, lengths = self._encode_some(sequences)
         both = self.average_strands if both_strands is None else both_strands
         found = attribution.attribute(
@@ -82,7 +85,7 @@ class Model:
         error = found.completeness_error
         own = [len(text) for text in sequences]
         return Maps(
-            self.title, method, both, tuple(sequences), found.score, _cut(found.signed, own),
+            self.title, method, both, sequences, found.score, _cut(found.signed, own),
             _cut(found.hypothetical, own), error,
         )  # fmt: skip
 
@@ -123,6 +126,7 @@ class Model:
         Raises:
           InputError: the spec is a CNN, as `predict`, or no sequence.
         """
+        sequences = _strings(sequences)
         tokens, lengths = self._encode_some(sequences)
         both = self.average_strands if both_strands is None else both_strands
         own = [len(text) for text in sequences]
@@ -147,7 +151,7 @@ class Model:
                 tuple((given + other[::-1]) / 2 for given, other in zip(one[:n], two[n:], strict=True))
                 for one, two in ((forward, reverse), (reverse, forward))
             )
-        return Temporal(self.title, both, tuple(sequences), forward, reverse)
+        return Temporal(self.title, both, sequences, forward, reverse)
 
     def class_optimise(
         self,
@@ -195,11 +199,9 @@ class Model:
         Raises:
           InputError: as `predict`.
         """
-        if isinstance(sequences, str):
-            raise InputError('a list of sequences is needed, not one string')
         shortest = SPECS[self.spec].min_length
         encoded = []
-        for number, sequence in enumerate(sequences, start=1):
+        for number, sequence in enumerate(_strings(sequences), start=1):
             try:
                 encoded.append(dna.encode(sequence))
             except InputError as error:
@@ -223,6 +225,27 @@ class Model:
 
     def _prediction(self, sequences: tuple[str, ...], score: np.ndarray) -> Prediction:
         return Prediction(sequences, score, (0.5 * (1 + np.tanh(0.5 * score))).astype(np.float32))
+
+
+def _strings(sequences: Iterable[str]) -> tuple[str, ...]:
+    """The sequences as plain strings; NumPy's are strings, too.
+
+    Raises:
+      InputError: they are no list, or one of them is no string; names it.
+    """
+    if isinstance(sequences, str | bytes | bytearray | Mapping):
+        kind = 'one string' if isinstance(sequences, str) else type(sequences).__name__
+        raise InputError(f'a list of sequences is needed, not {kind}')
+    try:
+        listed = list(sequences)
+    except TypeError:
+        raise InputError(f'a list of sequences is needed, not {brief(sequences)}') from None
+    for number, sequence in enumerate(listed, start=1):
+        if not isinstance(sequence, str):
+            raise InputError(
+                f'sequence {number}: is {brief(sequence)} ({type(sequence).__name__}), expected a string of DNA letters'
+            )
+    return tuple(str(sequence) for sequence in listed)
 
 
 def _cut(rows: np.ndarray, lengths: Sequence[int]) -> tuple[np.ndarray, ...]:

@@ -5,6 +5,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 
 import demo_jax
@@ -232,6 +233,46 @@ def test_bad_input(tiny, call, message):
     with pytest.raises(InputError, match=message) as caught:
         call(tiny)
     assert '\n' not in str(caught.value)
+
+
+CALLS = {
+    'predict': lambda model, given: model.predict(given),
+    'encode': lambda model, given: model.encode(given),
+    'saliency': lambda model, given: model.saliency(given),
+    'gradient_x_input': lambda model, given: model.gradient_x_input(given),
+    'integrated_gradients': lambda model, given: model.integrated_gradients(given, steps=2),
+    'mutagenesis': lambda model, given: model.mutagenesis(given),
+    'temporal': lambda model, given: model.temporal(given),
+}
+
+
+@pytest.mark.parametrize('call', CALLS.values(), ids=CALLS)
+@pytest.mark.parametrize('value, kind', [
+    (float('nan'), r'nan \(float\)'), (None, r'None \(NoneType\)'), (5, r'5 \(int\)'), (np.float32(2), r'.*\(float32\)'),
+    (LONG.encode(), r"b'ACGT.*\(bytes\)"), ([LONG], r'\[.*\(list\)'), (np.zeros((2, 2)), r'array\(.*\(ndarray\)'),
+])
+def test_what_is_no_string_is_refused_by_its_number(tiny, call, value, kind):
+    with pytest.raises(InputError, match=rf'^sequence 2: is {kind}, expected a string of DNA letters$'):
+        call(tiny('tiny_rnn'), [LONG, value])
+
+
+@pytest.mark.parametrize('given, message', [
+    (LONG, 'not one string'), (LONG.encode(), 'not bytes'), (None, 'not None'), (3.5, 'not 3.5'), ({'a': LONG}, 'not dict'),
+])
+@pytest.mark.parametrize('call', [CALLS['predict'], CALLS['temporal']])
+def test_what_is_no_list_is_refused(tiny, call, given, message):
+    with pytest.raises(InputError, match=f'^a list of sequences is needed, {message}$'):
+        call(tiny('tiny_rnn'), given)
+
+
+def test_any_iterable_of_strings_is_a_list(tiny):
+    model = tiny('tiny_rnn')
+    expected = model.predict(SEQUENCES)
+    for given in (np.array(SEQUENCES), tuple(SEQUENCES), (text for text in SEQUENCES), pd.Series(SEQUENCES)):
+        found = model.predict(given)
+        assert found.sequences == tuple(SEQUENCES) and {type(text) for text in found.sequences} == {str}
+        np.testing.assert_array_equal(found.score, expected.score)
+    assert model.saliency(text for text in SEQUENCES).sequences == tuple(SEQUENCES)
 
 
 def test_a_run_gives_models_that_know_their_length(tmp_path):
