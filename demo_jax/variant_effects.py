@@ -1,17 +1,32 @@
-"""What small variants change in the scores of a run's models (edge: reads files). Positions count from 1."""
+"""What small variants change in the scores of a run's models (edge: reads and writes files). Positions count from 1."""
 
+import contextlib
 import dataclasses
+import itertools
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import pathlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
+from demo_jax import files
 from demo_jax.data import dna
-from demo_jax.data.genome import open_fasta
-from demo_jax.data.variants import Alleles, Variant, Variants, cut_alleles
-from demo_jax.errors import InputError
+from demo_jax.data.genome import FastaInMemory, Genome, open_fasta
+from demo_jax.data.names import spelling_hint
+from demo_jax.data.textfile import check_size
+from demo_jax.data.variants import (
+    UNKNOWN,
+    Alleles,
+    Skipped,
+    UnfitVariant,
+    Variant,
+    cut_alleles,
+    read_variants,
+    skipped,
+)
+from demo_jax.errors import InputError, brief
 from demo_jax.model import Model
 from demo_jax.nn.models import SPECS
 from demo_jax.scoring import BLOCK, probability, score_windows
@@ -20,6 +35,8 @@ VARIANT_COLUMNS = (
     'line', 'id', 'sequence', 'position', 'ref', 'alt', 'task', 'spec', 'seed', 'start', 'end', 'score_ref',
     'score_alt', 'score_change', 'probability_ref', 'probability_alt', 'probability_change',
 )  # fmt: skip
+#: Names of sequences that the FASTA lacks, of which the first few are told.
+_NAMED = 3
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -31,6 +48,7 @@ class VariantScores:
       variants: V of them.
       alleles: V of them, the windows that were scored.
       skipped: how many alleles were passed over, by reason.
+      unknown: the first names of sequences that the FASTA lacks.
       ref, alt: float32 (M, V), S of either.
     """
 
@@ -38,6 +56,7 @@ class VariantScores:
     variants: Sequence[Variant]
     alleles: Sequence[Alleles]
     skipped: Mapping[str, int]
+    unknown: Sequence[str]
     ref: np.ndarray
     alt: np.ndarray
 
@@ -56,50 +75,121 @@ class VariantScores:
                 }  # fmt: skip
 
 
+@contextlib.contextmanager
+def skipped_table(path: pathlib.Path) -> Iterator[Callable[[Skipped], None]]:
+    """A function that enters alleles in a table of what was passed over, tab-separated, with a row for each.
+
+    The columns are those of `Skipped`, so that the table, mended, can be read as a table of variants. The file is there
+    once the block has ended without an error, and only if there is anything in it; one of before is removed.
+    """
+    with contextlib.ExitStack() as stack:
+        handles: list[Any] = []
+
+        def enter(allele: Skipped) -> None:
+            if not handles:
+                temporary = stack.enter_context(files.atomic_path(path))
+                handle = open(temporary, 'w', encoding='utf-8', errors='backslashreplace', newline='\n')  # noqa: SIM115
+                handles.append(stack.enter_context(handle))
+                handle.write('\t'.join(Skipped._fields) + '\n')
+            handles[0].write('\t'.join(map(files.format_cell, allele)) + '\n')
+
+        yield enter
+        if not handles:
+            path.unlink(missing_ok=True)
+
+
+class _Passed:
+    """Counts what is passed over, and hands it on."""
+
+    def __init__(self, enter: Callable[[Skipped], None] | None) -> None:
+        self._enter = enter
+        self.counts: dict[str, int] = {}
+        self.first: Skipped | None = None
+        self.unknown: list[str] = []
+
+    def add(self, allele: Skipped) -> None:
+        """Count an allele."""
+        self.first = self.first or allele
+        self.counts[allele.reason] = self.counts.get(allele.reason, 0) + 1
+        if allele.reason == UNKNOWN and len(self.unknown) < _NAMED and allele.sequence not in self.unknown:
+            self.unknown.append(allele.sequence)
+        if self._enter is not None:
+            self._enter(allele)
+
+    def told(self) -> str:
+        """The counts, and the first allele's fault, as the end of a message."""
+        if self.first is None:
+            return ''
+        counts = ', '.join(f'{count:,} {reason}' for reason, count in self.counts.items())
+        return f' (passed over: {counts}; the first, line {self.first.line}, {self.first.detail})'
+
+
 def score_variants(
-    models: Sequence[Model], variants: Variants, fasta_path: str | os.PathLike, *, progress: bool = True
+    models: Sequence[Model],
+    path: str | os.PathLike,
+    fasta_path: str | os.PathLike,
+    *,
+    strict: bool = False,
+    passed_over: Callable[[Skipped], None] | None = None,
+    progress: bool = True,
 ) -> VariantScores:
     """Score both alleles of every variant, in a window of the training length around it (see `cut_alleles`).
 
-    Alleles longer than that window are passed over, and counted.
+    Alleles that cannot be scored are passed over and counted: those that `read_variants` passes over, those that do
+    not fit the sequences, those longer than the window, and those on sequences too short for a model.
 
     Args:
       models: of one run, from `choose_models`.
-      variants: from `read_variants`.
+      path: the variants, see `read_variants`.
       fasta_path: the sequences or genome that they refer to, by name.
+      strict: refuse the file for a variant that cannot be read or does not fit the sequences.
+      passed_over: is called with each allele that is passed over, in the file's order.
       progress: show bars.
 
     Raises:
-      InputError: a variant does not fit the sequences (see `cut_alleles`); a window holds a letter that is
-        no DNA, or is too short for a model; or no variant is left.
+      InputError: a file cannot be read, no sequence of the variants is in the FASTA, a window holds a letter that is
+        no DNA, or no variant is left; with `strict`, a variant is refused.
     """
     width = models[0].length
-    shortest = max(SPECS[model.spec].min_length for model in models)
-    skipped = dict(variants.skipped)
-    kept, alleles, tokens = [], [], []
+    passed = _Passed(passed_over)
+    kept: list[Variant] = []
+    alleles: list[Alleles] = []
+    tokens: list[np.ndarray] = []
+    met = False  # whether a sequence of the variants is in the FASTA
     fasta = open_fasta(fasta_path)
     try:
-        for variant in tqdm(variants.variants, desc='reading', unit='variant', disable=not progress):
-            if max(len(variant.ref), len(variant.alt)) > width:
-                reason = f'allele longer than {width} letters'
-                skipped[reason] = skipped.get(reason, 0) + 1
+        for item in tqdm(read_variants(path, strict=strict), desc='reading', unit='variant', disable=not progress):
+            if isinstance(item, Skipped):
+                passed.add(item)
                 continue
-            pair = cut_alleles(fasta, variants, variant, width)
-            where = f'{variants.path}: line {variant.line}: {variant.sequence}:{variant.position}'
-            for letters in pair[1:]:
-                if len(letters) < shortest:
-                    raise InputError(f'{where}: its sequence has {len(letters)} letters, expected at least {shortest}')
-                try:
-                    tokens.append(dna.encode(letters))
-                except InputError as error:
-                    raise InputError(f'{where}: the window in {fasta_path}: {error}') from error
-            kept.append(variant)
+            met = met or item.sequence in fasta.sizes
+            if item.sequence in fasta.sizes and max(len(item.ref), len(item.alt)) > width:
+                detail = f'has an allele of {max(len(item.ref), len(item.alt))} letters, expected at most {width}'
+                passed.add(skipped(item, f'allele longer than {width} letters', detail))
+                continue
+            try:
+                pair = cut_alleles(fasta, path, item, width)
+                both = _encode(models, path, fasta, item, pair)
+            except UnfitVariant as error:
+                if strict:
+                    raise
+                passed.add(skipped(item, error.reason, error.detail))
+                continue
+            check_size(path, len(kept) + 1)
+            kept.append(item)
             alleles.append(pair)
+            tokens += both
+        names = list(itertools.islice(fasta.sizes, 1))
+        hint = spelling_hint(passed.unknown, fasta.sizes)
     finally:
         fasta.close()
+    if passed.unknown and not met:
+        raise InputError(
+            f'{path}: none of its sequences ({brief(passed.unknown[0])}, ...) is in {fasta_path} '
+            f'({brief(names[0]) if names else "empty"}, ...){hint}'
+        )
     if not kept:
-        reasons = ', '.join(f'{count} {reason}' for reason, count in skipped.items())
-        raise InputError(f'{variants.path}: holds no variants that can be scored (passed over: {reasons})')
+        raise InputError(f'{path}: holds no variants that can be scored{passed.told()}')
     scores = np.empty((len(models), len(tokens)), np.float32)
     with tqdm(total=scores.size, desc='scoring', unit='window', disable=not progress) as bar:
         for first in range(0, len(tokens), BLOCK):
@@ -107,4 +197,23 @@ def score_variants(
             for m, model in enumerate(models):
                 scores[m, first : first + BLOCK] = score_windows(model, block, width)
                 bar.update(len(block))
-    return VariantScores(models, kept, alleles, skipped, scores[:, ::2], scores[:, 1::2])
+    return VariantScores(models, kept, alleles, passed.counts, passed.unknown, scores[:, ::2], scores[:, 1::2])
+
+
+def _encode(
+    models: Sequence[Model], path: str | os.PathLike, fasta: Genome | FastaInMemory, variant: Variant, pair: Alleles
+) -> list[np.ndarray]:
+    """The tokens of either allele's window, uint8 (L,)."""
+    shortest = max(SPECS[model.spec].min_length for model in models)
+    place = f'{variant.sequence}:{variant.position}'
+    encoded = []
+    for letters in pair[1:]:
+        if len(letters) < shortest:
+            detail = f'{place}: its sequence has {len(letters)} letters, expected at least {shortest}'
+            reason = f'sequence shorter than {shortest} letters'
+            raise UnfitVariant(path, variant.line, reason, detail)
+        try:
+            encoded.append(dna.encode(letters))
+        except InputError as error:
+            raise InputError(f'{path}: line {variant.line}: {place}: the window in {fasta.path}: {error}') from error
+    return encoded

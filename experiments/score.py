@@ -18,7 +18,7 @@ from typing import Any
 
 from absl import flags
 
-from demo_jax.errors import InputError
+from demo_jax.errors import InputError, brief
 from experiments import cli
 
 _RUN = flags.DEFINE_string('run', None, 'Directory of a trained run.', required=True)
@@ -51,8 +51,12 @@ _THRESHOLD = flags.DEFINE_float(
 )  # fmt: skip
 _VARIANTS = flags.DEFINE_string(
     'variants', None, 'Score these variants instead: a VCF (plain or gzipped), or a tab-separated table with the '
-    'header sequence, position, ref, alt; positions from 1, indels with the base before them, as in VCF.',
+    'header sequence, position, ref, alt; positions from 1, indels with the base before them, as in VCF. Alleles that '
+    'cannot be scored are counted, and listed with the reason in OUT with _skipped.tsv.',
 )  # fmt: skip
+_STRICT = flags.DEFINE_bool(
+    'strict', False, 'With --variants: refuse the file for one variant that cannot be read or does not fit the FASTA.'
+)
 _OUT = flags.DEFINE_string('out', None, 'Table to write; default scores.tsv, or variant_scores.tsv with --variants.')
 
 _PRINTED = ('sequence', 'length', 'task', 'spec', 'start', 'end', 'score', 'probability')
@@ -68,7 +72,8 @@ def main(argv: Sequence[str]) -> None:
     del argv
     out = pathlib.Path(_OUT.value or ('variant_scores.tsv' if _VARIANTS.value else 'scores.tsv'))
     track = pathlib.Path(_TRACK.value) if _TRACK.value else None
-    for flag, path in (('out', out), ('track', track)):
+    more = [_skipped(out)] if _VARIANTS.value else [_explained(out)] if _EXPLAIN.value else []
+    for flag, path in (('out', out), ('track', track), *(('out', path) for path in more)):
         for name in (_FASTA.value, _VARIANTS.value):
             if path and name and path.exists() and os.path.exists(name) and path.samefile(name):
                 raise InputError(f'{path}: is an input file, choose another --{flag}')
@@ -77,6 +82,8 @@ def main(argv: Sequence[str]) -> None:
     for flag, given in (('explain', _EXPLAIN.value), ('track', track)):
         if _VARIANTS.value and given:
             raise InputError(f'--{flag} goes with sequences, not with --variants')
+    if _STRICT.value and not _VARIANTS.value:
+        raise InputError('--strict goes with --variants')
     if track and os.path.realpath(track) in (os.path.realpath(out), os.path.realpath(_explained(out))):
         raise InputError(f'{track}: is a table of scores, choose another --track')
     if _THRESHOLD.value is not None and not track:
@@ -96,6 +103,11 @@ def main(argv: Sequence[str]) -> None:
 def _explained(out: pathlib.Path) -> pathlib.Path:
     """Where --explain writes its table."""
     return out.with_name(f'{out.stem}_explain.tsv')
+
+
+def _skipped(out: pathlib.Path) -> pathlib.Path:
+    """Where --variants lists what it passes over."""
+    return out.with_name(f'{out.stem}_skipped.tsv')
 
 
 def _sequences(models: Sequence[Any], out: pathlib.Path, track: pathlib.Path | None) -> None:
@@ -129,15 +141,21 @@ def _sequences(models: Sequence[Any], out: pathlib.Path, track: pathlib.Path | N
 
 def _variants(models: Sequence[Any], path: str, out: pathlib.Path) -> None:
     from demo_jax import files, variant_effects
-    from demo_jax.data.variants import read_variants
+    from demo_jax.data.variants import UNKNOWN
 
-    scores = variant_effects.score_variants(models, read_variants(path), _FASTA.value)
-    rows = list(scores.rows())
-    files.write_tsv(out, rows, variant_effects.VARIANT_COLUMNS)
+    with variant_effects.skipped_table(_skipped(out)) as enter:
+        scores = variant_effects.score_variants(
+            models, path, _FASTA.value, strict=_STRICT.value, passed_over=enter
+        )
+        rows = list(scores.rows())
+        files.write_tsv(out, rows, variant_effects.VARIANT_COLUMNS)
     title = 'Variants: score (log odds) of either allele, and what changes from ref to alt (positions from 1)'
     _print(rows, _PRINTED_VARIANTS, 'score_change', title, out, len(rows))
     for reason, count in scores.skipped.items():
-        print(f'passed over: {count} {reason}')
+        named = f': {", ".join(map(brief, scores.unknown))}, ...' if reason == UNKNOWN else ''
+        print(f'passed over: {count:,} {reason}{named}')
+    if scores.skipped:
+        print(f'passed over, one by one: {_skipped(out)}')
     print(f'variant scores: {out}')
 
 

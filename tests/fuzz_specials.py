@@ -47,6 +47,11 @@ def _blacklisted(path: pathlib.Path) -> Any:
     return intervals.read_peaks(path)
 
 
+def _variants(path: pathlib.Path) -> None:
+    for _ in variants.read_variants(path):
+        pass
+
+
 def _genome(path: pathlib.Path) -> None:
     genome = Genome(path)
     try:
@@ -63,7 +68,7 @@ TEXT: dict[str, tuple[str, Callable[[pathlib.Path], Any], bytes, bytes, bytes]] 
     'variants FASTA': ('s.fa', FastaInMemory, b'', b'>s\nACGT\n', b'>\n'),
     'genome': ('g.fa', _genome, b'', b'>s\nACGT\n', b'>\n'),
     'peaks': ('p.bed', _blacklisted, b'', b'chr1\t5\t9\n', b'\t\t\n'),
-    'VCF': ('v.vcf', variants.read_variants, b'#CHROM\tPOS\tID\tREF\tALT\n', b's\t5\t.\tA\tC\n', b'\t\t\t\t\n'),
+    'VCF': ('v.vcf', _variants, b'#CHROM\tPOS\tID\tREF\tALT\n', b's\t5\t.\tA\tC\n', b'\t\t\t\t\n'),
     'MEME': ('m.meme', formats.read_meme, b'MEME version 4\n', b'MOTIF a\n', b'MOTIF\n'),
     'JASPAR': ('m.jaspar', formats.read_jaspar, b'', b'>a\nA [ 1 ]\nC [ 1 ]\nG [ 1 ]\nT [ 1 ]\n', b'>\n'),
     'BED windows': ('w.bed', formats.read_bed, b'', b'chr1\t5\t9\tn\t0\t+\n', b'\t\t\t\t\t\n'),

@@ -248,7 +248,8 @@ CALLS = {
 
 @pytest.mark.parametrize('call', CALLS.values(), ids=CALLS)
 @pytest.mark.parametrize('value, kind', [
-    (float('nan'), r'nan \(float\)'), (None, r'None \(NoneType\)'), (5, r'5 \(int\)'), (np.float32(2), r'.*\(float32\)'),
+    (float('nan'), r'nan \(float\)'), (None, r'None \(NoneType\)'), (5, r'5 \(int\)'),
+    (np.float32(2), r'.*\(float32\)'),
     (LONG.encode(), r"b'ACGT.*\(bytes\)"), ([LONG], r'\[.*\(list\)'), (np.zeros((2, 2)), r'array\(.*\(ndarray\)'),
 ])
 def test_what_is_no_string_is_refused_by_its_number(tiny, call, value, kind):
@@ -257,7 +258,8 @@ def test_what_is_no_string_is_refused_by_its_number(tiny, call, value, kind):
 
 
 @pytest.mark.parametrize('given, message', [
-    (LONG, 'not one string'), (LONG.encode(), 'not bytes'), (None, 'not None'), (3.5, 'not 3.5'), ({'a': LONG}, 'not dict'),
+    (LONG, 'not one string'), (LONG.encode(), 'not bytes'), (None, 'not None'), (3.5, 'not 3.5'),
+    ({'a': LONG}, 'not dict'),
 ])
 @pytest.mark.parametrize('call', [CALLS['predict'], CALLS['temporal']])
 def test_what_is_no_list_is_refused(tiny, call, given, message):

@@ -300,12 +300,10 @@ def test_alleles_are_cut_as_by_hand(reference, data):
     alt = data.draw(st.text('ACGT', min_size=1, max_size=4))
     width = data.draw(st.integers(max(len(ref), len(alt)), 30))
     fasta = FastaInMemory(written('s.fa', f'>s\n{reference}\n'.encode()))
-    found = variants.read_variants(written('v.vcf', (
-        f'##x\n#CHROM\tPOS\tID\tREF\tALT\ns\t{position}\t.\t{ref}\t{alt}\n'
-    ).encode()))  # fmt: skip
-    (variant,) = found.variants
+    path = written('v.vcf', f'##x\n#CHROM\tPOS\tID\tREF\tALT\ns\t{position}\t.\t{ref}\t{alt}\n'.encode())
+    (variant,) = variants.read_variants(path)
     assert variant == variants.Variant(3, '', 's', position, ref, alt)
-    alleles = variants.cut_alleles(fasta, found, variant, width)
+    alleles = variants.cut_alleles(fasta, path, variant, width)
     changed = reference[: position - 1] + alt + reference[position - 1 + len(ref) :]
     assert alleles.ref.decode() == reference[alleles.start : alleles.start + len(alleles.ref)]
     assert alleles.alt.decode() in changed and len(alleles.ref) <= width >= len(alleles.alt)
@@ -476,6 +474,11 @@ def read_deepbind(path: pathlib.Path) -> None:
     check_corpus(readers.read_corpus('deepbind', [path]))
 
 
+def read_variants(path: pathlib.Path) -> None:
+    for item in variants.read_variants(path):
+        assert isinstance(item, variants.Skipped) or item.position >= 1 and set(item.ref + item.alt) <= set('ACGTN')
+
+
 def read_genome(path: pathlib.Path) -> None:
     path.with_name(f'{path.name}.fai').unlink(missing_ok=True)
     genome = Genome(path)
@@ -496,10 +499,10 @@ FRAGMENTS = {
     'any.bed': (intervals.read_peaks, [
         b'chr1\t5\t9\n', b'chr1 5 9\n', b'track\n', b'\t', b'-1', b'9' * 20, b'.', b'nan',
     ]),
-    'any.vcf': (variants.read_variants, [
+    'any.vcf': (read_variants, [
         b'##x\n', b'#CHROM\tPOS\tID\tREF\tALT\n', b's\t5\t.\tA\tC,G\n', b'<DEL>', b',', b'\t',
     ]),
-    'any.tsv': (variants.read_variants, [
+    'any.tsv': (read_variants, [
         b'sequence\tposition\tref\talt\n', b's\t5\tA\tC\n', b'ref', b'\t', b'\n', b'#',
     ]),
     'any.meme': (read_meme, [

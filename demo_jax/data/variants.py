@@ -1,13 +1,14 @@
 """Sequence variants out of VCF files and tables, and the two alleles around each (edge: touches the disk)."""
 
+import itertools
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from demo_jax.data.genome import FastaInMemory, Genome
-from demo_jax.data.textfile import Line, check_size, read_lines
+from demo_jax.data.names import spelling_hint
+from demo_jax.data.textfile import Line, read_lines
 from demo_jax.errors import InputError, brief
 
 COLUMNS = ('sequence', 'position', 'ref', 'alt')
@@ -15,6 +16,20 @@ _VCF_COLUMNS = ('#CHROM', 'POS', 'ID', 'REF', 'ALT')
 _ALLELE = re.compile(r'[ACGTUN]+', re.IGNORECASE)
 #: IUPAC letters for more than one base; a VCF names one of the bases as REF.
 _AMBIGUOUS = frozenset('RYSWKMBDHV')
+#: `<DEL>`, breakends such as `N[chr1:5[`, and single breakends such as `.A` and `A.`.
+_SYMBOLIC = re.compile(r'<|.*[\[\]]|\.[A-Za-z]|[A-Za-z]+\.$')
+
+#: Why an allele is passed over, in the words of the output. The first three are no fault of the file.
+NO_ALLELE = 'no other allele'
+DELETED = 'deleted by another variant'
+SYMBOLIC = 'symbolic allele'
+TELOMERE = 'position 0'
+AMBIGUOUS = 'allele with an IUPAC letter'
+NOT_DNA = 'allele that is no DNA'
+UNKNOWN = 'on a sequence that the FASTA lacks'
+BEYOND = 'position beyond the end of its sequence'
+DIFFERENT = 'REF that differs from the FASTA'
+SWAPPED = 'REF that differs from the FASTA, which has ALT there (are they swapped?)'
 
 
 class Variant(NamedTuple):
@@ -36,55 +51,85 @@ class Variant(NamedTuple):
     alt: str
 
 
-@dataclass(frozen=True)
-class Variants:
-    """The variants of a file.
+class Skipped(NamedTuple):
+    """An allele that is passed over.
 
     Attributes:
-      path: the file.
-      variants: in the file's order; a record with several ALT alleles is several variants.
-      skipped: how many alleles were passed over, by reason.
+      line, id, sequence, position, ref, alt: as the file has them.
+      reason: why, in words that all such alleles share.
+      detail: what is wrong with this one.
     """
 
-    path: str
-    variants: tuple[Variant, ...]
-    skipped: Mapping[str, int]
+    line: int
+    id: str
+    sequence: str
+    position: str
+    ref: str
+    alt: str
+    reason: str
+    detail: str
 
 
-def read_variants(path: str | os.PathLike) -> Variants:
-    """Read a VCF (plain or gzipped), or a table with a header and tab-separated columns.
+class UnfitVariant(InputError):
+    """A variant that cannot be scored. The message begins with the file and the line, which `detail` leaves out."""
+
+    def __init__(self, path: str | os.PathLike, line: int, reason: str, detail: str) -> None:
+        super().__init__(f'{path}: line {line}: {detail}')
+        self.reason, self.detail = reason, detail
+
+
+def skipped(variant: Variant, reason: str, detail: str) -> Skipped:
+    """A variant that has been read, and is passed over for another reason."""
+    return Skipped(variant.line, variant.id, variant.sequence, str(variant.position), *variant[4:], reason, detail)
+
+
+def read_variants(path: str | os.PathLike, *, strict: bool = False) -> Iterator[Variant | Skipped]:
+    """Read a VCF (plain or gzipped), or a table with a header and tab-separated columns, allele by allele.
 
     The table's columns are sequence, position (from 1, as in VCF), ref and alt, in any order, perhaps id;
     others are passed over. In both, ALT may name several alleles, separated by commas. An insertion or
-    deletion is written as in VCF, with the base before it: REF A, ALT ATT. Alleles without letters of their
-    own (`<DEL>`, breakends, `*`, `.`) are passed over and counted.
+    deletion is written as in VCF, with the base before it: REF A, ALT ATT.
+
+    Passed over are alleles without letters of their own (`<DEL>`, breakends, `*`, `.`), whatever their position and
+    REF are; and the position 0 of a telomere, alleles with an IUPAC letter for several bases, and those that are no
+    DNA.
+
+    Args:
+      path: the file.
+      strict: refuse the file for an allele that has letters and cannot be read.
+
+    Yields:
+      The variants in the file's order, and among them what is passed over.
 
     Raises:
-      InputError: names the line and what is wrong in it; or there is no variant.
+      InputError: names the line and what is wrong in it: no header, too few or too many columns, or a position that
+        is no whole number.
+      UnfitVariant: with `strict`.
     """
     lines = (line for line in read_lines(path) if line.text.strip())
-    variants: list[Variant] = []
-    skipped: dict[str, int] = {}
     for line, row in _rows(path, lines):
-        position = row['position']
-        if not re.fullmatch(r'[0-9]{1,12}', position) or int(position) < 1:
-            raise InputError(f'{path}: line {line}: position is {brief(position)}, expected a whole number from 1')
-        ref = _allele(path, line, 'ref', row['ref'])
+        raw = (line, row.get('id', ''), row['sequence'], row['position'], row['ref'])
         for alt in row['alt'].split(','):
-            if alt in ('.', '*') or re.match(r'<|.*[\[\]]|\.[A-Za-z]|[A-Za-z]+\.$', alt):
-                reason = {'.': 'no other allele', '*': 'deleted by another variant'}.get(alt, 'symbolic allele')
-                skipped[reason] = skipped.get(reason, 0) + 1
+            reason = {'.': NO_ALLELE, '*': DELETED}.get(alt) or (SYMBOLIC if _SYMBOLIC.match(alt) else None)
+            if reason:
+                yield Skipped(*raw, alt, reason, 'has no letters that could be scored')
                 continue
-            letters = _allele(path, line, 'alt', alt)
-            check_size(path, len(variants) + 1)
-            variants.append(Variant(line, row.get('id', ''), row['sequence'], int(position), ref, letters))
-    if not variants:
-        raise InputError(f'{path}: holds no variants that can be scored{_told(skipped)}')
-    return Variants(str(path), tuple(variants), skipped)
+            if not re.fullmatch(r'[0-9]{1,12}', row['position']):
+                raise InputError(f'{path}: line {line}: position is {_found(row["position"])}')
+            try:
+                if not int(row['position']):
+                    raise UnfitVariant(path, line, TELOMERE, f'position is {_found(row["position"])}')
+                letters = [_allele(path, line, name, text) for name, text in (('ref', row['ref']), ('alt', alt))]
+            except UnfitVariant as error:
+                if strict:
+                    raise
+                yield Skipped(*raw, alt, error.reason, error.detail)
+                continue
+            yield Variant(*raw[:3], int(row['position']), *letters)
 
 
-def _told(skipped: Mapping[str, int]) -> str:
-    return f' (passed over: {", ".join(f"{count} {reason}" for reason, count in skipped.items())})' if skipped else ''
+def _found(position: str) -> str:
+    return f'{brief(position)}, expected a whole number from 1'
 
 
 def _rows(path: str | os.PathLike, lines: Iterator[Line]) -> Iterator[tuple[int, dict[str, str]]]:
@@ -129,10 +174,11 @@ def _rows(path: str | os.PathLike, lines: Iterator[Line]) -> Iterator[tuple[int,
 
 def _allele(path: str | os.PathLike, line: int, name: str, letters: str) -> str:
     if not _ALLELE.fullmatch(letters):
-        raise InputError(
-            f'{path}: line {line}: {name} is {brief(letters)}, expected letters ACGTN (an insertion or deletion '
-            'with the base before it)'
-        )
+        iupac = letters and not set(letters.upper()) - set('ACGTUN') - _AMBIGUOUS
+        raise UnfitVariant(
+            path, line, AMBIGUOUS if iupac else NOT_DNA,
+            f'{name} is {brief(letters)}, expected letters ACGTN (an insertion or deletion with the base before it)',
+        )  # fmt: skip
     return letters.upper().replace('U', 'T')
 
 
@@ -149,7 +195,7 @@ class Alleles(NamedTuple):
     alt: bytes
 
 
-def cut_alleles(fasta: Genome | FastaInMemory, variants: Variants, variant: Variant, width: int) -> Alleles:
+def cut_alleles(fasta: Genome | FastaInMemory, path: str | os.PathLike, variant: Variant, width: int) -> Alleles:
     """Both alleles of a variant, each within `width` letters.
 
     The longer allele stands in the middle, and both have the same letters before them; what an insertion
@@ -157,30 +203,39 @@ def cut_alleles(fasta: Genome | FastaInMemory, variants: Variants, variant: Vari
     that end (at the right end an insertion or deletion is then made up for before the alleles), and a shorter
     sequence is used whole. Neither allele may be longer than `width`.
 
+    Args:
+      fasta: the sequences.
+      path: the file of variants, for messages.
+      variant: from that file.
+      width: letters of a window.
+
     Raises:
-      InputError: there is no such sequence or position, or its letters are not REF.
+      UnfitVariant: there is no such sequence or position, or its letters are not REF.
     """
-    where = f'{variants.path}: line {variant.line}'
-    if variant.sequence not in fasta.sizes:
-        names = list(fasta.sizes)
-        more = f' and {len(names) - 5} more' if len(names) > 5 else ''
-        raise InputError(
-            f'{where}: sequence {brief(variant.sequence)} is not in {fasta.path}, which has '
-            f'{", ".join(brief(name) for name in names[:5])}{more}'
+    size, first = fasta.sizes.get(variant.sequence), variant.position - 1
+    if size is None:
+        detail = (
+            f'sequence {brief(variant.sequence)} is not in {fasta.path}, which has {_some(fasta.sizes)}'
+            f'{spelling_hint([variant.sequence], fasta.sizes)}'
         )
-    size, first = fasta.sizes[variant.sequence], variant.position - 1
+        raise UnfitVariant(path, variant.line, UNKNOWN, detail)
     after = first + len(variant.ref)
     if after > size:
-        raise InputError(
-            f'{where}: position {variant.position} with REF {brief(variant.ref)} lies beyond the {size} letters of '
+        detail = (
+            f'position {variant.position} with REF {brief(variant.ref)} lies beyond the {size} letters of '
             f'{brief(variant.sequence)}'
         )
-    found = fasta.letters(variant.sequence, first, after).decode('latin-1').upper().replace('U', 'T')
+        raise UnfitVariant(path, variant.line, BEYOND, detail)
+    found = _upper(fasta, variant.sequence, first, after)
     if any(a != b and b not in _AMBIGUOUS for a, b in zip(variant.ref, found, strict=True)):
-        raise InputError(
-            f'{where}: REF is {brief(variant.ref)}, but {fasta.path} has {brief(found)} at {variant.sequence}:'
-            f'{variant.position}'
+        there = _upper(fasta, variant.sequence, first, min(first + len(variant.alt), size))
+        # Where ALT is REF's beginning, the base before a deletion, that it agrees tells nothing.
+        swapped = there == variant.alt and not variant.ref.startswith(variant.alt)
+        detail = (
+            f'REF is {brief(variant.ref)}, but {fasta.path} has {brief(found)} at {variant.sequence}:{variant.position}'
+            f'{", which agrees with ALT" if swapped else ""}'
         )
+        raise UnfitVariant(path, variant.line, SWAPPED if swapped else DIFFERENT, detail)
     before = (width - max(len(variant.ref), len(variant.alt))) // 2
     windows = []
     for allele in (variant.ref, variant.alt):
@@ -193,3 +248,14 @@ def cut_alleles(fasta: Genome | FastaInMemory, variants: Variants, variant: Vari
         )
         windows.append((first - left, b''.join(pieces)))
     return Alleles(windows[0][0], windows[0][1], windows[1][1])
+
+
+def _some(names: Mapping[str, int]) -> str:
+    """The first few of a FASTA's names."""
+    more = f' and {len(names) - 5} more' if len(names) > 5 else ''
+    return ', '.join(brief(name) for name in itertools.islice(names, 5)) + more
+
+
+def _upper(fasta: Genome | FastaInMemory, sequence: str, start: int, end: int) -> str:
+    return fasta.letters(sequence, start, end).decode('latin-1').upper().replace('U', 'T')
+
