@@ -120,7 +120,7 @@ def track_lines(models: Sequence[Model], block: ScoredBlock, threshold: float) -
 
     They are in the order of the FASTA: by record, start and model. Tab-separated, the columns are
 
-      chrom: the record's name, the first word of its header.
+      chrom: the record's name, the first word of its header (see `windows.SharedNames`).
       chromStart, chromEnd: 0-based, half-open.
       name: the task.
       score: 1000 times the probability, rounded, 0 to 1000.

@@ -1,11 +1,15 @@
 """Windows over the sequences of a FASTA file of any size, held a block at a time (edge: reads files).
 
 A file is read twice: once to see that all of it can be scored, and how many windows it has; then window by window.
-Records come in parts, and each part keeps the last letters of the one before, so that no window is lost.
+Records come in parts, and each part keeps the last letters of the one before, so that no window is lost. The first
+reading keeps 8 bytes of each record, by which those of one name are found.
 """
 
+import array
 import dataclasses
+import hashlib
 import os
+import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -26,7 +30,7 @@ class Stretch(NamedTuple):
 
     Attributes:
       number: the record's in the file, from 1.
-      name: the first word of the record's header, 'record_7' where it has none.
+      name: the first word of the record's header, 'record_7' where it has none; other records may have the same.
       first: where in the record `tokens` begins, 0-based.
       tokens: uint8 (L,).
       starts: where in the record windows begin, 0-based int64 (n,), ascending; each lies within `tokens`.
@@ -83,6 +87,57 @@ def read_stretches(path: str | os.PathLike, width: int, stride: int) -> Iterator
         kept = tokens[max(len(tokens) - width, 0) :]
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class SharedNames:
+    """The names that several records of a file have, and what these records are called instead.
+
+    All of them get their number in the file behind the name: if the second and third record are both called 'seq',
+    'seq_record_2' and 'seq_record_3'. So no two records of a file are called the same.
+
+    Attributes:
+      n_records: how many records share their names with others.
+      digests: of these names, uint64 (n,), ascending.
+      mark: what stands between name and number; no name of the file ends in it and a number.
+    """
+
+    n_records: int
+    digests: np.ndarray
+    mark: str
+
+    def resolve(self, name: str, number: int) -> str:
+        """What the record of this name and number, from 1, is called."""
+        if not len(self.digests):
+            return name
+        digest = np.uint64(_digest(name))
+        at = int(np.searchsorted(self.digests, digest))
+        shared = at < len(self.digests) and self.digests[at] == digest
+        return f'{name}{self.mark}{number}' if shared else name
+
+
+class _Names:
+    """The names of a file's records while it is read, as 8 bytes each."""
+
+    def __init__(self) -> None:
+        self._digests, self._blanks = array.array('Q'), 0
+
+    def add(self, name: str) -> None:
+        """Enter a record's name."""
+        self._digests.append(_digest(name))
+        if found := re.search(r'(_*)record_[0-9]+\Z', name):
+            self._blanks = max(self._blanks, len(found[1]))
+
+    def shared(self) -> SharedNames:
+        """Those that several records have."""
+        values, counts = np.unique(np.frombuffer(self._digests, np.uint64), return_counts=True)
+        several = counts > 1
+        return SharedNames(int(counts[several].sum()), values[several], f'{"_" * (self._blanks + 1)}record_')
+
+
+def _digest(name: str) -> int:
+    """64 bits that tell names apart."""
+    return int.from_bytes(hashlib.blake2b(name.encode('utf-8', 'surrogatepass'), digest_size=8).digest(), 'little')
+
+
 @dataclasses.dataclass(frozen=True)
 class Fasta:
     """A FASTA file that has been read once, and can be scored.
@@ -95,6 +150,7 @@ class Fasta:
       n_windows: how many are scored, of all records together. Windows of which more than half is N are passed over,
         unless all of a record are.
       unknown: numbers, from 1, of the records of which all windows are.
+      shared: names that several records have.
     """
 
     path: str | os.PathLike
@@ -103,6 +159,7 @@ class Fasta:
     n_records: int
     n_windows: int
     unknown: frozenset[int]
+    shared: SharedNames
 
 
 def check_fasta(
@@ -124,7 +181,7 @@ def check_fasta(
         raise InputError(f'stride is {stride}, expected 1 or more')
     needy = max(models, key=lambda model: SPECS[model.spec].min_length)
     shortest, width = SPECS[needy.spec].min_length, models[0].length
-    n_records, n_windows, unknown = 0, 0, set[int]()
+    n_records, n_windows, unknown, names = 0, 0, set[int](), _Names()
     known, every, before = 0, 0, 0  # of the record that is being read: its windows, and its letters until here
     with tqdm(desc='reading', unit='letter', unit_scale=True, disable=not progress) as bar:
         for stretch in read_stretches(path, width, stride):
@@ -139,16 +196,17 @@ def check_fasta(
                     f'{path}: record {stretch.number} ({brief(stretch.name)}) has {length} letters, {needy.spec} needs '
                     f'at least {shortest}'
                 )
+            names.add(stretch.name)
             n_records, n_windows = n_records + 1, n_windows + (known or every)
             if not known:
                 unknown.add(stretch.number)
             known = every = before = 0
-    return Fasta(path, width, stride, n_records, n_windows, frozenset(unknown))
+    return Fasta(path, width, stride, n_records, n_windows, frozenset(unknown), names.shared())
 
 
 @dataclasses.dataclass(eq=False)
 class Record:
-    """A record that is being read: its number in the file, from 1, and its name.
+    """A record that is being read: its number in the file, from 1, and its name, which no other record has.
 
     `length` (letters) and `n_windows` (that are scored) are those read so far; of a record that has ended, all.
     """
@@ -221,7 +279,7 @@ def read_blocks(fasta: Fasta, size: int) -> Iterator[Block]:
     filling, record, n_windows, n_records = _Filling(size, fasta.width), Record(0, ''), 0, 0
     for stretch in read_stretches(fasta.path, fasta.width, fasta.stride):
         if stretch.number != record.number:
-            record = Record(stretch.number, stretch.name)
+            record = Record(stretch.number, fasta.shared.resolve(stretch.name, stretch.number))
         starts = stretch.starts if record.number in fasta.unknown else stretch.starts[stretch.known]
         while len(starts):
             starts = starts[filling.add(record, stretch, starts) :]

@@ -41,7 +41,8 @@ _FIGURES = flags.DEFINE_integer(
 )  # fmt: skip
 _TRACK = flags.DEFINE_string(
     'track', None, 'Also write every window that scores at least --threshold, for every model, to this file, in BED '
-    'format (6 + 4 columns, in the order of the FASTA): chrom (first word of the header), chromStart and chromEnd '
+    'format (6 + 4 columns, in the order of the FASTA): chrom (first word of the header; where records share it, their '
+    'number behind it), chromStart and chromEnd '
     '(0-based, half-open), name (task), score (1000 times the probability, rounded), strand (+ where the model reads '
     'the strand that is given, . where its score is of both), logOdds (the score), probability, spec, seed.',
 )  # fmt: skip
@@ -126,6 +127,11 @@ def _sequences(models: Sequence[Any], out: pathlib.Path, track: pathlib.Path | N
     )
     title = f'Best window of {fasta.width} letters of each sequence (positions from 1)'
     _print(done.top, _PRINTED, 'score', title, out, done.n_rows)
+    if fasta.shared.n_records:
+        print(
+            f'note: {fasta.shared.n_records:,} records share their names (first words of headers) with others; they '
+            f'are called NAME{fasta.shared.mark}NUMBER, by their place in the file'
+        )
     print(f'scores: {out}')
     if track:
         print(f'track: {track} ({done.n_tracked:,} windows)')
