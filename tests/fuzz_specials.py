@@ -248,7 +248,7 @@ def something_in_the_place_of_a_file(folder: pathlib.Path) -> Iterator[Attempt]:
 
 def hostile_names(folder: pathlib.Path) -> Iterator[Attempt]:
     """Files and folders with quotes, dots, line ends, emoji and no text in their names become tasks, and survive."""
-    text = b'>1\nACGTACGT\n>0\nACGTACGA\n' * 4
+    text = b''.join(b'>1\nACGTACG%c\n>0\nACGTAAG%c\n' % (letter, letter) for letter in b'ACGT')
 
     def survives(source: str, path: pathlib.Path) -> None:
         try:

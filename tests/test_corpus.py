@@ -173,7 +173,7 @@ def test_save_and_load(corpus, tmp_path):
 
 def test_intervals_and_sites_survive_building_selecting_and_saving(tmp_path):
     train, test = labelled(10), labelled(4)
-    places = [('chr2', 10 * n, 1) for n in range(20)]
+    places = [('chr2', 100 * n, 1) for n in range(20)]
     sites = [(n, 3, 8, -1, 'MA0035.4', 'primary') for n in range(10)] + [(0, 12, 6, 1, 'MA0001.1', 'decoy')]
     train = Records(train.tokens, train.labels, train.names, None, places, sites)
     built = build_corpus([task('plain'), TaskRecords('rich', train, test)])
@@ -183,7 +183,7 @@ def test_intervals_and_sites_survive_building_selecting_and_saving(tmp_path):
         assert len(c.sites) == 11
         for site in c.sites:
             number = int(c.name(site['row']).rsplit('_')[-1])
-            assert c.intervals[site['row']].tolist() == (0, 10 * number, 1)
+            assert c.intervals[site['row']].tolist() == (0, 100 * number, 1)
             assert site['start'] == (3 if c.site_motifs[site['motif']] == 'MA0035.4' else 12)
     assert (built.intervals['chrom'][: built.bounds[0, -1]] == -1).all()
     assert len(built.select(['plain']).sites) == 0

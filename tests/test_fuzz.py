@@ -17,7 +17,7 @@ FILES = 100
 def rows() -> dict[str, fuzz.Row]:
     """One short run of everything."""
     quick = [name for name in fuzz_readers.READERS if name not in LONG]
-    return {row.reader: row for row in fuzz.run(FILES, 600.0, readers=quick, specials=False, seed=3)}
+    return {row.reader: row for row in fuzz.run(FILES, 600.0, readers=quick, specials=False, seed=4)}
 
 
 @pytest.mark.parametrize('name', [name for name in fuzz_readers.READERS if name not in LONG])

@@ -21,6 +21,7 @@ from demo_jax.data import build, dna, intervals, readers, storage, textfile, var
 from demo_jax.data.build import Records, TaskRecords, build_corpus
 from demo_jax.data.corpus import clean_name
 from demo_jax.data.genome import FastaInMemory, Genome
+from demo_jax.data.splits import either_strand
 from demo_jax.errors import InputError, brief, printable
 from demo_jax.motifs import formats
 from demo_jax.settings import settings as make_settings
@@ -234,7 +235,8 @@ def test_fasta_is_read_as_it_was_written(records, end, packed, width):
     try:
         (task,) = readers.read_tasks('fasta', [path], test_fraction=0.3)
     except InputError as error:
-        assert positives == 0 and 'no positives among' in str(error)
+        assert ('no positives among' if positives == 0 else 'none of them can be set aside') in str(error)
+        assert len({either_strand(dna.encode(sequence)) for _, sequence in records}) < max(2, len(records))
     else:
         read = [(int(label), dna.decode(tokens)) for part in (task.train, task.test)
                 for label, tokens, name in zip(part.labels, part.tokens, part.names, strict=True)
@@ -326,7 +328,12 @@ def test_corpora_come_back(tasks, seed, record_names):
         return Records([dna.encode(s) for s in both], labels, [record_names[i % len(record_names)]
                                                                for i in range(len(both))])  # fmt: skip
 
-    corpus = build_corpus([TaskRecords(n, records(a), records(b), {'x': n}) for n, a, b in tasks], seed=seed)
+    made = [TaskRecords(n, records(a), records(b), {'x': n}) for n, a, b in tasks]
+    if any(len({either_strand(dna.encode(s)) for s in train}) < 2 for _, train, _ in tasks):
+        with pytest.raises(InputError, match='none of them can be set aside'):
+            build_corpus(made, seed=seed)
+        return
+    corpus = build_corpus(made, seed=seed)
     check_corpus(corpus)
     storage.save_corpus(corpus, scratch() / 'corpus')
     back = storage.load_corpus(scratch() / 'corpus', verify=True)

@@ -10,6 +10,7 @@ import numpy as np
 
 from demo_jax.data import dna
 from demo_jax.data.corpus import INTERVAL_DTYPE, ROLES, SITE_DTYPE, SPLITS, Corpus, clean_name, cumulative, joined
+from demo_jax.data.splits import choose_rows, either_strand, related
 from demo_jax.errors import InputError, brief
 
 
@@ -63,7 +64,8 @@ def build_corpus(
     A training part without negatives gets one dinucleotide shuffle of every positive. A positive and
     its shuffle always share a split. A task's validation split is a stratified `valid_fraction` of its
     training pairs and unpaired rows (at least one positive and one negative); which ones depends on
-    (seed, task name) alone.
+    (seed, task name) alone. Windows that overlap and equal sequences are in one of the two (`splits.related`). Test
+    sequences that the training part holds too, on either strand, are counted in the task's info.
 
     Args:
       task_records: the tasks, in the order in which they will stand.
@@ -91,12 +93,14 @@ def build_corpus(
         made = len(task.train.labels) if all(task.train.labels) else 0
         given = add_shuffles(task.train, task_rng(seed, task.name, 'shuffle')) if made else task.train
         train, test = _prepared(task.name, 'train', given), _prepared(task.name, 'test', task.test)
-        is_valid = choose_rows(train.labels, train.pairs, valid_fraction, task_rng(seed, task.name, 'valid'))
+        is_valid = _set_aside(given, train.pairs, valid_fraction, task_rng(seed, task.name, 'valid'), task.name)
+        seen = {either_strand(sequence) for sequence in given.tokens}
+        again = sum(either_strand(sequence) in seen for sequence in task.test.tokens)
         counts = {}
         for split, part in zip(SPLITS, (_taken(train, ~is_valid), _taken(train, is_valid), test), strict=True):
             counts[split] = _counts(task.name, split, part)
             parts.append(part)
-        facts[task.name] = {'shuffles_made': made, **task.info, 'counts': counts}
+        facts[task.name] = {'shuffles_made': made, **task.info, 'counts': counts, 'test_in_training': again}
     info = {'source': source, 'seed': seed, 'valid_fraction': valid_fraction, 'tasks': facts}
     return _assembled(parts, tuple(facts), info)
 
@@ -145,37 +149,17 @@ def add_shuffles(records: Records, rng: np.random.Generator) -> Records:
     )
 
 
-def choose_rows(labels: np.ndarray, pairs: np.ndarray, fraction: float, rng: np.random.Generator) -> np.ndarray:
-    """A stratified share of rows that takes both of a pair or neither.
-
-    Args:
-      labels: (n,), 0 or 1.
-      pairs: int (n,), -1 = unpaired.
-      fraction: share of the pairs, of the unpaired positives and of the unpaired negatives; of two or
-        more of a kind at least one is taken, but never all.
-
-    Returns:
-      bool (n,), true where chosen.
-    """
-    chosen = np.zeros(len(labels), bool)
-    paired = pairs >= 0
-    ids = np.unique(pairs[paired])
-    chosen[paired] = np.isin(pairs[paired], rng.permutation(ids)[: _share(len(ids), fraction)])
-    for label in (1, 0):
-        rows = np.flatnonzero(~paired & (labels == label))
-        chosen[rng.permutation(rows)[: _share(len(rows), fraction)]] = True
-    return chosen
-
-
-def _share(count: int, fraction: float) -> int:
-    return min(max(round(count * fraction), 1), count - 1) if count > 1 else 0
-
-
 def hold_out(records: Records, fraction: float, rng: np.random.Generator) -> tuple[Records, Records]:
-    """Split records into (the rest, a stratified `fraction` held out); pairs stay together. Sites are not carried."""
+    """Split records into (the rest, a stratified `fraction` held out); sites are not carried.
+
+    Pairs, windows that overlap and equal sequences stay together, see `splits.related`.
+
+    Raises:
+      InputError: all of them belong together.
+    """
     labels = np.asarray(records.labels, np.uint8)
     pairs = find_pairs(records.tokens, labels) if records.pairs is None else np.asarray(records.pairs)
-    held = choose_rows(labels, pairs, fraction, rng)
+    held = _set_aside(records, pairs, fraction, rng)
 
     def taken(rows: np.ndarray) -> Records:
         return Records(
@@ -187,6 +171,22 @@ def hold_out(records: Records, fraction: float, rng: np.random.Generator) -> tup
         )
 
     return taken(np.flatnonzero(~held)), taken(np.flatnonzero(held))
+
+
+def _set_aside(
+    records: Records, pairs: np.ndarray, fraction: float, rng: np.random.Generator, task: str = ''
+) -> np.ndarray:
+    """bool (n,): the rows of a share that no other row is related to."""
+    labels = np.asarray(records.labels, np.uint8)
+    groups = related(records.tokens, pairs, records.intervals)
+    chosen = choose_rows(labels, pairs, fraction, rng, groups)
+    if labels.sum() > 1 and not chosen.any():
+        where = f'task {task!r}: ' * bool(task)
+        raise InputError(
+            f'{where}all {len(labels)} sequences overlap or are equal, so that none of them can be set aside for '
+            'validation or testing'
+        )
+    return chosen
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

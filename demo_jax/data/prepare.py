@@ -231,6 +231,17 @@ def left_out(corpus: Corpus) -> str:
     return f'{told} (most in {most}: {sum(by_task[most].values()):,})' if len(by_task) > 1 else told
 
 
+def seen_in_training(corpus: Corpus) -> str:
+    """How many test sequences the training part of their task holds as well, over all tasks; empty if none."""
+    counts = {name: facts.get('test_in_training', 0) for name, facts in corpus.info.get('tasks', {}).items()}
+    total = sum(counts.values())
+    if not total:
+        return ''
+    most = max(counts, key=lambda name: counts[name])
+    where = f' (most in {most}: {counts[most]:,})' if len(counts) > 1 else ''
+    return f'{total:,} test sequences are in the training part as well, on this or the other strand{where}'
+
+
 def _left_out(facts: Mapping[str, Any]) -> dict[str, int]:
     counts = {reason.replace('_', ' '): count for reason, count in facts.get('dropped', {}).items()}
     counts['without a GC match'] = facts.get('gc_unmatched', 0)
@@ -244,6 +255,8 @@ def _notes(facts: Mapping[str, Any]) -> str:
     if 'test_fraction' in facts:
         notes.append(f'test = {facts["test_fraction"]:g} held out')
     notes += [f'{count} {reason}' for reason, count in _left_out(facts).items()]
+    if facts.get('test_in_training'):
+        notes.append(f'{facts["test_in_training"]} of test also in training')
     if 'motif' in facts:
         notes.append(f'{facts["motif"]}{" (assigned)" if facts["motif_assigned"] else ""}')
     return ', '.join(notes)
