@@ -1,4 +1,6 @@
-"""The one exception that bad input raises."""
+"""The one exception that bad input raises, and how its messages show what was found."""
+
+from collections.abc import Iterable
 
 
 class InputError(ValueError):
@@ -27,3 +29,10 @@ def brief(value: object, limit: int = 60) -> str:
         value = value[:limit]  # the repr of what is left is at least as long as the limit
     text = repr(value)
     return text if len(text) <= limit else text[: limit - 3] + '...'
+
+
+def listed(names: Iterable[str], limit: int = 6) -> str:
+    """Names for a message, in their order, the first `limit` of them: 'a, b, c and 2 more'."""
+    names = list(names)
+    more = f' and {len(names) - limit} more' if len(names) > limit else ''
+    return ', '.join(names[:limit]) + more

@@ -66,7 +66,7 @@ def read_stretches(path: str | os.PathLike, width: int, stride: int) -> Iterator
         name = (part.header.split() or [f'record_{part.number}'])[0]
         tokens = encode_part(path, part, name)
         if part.last and not part.start and len(tokens) <= width:  # of such there may be millions
-            known = np.array([2 * np.count_nonzero(tokens == dna.N) <= width])
+            known = ~dna.is_mostly_unknown(int(np.count_nonzero(tokens == dna.N)), len(tokens))[None]
             yield Stretch(part.number, name, 0, tokens, _WHOLE, known, True)
             continue
         if part.start:
@@ -82,7 +82,7 @@ def read_stretches(path: str | os.PathLike, width: int, stride: int) -> Iterator
         unknown = np.zeros(len(tokens) + 1, np.int32)
         np.cumsum(tokens == dna.N, out=unknown[1:])
         at = starts - first
-        known = 2 * (unknown[np.minimum(at + width, len(tokens))] - unknown[at]) <= width
+        known = ~dna.is_mostly_unknown(unknown[np.minimum(at + width, len(tokens))] - unknown[at], width)
         yield Stretch(part.number, name, first, tokens, starts, known, part.last)
         kept = tokens[max(len(tokens) - width, 0) :]
 

@@ -24,8 +24,16 @@ _CORPUS = flags.DEFINE_string(
     'corpus', None, 'Short for --config.corpus.source: auto, deepbind, deepmotif, fasta, bed, simulated, deepmotif108, '
     'prepared.',
 )  # fmt: skip
-_INPUT = flags.DEFINE_string('input', None, 'Short for --config.corpus.input: files and folders, separated by commas.')
-_PEAKS = flags.DEFINE_string('peaks', None, 'Peak files (BED, narrowPeak), separated by commas; needs --genome.')
+_INPUT = flags.DEFINE_string(
+    'input',
+    None,
+    'Short for --config.corpus.input: files and folders, separated by commas. NAME=FILE names the task of a file.',
+)
+_PEAKS = flags.DEFINE_string(
+    'peaks',
+    None,
+    'Peak files (BED, narrowPeak, broadPeak), separated by commas; needs --genome. NAME=FILE names the task of a file.',
+)
 _GENOME = flags.DEFINE_string('genome', None, 'FASTA file of the genome that --peaks refers to.')
 _TASKS = flags.DEFINE_string('tasks', None, 'Only these tasks, separated by commas.')
 _SPECS = flags.DEFINE_list('specs', None, 'Only these architectures, separated by commas.')

@@ -13,6 +13,7 @@ from typing import Any
 from demo_jax import processes
 from demo_jax.data.corpus import Corpus
 from demo_jax.data.prepare import prepare_corpus
+from demo_jax.data.readers import split_name
 from demo_jax.data.storage import is_corpus, load_corpus
 from demo_jax.errors import InputError, brief
 from demo_jax.processes import Meeting, Team
@@ -298,7 +299,7 @@ def read_corpus(settings: Mapping[str, Any], run: RunDirectory) -> Corpus:
             return load_corpus(run.path / 'corpus')
     for name in ('input', 'tasks', 'test_chroms'):
         values[name] = _listed(values[name])
-    values['input'] = tuple(_path(part) for part in values['input'])
+    values['input'] = tuple(_input(part) for part in values['input'])
     if source == 'prepared':
         if len(values['input']) != 1:
             raise InputError('corpus: source prepared takes one input, a directory made by experiments.prepare')
@@ -339,6 +340,12 @@ def _has_no_input(corpus: Mapping[str, Any]) -> bool:
 
 def _listed(text: str) -> tuple[str, ...]:
     return tuple(part for part in text.split(',') if part)
+
+
+def _input(text: str) -> str:
+    """A path with what stands for folders and variables written out, also behind 'NAME='."""
+    name, path = split_name(text)
+    return _path(str(path)) if name is None else f'{name}={_path(str(path))}'
 
 
 def _path(text: str) -> str:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from demo_jax.data.corpus import Corpus
-from demo_jax.data.prepare import left_out, seen_in_training
+from demo_jax.data.prepare import left_out, remarks, seen_in_training
 from demo_jax.explanations import Explanations
 from demo_jax.nn.models import SPECS
 from demo_jax.nn.operations import forward_operations, operations_per_step
@@ -171,6 +171,7 @@ def describe(
     ]  # fmt: skip
     if left_out(corpus):
         lines.append(f'left out: {left_out(corpus)}')
+    lines += remarks(corpus)
     if seen_in_training(corpus):
         lines.append(f'note: {seen_in_training(corpus)}')
     rows = [

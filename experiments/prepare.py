@@ -26,7 +26,8 @@ _FLAGS: dict[str, flags.FlagHolder[Any]] = {
         'labels 0/1 in the headers. bed: peaks, with --genome. simulated: planted motifs, no input. deepmotif108: '
         'the 108 K562 sets, with --download or the archive as --input.',
     ),
-    'input': flags.DEFINE_list('input', [], 'Files and folders to read, separated by commas; folders are searched.'),
+    'input': flags.DEFINE_list('input', [], 'Files and folders to read, separated by commas; folders are '
+                                'searched. NAME=PATH names the task of a file.'),
     'tasks': flags.DEFINE_list('tasks', [], 'Only these tasks, by name; default all.'),
     'seed': flags.DEFINE_integer('seed', 0, 'Seeds shuffles, validation rows, held-out rows and the simulation.'),
     'valid_fraction': flags.DEFINE_float(

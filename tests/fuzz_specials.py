@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from demo_jax import arrays, files
-from demo_jax.data import download, intervals, storage, variants
+from demo_jax.data import download, peak_files, storage, variants
 from demo_jax.data.genome import FastaInMemory, Genome
 from demo_jax.data.readers import read_corpus
 from demo_jax.errors import InputError
@@ -44,7 +44,7 @@ def _deepbind(path: pathlib.Path) -> Any:
 
 
 def _blacklisted(path: pathlib.Path) -> Any:
-    return intervals.read_peaks(path)
+    return peak_files.read_peaks(path)
 
 
 def _variants(path: pathlib.Path) -> None:

@@ -221,3 +221,16 @@ def test_a_damaged_corpus_is_refused(corpus, tmp_path, damage, message):
     assert '\n' not in str(caught.value)
     with pytest.raises(InputError, match='is not a directory'):
         load_corpus(tmp_path / 'nothing')
+
+
+def test_both_of_a_pair_are_left_out_where_one_is_mostly_n():
+    train, test = labelled(10), labelled(4)
+    tokens = [np.array(sequence) for sequence in train.tokens]
+    pairs = np.tile(np.arange(len(tokens) // 2), 2)
+    tokens[-1][:] = dna.N  # a negative that is no shuffle
+    built = build_corpus([TaskRecords('x', Records(tokens, [1] * 10 + [0] * 10, train.names, pairs), test)])
+    facts = built.info['tasks']['x']
+    assert facts['dropped'] == {'mostly_N': 1}
+    counts = [facts['counts'][split] for split in ('train', 'valid')]
+    assert [sum(count[kind] for count in counts) for kind in ('positives', 'negatives')] == [9, 9]
+    assert all((built.pairs == pair).sum() == 2 for pair in built.pairs if pair >= 0)

@@ -132,3 +132,29 @@ def test_dinucleotide_counts():
     expected[1, 3 * 5 + 3] = 6
     np.testing.assert_array_equal(counts, expected)
     assert dna.dinucleotide_counts(tokens)[0, 24] == 1  # NN
+
+
+def test_a_shuffle_is_drawn_again_where_it_is_the_sequence_itself():
+    """'CAACAA...' has few shuffles, so that many first ones are itself; the others have none, one letter many."""
+    rng = np.random.default_rng(0)
+    few = np.tile(dna.encode('ACAATA'), (400, 1))  # ACAATA and AATACA, ATAACA, ...
+    once = dna.dinucleotide_shuffle(few, np.random.default_rng(1))
+    assert (once == few).all(axis=1).any()
+    shuffled, same = dna.different_shuffle(few, rng)
+    assert not same.any() and not (shuffled == few).all(axis=1).any()
+    np.testing.assert_array_equal(dna.dinucleotide_counts(shuffled), dna.dinucleotide_counts(few))
+    alone = np.stack([dna.encode(text) for text in ('AAAAAA', 'ACACAC', 'ACGTNN', 'NNNNNN', 'ACAATA')])
+    lengths = np.array([6, 6, 4, 6, 6])
+    shuffled, same = dna.different_shuffle(alone, rng, lengths)
+    assert same.tolist() == [True, True, True, True, False]
+    np.testing.assert_array_equal(shuffled[:4], alone[:4])
+    # Where nothing has to be drawn again, it is what `dinucleotide_shuffle` gives.
+    tokens = rng.integers(0, 4, (50, 40)).astype(np.uint8)
+    again, _ = dna.different_shuffle(tokens, np.random.default_rng(3))
+    np.testing.assert_array_equal(again, dna.dinucleotide_shuffle(tokens, np.random.default_rng(3)))
+
+
+def test_mostly_unknown_is_more_than_half():
+    counts, lengths = np.array([0, 5, 6, 10, 0]), np.array([10, 10, 10, 10, 0])
+    assert dna.is_mostly_unknown(counts, lengths).tolist() == [False, False, True, True, False]
+    assert dna.is_mostly_unknown(51, 101) and not dna.is_mostly_unknown(50, 101)

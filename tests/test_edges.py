@@ -7,7 +7,8 @@ import pytest
 
 from demo_jax.data import prepare
 from demo_jax.data.build import Records, TaskRecords, build_corpus
-from demo_jax.data.intervals import PeakOptions, read_peaks
+from demo_jax.data.intervals import PeakOptions
+from demo_jax.data.peak_files import read_peaks
 from demo_jax.data.storage import load_corpus, save_corpus, stored_fingerprint
 from demo_jax.data.textfile import check_ratio, check_size, read_fasta, read_lines
 from demo_jax.errors import InputError
@@ -33,12 +34,12 @@ def test_peak_options_out_of_range(changed, message):
 
 def test_peaks_with_a_dot_for_the_signal_and_broad_peaks(tmp_path):
     path = tmp_path / 'a.bed'
-    path.write_text('track x\n\nchr1\t10\t20\tp\t.\nchr1 5 9\n')
+    path.write_text('track x\n\nchr1\t10\t20\tp\t.\nchr1 5 9 p .\n')
     assert read_peaks(path).signals.tolist() == [0.0, 0.0]
     path.write_text('chr1\t10\t20\tp\t0\t.\t7.5\t-1\t-1\n')
     assert (read_peaks(path).signals.tolist(), read_peaks(path).centres.tolist()) == ([7.5], [15])
     for text, message in (('# x\n', 'holds no peaks'), ('chr1\t1\t5\tp\tnan\n', "signal is 'nan'"),
-                          ('chr1\té\t5\n', 'is not ASCII text')):  # fmt: skip
+                          ('chr1\té\t5\n', "start is 'é', expected a whole number")):  # fmt: skip
         path.write_text(text, encoding='utf-8')
         with pytest.raises(InputError, match=message):
             read_peaks(path)

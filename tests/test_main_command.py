@@ -99,6 +99,29 @@ def test_windows_of_peaks_are_written_on_the_genome(run, peaks):
         assert letters == row['word'] and corpus.name(int(row['row'])) == row['name']
 
 
+def test_a_plan_says_what_peak_files_were_taken_for(peaks, monkeypatch):
+    folder, lines = peaks
+    monkeypatch.setenv('HOME', str(folder))
+    (folder / 'black.bed').write_text('chr1\t180\t220\nchrM\t1\t9\n')
+    given = ','.join(f'{name}=~/{task}.narrowPeak' for name, task in zip(('JUN', 'two words'), lines, strict=True))
+    flags = (*SMALL, '--dry_run', f'--peaks={given}', f'--genome={folder}/genome.fa', f'--workdir={folder}/none',
+             f'--config.corpus.blacklist={folder}/black.bed')  # fmt: skip
+    status, out, err = command(*flags, '--config.corpus.top=50')
+    assert status == 0, err
+    assert ': 2 tasks, ' in out.splitlines()[0]
+    told = [
+        'peaks: narrowPeak, summits of column 10, ranked by column 7 (all tasks)',
+        'genome.fa has no chr9, named as a test chromosome (all tasks)',
+        '1 of 2 regions of the blacklist lie on chromosomes that the genome lacks (chrM) (all tasks)',
+        'left out: 1 blacklisted (most in JUN: 1)',
+        'top: 3 peaks have the same value (24), of which the first 2 in the file are used (JUN)',
+    ]
+    assert [line for line in told if line not in out.splitlines()] == []
+    (folder / 'black.bed').write_text('1\t180\t220\n')
+    status, _, err = command(*flags)
+    assert status == 2 and err.startswith(f"error: {folder}/black.bed: none of its chromosomes ('1', ...) is in ")
+
+
 def test_a_plan_counts_and_writes_nothing(tmp_path):
     status, out, err = command(
         '--config=configs/quickstart.py', f'--workdir={tmp_path / "none"}', '--dry_run', '--specs=small_cnn,small_rnn',

@@ -8,7 +8,8 @@ import pytest
 
 from demo_jax.data import dna, prepare
 from demo_jax.data.genome import Genome, open_fasta
-from demo_jax.data.intervals import PeakOptions, Regions, read_peaks, task_name
+from demo_jax.data.intervals import PeakOptions, Regions
+from demo_jax.data.peak_files import read_peaks
 from demo_jax.data.readers import read_corpus, read_tasks
 from demo_jax.errors import InputError
 
@@ -67,7 +68,7 @@ def test_gc_matched_negatives(tmp_path, genome):
     corpus = read_corpus('bed', [file], peaks=options, seed=3)
     info = corpus.info['tasks']['x']
     assert info['dropped'] == {
-        'unknown_chromosome': 0, 'outside_chromosome': 0, 'blacklisted': 0, 'repeated': 0,
+        'unknown_chromosome': 0, 'outside_chromosome': 0, 'blacklisted': 0, 'repeated': 0, 'mostly_N': 0,
     }  # fmt: skip
     negatives = np.flatnonzero(corpus.labels == 0)
     assert len(negatives) == 18 - info['gc_unmatched'] >= 14 and corpus.labels.sum() == len(negatives)
@@ -131,7 +132,7 @@ def test_windows_that_cannot_be_used_are_counted(tmp_path, genome):
     options = PeakOptions(path, width=101, blacklist=tmp_path / 'black.bed')
     corpus = read_corpus('bed', [file], peaks=options)
     assert corpus.info['tasks']['x']['dropped'] == {
-        'unknown_chromosome': 1, 'outside_chromosome': 2, 'blacklisted': 1, 'repeated': 1,
+        'unknown_chromosome': 1, 'outside_chromosome': 2, 'blacklisted': 1, 'repeated': 1, 'mostly_N': 0,
     }  # fmt: skip
     assert corpus.labels.sum() == 10
 
@@ -140,26 +141,174 @@ def test_no_peak_on_the_test_chromosomes(tmp_path, genome):
     path, _ = genome
     file = narrow_peaks(tmp_path / 'x.bed')
     options = PeakOptions(path, width=31, test_chroms=('chr20',))
-    with pytest.raises(InputError, match=r'x\.bed: no peak lies on the test chromosomes chr20'):
+    with pytest.raises(InputError, match=r'x\.bed: no peak .* test chromosomes chr20 \(.*genome\.fa has no chr20'):
         read_tasks('bed', [file], peaks=options)
     corpus = read_corpus('bed', [file], peaks=options, test_fraction=0.25)
     assert corpus.info['tasks']['x']['counts']['test'] == {'positives': 9, 'negatives': 9, 'pairs': 9}
 
 
-@pytest.mark.parametrize(
-    ('line', 'message'),
-    [
-        ('chr1\t5', 'line 2 has 2 columns'),
-        ('chr1\tx\t7', "line 2: start is 'x', expected a whole number"),
-        ('chr1\t9\t7', 'line 2: start 9 and end 7'),
-        ('chr1\t1\t7\tn\t0\t.\tnan\t1\t1\t2', "line 2: signal is 'nan'"),
-        ('chr1\t1\t7\tn\t0\t.\t4\t1\t1\t6', 'line 2: summit 6 lies outside'),
-    ],
-)
-def test_bad_peak_files(tmp_path, line, message):
-    (tmp_path / 'x.bed').write_text('chr1\t1\t5\n' + line + '\n')
-    with pytest.raises(InputError, match=rf'x\.bed: {message}'):
-        read_peaks(tmp_path / 'x.bed')
+NARROW = 'chr1 1 7 n 0 . 4 1 1 '
+
+
+@pytest.mark.parametrize(('name', 'first', 'line', 'message'), [
+    ('x.bed', 'chr1 1 5', 'chr1 5', 'line 2 has 2 columns'),
+    ('x.bed', 'chr1 1 5', 'chr1 x 7', "line 2: start is 'x', expected a whole number"),
+    ('x.bed', 'chr1 1 5', 'chr1 9 7', 'line 2: start 9 and end 7'),
+    ('x.bed', 'chr1 1 5', 'chr1 7 9 p', 'line 1 has 3 columns, line 2 has 4'),
+    ('x.bed', NARROW + '2', 'chr1 1 7 n 0 . nan 1 1 2', "line 2: signal is 'nan'"),
+    ('x.bed', NARROW + '2', NARROW + '6', 'line 2: summit 6 lies outside'),
+    ('x.narrowPeak', NARROW + '6', NARROW + '2',
+     'line 1: summit 6 lies outside the peak of 6 letters; the file was taken for narrowPeak'),
+    ('x.narrowPeak', NARROW + '2', NARROW + '2.5', "line 2: summit is '2.5', expected a whole number"),
+    ('x.narrowPeak', NARROW + '2', 'chr1 1 7 n 0 . 4 1 -7 2',
+     r"line 2: q-value \(column 9\) is '-7', expected a number of at least -1"),
+    ('x.broadPeak', NARROW, 'chr1 1 7 n 0 x 4 1 1', "line 2: column 6 is 'x', expected a strand"),
+    ('x.bed', '#peaks', 'chr start end length abs_summit pileup',
+     'line 2: start .* table of MACS, which counts from 1'),
+    ('x.bed', '#peaks', 'chr1-1 chr1 100 200 + 4', "line 2: start is 'chr1', .*HOMER, which count from 1"),
+    ('x.bed', '##gff-version', 'chr1 m peak 100 200 4 . . ID=a', "line 2: start is 'm', .*GFF, which counts from 1"),
+])  # fmt: skip
+def test_bad_peak_files(tmp_path, name, first, line, message):
+    (tmp_path / name).write_text(f'{first}\n{line}\n'.replace(' ', '\t'))
+    with pytest.raises(InputError, match=rf'{name}: {message}'):
+        read_peaks(tmp_path / name)
+
+
+def plain_genome(folder, chroms=('chr1', 'chr8'), size=9000):
+    """A genome of random letters; lines of peaks without a signal, one every 300 letters; and the letters."""
+    rng = np.random.default_rng(0)
+    letters = {chrom: dna.decode(rng.integers(0, 4, size, dtype=np.uint8)) for chrom in chroms}
+    (folder / 'g.fa').write_text(''.join(f'>{chrom}\n{text}\n' for chrom, text in letters.items()))
+    return [f'{chrom}\t{at}\t{at + 20}\n' for at in range(150, size - 300, 300) for chrom in chroms], letters
+
+
+@pytest.mark.parametrize(('names', 'message'), [
+    (('1', '8'), r"\('1', \.\.\.\) is in .*g\.fa \('chr1', \.\.\.\); they lack the prefix 'chr'"),
+    (('CHR1',), r"\('CHR1', \.\.\.\) is in .*g\.fa \('chr1', \.\.\.\); they differ in upper and lower case"),
+    (('NC_000001.11',), r"\('NC_000001.11', \.\.\.\) is in .*g\.fa \('chr1', \.\.\.\)$"),
+])  # fmt: skip
+def test_files_that_meet_nothing_by_name_are_refused(tmp_path, names, message):
+    lines, _ = plain_genome(tmp_path)
+    (tmp_path / 'x.bed').write_text(''.join(lines))
+    (tmp_path / 'list.bed').write_text(''.join(f'{name}\t150\t170\n' for name in names))
+    with pytest.raises(InputError, match=rf'list\.bed: none of its chromosomes {message}'):
+        read_tasks('bed', [tmp_path / 'x.bed'], peaks=PeakOptions(tmp_path / 'g.fa', blacklist=tmp_path / 'list.bed'))
+    with pytest.raises(InputError, match=rf'list\.bed: none of its chromosomes {message}'):
+        read_tasks('bed', [tmp_path / 'list.bed'], peaks=PeakOptions(tmp_path / 'g.fa'))
+
+
+def test_a_genome_without_the_prefix(tmp_path):
+    lines, _ = plain_genome(tmp_path, ('1', '8'))
+    (tmp_path / 'x.bed').write_text(''.join(lines))
+    (tmp_path / 'black.bed').write_text('chr1\t150\t170\n')
+    options = PeakOptions(tmp_path / 'g.fa', blacklist=tmp_path / 'black.bed', test_chroms=('8',))
+    with pytest.raises(InputError, match=r"black\.bed: .*; they have the prefix 'chr', which the other file has not"):
+        read_tasks('bed', [tmp_path / 'x.bed'], peaks=options)
+    message = r"no peak .* chr8, chr9 \(.*g\.fa has no chr8, chr9; they have the prefix 'chr'"
+    with pytest.raises(InputError, match=message):
+        read_tasks('bed', [tmp_path / 'x.bed'], peaks=PeakOptions(tmp_path / 'g.fa'))
+
+
+def test_files_that_meet_in_part_are_counted(tmp_path):
+    lines, _ = plain_genome(tmp_path)
+    (tmp_path / 'x.bed').write_text(''.join(lines) + 'chrUn\t500\t520\nchrM\t5\t9\nchrUn\t700\t720\n')
+    black = 'chr1\t150\t170\nchrM\t1\t9\nchrEBV\t5\t9\nchrY\t5\t9\nchrX\t5\t9\n'
+    (tmp_path / 'black.bed').write_text(black)
+    options = PeakOptions(tmp_path / 'g.fa', blacklist=tmp_path / 'black.bed')
+    corpus = read_corpus('bed', [tmp_path / 'x.bed'], peaks=options)
+    facts = corpus.info['tasks']['x']
+    assert (facts['dropped']['unknown_chromosome'], facts['dropped']['blacklisted']) == (3, 1)
+    told = [
+        'peaks: BED, middles, ranked by nothing (no column is known to be a score)',
+        'g.fa has no chrUn, chrM',
+        'g.fa has no chr9, named as a test chromosome',
+        '4 of 5 regions of the blacklist lie on chromosomes that the genome lacks (chrM, chrEBV, chrY and 1 more)',
+    ]
+    assert prepare.remarks(corpus) == told
+    table = prepare.describe(corpus)
+    assert all(line in table for line in [*told, '3 unknown chromosome', '1 blacklisted'])
+    (tmp_path / 'black.bed').write_text('chr1\t150\t170\n')
+    corpus = read_corpus('bed', [tmp_path / 'x.bed'], peaks=options)
+    assert 'regions of the blacklist' not in prepare.describe(corpus)
+
+
+def test_remarks_name_the_tasks_they_are_about(tmp_path):
+    lines, _ = plain_genome(tmp_path)
+    for name in 'abc':
+        (tmp_path / f'{name}.bed').write_text(''.join(lines) + 'chrUn\t500\t520\n' * (name == 'b'))
+    corpus = read_corpus('bed', [tmp_path], peaks=PeakOptions(tmp_path / 'g.fa', test_chroms=('chr8',)))
+    assert prepare.remarks(corpus) == [
+        'peaks: BED, middles, ranked by nothing (no column is known to be a score) (all tasks)',
+        'g.fa has no chrUn (b)',
+    ]
+
+
+def test_all_peaks_on_test_chromosomes(tmp_path):
+    lines, _ = plain_genome(tmp_path)
+    (tmp_path / 'x.bed').write_text(''.join(line for line in lines if line.startswith('chr8')))
+    for fraction in (None, 0.3):
+        with pytest.raises(InputError, match=r'x\.bed: all of its 29 peaks .* chr8, chr9, and none is left'):
+            read_tasks('bed', [tmp_path / 'x.bed'], peaks=PeakOptions(tmp_path / 'g.fa'), test_fraction=fraction)
+
+
+def test_what_top_takes_of_peaks_that_nothing_ranks(tmp_path):
+    lines, _ = plain_genome(tmp_path)
+
+    def notes(*signals):
+        chosen = [f'{line.rstrip()}\tp\t{signal}\n' for line, signal in zip(lines, signals, strict=False)]
+        (tmp_path / 'x.bed').write_text(''.join(chosen))
+        corpus = read_corpus('bed', [tmp_path / 'x.bed'], peaks=PeakOptions(tmp_path / 'g.fa', top=8))
+        starts = corpus.intervals['start'][corpus.labels == 1]
+        return corpus.info['tasks']['x']['notes'][:-1], sorted(set(starts.tolist()))
+
+    first = [160 - 50 + 300 * k for k in range(4)]
+    said, starts = notes(*[7] * 20)
+    assert said == ['top: nothing ranks the peaks, so the first 8 in the file are used'] and starts == first
+    said, starts = notes(*[7] * 8)  # all of them are used
+    assert said == [] and starts == first
+    said, starts = notes(*[7] * 6, *[3] * 10, *[9] * 2)
+    assert said == [] and starts == [*first[:3], 160 - 50 + 300 * 8]
+    said, starts = notes(*[7] * 6, *[3] * 10)
+    assert said == ['top: 10 peaks have the same value (3), of which the first 2 in the file are used']
+
+
+def test_windows_of_mostly_n_are_left_out(tmp_path):
+    """Of 101 letters 50 may be N, and 51 may not; the next strongest peaks take the place of those left out."""
+    lines, letters = plain_genome(tmp_path)
+    text = letters['chr1']
+    for number, n_unknown in enumerate((101, 51, 50, 1)):
+        start = 160 - 50 + 300 * number
+        text = text[:start] + 'N' * n_unknown + text[start + n_unknown :]
+    (tmp_path / 'g.fa').write_text(f'>chr1\n{text}\n>chr8\n{letters["chr8"]}\n')
+    ranked = [f'{line.rstrip()}\tp\t{len(lines) - number}\n' for number, line in enumerate(lines)]
+    (tmp_path / 'x.bed').write_text(''.join(ranked))
+    for top, left_out in ((None, 2), (8, 2), (1000, 2)):
+        corpus = read_corpus('bed', [tmp_path / 'x.bed'], peaks=PeakOptions(tmp_path / 'g.fa', top=top))
+        assert corpus.info['tasks']['x']['dropped']['mostly_N'] == left_out
+        assert prepare.left_out(corpus) == f'{left_out} mostly N'
+        positives = [corpus.sequence(row) for row in np.flatnonzero(corpus.labels)]
+        assert len(positives) == (8 if top == 8 else len(lines) - 2)
+        assert sorted(sequence.count('N') for sequence in positives)[-3:] == [0, 1, 50]
+    (tmp_path / 'g.fa').write_text(f'>chr1\n{"N" * 9000}\n>chr8\n{"N" * 9000}\n')
+    (tmp_path / 'g.fa.fai').unlink()
+    with pytest.raises(InputError, match=r'x\.bed: none of its 58 peaks is left \(58 mostly N\)'):
+        read_corpus('bed', [tmp_path / 'x.bed'], peaks=PeakOptions(tmp_path / 'g.fa'))
+
+
+def test_a_peak_whose_only_shuffle_is_itself_is_left_out(tmp_path):
+    lines, letters = plain_genome(tmp_path)
+    text = letters['chr1']
+    for number, word in enumerate(('A', 'CA')):
+        start = 160 - 50 + 300 * number
+        text = text[:start] + (word * 101)[:101] + text[start + 101 :]
+    (tmp_path / 'g.fa').write_text(f'>chr1\n{text}\n>chr8\n{letters["chr8"]}\n')
+    (tmp_path / 'x.bed').write_text(''.join(lines))
+    corpus = read_corpus('bed', [tmp_path / 'x.bed'], peaks=PeakOptions(tmp_path / 'g.fa'))
+    assert prepare.left_out(corpus) == '2 without another shuffle'
+    assert len(corpus) == 2 * (len(lines) - 2)
+    assert len({corpus.sequence(row) for row in range(len(corpus))}) == len(corpus)
+    both = read_corpus('bed', [tmp_path / 'x.bed'], peaks=PeakOptions(tmp_path / 'g.fa', negatives='gc'))
+    assert 'A' * 101 not in {both.sequence(row) for row in np.flatnonzero(both.labels == 0)}
 
 
 def test_bad_genomes(tmp_path, genome):
@@ -212,12 +361,6 @@ def test_regions_against_brute_force():
     expected = [covered[start : start + 7].any() for start in windows]
     np.testing.assert_array_equal(regions.overlap('c', windows, 7), expected)
     assert not regions.overlap('d', windows, 7).any()
-
-
-def test_task_names_of_peak_files(tmp_path):
-    for name in ('CTCF_K562.narrowPeak.gz', 'CTCF_K562.bed', 'CTCF_K562.bed.gz', 'CTCF_K562.broadPeak'):
-        assert task_name(tmp_path / name) == 'CTCF_K562'
-    assert task_name(tmp_path / 'a.b.bed') == 'a.b'
 
 
 def test_an_index_with_an_impossible_length_is_refused(tmp_path):

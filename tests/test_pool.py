@@ -87,3 +87,19 @@ def test_cpu_devices_share_the_pool():
     assert pool.tokens.ctypes.data % 64 == 0
     tokens = stack.put(pool.tokens, stack.model_mesh(), mapped=False)
     assert [shard.data.unsafe_buffer_pointer() for shard in tokens.addressable_shards] == [pool.tokens.ctypes.data] * 2
+
+
+def test_no_further_shuffle_is_the_positive_itself():
+    """Of sequences that have few shuffles, many would be; one that has but its negative gets that again."""
+    corpus = make_corpus((24,))
+    span, tokens = corpus.rows('a', 'train'), corpus.tokens.copy()
+    rows = range(span.start, span.stop)
+    pairs = {int(corpus.pairs[row]): row for row in rows if corpus.labels[row]}
+    words = {1: 'A' * 20 + 'CAAA', 0: 'A' * 10 + 'C' + 'A' * 13}
+    for row in rows:
+        assert int(corpus.pairs[row]) in pairs
+        tokens[corpus.starts[row] : corpus.starts[row + 1]] = dna.encode(words[int(corpus.labels[row])])
+    pool, where = build_pool(dataclasses.replace(corpus, tokens=tokens), negative_sets=40)
+    drawn = {dna.decode(pool.tokens[row]) for row in where['a'].train.ravel() if not pool.labels[row]}
+    assert words[1] not in drawn and len(drawn) > 10
+    assert {dna.decode(pool.tokens[row]) for row in where['a'].train.ravel() if pool.labels[row]} == {words[1]}

@@ -203,7 +203,8 @@ def test_the_same_task_twice_is_refused(deepbind):
     copy.mkdir()
     for file in list(deepbind.glob('*.gz')):
         (copy / file.name).write_bytes(file.read_bytes())
-    with pytest.raises(InputError, match="task 'T' occurs 2 times"):
+    two = r'/T_AC\.seq\.gz and .*/copy/T_AC\.seq\.gz; name them as in T_1='
+    with pytest.raises(InputError, match=f"two inputs are called 'T': .*{two}"):
         read_corpus('deepbind', [deepbind])
 
 
@@ -245,3 +246,78 @@ def test_real_data(real_data):
     assert set(corpus.lengths) == {101}
     assert (corpus.pairs >= 0).all() and len(np.unique(corpus.pairs)) * 2 == len(corpus)
     assert published_task('GATA1_K562_GATA-1_USC') is not None
+
+
+def test_inputs_of_one_name_and_names_that_are_given(tmp_path, monkeypatch):
+    for folder in ('a', 'b'):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / 'K562.fa').write_text(labelled_text(30, seed=ord(folder)))
+    first, second = (str(tmp_path / folder / 'K562.fa') for folder in 'ab')
+    told = f"two inputs are called 'K562': {first} and {second}; name them as in K562_1={first},K562_2={second}"
+    with pytest.raises(InputError, match=told):
+        read_tasks('fasta', [first, second])
+    tasks = read_tasks('fasta', [f'one={first}', f'two  words={second}'])
+    assert [task.name for task in tasks] == ['one', 'two words']
+    assert [task.info['files'] for task in tasks] == [[first], [second]]
+    assert [task.name for task in read_tasks('fasta', [first, f'two={tmp_path / "b"}'])] == ['K562', 'two']
+    with pytest.raises(InputError, match=r"holds 2 tasks \(K562, K562\), but is given one name, 'both'"):
+        find_tasks('fasta', [f'both={tmp_path}'])
+    # A name is a name only where no such file is there.
+    (tmp_path / 'x=y.fa').write_text(labelled_text(30))
+    monkeypatch.chdir(tmp_path)
+    given = ['x=y.fa', str(tmp_path / 'x=y.fa'), 'z=x=y.fa']
+    assert [task.name for task in find_tasks('fasta', given)] == ['x=y', 'x=y', 'z']
+    with pytest.raises(InputError, match='y: does not exist'):
+        find_tasks('fasta', ['x=y'])
+
+
+def test_names_of_deepbind_and_deepmotif_tasks(deepbind, tmp_path):
+    (tmp_path / 'd').mkdir()
+    (tmp_path / 'd' / 'train.fa').write_text(labelled_text(20))
+    (tmp_path / 'd' / 'test.fa').write_text(labelled_text(5))
+    given = [f'N={deepbind / "T_AC.seq.gz"}', f'M={tmp_path / "d"}']
+    found = [(task.name, task.test.name) for task in find_tasks('auto', given)]
+    assert found == [('M', 'test.fa'), ('N', 'T_B.seq.gz')]
+
+
+def test_sequences_of_mostly_n_are_left_out(tmp_path):
+    half, more = 'ACGTACGTAC' + 'N' * 10, 'ACGTACGTA' + 'N' * 11
+    extra = f'>1 half\n{half}\n>1 more\n{more}\n>0 also\n{more[::-1]}\n'
+    (tmp_path / 'one.fa').write_text(labelled_text(30) + extra)
+    (tmp_path / 'one.test.fa').write_text(labelled_text(10, seed=1) + f'>1\n{"N" * 20}\n>0\n{"N" * 20}\n')
+    corpus = read_corpus('fasta', [tmp_path])
+    facts = corpus.info['tasks']['one']
+    assert facts['dropped'] == {'mostly_N': 3}  # a pair counts once
+    assert {corpus.name(row) for row in range(len(corpus))} >= {'half'}
+    assert {corpus.name(row) for row in range(len(corpus))}.isdisjoint({'more', 'also'})
+    assert facts['counts']['test'] == {'positives': 10, 'negatives': 10, 'pairs': 10}
+    assert prepare.left_out(corpus) == '3 mostly N' and '3 mostly N' in prepare.describe(corpus)
+
+
+def test_no_training_pair_is_of_two_equal_sequences(tmp_path):
+    """Left out of training; in a set for testing, which others report on, they are kept and counted."""
+    poly, mixed = 'A' * 20, 'ACACACACACGT'
+    text = ''.join(f'>1\n{letters}\n>0\n{letters}\n' for letters in (poly, mixed))
+    (tmp_path / 'one.fa').write_text(labelled_text(30) + text)
+    (tmp_path / 'one.test.fa').write_text(labelled_text(10, seed=1) + text)
+    (tmp_path / 'two.fa').write_text(labelled_text(30))
+    corpus = read_corpus('fasta', [tmp_path], test_fraction=0.2)
+    facts = corpus.info['tasks']['one']
+    assert facts['dropped'] == {'equal_to_their_negative': 2} and facts['equal_test_pairs'] == 2
+    assert facts['counts']['test'] == {'positives': 12, 'negatives': 12, 'pairs': 12}
+    rows = [corpus.rows('one', split) for split in ('train', 'valid')]
+    assert not {poly, mixed} & {corpus.sequence(row) for span in rows for row in range(span.start, span.stop)}
+    assert corpus.info['tasks']['two']['dropped'] == {} and corpus.info['tasks']['two']['equal_test_pairs'] == 0
+    assert '2 test positives are equal to their negatives (one)' in prepare.remarks(corpus)
+
+
+def test_positives_without_another_shuffle_are_left_out(deepbind):
+    letters = random_sequences(20) + ['A' * 30, 'CG' * 15, 'N' * 30, 'ACGT']
+    (deepbind / 'T_AC.seq.gz').write_bytes(gzip.compress(deepbind_text(letters, [1] * 24).encode()))
+    corpus = read_corpus('deepbind', [deepbind])
+    facts = corpus.info['tasks']['T']
+    assert facts['dropped'] == {'mostly_N': 1, 'without_another_shuffle': 3} and facts['shuffles_made'] == 20
+    assert facts['counts']['train'] == {'positives': 18, 'negatives': 18, 'pairs': 18}
+    (deepbind / 'T_AC.seq.gz').write_bytes(gzip.compress(deepbind_text(['A' * 30] * 5, [1] * 5).encode()))
+    with pytest.raises(InputError, match=r"task 'T', train: no positives .* \(left out: 5 without another shuffle\)"):
+        read_corpus('deepbind', [deepbind])

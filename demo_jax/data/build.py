@@ -26,6 +26,7 @@ class Records:
         then found by equal dinucleotide counts (`find_pairs`).
       intervals: n times (chromosome or None, 0-based start, strand 1 or -1), or None.
       sites: known sites as (row in this part, start, width, strand, motif id, role name), or None.
+      left_out: how many sequences were left out when these were read or made, by the reason.
     """
 
     tokens: Sequence[np.ndarray]
@@ -34,6 +35,34 @@ class Records:
     pairs: np.ndarray | None = None
     intervals: Sequence[tuple[str | None, int, int]] | None = None
     sites: Sequence[tuple[int, int, int, int, str, str]] | None = None
+    left_out: Mapping[str, int] = dataclasses.field(default_factory=dict)
+
+    def chosen(self, rows: np.ndarray) -> 'Records':
+        """The records of some rows, which are int (n,) in ascending order."""
+        sites = None
+        if self.sites is not None:
+            moved = {row: number for number, row in enumerate(rows.tolist())}
+            sites = [(moved[site[0]], *site[1:]) for site in self.sites if site[0] in moved]
+        return dataclasses.replace(
+            self,
+            tokens=[self.tokens[row] for row in rows],
+            labels=np.asarray(self.labels, np.uint8)[rows],
+            names=[self.names[row] for row in rows],
+            pairs=None if self.pairs is None else np.asarray(self.pairs)[rows],
+            intervals=None if self.intervals is None else [self.intervals[row] for row in rows],
+            sites=sites,
+        )
+
+    def without(self, rows: np.ndarray, reason: str) -> 'Records':
+        """These records without some rows, bool (n,), and their partners; a pair counts as one left out."""
+        if not rows.any():
+            return self
+        pairs = np.full(len(self.labels), -1) if self.pairs is None else np.asarray(self.pairs)
+        gone = set(pairs[rows & (pairs >= 0)].tolist())
+        count = int((rows & (pairs < 0)).sum()) + len(gone)
+        rows = rows | np.isin(pairs, list(gone))
+        left_out = {**self.left_out, reason: self.left_out.get(reason, 0) + count}
+        return dataclasses.replace(self.chosen(np.flatnonzero(~rows)), left_out=left_out)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -67,6 +96,9 @@ def build_corpus(
     (seed, task name) alone. Windows that overlap and equal sequences are in one of the two (`splits.related`). Test
     sequences that the training part holds too, on either strand, are counted in the task's info.
 
+    Sequences that are mostly N are left out, and so are training pairs of two equal sequences; both are counted in the
+    task's `info['dropped']`. Equal pairs for testing are kept, and counted in its `info['equal_test_pairs']`.
+
     Args:
       task_records: the tasks, in the order in which they will stand.
       valid_fraction: share of the training part that becomes validation, above 0 and below 1.
@@ -90,17 +122,31 @@ def build_corpus(
     parts: list[_Part] = []
     facts = {}
     for task in task_records:
-        made = len(task.train.labels) if all(task.train.labels) else 0
-        given = add_shuffles(task.train, task_rng(seed, task.name, 'shuffle')) if made else task.train
-        train, test = _prepared(task.name, 'train', given), _prepared(task.name, 'test', task.test)
+        make = all(task.train.labels)
+        given = add_shuffles(task.train, task_rng(seed, task.name, 'shuffle')) if make else task.train
+        made = len(given.labels) // 2 if make else 0
+        given, held = (
+            without_unknown(_paired(records, f'task {task.name!r}, {split}'))
+            for split, records in (('train', given), ('test', task.test))
+        )
+        given, equal = given.without(equal_pairs(given), EQUAL_PAIR), int(equal_pairs(held).sum()) // 2
+        train, test = _prepared(task.name, 'train', given), _prepared(task.name, 'test', held)
         is_valid = _set_aside(given, train.pairs, valid_fraction, task_rng(seed, task.name, 'valid'), task.name)
         seen = {either_strand(sequence) for sequence in given.tokens}
-        again = sum(either_strand(sequence) in seen for sequence in task.test.tokens)
+        again = sum(either_strand(sequence) in seen for sequence in held.tokens)
         counts = {}
         for split, part in zip(SPLITS, (_taken(train, ~is_valid), _taken(train, is_valid), test), strict=True):
             counts[split] = _counts(task.name, split, part)
             parts.append(part)
-        facts[task.name] = {'shuffles_made': made, **task.info, 'counts': counts, 'test_in_training': again}
+        dropped = Counter(task.info.get('dropped', {})) + Counter(given.left_out) + Counter(held.left_out)
+        facts[task.name] = {
+            'shuffles_made': made,
+            **task.info,
+            'counts': counts,
+            'dropped': {**task.info.get('dropped', {}), **dropped},
+            'equal_test_pairs': equal,
+            'test_in_training': again,
+        }
     info = {'source': source, 'seed': seed, 'valid_fraction': valid_fraction, 'tasks': facts}
     return _assembled(parts, tuple(facts), info)
 
@@ -131,17 +177,22 @@ def find_pairs(tokens: Sequence[np.ndarray], labels: np.ndarray) -> np.ndarray:
     return pairs
 
 
+#: Why sequences are left out, as keys of `info['dropped']`.
+MOSTLY_N, NO_SHUFFLE, EQUAL_PAIR = 'mostly_N', 'without_another_shuffle', 'equal_to_their_negative'
+
+
 def add_shuffles(records: Records, rng: np.random.Generator) -> Records:
-    """The positives followed by one dinucleotide shuffle of each, paired; `records` holds positives only."""
+    """The positives followed by one dinucleotide shuffle of each, paired; `records` holds positives only.
+
+    Positives that are mostly N, and those whose only shuffle is themselves, are left out and counted.
+    """
+    records = without_unknown(records)
+    shuffles, same = _shuffled(records.tokens, rng)
+    records = records.without(same, NO_SHUFFLE)
     n = len(records.tokens)
-    lengths = np.array([len(sequence) for sequence in records.tokens], np.int64)
-    padded = np.full((n, int(lengths.max(initial=0))), dna.N, np.uint8)
-    inside = np.arange(padded.shape[1]) < lengths[:, None]
-    padded[inside] = joined(records.tokens, np.uint8)
-    shuffles = dna.dinucleotide_shuffle(padded, rng, None if inside.all() else lengths)
     return dataclasses.replace(
         records,
-        tokens=[*records.tokens, *(row[:length] for row, length in zip(shuffles, lengths, strict=True))],
+        tokens=[*records.tokens, *(shuffles[row] for row in np.flatnonzero(~same))],
         labels=np.repeat(np.array([1, 0], np.uint8), n),
         names=[*records.names, *(f'{name}_shuffle' for name in records.names)],
         pairs=np.tile(np.arange(n), 2),
@@ -149,28 +200,60 @@ def add_shuffles(records: Records, rng: np.random.Generator) -> Records:
     )
 
 
+def _shuffled(tokens: Sequence[np.ndarray], rng: np.random.Generator) -> tuple[list[np.ndarray], np.ndarray]:
+    """A shuffle of each sequence, and bool (n,) whether it is the sequence itself."""
+    lengths = np.array([len(sequence) for sequence in tokens], np.int64)
+    padded = np.full((len(tokens), int(lengths.max(initial=0))), dna.N, np.uint8)
+    inside = np.arange(padded.shape[1]) < lengths[:, None]
+    padded[inside] = joined(tokens, np.uint8)
+    shuffles, same = dna.different_shuffle(padded, rng, None if inside.all() else lengths)
+    return [row[:length] for row, length in zip(shuffles, lengths, strict=True)], same
+
+
+def without_unknown(records: Records) -> Records:
+    """The records without sequences of which more than half is N, which are counted."""
+    starts = cumulative([len(sequence) for sequence in records.tokens])
+    unknown = np.concatenate([[0], np.cumsum(joined(records.tokens, np.uint8) == dna.N)])[starts]
+    return records.without(dna.is_mostly_unknown(np.diff(unknown), np.diff(starts)), MOSTLY_N)
+
+
+def equal_pairs(records: Records) -> np.ndarray:
+    """bool (n,): the rows of pairs of two equal sequences; all false where pairs are not known."""
+    found = np.zeros(len(records.tokens), bool)
+    if records.pairs is None:
+        return found
+    labels, first = np.asarray(records.labels), dict[int, int]()
+    for row, pair in enumerate(np.asarray(records.pairs).tolist()):
+        other = first.setdefault(pair, row)
+        if pair >= 0 and other != row and labels[row] != labels[other]:
+            found[[row, other]] |= np.array_equal(records.tokens[row], records.tokens[other])
+    return found
+
+
+def _paired(records: Records, where: str = 'records') -> Records:
+    """The records with pairs, found where they are not known."""
+    sizes = {len(records.tokens), len(records.labels), len(records.names)}
+    sizes |= {len(given) for given in (records.pairs, records.intervals) if given is not None}
+    if len(sizes) > 1:
+        raise ValueError(f'{where}: tokens, labels, names, pairs or intervals differ in length')
+    if records.pairs is not None:
+        return records
+    return dataclasses.replace(records, pairs=find_pairs(records.tokens, np.asarray(records.labels)))
+
+
 def hold_out(records: Records, fraction: float, rng: np.random.Generator) -> tuple[Records, Records]:
-    """Split records into (the rest, a stratified `fraction` held out); sites are not carried.
+    """Split records into (the rest, a stratified `fraction` held out).
 
     Pairs, windows that overlap and equal sequences stay together, see `splits.related`.
 
     Raises:
       InputError: all of them belong together.
     """
-    labels = np.asarray(records.labels, np.uint8)
-    pairs = find_pairs(records.tokens, labels) if records.pairs is None else np.asarray(records.pairs)
-    held = _set_aside(records, pairs, fraction, rng)
-
-    def taken(rows: np.ndarray) -> Records:
-        return Records(
-            tokens=[records.tokens[row] for row in rows],
-            labels=labels[rows],
-            names=[records.names[row] for row in rows],
-            pairs=pairs[rows],
-            intervals=None if records.intervals is None else [records.intervals[row] for row in rows],
-        )
-
-    return taken(np.flatnonzero(~held)), taken(np.flatnonzero(held))
+    records = _paired(records)
+    assert records.pairs is not None
+    held = _set_aside(records, np.asarray(records.pairs), fraction, rng)
+    taken = dataclasses.replace(records.chosen(np.flatnonzero(held)), left_out={})  # counted with the rest
+    return records.chosen(np.flatnonzero(~held)), taken
 
 
 def _set_aside(
@@ -203,25 +286,25 @@ class _Part:
 
 
 def _prepared(task: str, split: str, records: Records) -> _Part:
+    """The flat arrays of records that have pairs."""
     labels = np.asarray(records.labels, np.uint8)
-    sizes = {len(records.tokens), len(labels), len(records.names)}
-    sizes |= {len(given) for given in (records.pairs, records.intervals) if given is not None}
-    if len(sizes) > 1:
-        raise ValueError(f'task {task!r}, {split}: tokens, labels, names, pairs or intervals differ in length')
     if not labels.any():
-        raise InputError(f'task {task!r}, {split}: no positives among {len(labels)} sequences, expected at least one')
+        gone = ', '.join(f'{count} {reason.replace("_", " ")}' for reason, count in records.left_out.items())
+        raise InputError(
+            f'task {task!r}, {split}: no positives among {len(labels)} sequences, expected at least one'
+            + f' (left out: {gone})' * bool(gone)
+        )
     lengths = np.array([len(sequence) for sequence in records.tokens], np.int64)
     if not lengths.all():
         raise InputError(
             f'task {task!r}, {split}: record {brief(records.names[int(np.argmin(lengths))])} has no letters'
         )
-    pairs = find_pairs(records.tokens, labels) if records.pairs is None else np.asarray(records.pairs, np.int64)
     return _Part(
         tokens=joined(records.tokens, np.uint8),
         starts=cumulative(lengths),
         labels=labels,
         names=list(records.names),
-        pairs=pairs,
+        pairs=np.asarray(records.pairs, np.int64),
         intervals=None if records.intervals is None else list(records.intervals),
         sites=None if records.sites is None else list(records.sites),
     )

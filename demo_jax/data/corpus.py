@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from demo_jax.data import dna
-from demo_jax.errors import InputError, printable
+from demo_jax.errors import InputError, listed, printable
 
 SPLITS = ('train', 'valid', 'test')
 ROLES = ('primary', 'cofactor', 'decoy')
@@ -74,7 +74,7 @@ class Corpus:
         try:
             return self.tasks.index(name)
         except ValueError:
-            raise InputError(f'no task {name!r} in the corpus; its tasks are {_listed(self.tasks)}') from None
+            raise InputError(f'no task {name!r} in the corpus; its tasks are {listed(self.tasks)}') from None
 
     def rows(self, task: int | str, split: str) -> slice:
         """The rows of one split ('train', 'valid' or 'test') of a task, given by number or name.
@@ -126,7 +126,7 @@ class Corpus:
     def select(self, tasks: Sequence[str]) -> 'Corpus':
         """The corpus of only these tasks, in the order given; InputError for an unknown or repeated name."""
         if len(set(tasks)) != len(tasks):
-            raise InputError(f'a task is selected twice: {_listed(tasks)}')
+            raise InputError(f'a task is selected twice: {listed(tasks)}')
         numbers = [self.task_index(name) for name in tasks]
         spans = [slice(int(self.bounds[k, 0]), int(self.bounds[k, -1])) for k in numbers]
         row_index = joined([np.arange(span.start, span.stop) for span in spans], np.int64)
@@ -176,8 +176,3 @@ def joined(arrays: Sequence[np.ndarray], dtype: type) -> np.ndarray:
 def cumulative(sizes: Sequence[int] | np.ndarray) -> np.ndarray:
     """Where each of some consecutive stretches, sizes (n,), starts, and where the last one ends: int64 (n + 1,)."""
     return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-
-
-def _listed(names: Sequence[str], limit: int = 6) -> str:
-    more = f' and {len(names) - limit} more' if len(names) > limit else ''
-    return ', '.join(names[:limit]) + more

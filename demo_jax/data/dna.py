@@ -75,6 +75,19 @@ def reverse_complement(tokens: np.ndarray) -> np.ndarray:
     return _COMPLEMENT[tokens[..., ::-1]]
 
 
+def is_mostly_unknown(n_unknown: np.ndarray | int, length: np.ndarray | int) -> np.ndarray:
+    """Whether more than half of a sequence is N; such sequences are neither trained on nor scored.
+
+    Args:
+      n_unknown: how many of its letters are N, int (n,) or ().
+      length: how many letters it has, int (n,) or ().
+
+    Returns:
+      bool (n,) or ().
+    """
+    return np.asarray(2 * n_unknown > length)
+
+
 def dinucleotide_counts(tokens: np.ndarray, lengths: np.ndarray | None = None) -> np.ndarray:
     """How often each pair of neighbouring letters occurs: int32 (N, 25) of tokens uint8 (N, L).
 
@@ -148,6 +161,32 @@ def dinucleotide_shuffle(
     if lengths is not None:
         shuffled[shuffled == _END] = N
     return shuffled
+
+
+def different_shuffle(
+    tokens: np.ndarray, rng: np.random.Generator, lengths: np.ndarray | None = None, *, tries: int = 20
+) -> tuple[np.ndarray, np.ndarray]:
+    """As `dinucleotide_shuffle`, but shuffles that came out as the sequence itself are drawn again.
+
+    Args:
+      tokens: uint8 (N, L), 0..4; N past a sequence's length.
+      rng: source of randomness.
+      lengths: int (N,), true lengths where sequences are shorter than L; None: all are L long.
+      tries: how often a shuffle is drawn at most.
+
+    Returns:
+      uint8 (N, L), and bool (N,): which are still the sequence itself. Most of these have no other shuffle, such as
+      'AAAA', 'ACACAC' and any sequence of three letters.
+    """
+    shuffled = dinucleotide_shuffle(tokens, rng, lengths)
+    same = (shuffled == tokens).all(axis=1)
+    for _ in range(tries - 1):
+        rows = np.flatnonzero(same)
+        if not len(rows):
+            break
+        shuffled[rows] = dinucleotide_shuffle(tokens[rows], rng, None if lengths is None else lengths[rows])
+        same[rows] = (shuffled[rows] == tokens[rows]).all(axis=1)
+    return shuffled, same
 
 
 def _trees(size: int) -> np.ndarray:

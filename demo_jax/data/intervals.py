@@ -1,35 +1,24 @@
-"""Peaks (BED, narrowPeak) and a genome to labelled windows (edge: touches the disk)."""
+"""Peaks and a genome to labelled windows (edge: touches the disk)."""
 
 import dataclasses
 import os
-import pathlib
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from demo_jax.data import dna
 from demo_jax.data.build import Records, TaskRecords, add_shuffles, hold_out, task_rng
+from demo_jax.data.chromosomes import hint, known_names
 from demo_jax.data.genome import Genome
-from demo_jax.data.textfile import check_size, encode_all, read_lines
-from demo_jax.errors import InputError, brief
+from demo_jax.data.peak_files import Peaks, read_peaks
+from demo_jax.data.peak_table import read_places
+from demo_jax.data.textfile import encode_all
+from demo_jax.errors import InputError, brief, listed
 
-_EXTENSIONS = re.compile(r'(\.(bed|narrowpeak|broadpeak|bed6|bed3|txt|gz|bgz))+\Z', re.IGNORECASE)
-_PEAKS = re.compile(r'.+\.(bed|narrowpeak|broadpeak)(\.gz)?', re.IGNORECASE | re.DOTALL)
 _BLOCK = 20_000  # candidate windows drawn at a time
 _ROUNDS = 50
 _GC_BINS = 50
-
-
-def is_peaks(path: pathlib.Path) -> bool:
-    """Whether a file's name is that of a peak file."""
-    return bool(_PEAKS.fullmatch(path.name))
-
-
-def task_name(path: pathlib.Path) -> str:
-    """The file's name without extensions such as .narrowPeak.gz."""
-    return _EXTENSIONS.sub('', path.name) or path.name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,81 +52,6 @@ class PeakOptions:
             raise InputError(f"negatives is {brief(self.negatives)}, expected 'shuffle' or 'gc'")
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Peaks:
-    """Peaks in the file's order: chromosomes, 0-based int64 starts, ends and centres, float64 signals, (n,) each.
-
-    Chromosomes are `str` objects: as NumPy text, one long name would make all of them long.
-    """
-
-    chroms: np.ndarray
-    starts: np.ndarray
-    ends: np.ndarray
-    centres: np.ndarray
-    signals: np.ndarray
-
-
-def read_peaks(path: str | os.PathLike) -> Peaks:
-    """Read BED (3 columns or more) or narrowPeak (10 columns).
-
-    The centre is the summit (narrowPeak's column 10, where it is not -1), else the middle. The signal is
-    column 7 of narrowPeak and broadPeak, else BED's score (column 5), else 0. Nine columns are broadPeak, unless
-    column 7 lies within the peak, as BED's thickStart does.
-
-    Raises:
-      InputError: names the line and what is wrong in it.
-    """
-    chroms, signals, rows = [], [], list[tuple[int, int, int]]()
-    known: dict[str, str] = {}
-    for line in read_lines(path):
-        if not line.text.strip() or line.text.startswith((b'#', b'track', b'browser')):
-            continue
-        try:
-            text = line.text.decode('ascii')
-        except UnicodeDecodeError:
-            raise InputError(f'{path}: line {line.number} is not ASCII text') from None
-        cells = text.split('\t') if '\t' in text else text.split()
-        if len(cells) < 3:
-            raise InputError(f'{path}: line {line.number} has {len(cells)} columns, expected 3 or more')
-        start, end = (_integer(path, line.number, name, cells[i]) for i, name in ((1, 'start'), (2, 'end')))
-        if not 0 <= start < end:
-            raise InputError(f'{path}: line {line.number}: start {start} and end {end}, expected 0 <= start < end')
-        summit = _integer(path, line.number, 'summit', cells[9]) if len(cells) == 10 else -1
-        if summit >= end - start:
-            raise InputError(
-                f'{path}: line {line.number}: summit {summit} lies outside the peak of {end - start} letters'
-            )
-        column = 6 if len(cells) in (9, 10) else 4
-        if len(cells) == 9 and start <= _number(path, line.number, 'signal', cells[6]) <= end:
-            column = 4
-        signals.append(_number(path, line.number, 'signal', cells[column]) if len(cells) > column else 0.0)
-        check_size(path, len(rows) + 1)
-        chroms.append(known.setdefault(cells[0], cells[0]))
-        rows.append((start, end, start + summit if summit >= 0 else (start + end) // 2))
-    if not rows:
-        raise InputError(f'{path}: holds no peaks')
-    table = np.array(rows, np.int64)
-    return Peaks(np.array(chroms, object), table[:, 0], table[:, 1], table[:, 2], np.array(signals))
-
-
-def _integer(path: str | os.PathLike, line: int, name: str, cell: str) -> int:
-    if not re.fullmatch(' *-?[0-9]{1,18} *', cell):
-        raise InputError(f'{path}: line {line}: {name} is {brief(cell)}, expected a whole number')
-    return int(cell)
-
-
-def _number(path: str | os.PathLike, line: int, name: str, cell: str) -> float:
-    if cell.strip() == '.':
-        return 0.0
-    try:
-        value = float(cell)
-    except ValueError:
-        value = float('nan')
-    if not np.isfinite(value):
-        raise InputError(f'{path}: line {line}: {name} is {brief(cell)}, expected a number')
-    return value
-
-
 class Regions:
     """Regions merged per chromosome, to ask whether windows overlap any of them."""
 
@@ -162,6 +76,36 @@ class Regions:
         return inside & (left[np.minimum(nearest, len(left) - 1)] < starts + width)
 
 
+class Blacklist(NamedTuple):
+    """Regions that windows must not touch, and what is told of them.
+
+    Attributes:
+      regions: all of them.
+      facts: JSON-able: the file, how many regions it has, and how many of them lie on chromosomes that the genome
+        lacks, and on which.
+    """
+
+    regions: Regions
+    facts: Mapping[str, Any]
+
+
+def read_blacklist(path: str | os.PathLike, genome: Genome) -> Blacklist:
+    """The regions of a BED file, of which the first three columns are looked at.
+
+    Raises:
+      InputError: a file that cannot be read, or none of its regions lies on a chromosome of the genome.
+    """
+    places = read_places(path)
+    known = known_names(path, places.chroms, genome.path, genome.sizes)
+    facts = {'file': str(path), 'regions': len(known), 'unknown_chromosome': int((~known).sum())}
+    return Blacklist(Regions(*places), facts | {'unknown_chromosomes': _unknown(places.chroms, known)})
+
+
+def _unknown(chroms: np.ndarray, known: np.ndarray) -> str:
+    """The names of chromosomes, (n,), that are not known, bool (n,), for a remark."""
+    return listed(dict.fromkeys(chroms[~known].tolist()), 3)
+
+
 def read_peak_task(
     name: str,
     path: str | os.PathLike,
@@ -169,47 +113,45 @@ def read_peak_task(
     options: PeakOptions,
     test_fraction: float | None,
     seed: int,
+    blacklist: Blacklist | None = None,
 ) -> TaskRecords:
     """One task out of one peak file; see `PeakOptions`.
 
-    Windows that leave their chromosome, touch the blacklist or occur twice, peaks on chromosomes that the genome
-    lacks, and peaks for which it has no window of the same GC content where such negatives are asked for, are left
-    out and counted in the task's info.
+    Windows that leave their chromosome, touch the blacklist, occur twice or are mostly N, peaks on chromosomes that
+    the genome lacks, peaks whose only dinucleotide shuffle is themselves, and peaks for which the genome has no window
+    of the same GC content where such negatives are asked for, are left out and counted in the task's info. What the
+    file was taken for is its 'read_as', and what else is to be said is in its 'notes'.
+
+    Args:
+      name: the task's.
+      path: the peak file.
+      genome: where windows are cut from.
+      options: how.
+      test_fraction: share of the peaks held out for testing where none lies on a test chromosome; None = refuse.
+      seed: of shuffles and other negatives, and of what is held out; with the task's name.
+      blacklist: from `read_blacklist`, for the file in `options`.
 
     Raises:
-      InputError: a file that cannot be read, no peak that is left, or none on the test chromosomes.
+      InputError: a file that cannot be read, no peak that is left, none on the test chromosomes, or all of them there.
     """
     peaks = read_peaks(path)
-    blacklist = None
-    if options.blacklist is not None:
-        listed = read_peaks(options.blacklist)
-        blacklist = Regions(listed.chroms, listed.starts, listed.ends)
-    chroms, starts, facts = _windows(path, peaks, genome, blacklist, options)
-    positives = _fetch(genome, chroms, starts, options.width)
-    is_test = np.isin(chroms, options.test_chroms)
+    positives, facts = _windows(path, peaks, genome, blacklist, options)
+    assert positives.intervals is not None  # `_fetch` knows them
+    is_test = np.array([chrom in options.test_chroms for chrom, _, _ in positives.intervals], bool)
     left = peaks.centres - options.width // 2  # a summit near the edge: its window reaches out of the peak
     avoid = Regions(peaks.chroms, np.minimum(peaks.starts, left), np.maximum(peaks.ends, left + options.width))
+    away = [avoid] if blacklist is None else [avoid, blacklist.regions]
     rng = task_rng(seed, name, 'negatives')
     facts |= {'files': [str(path)], 'genome': str(genome.path), 'negatives': options.negatives}
 
-    def chosen(rows: np.ndarray) -> Records:
-        assert positives.intervals is not None  # `_fetch` knows them
-        return Records(
-            tokens=[positives.tokens[row] for row in rows],
-            labels=np.ones(len(rows), np.uint8),
-            names=[positives.names[row] for row in rows],
-            intervals=[positives.intervals[row] for row in rows],
-        )
-
     def with_negatives(rows: np.ndarray, allowed: Iterable[str]) -> Records:
         if options.negatives == 'shuffle':
-            return add_shuffles(chosen(rows), rng)
-        away = [avoid] if blacklist is None else [avoid, blacklist]
+            return add_shuffles(positives.chosen(rows), rng)
         drawn, matched = _gc_matched([positives.tokens[row] for row in rows], genome, sorted(allowed), away, rng)
         if len(rows) and not matched.any():
             raise InputError(f'{path}: no window of {genome.path} has the GC content of one of its peaks')
         facts['gc_unmatched'] = facts.get('gc_unmatched', 0) + int((~matched).sum())
-        part = chosen(rows[matched])
+        part = positives.chosen(rows[matched])
         assert part.intervals is not None and drawn.intervals is not None
         return Records(
             tokens=[*part.tokens, *drawn.tokens],
@@ -219,42 +161,46 @@ def read_peak_task(
             intervals=[*part.intervals, *drawn.intervals],
         )
 
-    if is_test.any():
-        held = set(options.test_chroms)
-        train = with_negatives(np.flatnonzero(~is_test), set(genome.sizes) - held)
-        test = with_negatives(np.flatnonzero(is_test), set(genome.sizes) & held)
-        facts['test_chroms'] = list(options.test_chroms)
-    elif test_fraction is None:
+    held = ', '.join(options.test_chroms)
+    lacking = [chrom for chrom in options.test_chroms if chrom not in genome.sizes]
+    if is_test.all():
         raise InputError(
-            f'{path}: no peak lies on the test chromosomes {", ".join(options.test_chroms)}; name others, or give '
-            'test_fraction to hold out a share of the peaks'
+            f'{path}: all of its {len(is_test)} peaks that can be used lie on the test chromosomes {held}, and none is '
+            'left to train on; name others as test_chroms'
+        )
+    if is_test.any():
+        train = with_negatives(np.flatnonzero(~is_test), set(genome.sizes) - set(options.test_chroms))
+        test = with_negatives(np.flatnonzero(is_test), set(genome.sizes) & set(options.test_chroms))
+        facts['test_chroms'] = list(options.test_chroms)
+        if lacking:
+            facts['notes'].append(f'{genome.path.name} has no {listed(lacking)}, named as a test chromosome')
+    elif test_fraction is None:
+        where = f' ({genome.path} has no {listed(lacking)}{hint(lacking, genome.sizes)})' if lacking else ''
+        raise InputError(
+            f'{path}: no peak lies on the test chromosomes {held}{where}; name others, or give test_fraction to hold '
+            'out a share of the peaks'
         )
     else:
-        everything = with_negatives(np.arange(len(starts)), genome.sizes)
+        everything = with_negatives(np.arange(len(is_test)), genome.sizes)
         train, test = hold_out(everything, test_fraction, task_rng(seed, name, 'test'))
         facts['test_fraction'] = test_fraction
     return TaskRecords(name, train, test, facts)
 
 
 def _windows(
-    path: str | os.PathLike, peaks: Peaks, genome: Genome, blacklist: Regions | None, options: PeakOptions
-) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
-    """Chromosomes and starts of the windows to be used, strongest first, and how many were left out and why."""
+    path: str | os.PathLike, peaks: Peaks, genome: Genome, blacklist: Blacklist | None, options: PeakOptions
+) -> tuple[Records, dict[str, Any]]:
+    """The windows to be used, strongest first, as positives; how many were left out and why, and what is to be said."""
     starts = peaks.centres - options.width // 2
-    sizes = np.array([genome.sizes.get(str(chrom), -1) for chrom in peaks.chroms])
-    known = sizes >= 0
-    if not known.any():
-        raise InputError(
-            f'{path}: none of its chromosomes ({brief(str(peaks.chroms[0]))}, ...) is in {genome.path} '
-            f'({brief(next(iter(genome.sizes), ""))}, ...)'
-        )
+    known = known_names(path, peaks.chroms, genome.path, genome.sizes)
+    sizes = np.array([genome.sizes.get(chrom, -1) for chrom in peaks.chroms.tolist()])
     inside = known & (starts >= 0) & (starts + options.width <= sizes)
-    listed = np.zeros(len(starts), bool)
+    black = np.zeros(len(starts), bool)
     if blacklist is not None:
         for chrom in np.unique(peaks.chroms):
             here = peaks.chroms == chrom
-            listed[here] = blacklist.overlap(str(chrom), starts[here], options.width)
-    keep = np.flatnonzero(inside & ~listed)
+            black[here] = blacklist.regions.overlap(str(chrom), starts[here], options.width)
+    keep = np.flatnonzero(inside & ~black)
     keep = keep[np.argsort(-peaks.signals[keep], kind='stable')]
     seen, unique = set(), []
     for row in keep.tolist():
@@ -262,20 +208,69 @@ def _windows(
         if place not in seen:
             seen.add(place)
             unique.append(row)
+    positives, used, mostly_n = _known_windows(genome, peaks.chroms, starts, np.array(unique, np.int64), options)
     dropped = {
         'unknown_chromosome': int((~known).sum()),
         'outside_chromosome': int((known & ~inside).sum()),
-        'blacklisted': int((inside & listed).sum()),
+        'blacklisted': int((inside & black).sum()),
         'repeated': len(keep) - len(unique),
+        'mostly_N': mostly_n,
     }
-    if not unique:
+    if not len(used):
         raise InputError(f'{path}: none of its {len(starts)} peaks is left ({_told(dropped)})')
-    unique = np.array(unique[: options.top])
-    return peaks.chroms[unique], starts[unique], {'peaks': len(starts), 'dropped': dropped}
+    notes = []
+    if not known.all():
+        notes.append(f'{genome.path.name} has no {_unknown(peaks.chroms, known)}')
+    if options.top is not None and len(used) + mostly_n < len(unique):
+        notes += _cut(peaks, np.array(unique), used)
+    facts = {'peaks': len(starts), 'read_as': str(peaks.layout), 'dropped': dropped, 'notes': notes}
+    if blacklist is not None:
+        facts['blacklist'] = dict(blacklist.facts)
+    return positives, facts
+
+
+def _cut(peaks: Peaks, ranked: np.ndarray, used: np.ndarray) -> list[str]:
+    """What is to be said where only the strongest peaks are used: `used`, rows (k,), of `ranked`, rows (n,)."""
+    if peaks.layout.ranked_by is None:
+        return [f'top: nothing ranks the peaks, so the first {len(used):,} in the file are used']
+    last = peaks.signals[used[-1]]
+    equal, taken = ((peaks.signals[rows] == last).sum() for rows in (ranked, used))
+    if equal == taken:
+        return []
+    return [f'top: {equal:,} peaks have the same value ({last:g}), of which the first {taken:,} in the file are used']
 
 
 def _told(dropped: Mapping[str, int]) -> str:
     return ', '.join(f'{count} {reason.replace("_", " ")}' for reason, count in dropped.items() if count)
+
+
+def _known_windows(
+    genome: Genome, chroms: np.ndarray, starts: np.ndarray, ranked: np.ndarray, options: PeakOptions
+) -> tuple[Records, np.ndarray, int]:
+    """The windows of the first peaks of `ranked`, rows (n,), that are not mostly N, as positives, up to `top`.
+
+    Also their rows, and how many were passed over.
+    """
+    wanted = len(ranked) if options.top is None else options.top
+    parts, used, passed = list[Records](), np.zeros(0, np.int64), 0
+    for first in range(0, len(ranked), wanted):
+        rows = ranked[first : first + wanted]
+        part = _fetch(genome, chroms[rows], starts[rows], options.width)
+        unknown = np.array([np.count_nonzero(tokens == dna.N) for tokens in part.tokens])
+        good = np.flatnonzero(~dna.is_mostly_unknown(unknown, options.width))[: wanted - len(used)]
+        is_full = len(used) + len(good) == wanted
+        passed += (int(good[-1]) + 1 if is_full else len(rows)) - len(good)
+        used = np.concatenate([used, rows[good]])
+        parts.append(part.chosen(good))
+        if is_full:
+            break
+    positives = Records(
+        tokens=[sequence for part in parts for sequence in part.tokens],
+        labels=np.ones(len(used), np.uint8),
+        names=[name for part in parts for name in part.names],
+        intervals=[place for part in parts for place in part.intervals or ()],
+    )
+    return positives, used, passed
 
 
 def _fetch(genome: Genome, chroms: Sequence[str] | np.ndarray, starts: np.ndarray, width: int) -> Records:

@@ -10,7 +10,7 @@ from typing import Any
 from demo_jax.data import download as downloads
 from demo_jax.data import intervals, readers, simulate, storage
 from demo_jax.data.corpus import SPLITS, Corpus
-from demo_jax.errors import InputError, brief
+from demo_jax.errors import InputError, brief, listed
 from demo_jax.settings import settings
 
 #: Where sequences may come from.
@@ -47,7 +47,7 @@ def prepare_corpus(
     Args:
       source: 'deepbind', 'deepmotif', 'fasta', 'bed' or 'auto' (see `readers.find_tasks`), 'simulated', or
         'deepmotif108' (see `fetch_deepmotif108`).
-      input: files and folders to read.
+      input: files and folders to read; 'NAME=path' names the task of a file.
       tasks: only these tasks, by name; none = all.
       seed: seeds shuffles, validation rows, held-out rows and the simulation.
       valid_fraction: share of the training pairs set aside for validation.
@@ -242,6 +242,35 @@ def seen_in_training(corpus: Corpus) -> str:
     return f'{total:,} test sequences are in the training part as well, on this or the other strand{where}'
 
 
+def remarks(corpus: Corpus) -> list[str]:
+    """What is to be said of how files were read, one line each: what peak files were taken for, what lay elsewhere.
+
+    Each line ends with the tasks it is about, unless that is the only one.
+    """
+    tasks_of: dict[str, list[str]] = {}
+    for name, facts in corpus.info.get('tasks', {}).items():
+        for remark in _remarks(facts):
+            tasks_of.setdefault(remark, []).append(name)
+    return [
+        remark + f' ({"all tasks" if len(names) == corpus.n_tasks else listed(names, 3)})' * (corpus.n_tasks > 1)
+        for remark, names in tasks_of.items()
+    ]
+
+
+def _remarks(facts: Mapping[str, Any]) -> list[str]:
+    found = [f'peaks: {facts["read_as"]}'] if 'read_as' in facts else []
+    found += facts.get('notes', [])
+    black = facts.get('blacklist', {})
+    if black.get('unknown_chromosome'):
+        found.append(
+            f'{black["unknown_chromosome"]:,} of {black["regions"]:,} regions of the blacklist lie on chromosomes that '
+            f'the genome lacks ({black["unknown_chromosomes"]})'
+        )
+    if facts.get('equal_test_pairs'):
+        found.append(f'{facts["equal_test_pairs"]:,} test positives are equal to their negatives')
+    return found
+
+
 def _left_out(facts: Mapping[str, Any]) -> dict[str, int]:
     counts = {reason.replace('_', ' '): count for reason, count in facts.get('dropped', {}).items()}
     counts['without a GC match'] = facts.get('gc_unmatched', 0)
@@ -259,4 +288,4 @@ def _notes(facts: Mapping[str, Any]) -> str:
         notes.append(f'{facts["test_in_training"]} of test also in training')
     if 'motif' in facts:
         notes.append(f'{facts["motif"]}{" (assigned)" if facts["motif_assigned"] else ""}')
-    return ', '.join(notes)
+    return '; '.join([*_remarks(facts), *[', '.join(notes)] * bool(notes)])

@@ -8,12 +8,12 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from demo_jax.data import intervals
+from demo_jax.data import intervals, peak_files
 from demo_jax.data.build import Records, TaskRecords, add_shuffles, build_corpus, hold_out, task_rng
 from demo_jax.data.corpus import Corpus, clean_name
 from demo_jax.data.genome import Genome
 from demo_jax.data.textfile import check_size, encode_all, read_fasta, read_lines
-from demo_jax.errors import InputError, brief
+from demo_jax.errors import InputError, brief, listed
 
 # A file's name may hold anything, line ends too.
 _DEEPBIND = re.compile(r'(?P<task>.+)_(?P<part>AC|B)\.seq(\.gz)?', re.DOTALL)
@@ -34,12 +34,16 @@ class TaskFiles:
 
 @dataclasses.dataclass(frozen=True)
 class ReadOptions:
-    """What reading takes besides the files: see `read_tasks`; `genome` is open where `peaks` are given."""
+    """What reading takes besides the files: see `read_tasks`.
+
+    `genome` is open where `peaks` are given, and `blacklist` is read where they name one.
+    """
 
     seed: int
     test_fraction: float | None
     peaks: intervals.PeakOptions | None
     genome: Genome | None
+    blacklist: intervals.Blacklist | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,26 +64,28 @@ class Layout:
 def find_tasks(source: str, paths: Sequence[str | os.PathLike]) -> list[TaskFiles]:
     """What tasks there are under files or folders (searched through and through), without reading them.
 
-    Names come from files' names, made printable by `corpus.clean_name`. Links to folders are not followed.
+    Names come from files' names or, where a path is given as 'NAME=path', are those given; both are made printable by
+    `corpus.clean_name`. Links to folders are not followed.
 
     Args:
       source: 'deepbind' (`X_AC.seq.gz` with `X_B.seq.gz`), 'deepmotif' (`X/train.fa` with `X/test.fa`),
-        'fasta' (`X.fa`, and `X.test.fa` where there is one), 'bed' (`X.bed`, `X.narrowPeak`), or 'auto':
+        'fasta' (`X.fa`, and `X.test.fa` where there is one), 'bed' (`X.bed`, `X.narrowPeak`...), or 'auto':
         whatever there is of the first two, or else of the third.
-      paths: files and folders.
+      paths: files and folders. One with a name must hold one task.
 
     Returns:
       the tasks, sorted by name.
 
     Raises:
-      InputError: a path does not exist, holds nothing of that layout, or a partner file is missing.
+      InputError: a path does not exist, holds nothing of that layout, or several tasks where one name is given, or a
+        partner file is missing.
     """
     if source not in ('auto', *LAYOUTS):
         raise InputError(f'source is {brief(source)}, expected one of auto, {", ".join(LAYOUTS)}')
     if not paths:
         raise InputError(f'source {source!r} needs an input: a file or a folder')
     tasks = []
-    for path in map(pathlib.Path, paths):
+    for name, path in map(split_name, paths):
         files = _files(path)
         if source == 'auto':
             found = LAYOUTS['deepbind'].find(files, path) + LAYOUTS['deepmotif'].find(files, path)
@@ -89,8 +95,38 @@ def find_tasks(source: str, paths: Sequence[str | os.PathLike]) -> list[TaskFile
         if not found:
             expected = _EXPECTED_BY_AUTO if source == 'auto' else LAYOUTS[source].expected
             raise InputError(f'{path}: holds no tasks, expected {expected}')
+        if name is not None:
+            if len(found) > 1:
+                names = listed(task.name for task in found)
+                raise InputError(f'{path}: holds {len(found)} tasks ({names}), but is given one name, {brief(name)}')
+            found = [dataclasses.replace(found[0], name=clean_name(name))]
         tasks += found
     return sorted(dict.fromkeys(tasks), key=lambda task: task.name)
+
+
+def split_name(given: str | os.PathLike) -> tuple[str | None, pathlib.Path]:
+    """An input 'NAME=path' as (name, path); one without a name, or that exists as it stands, as (None, path)."""
+    text = os.fspath(given)
+    name, equals, path = text.partition('=')
+    if not equals or not name.strip() or '/' in name or not path or os.path.lexists(text):
+        return None, pathlib.Path(text)
+    return name, pathlib.Path(path)
+
+
+def check_names(tasks: Sequence[TaskFiles]) -> None:
+    """See that no two tasks have the same name.
+
+    Raises:
+      InputError: two have; names the files, and says how to name tasks.
+    """
+    known: dict[str, TaskFiles] = {}
+    for task in tasks:
+        other = known.setdefault(task.name, task)
+        if other is not task:
+            raise InputError(
+                f'two inputs are called {task.name!r}: {other.train} and {task.train}; name them as in '
+                f'{task.name}_1={other.train},{task.name}_2={task.train}'
+            )
 
 
 def _files(path: pathlib.Path) -> list[pathlib.Path]:
@@ -178,15 +214,18 @@ def read_tasks(
         there = [task.name for task in found]
         for name in tasks:
             if name not in there:
-                raise InputError(f'no task {name!r} in the input; it holds {_listed(there)}')
+                raise InputError(f'no task {name!r} in the input; it holds {listed(there)}')
         found = [task for task in found if task.name in set(tasks)]
+    check_names(found)
     if any(task.source == 'bed' for task in found) and peaks is None:
         raise InputError('BED input needs a genome FASTA')
     with contextlib.ExitStack() as held:
-        genome = None
+        genome, blacklist = None, None
         if peaks is not None and source == 'bed':
             genome = held.enter_context(contextlib.closing(Genome(peaks.genome)))
-        options = ReadOptions(seed, test_fraction, peaks, genome)
+            if peaks.blacklist is not None:
+                blacklist = intervals.read_blacklist(peaks.blacklist, genome)
+        options = ReadOptions(seed, test_fraction, peaks, genome, blacklist)
         return [LAYOUTS[task.source].read(task, options) for task in (found if progress is None else progress(found))]
 
 
@@ -204,14 +243,14 @@ def read_corpus(
 
 
 def _find_peaks(files: Sequence[pathlib.Path], path: pathlib.Path) -> list[TaskFiles]:
-    chosen = [file for file in files if intervals.is_peaks(file)] or [path] * os.path.isfile(path)
-    return [TaskFiles(clean_name(intervals.task_name(file)), 'bed', file) for file in chosen]
+    chosen = [file for file in files if peak_files.is_peaks(file)] or [path] * os.path.isfile(path)
+    return [TaskFiles(clean_name(peak_files.task_name(file)), 'bed', file) for file in chosen]
 
 
 def _read_peaks(task: TaskFiles, options: ReadOptions) -> TaskRecords:
     assert options.genome is not None and options.peaks is not None  # or `read_tasks` has refused it
     return intervals.read_peak_task(
-        task.name, task.train, options.genome, options.peaks, options.test_fraction, options.seed
+        task.name, task.train, options.genome, options.peaks, options.test_fraction, options.seed, options.blacklist
     )
 
 
@@ -309,11 +348,6 @@ def _need_positives(path: pathlib.Path, labels: Sequence[int]) -> None:
 
 def _text(data: bytes) -> str:
     return data.decode('utf-8', 'replace')
-
-
-def _listed(names: Sequence[str], limit: int = 6) -> str:
-    more = f' and {len(names) - limit} more' if len(names) > limit else ''
-    return ', '.join(names[:limit]) + more
 
 
 #: Every layout by the name of its source. Another one is another entry here, and a function that reads it.

@@ -58,7 +58,8 @@ def build_pool(corpus: Corpus, *, negative_sets: int = 1, seed: int = 0) -> tupl
       corpus: the sequences; `corpus.select(tasks)` narrows them.
       negative_sets: how many dinucleotide shuffles each positive of the training split has, counting
         the one in the corpus. Epochs draw from all of them. 1 keeps the corpus as it is. A negative that is
-        paired but no shuffle, because something was planted in it or in its positive, stays the only one.
+        paired but no shuffle, because something was planted in it or in its positive, stays the only one. A shuffle
+        that comes out as its positive is drawn again; where that does not help, the one in the corpus is used again.
       seed: of the further shuffles; each task's also depend on its name.
 
     Returns:
@@ -81,7 +82,9 @@ def build_pool(corpus: Corpus, *, negative_sets: int = 1, seed: int = 0) -> tupl
             if not len(redrawn):
                 break
             padded, sizes = corpus.padded(source, length), corpus.lengths[source]
-            shuffles.append(dna.dinucleotide_shuffle(padded, rng, lengths=sizes))
+            drawn, same = dna.different_shuffle(padded, rng, lengths=sizes)
+            drawn[same] = corpus.padded(span['train'][redrawn[same]], length)
+            shuffles.append(drawn)
             lengths.append(sizes)
             labels.append(np.zeros(len(source), np.uint8))
             train[redrawn, k] = np.arange(used, used + len(source))
