@@ -15,6 +15,7 @@ WORKDIR/
 
 import contextlib
 import dataclasses
+import errno
 import fcntl
 import functools
 import importlib.metadata
@@ -288,6 +289,9 @@ def _lock(path: pathlib.Path) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
+            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):  # no other process: NFS or Lustre without locks
+                why = 'nothing would keep a second process out; choose a directory on a file system with locks'
+                raise InputError(f'{path}: cannot be locked ({error.strerror}): {why}') from error
             handle.seek(0)
             holder = ' '.join(handle.read().split()) or 'another process'
             raise InputError(f'{path.parent}: is in use by {holder}') from error
