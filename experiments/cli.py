@@ -2,6 +2,7 @@
 
 import errno
 import functools
+import io
 import json
 import os
 import re
@@ -96,6 +97,9 @@ def run(main: Callable[[Sequence[str]], int | None]) -> None:
     """
 
     def guarded(argv: Sequence[str]) -> int | None:
+        for stream in (sys.stdout, sys.stderr):  # a terminal without UTF-8 shows what it cannot as \xe9, and goes on
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors='backslashreplace')
         logging.set_verbosity(logging.FATAL)  # jax and orbax chat, and orbax logs tracebacks of what it raises anyway
         signal.signal(signal.SIGTERM, _interrupt)  # as Ctrl-C, so that locks and temporary files are cleared
         if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # set while modules were imported
