@@ -92,6 +92,8 @@ def gather(meeting: Meeting) -> 'Team':
         'coordinator_address': meeting.coordinator, 'cluster_detection_method': 'deactivate',
     }  # fmt: skip
     state, seconds = distributed.global_state, int(meeting.patience) + 1
+    if meeting.coordinator == 'auto':
+        where = {'local_device_ids': _only_gpu()}
     number = 'this process' if meeting.index is None else f'process {meeting.index}'
     missed = f'processes: {number} has not met the others, {meeting.count or "all"} together, at {meeting.coordinator}'
 
@@ -116,11 +118,31 @@ def gather(meeting: Meeting) -> 'Team':
     except (RuntimeError, ValueError) as error:
         with contextlib.suppress(RuntimeError):
             jax.distributed.shutdown()
+        if meeting.coordinator == 'auto' and 'coordinator_address should be defined' in str(error):
+            raise InputError(
+                'processes: coordinator auto finds nothing to go by: this process was not started by srun (a shell or an '
+                'sbatch script within an allocation is no step of it), Open MPI or on a TPU pod'
+            ) from error
         raise InputError(f'{missed} ({" ".join(str(error).split())[:160]})') from error
     finally:
         watch.cancel()
     state.process_id, state.num_processes = 0, 1  # now JAX's backends start as those of a single process
     return Team(index, count, token, meeting.silence)
+
+
+def _only_gpu() -> list[int] | None:
+    """GPU 0 where a scheduler shows this process a single one (`--gpus-per-task=1`), None where it is for JAX to choose.
+
+    Under SLURM, JAX gives process n of a node the n-th GPU that the process sees, of which it takes there to be one
+    for each process of the node.
+    """
+    if 'JAX_LOCAL_DEVICE_IDS' in os.environ:
+        return None
+    for name in ('CUDA_VISIBLE_DEVICES', 'ROCR_VISIBLE_DEVICES', 'HIP_VISIBLE_DEVICES'):
+        visible = os.environ.get(name, '').strip()
+        if visible and ',' not in visible and visible not in ('-1', 'NoDevFiles'):
+            return [0]
+    return None
 
 
 class Team:
