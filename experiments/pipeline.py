@@ -1,6 +1,7 @@
 """From settings to a run directory and its stages: what the commands share."""
 
 import contextlib
+import csv
 import dataclasses
 import json
 import os
@@ -339,7 +340,12 @@ def _has_no_input(corpus: Mapping[str, Any]) -> bool:
 
 
 def _listed(text: str) -> tuple[str, ...]:
-    return tuple(part for part in text.split(',') if part)
+    """The parts between commas, without blanks around them; a part that holds a comma stands in double quotes."""
+    try:
+        parts = next(csv.reader([text], strict=True, skipinitialspace=True)) if '"' in text else text.split(',')
+    except csv.Error as error:
+        raise InputError(f'corpus: {brief(text)} is no list with commas between its parts ({error})') from None
+    return tuple(part.strip() for part in parts if part.strip())
 
 
 def _input(text: str) -> str:
