@@ -16,6 +16,9 @@ import jax
 
 from demo_jax.errors import InputError, brief
 
+#: What a run's numbers depend on: a model in float64 is no file that a run can hold, and other random numbers are
+#: another training. Each may be set otherwise in the environment (JAX_ENABLE_X64=1), for other programs.
+_NUMBERS = {'jax_enable_x64': False, 'jax_default_prng_impl': 'threefry2x32', 'jax_threefry_partitionable': True}
 #: Bytes of compiled programs that `keep_programs` lets lie; one takes about half a million.
 MAX_KEPT = 500_000_000
 
@@ -23,6 +26,7 @@ MAX_KEPT = 500_000_000
 def configure(host_devices: int = 0) -> None:
     """Split the CPU into single-threaded devices, one model's work on each, and multiply in float32 everywhere.
 
+    What would change numbers or random streams (`_NUMBERS`) is as JAX has it by default, whatever the environment says.
     GPUs would round the operands of float32 products otherwise; training alone may be told to (`Machine.precision`).
 
     Two single-threaded devices on two cores train faster than one device with two threads, since a
@@ -41,6 +45,8 @@ def configure(host_devices: int = 0) -> None:
         # Read when the CPU backend starts; jax.config has no name for it.
         os.environ['XLA_FLAGS'] = f'{os.environ.get("XLA_FLAGS", "")} --xla_cpu_multi_thread_eigen=false'.strip()
     jax.config.update('jax_default_matmul_precision', 'float32')
+    for name, value in _NUMBERS.items():
+        jax.config.update(name, value)
     with contextlib.suppress(RuntimeError):  # JAX has started: too late to change
         jax.config.update('jax_num_cpu_devices', count)
 

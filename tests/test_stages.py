@@ -350,7 +350,8 @@ def genome_run(path, site):
 
     labels = np.array([1, 1, 1, 0], np.uint8)
     test = Records([*tokens, shuffle], labels, ['a', 'b', 'c', 'a shuffled'], intervals=[*places, (None, 0, 1)])
-    train = Records([genome[40 + n : 101 + n] for n in range(20)], np.arange(20) % 2, [f't{number}' for number in range(20)])
+    windows = [genome[40 + number : 101 + number] for number in range(20)]
+    train = Records(windows, np.arange(20) % 2, [f't{number}' for number in range(20)])
     corpus = build_corpus([TaskRecords(name, train, test) for name in (OWN, NONE)])
     jobs = make_jobs(corpus.tasks, SPECS[:1], Recipe())
     run = RunDirectory(path)

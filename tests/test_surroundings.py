@@ -1,0 +1,128 @@
+"""What surrounds a run and must not change it: environment variables, schedulers, terminals, file systems without locks.
+
+Settings of the environment are read when a program starts, so most of these start one.
+"""
+
+import errno
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from demo_jax import runs
+from demo_jax.errors import InputError
+from demo_jax.runs import RunDirectory
+from experiments import pipeline
+from tests.test_model import save_run
+
+ROOT = pathlib.Path(__file__).parent.parent
+STEP = {
+    'SLURM_JOB_ID': '77', 'SLURM_STEP_NODELIST': 'localhost', 'SLURM_NTASKS': '1', 'SLURM_PROCID': '0',
+    'SLURM_LOCALID': '1',
+}  # fmt: skip
+
+
+def python(*arguments, **environment):
+    """Run Python here with further environment variables."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(('SLURM', 'CUDA', 'JAX'))}
+    clean |= {'PYTHONPATH': str(ROOT), 'JAX_PLATFORMS': 'cpu'} | environment
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=ROOT, env=clean, capture_output=True, timeout=240, check=False
+    )  # fmt: skip
+
+
+TRAINING = """
+import sys, numpy as np
+from demo_jax import devices
+from demo_jax.runs import RunDirectory
+from demo_jax.stages.train import train_run
+from demo_jax.training.jobs import Recipe, make_jobs
+devices.configure(1)
+from tests.conftest import toy_corpus
+corpus = toy_corpus({'one': 40})
+run = RunDirectory(sys.argv[1])
+jobs = make_jobs(corpus.tasks, ['deepbind'], Recipe(batch_size=16, epochs=1, min_steps=0, dropout=0.5))
+run.create(corpus, {'corpus': {'seed': 0}, 'recipe': {}, 'machine': {}}, jobs)
+train_run(run, progress=False)
+params = run.load_result(0).params
+print(sorted({str(leaf.dtype) for part in params.values() for leaf in part.values()}), end=' ')
+print(sum(float(np.float64(leaf).sum()) for part in params.values() for leaf in part.values()).hex())
+"""
+
+
+def test_a_training_is_the_same_whatever_the_environment_asks_of_jax(tmp_path):
+    plain = python('-c', TRAINING, str(tmp_path / 'plain'))
+    assert plain.returncode == 0 and plain.stdout.startswith(b"['float32'] "), plain.stderr
+    asked = python(
+        '-O', '-c', TRAINING, str(tmp_path / 'other'), JAX_ENABLE_X64='1', JAX_DEFAULT_PRNG_IMPL='rbg',
+        JAX_THREEFRY_PARTITIONABLE='0',
+    )  # fmt: skip
+    assert asked.returncode == 0, asked.stderr
+    assert asked.stdout == plain.stdout
+
+
+MEETING = """
+from demo_jax import processes
+team = processes.gather(processes.Meeting('auto', patience=60))
+from jax._src import xla_bridge
+print(team.index, team.count, xla_bridge.CUDA_VISIBLE_DEVICES.value)
+"""
+
+
+@pytest.mark.parametrize(('visible', 'chosen'), [
+    ({'CUDA_VISIBLE_DEVICES': '3'}, b'0'),  # --gpus-per-task=1: the only one, though this is task 1 of its node
+    ({'CUDA_VISIBLE_DEVICES': '0,1'}, b'1'),  # --gpus-per-node=2: the task's own of two
+    ({}, b'1'),
+    ({'CUDA_VISIBLE_DEVICES': '3', 'JAX_LOCAL_DEVICE_IDS': '5'}, b'5'),  # said by the user
+])  # fmt: skip
+def test_under_slurm_a_process_takes_a_gpu_that_it_sees(visible, chosen):
+    found = python('-c', MEETING, **STEP, **visible)
+    assert found.stdout.split() == [b'0', b'1', chosen], found.stderr
+
+
+def test_auto_outside_of_a_step_says_what_is_missing():
+    within = python('-c', MEETING, SLURM_JOB_ID='77', SLURM_NTASKS='4')  # a shell inside an allocation
+    assert within.returncode and b'was not started by srun' in within.stderr.splitlines()[-1]
+
+
+def test_a_terminal_without_utf8_shows_escapes(tmp_path):
+    save_run(tmp_path / 'rün', ('small_cnn',), tasks=('TF é',))
+    (tmp_path / 'a.fa').write_text('>ü\nACGTTGACTCATCGATCGGGCTAAAGCT\n', encoding='utf-8')
+    done = python(
+        '-m', 'experiments.score', f'--run={tmp_path / "rün"}', f'--fasta={tmp_path / "a.fa"}',
+        f'--out={tmp_path / "ö.tsv"}', PYTHONIOENCODING='ascii',
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert rb'\xf6.tsv' in done.stdout.splitlines()[-1] and rb'TF \xe9' in done.stdout
+    table = (tmp_path / 'ö.tsv').read_text(encoding='utf-8')
+    assert '\tü\t' in table and '\tTF é\t' in table  # files are UTF-8 everywhere
+
+
+@pytest.mark.parametrize(('code', 'told'), [
+    (errno.ENOLCK, 'cannot be locked (No locks available)'), (errno.ENOSYS, 'cannot be locked (Function not'),
+    (errno.EWOULDBLOCK, 'is in use by process 12 on node3'), (errno.EACCES, 'is in use by process 12 on node3'),
+])  # fmt: skip
+def test_a_file_system_without_locks_is_not_taken_for_another_process(tmp_path, monkeypatch, code, told):
+    def flock(*_):
+        raise OSError(code, os.strerror(code))
+
+    (tmp_path / '.lock').write_text('process 12 on node3')
+    monkeypatch.setattr(runs.fcntl, 'flock', flock)
+    with pytest.raises(InputError) as refused, RunDirectory(tmp_path).locked():
+        pass
+    assert told in str(refused.value)
+
+
+@pytest.mark.parametrize(('text', 'parts'), [
+    ('chr8,chr9', ('chr8', 'chr9')), ('chr8, chr9', ('chr8', 'chr9')), (' chr8 ,, chr9 ', ('chr8', 'chr9')), ('', ()),
+    ('"a,b.bed", c d=e.bed', ('a,b.bed', 'c d=e.bed')), ('"a ""b"".bed"', ('a "b".bed',)),
+])  # fmt: skip
+def test_lists_of_the_config_have_commas_and_perhaps_blanks_between_their_parts(text, parts):
+    assert pipeline._listed(text) == parts
+
+
+def test_a_list_with_an_open_quote_is_refused():
+    with pytest.raises(InputError, match='is no list with commas'):
+        pipeline._listed('"a,b.bed')
