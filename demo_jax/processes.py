@@ -120,8 +120,8 @@ def gather(meeting: Meeting) -> 'Team':
             jax.distributed.shutdown()
         if meeting.coordinator == 'auto' and 'coordinator_address should be defined' in str(error):
             raise InputError(
-                'processes: coordinator auto finds nothing to go by: this process was not started by srun (a shell or an '
-                'sbatch script within an allocation is no step of it), Open MPI or on a TPU pod'
+                'processes: coordinator auto finds nothing to go by: this process was not started by srun (a shell within '
+                'an allocation is no step of it), Open MPI or on a TPU pod'
             ) from error
         raise InputError(f'{missed} ({" ".join(str(error).split())[:160]})') from error
     finally:
@@ -131,7 +131,7 @@ def gather(meeting: Meeting) -> 'Team':
 
 
 def _only_gpu() -> list[int] | None:
-    """GPU 0 where a scheduler shows this process a single one (`--gpus-per-task=1`), None where it is for JAX to choose.
+    """GPU 0 where a scheduler shows this process a single one (`--gpus-per-task=1`), None where JAX is to choose.
 
     Under SLURM, JAX gives process n of a node the n-th GPU that the process sees, of which it takes there to be one
     for each process of the node.

@@ -1,4 +1,4 @@
-"""What surrounds a run and must not change it: environment variables, schedulers, terminals, file systems without locks.
+"""What surrounds a run and must not change it: environment variables, schedulers, terminals, locks.
 
 Settings of the environment are read when a program starts, so most of these start one.
 """
