@@ -120,7 +120,7 @@ def gather(meeting: Meeting) -> 'Team':
             jax.distributed.shutdown()
         if meeting.coordinator == 'auto' and 'coordinator_address should be defined' in str(error):
             raise InputError(
-                'processes: coordinator auto finds nothing to go by: this process was not started by srun (a shell within '
+                'processes: coordinator auto finds nothing to go by: it was not started by srun (a shell within '
                 'an allocation is no step of it), Open MPI or on a TPU pod'
             ) from error
         raise InputError(f'{missed} ({" ".join(str(error).split())[:160]})') from error

@@ -84,7 +84,7 @@ def test_under_slurm_a_process_takes_a_gpu_that_it_sees(visible, chosen):
 
 def test_auto_outside_of_a_step_says_what_is_missing():
     within = python('-c', MEETING, SLURM_JOB_ID='77', SLURM_NTASKS='4')  # a shell inside an allocation
-    assert within.returncode and b'was not started by srun' in within.stderr.splitlines()[-1]
+    assert within.returncode and b'was not started by srun (a shell within an allocation' in within.stderr.splitlines()[-1]
 
 
 def test_a_terminal_without_utf8_shows_escapes(tmp_path):
