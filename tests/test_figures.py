@@ -1,5 +1,6 @@
 """Figures: what they contain, not how they look."""
 
+import itertools
 import re
 
 import numpy as np
@@ -218,3 +219,37 @@ def test_any_name_can_be_drawn(tmp_path):
     assert drawn.startswith('a b c $x_{ \\frac \ufffd') and len(drawn) == 88
     _save(figure, tmp_path / 'figure', ('svg',))  # a missing glyph would be a warning, and so an error
     assert 'a b c $x_{' in (tmp_path / 'figure.svg').read_text()
+
+
+LONG = 'MA1142.2 FOSL1::JUND(var.2)::A_THIRD_PARTNER'
+
+
+@pytest.mark.parametrize('labels, widths', [
+    (['MA0139.2 CTCF'], [15]), ([LONG * 3], [6]),
+    (['MA0476.2 FOS', 'MA1951.2 FOS'], [9, 14]),  # the case in which the first ran into the second
+    (['MA0476.2 FOS', 'MA1951.2 FOS'], [6, 6]), ([LONG, LONG], [7, 7]), ([LONG, 'MA1930.2 CTCF'], [35, 34]),
+    (['MA0476.2 FOS', 'MA1951.2 FOS', 'MA1142.2 FOSL1::JUND'], [7, 7, 7]), ([LONG] * 3, [6, 6, 6]),
+    ([LONG, LONG, 'MA1930.2 CTCF'], [30, 34, 6]), ([LONG, 'MA0476.2 FOS', 'MA1951.2 FOS', 'MA0001.1 X'], [9, 9, 9, 9]),
+])  # fmt: skip
+def test_titles_of_jaspar_logos_do_not_meet(labels, widths):
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    rng = np.random.default_rng(0)
+    known = [(label, rng.dirichlet(np.ones(4), width)) for label, width in zip(labels, widths, strict=True)]
+    figure = dashboard_figure(a_view(jaspar=known))
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    logos = [axes for axes in figure.axes if axes.get_title(loc='left').startswith('JASPAR ')]
+    assert len(logos) == min(len(known), 3)
+    extents = [axes.get_tightbbox(canvas.get_renderer()) for axes in logos]  # with titles and ticks
+    more = [text.get_window_extent() for text in figure.texts if text.get_text().startswith('+')]
+    assert len(more) == (len(known) > 3)
+    for left, right in itertools.pairwise([*extents, *more]):
+        assert left.x1 < right.x0
+    assert [*extents, *more][-1].x1 <= figure.bbox.x1
+    for axes, label in zip(logos, labels, strict=False):
+        title = axes.get_title(loc='left')
+        assert title == f'JASPAR {label}' or (title.endswith('...') and f'JASPAR {label}'.startswith(title[:-3]))
+        assert title.startswith(f'JASPAR {label.split()[0]}')  # the id can always be read
+    if sum(map(len, labels)) < 50:
+        assert [axes.get_title(loc='left') for axes in logos] == [f'JASPAR {label}' for label in labels]

@@ -15,6 +15,8 @@ from demo_jax.report.tables import shorten
 WIDTH = 7.0
 #: Sequences longer than this are cut to their most salient part: letters would be too small to read.
 MOST_LETTERS = 120
+#: Between two JASPAR logos, as a share of the figure's width: room for the ticks of the right one.
+_LOGO_GAP = 0.045
 RC: dict[Any, Any] = {
     'font.family': 'DejaVu Sans', 'font.size': 7, 'axes.titlesize': 7.5, 'axes.labelsize': 6.5, 'xtick.labelsize': 6,
     'ytick.labelsize': 6, 'legend.fontsize': 6.5, 'svg.fonttype': 'none', 'pdf.fonttype': 42, 'axes.linewidth': 0.6,
@@ -219,19 +221,58 @@ def _jaspar(rows: _Rows, view: SequenceView, height: float, gap: float) -> None:
         axes.set_axis_off()
         axes.text(0, 0.5, 'No JASPAR motif of this TF.', transform=axes.transAxes, color=plots.GREY, va='center')
         return
+    more = f'+ {len(view.jaspar) - 3} more' if len(view.jaspar) > 3 else ''
     left, at = 0.115, rows.at
+    space = 0.825 - _LOGO_GAP * (len(shown) - 1) - (_LOGO_GAP + _text_width(more) if more else 0)
     widths = [max(0.12, len(matrix) * 0.0128) for _, matrix in shown]
-    scale = min(1.0, (0.825 - 0.045 * (len(shown) - 1)) / sum(widths))
-    for (label, matrix), width in zip(shown, widths, strict=True):
+    least = _text_width('JASPAR MA0000.0...')  # of each place, so that at least the id can be read
+    while sum(max(width, least) for width in widths) > space:
+        widths = [width * 0.99 for width in widths]
+    titles = [f'JASPAR {printable(label, 200)}' for label, _ in shown]
+    places = _places([max(width, least) for width in widths], [_text_width(title) for title in titles], space)
+    for (_, matrix), title, width, place in zip(shown, titles, widths, places, strict=True):
         rows.at = at
-        axes = rows.add(height, gap, left, width * scale)
+        axes = rows.add(height, gap, left, width)
         _logo(axes, information_heights(matrix), 'bits' if left < 0.12 else '')
         axes.set_ylim(0, 2)
-        axes.set_title(f'JASPAR {label}', loc='left', pad=2)
+        axes.set_title(_fitted(title, place), loc='left', pad=2, parse_math=False)
         axes.set_xticks([])
-        left += width * scale + 0.045
-    if len(view.jaspar) > 3:
-        rows.figure.text(left, 1 - (at + height / 2) / rows.total, f'+ {len(view.jaspar) - 3} more', color=plots.GREY)
+        left += place + _LOGO_GAP
+    if more:
+        rows.figure.text(left, 1 - (at + height / 2) / rows.total, more, color=plots.GREY, va='center')
+
+
+def _text_width(text: str) -> float:
+    """Width of a title as a share of the figure's."""
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.textpath import TextToPath
+
+    font = FontProperties(family=RC['font.family'], size=RC['axes.titlesize'])
+    return TextToPath().get_text_width_height_descent(text, font, ismath=False)[0] / 72 / WIDTH
+
+
+def _places(logos: Sequence[float], titles: Sequence[float], space: float) -> list[float]:
+    """How wide the place of each logo is: as wide as its title where that is wider, while there is space.
+
+    Where there is not enough for all titles, the widest give way. `logos`, the least widths, must fit by themselves.
+    """
+    low, high = 0.0, max(titles)
+    for _ in range(40):  # the widest title that can be had
+        most = (low + high) / 2
+        fits = sum(max(logo, min(title, most)) for logo, title in zip(logos, titles, strict=True)) <= space
+        low, high = (most, high) if fits else (low, most)
+    most = high if sum(map(max, logos, titles)) <= space else low
+    return [max(logo, min(title, most)) for logo, title in zip(logos, titles, strict=True)]
+
+
+def _fitted(text: str, width: float) -> str:
+    """A title that fits a width, given as a share of the figure's; what does not fit at its end becomes '...'."""
+    if _text_width(text) <= width + 1e-6:
+        return text
+    size = len(text)
+    while size and _text_width(f'{text[:size]}...') > width:
+        size -= 1
+    return f'{text[:size]}...'
 
 
 def _sequence(axes: Any, view: SequenceView) -> None:
