@@ -113,6 +113,7 @@ def get_config() -> ConfigDict:
         'chance_draws': 4,
         'filters': True,
         'modisco': True,
+        'modisco_map': 'auto',
     })  # fmt: skip
     # Figures and the page; `demo_jax.stages.report.ReportSettings` says what each means.
     config.dashboard = ConfigDict({

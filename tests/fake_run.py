@@ -14,7 +14,7 @@ from demo_jax.motifs.matching import own_matrices
 from demo_jax.motifs.tomtom import match_motifs, prepare_targets
 from demo_jax.runs import HISTORY_COLUMNS, RunDirectory
 from demo_jax.stages.evaluate import AUROC_COLUMNS
-from demo_jax.stages.match import WINDOW_COLUMNS
+from demo_jax.stages.motif_files import MOTIF_COLUMNS, WINDOW_COLUMNS
 from demo_jax.training.jobs import Recipe, make_jobs
 
 HOSTILE = '<script>alert(1)</script>'
@@ -122,10 +122,17 @@ def _match(run: RunDirectory, store: Explanations, alive, rng) -> None:
     corpus = run.corpus()
     for job in alive:
         folder = run.path / 'motifs' / files.safe_name(job.task) / job.spec
-        motifs = {'saliency': matrices[list(some)[0]].probabilities[3:12], 'mutagenesis': rng.dirichlet([0.3] * 4, 9)}
+        motifs = {
+            'saliency': matrices[list(some)[0]].probabilities[3:12], 'mutagenesis': rng.dirichlet([0.3] * 4, 9),
+            'integrated_gradients': np.full((9, 4), 0.25) + np.array([0.01, -0.01, 0.02, -0.02]),
+        }  # fmt: skip
         formats.write_meme(folder / 'motifs.meme', motifs)
         matches = match_motifs(list(motifs.values()), targets)
         formats.write_tomtom(folder / 'tomtom.tsv', matches, motifs, targets)
+        files.write_tsv(folder / 'motifs.tsv', [
+            {'name': name, 'consensus': 'N' * 9, 'windows': N_TEST, 'agree': agree, 'start': 0, 'end': 9}
+            for name, agree in (('saliency', 7), ('mutagenesis', None), ('integrated_gradients', 0))
+        ], MOTIF_COLUMNS)  # fmt: skip
         rows = store.rows(job.task)[:N_TEST] if store.path.is_dir() else np.zeros(0, np.int64)
         windows = best_windows(rng.random((len(rows), LENGTH)), np.asarray(corpus.lengths[rows]))
         columns = (windows.row, windows.start, windows.score)

@@ -15,7 +15,7 @@ MODULES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob('*
 # Arrays in, arrays out: no files, no flags, no logging.
 CORE = ('demo_jax.nn', 'demo_jax.training', 'demo_jax.evaluation', 'demo_jax.explain', 'demo_jax.data.dna',
         'demo_jax.data.corpus', 'demo_jax.data.simulate', 'demo_jax.motifs.extract', 'demo_jax.motifs.tomtom',
-        'demo_jax.motifs.finder', 'demo_jax.motifs.zoops', 'demo_jax.motifs.scan')
+        'demo_jax.motifs.finder', 'demo_jax.motifs.zoops', 'demo_jax.motifs.scan', 'demo_jax.motifs.piles')
 # What touches the disk or the screen.
 EDGE = ('demo_jax.arrays', 'demo_jax.untrusted', 'demo_jax.processes', 'demo_jax.checkpoints', 'demo_jax.devices',
         'demo_jax.data.textfile', 'demo_jax.data.readers',

@@ -140,6 +140,27 @@ def test_from_a_search_to_a_value_that_is_the_one_on_disk(watched, run):
             assert abs(number(shown) - forward[position]) <= largest / 65000 + 6e-4 * abs(forward[position])
 
 
+def test_cards_say_how_clear_a_motif_is(watched, run):
+    """The fake run has a clear motif with a match, a clear one without, and a flat pile whose match is not shown."""
+    watched.open('task', fake_run.PLAIN)
+    cards = {}
+    for method in watched.page.locator('.method').all():
+        cards[method.locator('h3').inner_text()] = method.locator('.card').first
+    clear, unmatched, flat = (cards[name] for name in ('Saliency', 'Mutagenesis', 'Integrated gradients'))
+    text = clear.inner_text()
+    assert 'own TF' in text and 'q ' in text and f'7 of {fake_run.N_TEST} windows agree' in text
+    agree = clear.get_by_text('windows agree')
+    assert agree.get_attribute('title') == 'Windows whose letters fit as well as at most 1 in 1,000 words do'
+    assert 'No JASPAR motif matches (q at most 0.5).' in unmatched.inner_text()
+    assert 'agree' not in unmatched.inner_text()  # nobody counted
+    text = flat.inner_text()
+    assert 'No motif' in text and '0.0 bits in its best 6 columns; 6 are needed.' in text
+    assert f'0 of {fake_run.N_TEST} windows agree' in text and 'q ' not in text and 'p ' not in text
+    assert flat.locator('svg.alignment').count() == 0 and clear.locator('svg.alignment').count() == 1
+    lead = watched.page.locator('#motifs + .lead').inner_text()
+    assert '6 bits or more in their best 6 columns' in lead
+
+
 def test_the_first_number_is_what_validation_chose(browser, tmp_path):
     made = fake_run.make(tmp_path / 'run', explained=False, matched=False)
     columns, folder = ('model', 'kind', 'n_tasks', 'mean', 'median', 'sd'), made.path / 'dashboard'

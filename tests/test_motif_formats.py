@@ -1,7 +1,9 @@
 """Every file is read back with the tool that it is for."""
 
+import importlib.metadata
 import importlib.util
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -16,7 +18,8 @@ from demo_jax import files
 from demo_jax.data import dna
 from demo_jax.data.corpus import INTERVAL_DTYPE, Corpus, cumulative
 from demo_jax.errors import InputError
-from demo_jax.motifs import extract, formats, scan, tomtom
+from demo_jax.motifs import extract, formats, piles, scan, tomtom
+from tests.motif_tools import check_jaspar, check_meme
 
 NASTY = ('plain', 'two words', 'tab\there', 'line\nend', '#comment', '>fasta', '50%', 'é ', 'MOTIF')
 
@@ -40,35 +43,42 @@ def test_ordinary_names_stay():
         assert formats.escape(name) == name
 
 
-def test_meme_is_read_by_memelite_and_biopython(tmp_path):
+@pytest.mark.parametrize('sites', [None, 1, 7, 100, 10**6])
+def test_meme_is_read_by_memelite_and_biopython(tmp_path, sites):
+    """However few sites there were: Biopython rounds probability times sites, 0.4 of 20 sites and also 0.42."""
     from Bio import motifs
-    from memelite.io import read_meme
 
     written = some_motifs()
-    sites = dict.fromkeys(written, 10**6)
-    formats.write_meme(tmp_path / 'm.meme', written, sites=sites, background=(0.3, 0.2, 0.2, 0.3))
-    theirs = read_meme(tmp_path / 'm.meme')
-    assert list(theirs) == [formats.escape(name) for name in written]
-    with open(tmp_path / 'm.meme') as handle:
-        parsed = motifs.parse(handle, 'minimal')
-    assert [motif.name for motif in parsed] == list(theirs)
-    assert parsed.background == {'A': 0.3, 'C': 0.2, 'G': 0.2, 'T': 0.3}
-    for motif, (name, matrix) in zip(parsed, written.items(), strict=True):
-        np.testing.assert_allclose(theirs[formats.escape(name)].T, matrix, atol=1e-6)
-        # Biopython makes whole counts out of probability times number of sites.
-        np.testing.assert_allclose(np.array([motif.pwm[letter] for letter in 'ACGT']).T, matrix, atol=1e-5)
-        assert motif.num_occurrences == 10**6
-    ours = formats.read_meme(tmp_path / 'm.meme')
+    given = None if sites is None else dict.fromkeys(written, sites)
+    formats.write_meme(tmp_path / 'm.meme', written, sites=given, background=(0.3, 0.2, 0.2, 0.3))
+    ours = check_meme(tmp_path / 'm.meme')
     assert list(ours) == list(written)
     for name, matrix in written.items():
         np.testing.assert_allclose(ours[name], matrix, atol=1e-6)
+    with open(tmp_path / 'm.meme') as handle:
+        parsed = motifs.parse(handle, 'minimal')
+    assert parsed.background == {'A': 0.3, 'C': 0.2, 'G': 0.2, 'T': 0.3}
+    assert {str(motif.num_occurrences).rstrip('0') for motif in parsed} == {str(sites or 20).rstrip('0')}
+
+
+@pytest.mark.parametrize('matrix, sites, expected', [
+    ([[0.25] * 4], 20, 20),
+    ([[0.25] * 4], 10, 100),  # 2.5 sites of each
+    ([[1, 0, 0, 0], [0.95, 0, 0.05, 0]], 20, 20),  # counts of 20 sites
+    ([[1, 0, 0, 0], [0.96, 0, 0.04, 0]], 20, 200),
+    ([[3 / 7, 2 / 7, 1 / 7, 1 / 7]], 7, 7),
+    ([[0.6463736488 / 20] * 3 + [18.06087905 / 20]], 20, 20_000),
+    ([[0.9999999, 0.0000001, 0, 0]], 1, 1),
+])  # fmt: skip
+def test_sites_are_as_many_as_the_probabilities_need(matrix, sites, expected):
+    assert formats.written_sites(np.array(matrix), sites) == expected
 
 
 def test_meme_layout(tmp_path):
     """What MEME's own programs insist on: spaces after `=`, and a line end after the last matrix."""
     formats.write_meme(tmp_path / 'm.meme', some_motifs(['a']))
     text = (tmp_path / 'm.meme').read_text()
-    assert 'letter-probability matrix: alength= 4 w= 5 nsites= 20 E= 0\n' in text
+    assert re.search(r'^letter-probability matrix: alength= 4 w= 5 nsites= 20+ E= 0\n', text, re.MULTILINE)
     assert text.startswith('MEME version 4\n') and text.endswith('\n')
 
 
@@ -83,23 +93,26 @@ def test_read_meme_accepts_what_others_write(tmp_path):
         np.testing.assert_allclose(found[name], matrix)
 
 
-@pytest.mark.parametrize('whole', [True, False])
-def test_jaspar_is_read_by_biopython(tmp_path, whole):
-    from Bio import motifs
-
-    rng = np.random.default_rng(0)
-    written = {name: np.floor(rng.random((4 + k, 4)) * 1000) for k, name in enumerate(NASTY)}
-    if not whole:
-        written = {name: counts / 7 for name, counts in written.items()}
+@pytest.mark.parametrize('total', [1, 100, 10**6])
+def test_jaspar_is_read_by_biopython_and_lightmotif(tmp_path, total):
+    written = {name: piles.whole_counts(matrix, total) for name, matrix in some_motifs().items()}
     formats.write_jaspar(tmp_path / 'm.jaspar', written)
-    with open(tmp_path / 'm.jaspar') as handle:
-        parsed = list(motifs.parse(handle, 'jaspar'))
-    ours = formats.read_jaspar(tmp_path / 'm.jaspar')
+    ours = check_jaspar(tmp_path / 'm.jaspar')
     assert list(ours) == list(written)
-    for motif, (name, counts) in zip(parsed, written.items(), strict=True):
-        assert motif.matrix_id == formats.escape(name)
-        np.testing.assert_allclose(np.array([motif.counts[letter] for letter in 'ACGT']).T, counts, rtol=1e-9)
-        np.testing.assert_allclose(ours[name], counts, rtol=1e-9)
+    for name, counts in written.items():
+        np.testing.assert_array_equal(ours[name], counts)
+
+
+@pytest.mark.parametrize('count, shown', [(0.5, '0.5'), (-1, '-1'), (19.22150679, '19.2215')])
+def test_jaspar_holds_whole_counts_only(tmp_path, count, shown):
+    """lightmotif refuses a whole file for one decimal; so we do not write it."""
+    counts = np.full((3, 4), 5.0)
+    counts[1, 2] = count
+    with pytest.raises(InputError, match=f"motif 'b' has a count of {shown}, expected whole numbers"):
+        formats.write_jaspar(tmp_path / 'm.jaspar', {'a': np.full((3, 4), 5.0), 'b': counts})
+    assert not (tmp_path / 'm.jaspar').exists()
+    (tmp_path / 'other.jaspar').write_text('>b\nA [ 0.5 ]\nC [ 1 ]\nG [ 1 ]\nT [ 1 ]\n')  # what others write is read
+    assert formats.read_jaspar(tmp_path / 'other.jaspar')['b'].tolist() == [[0.5, 1, 1, 1]]
 
 
 def test_read_jaspar_accepts_what_biopython_writes(tmp_path):
@@ -230,8 +243,9 @@ def test_tomtom_table(tmp_path):
     assert len(files.read_tsv(tmp_path / 't.tsv')) == 120
 
 
-def planted_contributions(n: int = 160) -> tuple[np.ndarray, np.ndarray]:
-    """Sequences of 101 bp with AGATAAGA somewhere in the middle, and contributions that see it."""
+def planted_contributions(n: int = 800) -> tuple[np.ndarray, np.ndarray]:
+    """Sequences of 101 bp with AGATAAGA somewhere in the middle, and contributions that see its letters, each as
+    strongly as it happens (TF-MoDISco makes no pattern of sites whose contributions are all alike)."""
     rng = np.random.default_rng(0)
     motif = dna.encode('AGATAAGA')
     tokens = rng.integers(0, 4, (n, 101)).astype(np.uint8)
@@ -239,7 +253,7 @@ def planted_contributions(n: int = 160) -> tuple[np.ndarray, np.ndarray]:
     for row, start in enumerate(rng.integers(15, 78, n)):
         tokens[row, start : start + 8] = motif
         contributions[row, start : start + 8] -= 0.3
-        contributions[row, np.arange(start, start + 8), motif] += 1.2
+        contributions[row, np.arange(start, start + 8), motif] += rng.uniform(0.6, 1.8, 8)
     return contributions, tokens
 
 
@@ -263,6 +277,7 @@ def test_modisco_finds_the_motif_in_the_export(tmp_path):
         pytest.skip('modisco-lite is not installed')
     import h5py
 
+    assert int(importlib.metadata.version('modisco-lite').split('.')[0]) >= 3  # `modisco` 2.5 has the same command
     formats.write_modisco(tmp_path / 'a.npz', tmp_path / 's.npz', *planted_contributions())
     command = shutil.which('modisco', path=pathlib.Path(sys.executable).parent)
     arguments = ['motifs', '-s', 's.npz', '-a', 'a.npz', '-n', '2000', '-w', '100', '-o', 'found.h5']
@@ -270,6 +285,8 @@ def test_modisco_finds_the_motif_in_the_export(tmp_path):
     assert done.returncode == 0, done.stderr
     with h5py.File(tmp_path / 'found.h5') as results:
         matrix = results['pos_patterns/pattern_0/sequence'][:]
+        n_seqlets = int(results['pos_patterns/pattern_0/seqlets/n_seqlets'][0])
+    assert n_seqlets >= 100  # of 800 sites; 20 are the least that make a pattern
     part = extract.best_submatrix(matrix, width=8)
     assert dna.decode(part.probabilities.argmax(axis=1)) in ('AGATAAGA', 'TCTTATCT')
 

@@ -3,6 +3,7 @@
 import json
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -17,7 +18,9 @@ from demo_jax.evaluation import compare
 from demo_jax.explanations import Explanations
 from demo_jax.motifs import formats, jaspar, scan
 from demo_jax.report import page, payload
-from demo_jax.report.collect import Collector, choose_sequences
+from demo_jax.report.choose import choose_sequences
+from demo_jax.report.collect import Collector
+from demo_jax.runs import RunDirectory
 from demo_jax.stages.evaluate import AUROC_COLUMNS
 from demo_jax.stages.report import ReportSettings, draw_sequence, report_run
 from demo_jax.training.jobs import Recipe, make_jobs
@@ -129,6 +132,7 @@ def test_the_page_holds_hits_matches_and_windows(reported):
     (query,) = [motif for motif in model['motifs'] if motif['method'] == 'saliency']
     folder = reported.path / 'motifs' / fake_run.PLAIN / 'medium_cnn'
     np.testing.assert_allclose(query['matrix'], formats.read_meme(folder / 'motifs.meme')['saliency'], atol=6e-4)
+    assert (query['verdict'], query['agree']) == ('motif', [7, fake_run.N_TEST])
     best = files.read_tsv(folder / 'tomtom.tsv')[0]
     match = query['matches'][0]
     assert (match['target'], match['offset'], match['strand']) == (best['Target_ID'], 3, '+') == (own[0], 3, '+')
@@ -138,6 +142,41 @@ def test_the_page_holds_hits_matches_and_windows(reported):
     for place, item in enumerate(task['sequences']):
         assert model['windows']['saliency'][place] == windows.get(str(item['row']))
     assert len(corpus.tasks) == 2
+
+
+def test_a_flat_pile_has_no_match_to_show(reported):
+    """It does have matches, which is what flat columns are like; those of a clear motif are shown."""
+    folder = reported.path / 'motifs' / fake_run.PLAIN / 'medium_cnn'
+    matched = {row['Query_ID'] for row in files.read_tsv(folder / 'tomtom.tsv')}
+    assert matched == {'saliency', 'integrated_gradients'}
+    _, task = read_script(reported.path / 'dashboard' / 'data' / 'task-0000.js')
+    shown = {motif['method']: motif for motif in task['models'][0]['motifs']}
+    flat = shown['integrated_gradients']
+    assert (flat['verdict'], flat['matches'], flat['agree']) == ('none', [], [0, fake_run.N_TEST])
+    assert 0 < flat['bits'] < 0.1 and len(flat['matrix']) == 9
+    assert shown['saliency']['matches'] and shown['saliency']['bits'] >= 6
+    clear = shown['mutagenesis']
+    assert (clear['verdict'], clear['agree'], clear['matches']) == ('motif', None, []) and clear['bits'] >= 6
+    _, run = read_script(reported.path / 'dashboard' / 'data' / 'run.js')
+    assert run['motif_rule'] == {'columns': 6, 'bits': 6.0, 'one_in': 1000}
+
+
+def test_motifs_of_an_earlier_version_are_judged_too(reported, tmp_path):
+    """A run whose motifs were matched before piles were judged has no motifs.tsv; nobody counted what agrees."""
+    copy = RunDirectory(tmp_path / 'run')
+    shutil.copytree(reported.path, copy.path)
+    judged = copy.path / 'motifs' / fake_run.PLAIN / 'medium_cnn' / 'motifs.tsv'
+    text = judged.read_text(encoding='utf-8')
+    judged.unlink()
+    data = Collector(copy).task(fake_run.PLAIN)
+    assert data.specs[0].agree == {}
+    model = payload.task_payload(Collector(copy), data, sequences=2)['models'][0]
+    shown = {motif['method']: motif for motif in model['motifs']}
+    assert shown['saliency']['matches'] and shown['saliency']['agree'] is None
+    assert (shown['integrated_gradients']['matches'], shown['integrated_gradients']['verdict']) == ([], 'none')
+    judged.write_text(text.replace('\t7\t', '\tseven\t'), encoding='utf-8')
+    with pytest.raises(InputError, match="motifs.tsv: line 2: agree is 'seven', expected a whole number"):
+        Collector(copy).task(fake_run.PLAIN)
 
 
 def test_roc_and_curves_are_those_of_the_scores(reported):

@@ -17,14 +17,16 @@ from demo_jax.errors import InputError
 from demo_jax.explain.attribution import attribute
 from demo_jax.explain.temporal import temporal_scores
 from demo_jax.explanations import PIECES, Explanations
-from demo_jax.motifs import formats, jaspar, scan
+from demo_jax.motifs import extract, formats, jaspar, piles, scan
 from demo_jax.motifs.tomtom import match_motifs, prepare_targets, word_motif
 from demo_jax.nn import models
 from demo_jax.report.collect import Collector
 from demo_jax.runs import RunDirectory
-from demo_jax.stages import evaluate, explain, match
+from demo_jax.stages import evaluate, explain, match, motif_files
+from demo_jax.stages.baseline import BaselineSettings, baseline_run
 from demo_jax.training.fit import Finished
 from demo_jax.training.jobs import Recipe, make_jobs
+from tests.motif_tools import check_jaspar, check_meme
 
 OWN, NONE = 'GATA1_K562_GATA-1_USC', 'no/such protein_K562'
 SPECS = ('small_cnn', 'small_rnn')
@@ -305,25 +307,116 @@ def test_truth_judges_the_positives_that_the_model_gets_right(run, tables):
     assert methods == {name for name in match.METHODS if name != 'activations'}
 
 
-def test_exports_are_read_back_by_other_tools(run, tables):
-    import memelite.io
-    from Bio import motifs as bio
+def test_every_motif_file_is_read_by_other_tools(run, tables):
+    baseline_run(run, BaselineSettings('em', n_motifs=2), n_resamples=10, progress=False)
+    found = {path.name for path in (run.path / 'motifs').rglob('*') if path.suffix in ('.meme', '.jaspar')}
+    tasks = {f'{files.safe_name(task)}.meme' for task in (OWN, NONE)}
+    assert found == {'motifs.meme', 'motifs.jaspar', 'filters.meme', *tasks}
+    for path in sorted((run.path / 'motifs').rglob('*.meme')):
+        check_meme(path)
+    for path in sorted((run.path / 'motifs').rglob('*.jaspar')):
+        check_jaspar(path)
 
+
+def test_a_clear_optimum_and_a_pile_of_windows_as_they_are_written(run, tables):
     folder = run.path / 'motifs' / OWN / 'small_cnn'
-    matrices = memelite.io.read_meme(str(folder / 'motifs.meme'))
-    assert set(matrices) == {
+    probabilities, counts = formats.read_meme(folder / 'motifs.meme'), formats.read_jaspar(folder / 'motifs.jaspar')
+    assert list(probabilities) == list(counts) == [
         'saliency', 'gradient_x_input', 'integrated_gradients', 'mutagenesis', 'activations', 'class_optimisation',
-    }  # fmt: skip
-    with open(folder / 'motifs.jaspar', encoding='utf-8') as handle:
-        counts = {motif.matrix_id or motif.name: motif for motif in bio.parse(handle, 'jaspar')}
-    assert sum(counts['saliency'].counts[letter][0] for letter in 'ACGT') == 6
+    ]  # fmt: skip
+    rows = {row['name']: row for row in files.read_tsv(folder / 'motifs.tsv')}
+    for method, row in rows.items():
+        matrix = probabilities[method]
+        assert len(matrix) == len(counts[method]) == int(row['end']) - int(row['start'])
+        best = np.sort(extract.information_content(matrix))[-6:].sum()
+        assert float(row['bits']) == pytest.approx(best, abs=1e-4)
+        assert row['verdict'] == ('motif' if best >= 6 else 'vague' if best >= 3 else 'none')
+        if method == 'class_optimisation':
+            assert (row['windows'], row['agree'], row['start'], row['end']) == ('', '', '0', '9')
+            np.testing.assert_allclose(counts[method] / 1000, matrix, atol=1e-3)
+            continue
+        words = [one['word'] for one in files.read_tsv(folder / 'windows.tsv') if one['method'] == method]
+        letters = dna.encode(''.join(words)).reshape(6, 9)[:, int(row['start']) : int(row['end'])]
+        np.testing.assert_array_equal(counts[method], extract.count_matrix(letters))
+        np.testing.assert_allclose(matrix, (counts[method] + 0.5) / 8, atol=1e-6)
+        assert (int(row['windows']), int(row['agree'])) == (6, piles.agreeing(matrix, letters).sum())
+    matched = {row['Query_ID'] for row in files.read_tsv(folder / 'tomtom.tsv')}
+    assert matched <= {method for method, row in rows.items() if row['verdict'] == 'motif'}
+
+
+def test_only_clear_motifs_are_matched(tmp_path):
+    """Flat columns match flat columns of JASPAR at tiny p-values; a word of six letters does not need them."""
+    matrices = jaspar.load_matrices('JASPAR2016')
+    targets = prepare_targets({motif: matrix.probabilities for motif, matrix in matrices.items()})
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 4, (100, 9)).astype(np.uint8)
+    word = noise.copy()
+    word[:, 2:7] = dna.encode('GATAA')
+    mixed = np.where(rng.random(100)[:, None] < 0.6, word, noise).astype(np.uint8)
+    made = {'noise': noise, 'word': word, 'mixed': mixed}
+    found = {name: piles.pile_windows(tokens) for name, tokens in made.items()}
+    motif_files.write_motifs(tmp_path, found, targets, measure='q_value', threshold=0.5)
+    rows = {row['name']: row for row in files.read_tsv(tmp_path / 'motifs.tsv')}
+    assert [row['verdict'] for row in rows.values()] == ['none', 'motif', 'vague']
+    assert (rows['word']['consensus'], rows['word']['start'], rows['word']['agree']) == ('GATAA', '2', '100')
+    assert (rows['mixed']['consensus'], 55 <= int(rows['mixed']['agree']) <= 70) == ('GATAA', True)
+    matches = files.read_tsv(tmp_path / 'tomtom.tsv')
+    assert {row['Query_ID'] for row in matches} == {'word'}
+    names = [matrices[row['Target_ID']].name.upper() for row in matches[:3]]
+    assert any(name.startswith('GATA') for name in names) and matches[0]['Query_consensus'] == 'GATAA'
+    assert list(check_meme(tmp_path / 'motifs.meme')) == list(check_jaspar(tmp_path / 'motifs.jaspar')) == list(made)
+    whole = match_motifs([extract.pwm_from_windows(noise)], targets)
+    assert whole.q_value.min() < 0.5  # it would have had a match
+
+
+@pytest.mark.parametrize('wanted, expected', [
+    ('auto', 'mutagenesis'), ('saliency', 'saliency'), ('integrated_gradients', 'integrated_gradients'),
+])  # fmt: skip
+def test_the_map_that_is_exported_for_modisco(tmp_path, run, wanted, expected):
+    copy = RunDirectory(tmp_path / 'run')
+    shutil.copytree(run.path, copy.path)
+    settings = match.MatchSettings(jaspar='JASPAR2016', filters=False, modisco_map=wanted)
+    match.match_run(copy, settings, progress=False)
+    store = Explanations(copy)
+    for job in store.jobs():
+        folder = copy.path / 'motifs' / files.safe_name(job.task) / job.spec
+        facts = {'map': expected, 'centred': True, 'sequences': 6, 'length': 61, 'window': 60}
+        assert files.read_json(folder / 'modisco.json') == facts
+        contributions = formats.read_arr_0(folder / 'modisco_contributions.npz').transpose(0, 2, 1)
+        rows = store.rows(job.task)
+        positive = np.flatnonzero(copy.corpus().labels[rows] == 1)
+        stored = store.load(expected, job.index)['hypothetical'][positive]
+        np.testing.assert_allclose(contributions, stored - stored.mean(axis=-1, keepdims=True), atol=1e-6)
+        letters = formats.read_arr_0(folder / 'modisco_sequences.npz').transpose(0, 2, 1)
+        assert np.abs((contributions * letters).sum(axis=-1)).max() > 0  # mutagenesis has 0 there before it is centred
+
+
+def test_auto_takes_the_best_map_that_there_is(tmp_path, run):
+    copy = RunDirectory(tmp_path / 'run')
+    shutil.copytree(run.path, copy.path)
+    store = Explanations(copy)
+    for job in store.jobs():
+        store.piece_path('mutagenesis', job.index).unlink()
+    settings = match.MatchSettings(jaspar='JASPAR2016', filters=False, modisco_map='mutagenesis')
+    with pytest.raises(InputError, match='has no map mutagenesis for TF-MoDISco, only integrated_gradients, saliency'):
+        match.match_run(copy, settings, progress=False)
+    match.match_run(copy, dataclasses.replace(settings, modisco=False), progress=False)  # nothing is asked of it
+    match.match_run(copy, dataclasses.replace(settings, modisco_map='auto'), progress=False)
+    assert files.read_json(copy.path / 'motifs' / OWN / 'small_cnn' / 'modisco.json')['map'] == 'integrated_gradients'
+    with pytest.raises(InputError, match="modisco_map is 'best', expected one of auto, mutagenesis, integ"):
+        match.MatchSettings(modisco_map='best')
+
+
+def test_other_exports_are_read_back(run, tables):
+    folder = run.path / 'motifs' / OWN / 'small_cnn'
     contributions, letters = (
         formats.read_arr_0(folder / f'modisco_{name}.npz') for name in ('contributions', 'sequences')
     )
     assert contributions.shape == letters.shape == (6, 4, 61)
     np.testing.assert_allclose(contributions.sum(axis=1), 0, atol=1e-5)  # centred
     assert len(formats.read_bed(folder / 'windows.bed')) == 5 * 6
-    assert files.read_tsv(folder / 'tomtom.tsv')[0].keys() == set(formats.TOMTOM_COLUMNS)
+    header = (folder / 'tomtom.tsv').read_text(encoding='utf-8').split('\n')[0]
+    assert header.split('\t') == list(formats.TOMTOM_COLUMNS)
 
 
 def test_matching_again_changes_nothing_and_reads_the_tables(run, tables, capsys):

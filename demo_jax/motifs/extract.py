@@ -200,6 +200,11 @@ def pwm_from_windows(tokens: np.ndarray, *, pseudocount: float = 0.5) -> np.ndar
     return np.divide(counts, total, out=np.full_like(counts, 0.25), where=total > 0)
 
 
+def consensus(probabilities: np.ndarray) -> str:
+    """The likeliest letter of each column of (w, 4); of equals the first in A C G T."""
+    return dna.decode(np.asarray(probabilities).argmax(axis=1))
+
+
 def align_strands(tokens: np.ndarray, *, rounds: int = 20) -> np.ndarray:
     """Turn windows over so that all show the motif on one strand.
 

@@ -19,7 +19,7 @@ from demo_jax.data.corpus import Corpus
 from demo_jax.data.textfile import check_size, read_lines
 from demo_jax.errors import InputError, brief
 from demo_jax.motifs.column_scores import Targets
-from demo_jax.motifs.extract import Windows
+from demo_jax.motifs.extract import Windows, consensus
 from demo_jax.motifs.scan import Hits
 from demo_jax.motifs.tomtom import Matches
 
@@ -64,7 +64,9 @@ def write_meme(
     Args:
       path: the file.
       motifs: name -> probabilities (w, 4), A C G T.
-      sites: name -> how many sites each was made from; default 20 each, as MEME assumes.
+      sites: name -> how many sites each was made from; default 20 each, as MEME assumes. Some readers, Biopython
+        among them, make whole counts of probability times `nsites`. Where these would be other probabilities (see
+        `written_sites`), `nsites` is written ten, a hundred, ... times as large.
       background: probabilities of A C G T.
 
     Raises:
@@ -77,12 +79,34 @@ def write_meme(
         if not np.abs(matrix.sum(axis=1) - 1).max() < 1e-3:
             raise InputError(f'{path}: motif {brief(name)} has columns that add up to {matrix.sum(axis=1).min():.4g}, '
                              'expected 1')  # fmt: skip
-        n_sites = 20 if sites is None else sites[name]
+        n_sites = written_sites(matrix, 20 if sites is None else sites[name])
         lines += [f'MOTIF {escape(name)}']
         lines += [f'letter-probability matrix: alength= 4 w= {len(matrix)} nsites= {n_sites} E= 0']
         lines += [' ' + ' '.join(f'{value:.6f}' for value in row) for row in matrix]
         lines += ['']
     files.write_text(path, '\n'.join(lines) + '\n')
+
+
+def written_sites(matrix: np.ndarray, sites: int) -> int:
+    """The `nsites` at which a matrix (w, 4) survives a reader that rounds probability times `nsites`.
+
+    Args:
+      matrix: probabilities; zeros are fine.
+      sites: how many there were, 1 or more.
+
+    Returns:
+      `sites` times the smallest power of ten, at most 10^6, with which every probability comes back to 1e-4 and every
+      column adds up to `nsites` to a thousandth. For counts divided by their sum, without pseudocounts, that is
+      `sites` itself.
+    """
+    matrix = np.asarray(matrix, np.float64)
+    for factor in 10 ** np.arange(7):
+        counts = np.rint(matrix * sites * factor)
+        total = counts.sum(axis=1, keepdims=True)
+        exact = total.all() and np.abs(counts / total - matrix).max() < 1e-4
+        if exact and np.abs(total / (sites * factor) - 1).max() < 1e-3:
+            break
+    return int(sites * factor)
 
 
 def read_meme(path: str | os.PathLike) -> dict[str, np.ndarray]:
@@ -114,11 +138,23 @@ def read_meme(path: str | os.PathLike) -> dict[str, np.ndarray]:
 
 
 def write_jaspar(path: str | os.PathLike, motifs: Mapping[str, np.ndarray]) -> None:
-    """Write motifs in JASPAR's format: name -> counts (w, 4), A C G T, whole numbers or not."""
+    """Write motifs in JASPAR's format.
+
+    Args:
+      path: the file.
+      motifs: name -> counts (w, 4), A C G T, whole numbers: lightmotif, for one, refuses a whole file for one
+        decimal. `piles.whole_counts` makes them of probabilities.
+
+    Raises:
+      InputError: a matrix is not (w, 4), or a count is negative or not whole; nothing is written.
+    """
     lines = []
     for name, counts in motifs.items():
         counts = _matrix(counts, f'{path}: motif {brief(name)}')
-        cells = [[f'{value:.10g}' for value in row] for row in counts.T]
+        if (counts < 0).any() or (counts != np.rint(counts)).any():
+            odd = counts[(counts < 0) | (counts != np.rint(counts))][0]
+            raise InputError(f'{path}: motif {brief(name)} has a count of {odd:.6g}, expected whole numbers')
+        cells = [[f'{value:.0f}' for value in row] for row in counts.T]
         size = max(len(cell) for row in cells for cell in row)
         lines += [f'>{escape(name)}']
         lines += [
@@ -257,7 +293,7 @@ def write_tomtom(
     """
     value = getattr(matches, measure)
     motif_ends = np.cumsum(np.tile(targets.widths, 2))
-    consensus = [_consensus(part) for part in np.split(targets.columns, motif_ends[:-1])]
+    targets_consensus = [consensus(part) for part in np.split(targets.columns, motif_ends[:-1])]
     rows = []
     for query, (name, matrix) in enumerate(queries.items()):
         for target in np.argsort(matches.p_value[query], kind='stable'):
@@ -267,8 +303,8 @@ def write_tomtom(
             forward = bool(matches.forward[at])
             cells = (
                 escape(name), escape(targets.ids[target]), matches.offset[at], matches.p_value[at],
-                matches.e_value[at], matches.q_value[at], matches.overlap[at], _consensus(matrix),
-                consensus[target if forward else target + len(targets)], '+' if forward else '-',
+                matches.e_value[at], matches.q_value[at], matches.overlap[at], consensus(matrix),
+                targets_consensus[target if forward else target + len(targets)], '+' if forward else '-',
             )  # fmt: skip
             rows.append(dict(zip(TOMTOM_COLUMNS, cells, strict=True)))
     files.write_tsv(path, rows, TOMTOM_COLUMNS)
@@ -313,11 +349,6 @@ def read_arr_0(path: str | os.PathLike) -> np.ndarray:
             raise
         reason = str(error).partition('cannot be read (')[2].removesuffix(')')
         raise InputError(f'{path}: is not an .npz file with an array arr_0 ({reason})') from error
-
-
-def _consensus(matrix: np.ndarray) -> str:
-    """The likeliest letter of each column; of equals the first in A C G T."""
-    return dna.decode(np.asarray(matrix).argmax(axis=1))
 
 
 def _matrix(matrix: np.ndarray, what: str) -> np.ndarray:

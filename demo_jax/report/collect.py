@@ -49,6 +49,7 @@ class SpecData:
       forward, reverse: float (N, L) temporal scores, or None.
       optimum: float (L', 4), the best class-optimised matrix, or None.
       motifs: method -> probabilities (w, 4).
+      agree: method -> (windows that agree with its motif, windows it is made of); those without windows are left out.
       matches: rows of tomtom.tsv, best first.
       windows: rows of windows.tsv.
     """
@@ -61,6 +62,7 @@ class SpecData:
     reverse: np.ndarray | None
     optimum: np.ndarray | None
     motifs: dict[str, np.ndarray]
+    agree: dict[str, tuple[int, int]]
     matches: list[dict[str, str]]
     windows: list[dict[str, str]]
 
@@ -289,6 +291,7 @@ class Collector:
         )
         folder = self.run.path / 'motifs' / files.safe_name(job.task) / job.spec
         meme, tomtom, found = folder / 'motifs.meme', folder / 'tomtom.tsv', folder / 'windows.tsv'
+        piles = _whole(folder / 'motifs.tsv', ('windows', 'agree'), ('name',), empty=True)
         return SpecData(
             spec=job.spec,
             job=job.index,
@@ -298,6 +301,10 @@ class Collector:
             reverse=None if temporal is None else temporal['reverse'],
             optimum=None if optima is None else optima['matrix'][int(np.argmax(optima['objective']))],
             motifs=formats.read_meme(meme) if meme.is_file() else {},
+            agree={
+                formats.unescape(row['name']): (int(row['agree']), int(row['windows']))
+                for row in piles if row['agree'] and row['windows']
+            },
             matches=_whole(tomtom, ('Optimal_offset', 'Overlap'), formats.TOMTOM_COLUMNS),
             windows=_whole(found, ('row', 'start', 'end'), ('method',)) if windows else [],
         )
@@ -337,12 +344,14 @@ class Collector:
         return f'{self.corpus.chroms[place["chrom"]]}:{start + 1:,}-{start + size:,} ({strand})'
 
 
-def _whole(path: pathlib.Path, whole: Sequence[str], others: Sequence[str]) -> list[dict[str, str]]:
-    """The rows of a table, none where it is missing; InputError where a cell of `whole` is no whole number."""
+def _whole(
+    path: pathlib.Path, whole: Sequence[str], others: Sequence[str], *, empty: bool = False
+) -> list[dict[str, str]]:
+    """The rows of a table, none where it is missing; InputError where a cell of `whole` is none (or empty)."""
     rows = files.read_tsv(path, (*whole, *others)) if path.is_file() else []
     for line, row in enumerate(rows, start=2):
         for name in whole:
-            if not re.fullmatch('-?[0-9]{1,15}', row[name]):
+            if not (re.fullmatch('-?[0-9]{1,15}', row[name]) or (empty and not row[name])):
                 raise InputError(f'{path}: line {line}: {name} is {brief(row[name])}, expected a whole number')
     return rows
 
@@ -353,48 +362,3 @@ def number(cell: str) -> float:
         return float(cell)
     except ValueError:
         return float('nan')
-
-
-def choose_sequences(scores: np.ndarray, labels: np.ndarray, n: int) -> dict[int, str]:
-    """A mix of sequences worth a look, each with the reason why it was chosen.
-
-    Four fifths are positives, in equal parts those with the highest mean score, those with the lowest, and those
-    that the models disagree on most; the rest are negatives, half of them the highest scored. Where one
-    kind runs out the other fills up.
-
-    Args:
-      scores: float (A, N), of A models.
-      labels: (N,), 0 or 1.
-      n: how many, e.g. 50; all N where there are fewer.
-
-    Returns:
-      Index -> reason, in the order best, worst, disputed positives, false alarms, other negatives.
-    """
-    scores, labels = np.asarray(scores, np.float64), np.asarray(labels)
-    if not scores.size:
-        return {}
-    mean, spread = scores.mean(axis=0), (0.5 * np.tanh(scores / 2)).std(axis=0)
-    positives, negatives = np.flatnonzero(labels == 1), np.flatnonzero(labels == 0)
-    n = min(n, len(labels))
-    n_negative = min(len(negatives), max(n // 5, n - len(positives)))
-    n_positive = n - n_negative
-    third = -(-n_positive // 3)
-    plan: Sequence[tuple[str, np.ndarray, np.ndarray, int]] = (
-        ('high score', positives, -mean, third),
-        ('low score', positives, mean, third),
-        ('disputed', positives, -spread, n_positive),
-        ('false alarm', negatives, -mean, -(-n_negative // 2)),
-        ('negative', negatives, np.arange(len(labels)), n_negative),
-    )
-    chosen: dict[int, str] = {}
-    budget = {1: n_positive, 0: n_negative}
-    for reason, among, key, most in plan:
-        for index in among[np.argsort(key[among], kind='stable')]:
-            label = int(labels[index])
-            if most <= 0 or budget[label] <= 0:
-                break
-            if int(index) not in chosen:
-                chosen[int(index)] = reason
-                budget[label] -= 1
-                most -= 1
-    return chosen

@@ -15,8 +15,9 @@ from demo_jax.data import dna
 from demo_jax.evaluation import metrics
 from demo_jax.evaluation.compare import kind_of
 from demo_jax.evaluation.published import protein_of
-from demo_jax.motifs import formats
-from demo_jax.report.collect import MEASURES, TRACKS, Collector, SpecData, TaskData, choose_sequences, number
+from demo_jax.motifs import formats, piles
+from demo_jax.report.choose import choose_sequences
+from demo_jax.report.collect import MEASURES, TRACKS, Collector, SpecData, TaskData, number
 from demo_jax.report.figures_overview import spec_label
 
 #: Largest whole number of a 16-bit value; the smallest, -32768, stands for 'nothing here'.
@@ -97,6 +98,7 @@ def run_payload(collector: Collector, *, title: str, made: Sequence[str]) -> dic
         'source': str(config.get('corpus', {}).get('source', '')),
         'release': collector.release,
         'criterion': _criterion(collector.match_settings),
+        'motif_rule': {'columns': piles.BEST_COLUMNS, 'bits': piles.CLEAR, 'one_in': round(1 / piles.AGREES)},
         'n_sequences': len(corpus),
         'n_models': len(collector.jobs),
         'n_seeds': len({job.seed for job in collector.jobs}),
@@ -238,14 +240,19 @@ def _model(
 
 
 def _motifs(collector: Collector, spec: SpecData, targets: dict[str, Any]) -> list[dict[str, Any]]:
-    """Each method's motif and its best JASPAR matches; the matched matrices go into `targets`, once each."""
+    """Each method's motif, how clear it is, and its best JASPAR matches if it is clear.
+
+    The matched matrices go into `targets`, once each. `agree` is None where nobody counted.
+    """
     by_query: dict[str, list[dict[str, str]]] = {}
     for row in spec.matches:
         by_query.setdefault(formats.unescape(row['Query_ID']), []).append(row)
     result = []
     for method, matrix in spec.motifs.items():
+        bits = piles.best_bits(matrix)
+        clear = piles.judge(bits) == 'motif'
         matches = []
-        for row in by_query.get(method, [])[:MOST_MATCHES]:
+        for row in by_query.get(method, [])[: MOST_MATCHES if clear else 0]:
             target = formats.unescape(row['Target_ID'])
             known = collector.matrices.get(target)
             if known is not None:
@@ -259,7 +266,14 @@ def _motifs(collector: Collector, spec: SpecData, targets: dict[str, Any]) -> li
                 'e': rounded(number(row['E-value']), 6),
                 'q': rounded(number(row['q-value']), 6),
             })  # fmt: skip
-        result.append({'method': method, 'matrix': _matrix(matrix), 'matches': matches})
+        result.append({
+            'method': method,
+            'matrix': _matrix(matrix),
+            'bits': rounded(bits, 4),
+            'verdict': piles.judge(bits),
+            'agree': spec.agree.get(method),
+            'matches': matches,
+        })  # fmt: skip
     return result
 
 

@@ -12,19 +12,20 @@ from tqdm import tqdm
 
 from demo_jax import files, untrusted
 from demo_jax.data.corpus import Corpus
-from demo_jax.errors import InputError
+from demo_jax.errors import InputError, brief
 from demo_jax.evaluation.compare import Table
 from demo_jax.evaluation.published import protein_of
 from demo_jax.explain.attribution import Attribution
 from demo_jax.explain.truth import Truth, score_truth
 from demo_jax.explanations import Explanations
-from demo_jax.motifs import extract, formats, jaspar, matching, scan
+from demo_jax.motifs import extract, formats, jaspar, matching, piles, scan
 from demo_jax.motifs.column_scores import Targets
 from demo_jax.motifs.matching import Key, Significance
-from demo_jax.motifs.tomtom import match_motifs, prepare_targets
+from demo_jax.motifs.tomtom import prepare_targets
 from demo_jax.nn.models import SPECS
 from demo_jax.runs import RunDirectory
 from demo_jax.settings import settings as checked
+from demo_jax.stages import motif_files
 from demo_jax.stages.explain import applies, sequences
 from demo_jax.stages.report import ReportSettings
 from demo_jax.training.jobs import Job
@@ -32,7 +33,6 @@ from demo_jax.training.pool import name_seed
 
 TRUTH_COLUMNS = ('task', 'spec', 'method', *(field.name for field in dataclasses.fields(Truth)))
 TRUTH_MEAN_COLUMNS = ('spec', 'method', 'n_tasks', *TRUTH_COLUMNS[3:])
-WINDOW_COLUMNS = ('method', 'row', 'name', 'start', 'end', 'strand', 'word', 'score')
 #: The methods that give a window per sequence, and the piece of `explanations.PIECES` that each reads.
 METHODS: Mapping[str, str] = {
     'saliency': 'saliency',
@@ -44,6 +44,8 @@ METHODS: Mapping[str, str] = {
     'activations': 'activations',
 }
 CLASS_OPTIMISATION = 'class_optimisation'
+#: Changes whenever the files of the same explanations and settings do, so that those of an older version are replaced.
+_FILES = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +62,8 @@ class MatchSettings:
       chance_draws: random windows per sequence that the chance level is counted from.
       filters: also write the first-layer filters as motifs, with their matches.
       modisco: also write the arrays that TF-MoDISco reads.
+      modisco_map: which map they hold: 'saliency' (the gradient), 'integrated_gradients' or 'mutagenesis', centred;
+        'auto': of those that the run has, the best, see `motif_files.MODISCO_MAPS`.
     """
 
     jaspar: str = ''
@@ -71,12 +75,18 @@ class MatchSettings:
     chance_draws: int = 4
     filters: bool = True
     modisco: bool = True
+    modisco_map: str = 'auto'
 
     def __post_init__(self) -> None:
         if self.rule not in matching.OWN_RULES:
             raise InputError(f'match: rule is {self.rule!r}, expected one of {", ".join(matching.OWN_RULES)}')
         if self.chance_draws < 1:
             raise InputError(f'match: chance_draws is {self.chance_draws}, expected 1 or more')
+        if self.modisco_map not in ('auto', *motif_files.MODISCO_MAPS):
+            raise InputError(
+                f'match: modisco_map is {brief(self.modisco_map)}, expected one of auto, '
+                f'{", ".join(motif_files.MODISCO_MAPS)}'
+            )
         Significance(self.measure, self.threshold)
 
 
@@ -91,7 +101,8 @@ class _Explained:
     score: np.ndarray | None  # (N,) of the model
     values: dict[str, np.ndarray]  # per method (N, L): how much each base matters
     windows: dict[str, extract.Windows]
-    contributions: np.ndarray | None  # (N, L, 4) centred saliency
+    contributions: np.ndarray | None  # (N, L, 4), centred, of the map that is exported for TF-MoDISco
+    modisco_map: str | None  # which map that is
 
 
 def match_run(run: RunDirectory, settings: MatchSettings | None = None, *, progress: bool = True) -> dict[str, Table]:
@@ -99,8 +110,10 @@ def match_run(run: RunDirectory, settings: MatchSettings | None = None, *, progr
 
     Writes, under `WORKDIR/motifs/TASK/SPEC/` (names made safe by `files.safe_name`), `windows.tsv` (every window
     with its sequence, place, strand and letters) and `windows.bed`, `motifs.meme` and `motifs.jaspar` (one
-    motif per method), `tomtom.tsv` (their matches), the same for the first layer's filters (`filters.meme`,
-    `filters_tomtom.tsv`), and `modisco_contributions.npz` with `modisco_sequences.npz`; `motifs/own.json`
+    motif per method, trimmed to its informative columns), `motifs.tsv` (how clear each is, and how many windows agree
+    with it), `tomtom.tsv` (the matches of those that are clear, see `motifs.piles`), the same for the first layer's
+    filters (`filters.meme`, `filters.tsv`, `filters_tomtom.tsv`), and `modisco_contributions.npz` with
+    `modisco_sequences.npz` and `modisco.json` (which map they hold); `motifs/own.json`
     (which matrices are whose); `motifs/TASK/jaspar_hits.bed` (BED6: where the TF's own matrices match in the task's
     explained sequences, positives and negatives; the hits that the page shows, named 'MA0035.3:Gata1', see
     `formats.hit_rows`); and under `WORKDIR/tables/`: `table4.tsv`, `table4_tasks.tsv`, and where the corpus knows its
@@ -121,14 +134,17 @@ def match_run(run: RunDirectory, settings: MatchSettings | None = None, *, progr
       The tables by name.
 
     Raises:
-      InputError: nothing is explained yet, no such JASPAR release, or a bad section `dashboard` in the run's config.
+      InputError: nothing is explained yet, no such JASPAR release, a model lacks the map that `modisco_map` names, or
+        a bad section `dashboard` in the run's config.
     """
     settings = MatchSettings() if settings is None else settings
     hit_p_value = checked(ReportSettings, run.config().get('dashboard', {}), 'dashboard').hit_p_value
     store = Explanations(run)
     jobs = store.jobs()
     folder = run.path / 'motifs'
-    state = {'settings': dataclasses.asdict(settings), 'made_from': _digest(store, jobs), 'hit_p_value': hit_p_value}
+    maps = {job: _modisco_map(settings, store, job) for job in jobs}
+    state = {'settings': dataclasses.asdict(settings), 'made_from': _digest(store, jobs), 'hit_p_value': hit_p_value,
+             'files': _FILES}  # fmt: skip
     done = folder / 'complete.json'
     before = files.read_json(done) if done.exists() else None
     if before == state:
@@ -157,7 +173,7 @@ def match_run(run: RunDirectory, settings: MatchSettings | None = None, *, progr
     truths: list[dict[str, Any]] = []
     chance_of_task: dict[str, list[str]] = {}
     for job in tqdm(jobs, desc='motifs', unit='model', disable=not progress):
-        explained = _explained(store, corpus, job)
+        explained = _explained(store, corpus, job, maps[job])
         if job.task not in chance_of_task:
             chance_of_task[job.task] = _random_words(explained, settings.chance_draws)
         aligned = {name: _aligned(windows, explained.tokens) for name, windows in explained.windows.items()}
@@ -237,7 +253,16 @@ def _own(corpus: Corpus, task: str, matrices: Mapping[str, jaspar.JasparMatrix],
     return found or ((planted,) if corpus.sites is not None and planted in matrices else ())
 
 
-def _explained(store: Explanations, corpus: Corpus, job: Job) -> _Explained:
+def _modisco_map(settings: MatchSettings, store: Explanations, job: Job) -> str | None:
+    """The map of a model that is exported for TF-MoDISco, None for none."""
+    if not settings.modisco:
+        return None
+    available = [name for name in motif_files.MODISCO_MAPS if store.has(name, job.index)]
+    return motif_files.modisco_map(settings.modisco_map, available, job.label)
+
+
+def _explained(store: Explanations, corpus: Corpus, job: Job, modisco_map: str | None) -> _Explained:
+    """What a model's explanations say; `contributions` are those of the map that is named."""
     rows = store.rows(job.task)
     positive = np.flatnonzero(np.asarray(corpus.labels[rows]) == 1)
     tokens, lengths = sequences(corpus, rows)  # as wide as the maps, whose longest sequence may be a negative
@@ -266,10 +291,10 @@ def _explained(store: Explanations, corpus: Corpus, job: Job) -> _Explained:
             values[name] = maps.values
             windows[name] = extract.best_windows(maps.values, lengths)
             score = maps.score if score is None else score
-            contributions = maps.centred if name == 'saliency' else contributions
+            contributions = maps.centred if name == modisco_map else contributions
     if not windows:
         raise InputError(f'{store.path}: {job.label} has no explanations to take motifs from; run the stage explain')
-    return _Explained(job, rows, tokens, lengths, score, values, windows, contributions)
+    return _Explained(job, rows, tokens, lengths, score, values, windows, contributions, modisco_map)
 
 
 def _maps(method: str, arrays: Mapping[str, np.ndarray], tokens: np.ndarray) -> Attribution:
@@ -349,51 +374,14 @@ def _export(
     folder: Any, store: Explanations, explained: _Explained, windows: Mapping[str, extract.Windows],
     optimum: np.ndarray | None, corpus: Corpus, targets: Targets, settings: MatchSettings,
 ) -> None:  # fmt: skip
-    """The files of one model that other tools read."""
-    probabilities, counts, sites, bed, table = {}, {}, {}, [], []
-    for name, found in windows.items():
-        letters = found.tokens(explained.tokens)
-        probabilities[name] = extract.pwm_from_windows(letters)
-        counts[name] = extract.count_matrix(letters)
-        sites[name] = max(len(found), 1)
-        bed += formats.bed_rows(found, corpus, explained.rows, label=f'{explained.job.spec}:{name}')
-        columns = (found.row, found.start, found.strand, found.words(explained.tokens), found.score)
-        for at, start, strand, word, score in zip(*columns, strict=True):
-            row = int(explained.rows[at])
-            cells = (name, row, corpus.name(row), start, start + found.width, '-' if strand < 0 else '+', word, score)
-            table.append(dict(zip(WINDOW_COLUMNS, cells, strict=True)))
+    """The files of one model that people and other tools read."""
+    found = {name: piles.pile_windows(aligned.tokens(explained.tokens)) for name, aligned in windows.items()}
     if optimum is not None:
-        probabilities[CLASS_OPTIMISATION] = optimum
-        counts[CLASS_OPTIMISATION] = 20 * optimum
-        sites[CLASS_OPTIMISATION] = 20
-    files.write_tsv(folder / 'windows.tsv', table, WINDOW_COLUMNS)
-    formats.write_bed(folder / 'windows.bed', bed)
-    formats.write_meme(folder / 'motifs.meme', probabilities, sites=sites)
-    formats.write_jaspar(folder / 'motifs.jaspar', counts)
-    _tomtom(folder / 'tomtom.tsv', probabilities, targets, settings)
+        found[CLASS_OPTIMISATION] = piles.whole(optimum)
+    matched: dict[str, Any] = {'measure': settings.measure, 'threshold': settings.threshold}
+    motif_files.write_windows(folder, explained.job.spec, explained.tokens, explained.rows, windows, corpus)
+    motif_files.write_motifs(folder, found, targets, **matched)
     if settings.filters and store.has('filters', explained.job.index):
-        _export_filters(folder, store.load('filters', explained.job.index), targets, settings)
-    if settings.modisco and explained.contributions is not None:
-        formats.write_modisco(
-            folder / 'modisco_contributions.npz', folder / 'modisco_sequences.npz', explained.contributions,
-            explained.tokens,
-        )  # fmt: skip
-
-
-def _export_filters(folder: Any, arrays: Mapping[str, np.ndarray], targets: Targets, settings: MatchSettings) -> None:
-    """The filters that any window activates, as motifs."""
-    alive = [number for number, count in enumerate(arrays['n_windows']) if count]
-    if not alive:
-        return
-    smoothed = arrays['counts'].astype(np.float64) + 0.5
-    motifs = {f'filter_{number}': smoothed[number] / smoothed[number].sum(axis=1, keepdims=True) for number in alive}
-    sites = {f'filter_{number}': int(arrays['n_windows'][number]) for number in alive}
-    formats.write_meme(folder / 'filters.meme', motifs, sites=sites)
-    _tomtom(folder / 'filters_tomtom.tsv', motifs, targets, settings)
-
-
-def _tomtom(path: Any, motifs: Mapping[str, np.ndarray], targets: Targets, settings: MatchSettings) -> None:
-    formats.write_tomtom(
-        path, match_motifs(list(motifs.values()), targets), motifs, targets, measure=settings.measure,
-        threshold=settings.threshold,
-    )  # fmt: skip
+        motif_files.write_filters(folder, store.load('filters', explained.job.index), targets, **matched)
+    if explained.modisco_map is not None and explained.contributions is not None:
+        motif_files.write_modisco(folder, explained.modisco_map, explained.contributions, explained.tokens)

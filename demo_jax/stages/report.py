@@ -35,7 +35,7 @@ class ReportSettings:
     """What is shown.
 
     Attributes:
-      sequences: test sequences per task on the page, see `report.collect.choose_sequences`.
+      sequences: test sequences per task on the page, see `report.choose.choose_sequences`.
       dashboards: dashboard figures per task: the best-scored positive, then those that the models disagree on
         most; 0 = none.
       hit_p_value: JASPAR hits, on the page and in `motifs/TASK/jaspar_hits.bed`, have at most this p-value.

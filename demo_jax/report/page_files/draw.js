@@ -70,9 +70,6 @@
     return picture;
   };
 
-  /** Bits of all columns together. */
-  demo.information = (matrix) => matrix.reduce((sum, column) => sum + demo.bits(column).reduce((a, b) => a + b, 0), 0);
-
   /** A motif below the known motif it matches, aligned as Tomtom aligned them. */
   demo.alignment = (query, target, match, label) => {
     const palette = demo.palette();

@@ -2,8 +2,6 @@
 // One task: known motif, what the models learned, and how well they do.
 (() => {
   const {el} = demo;
-  const VAGUE = 3;  // bits of a motif below which it hardly says anything
-
   demo.views.task = (run, task, place) => {
     const entry = run.tasks[place];
     const interval = (spec) => task.interval[spec] || [null, null, null];
@@ -54,7 +52,7 @@
     const own = new Set((task.own || []).map((matrix) => matrix.id));
     return el('section', {'aria-labelledby': 'motifs'},
       el('h2', {id: 'motifs'}, 'Motifs found'),
-      el('p', {class: 'lead'}, 'Each motif stands under the JASPAR motif it matches best, aligned as by Tomtom (shaded).'),
+      el('p', {class: 'lead'}, `Each motif is the pile of one window per bound sequence, without its flat ends, and stands under the JASPAR motif that it matches best, aligned as by Tomtom (shaded). Only piles of ${run.motif_rule.bits} bits or more in their best ${run.motif_rule.columns} columns are matched. A window agrees where its letters fit the pile as well as at most 1 in ${demo.count(run.motif_rule.one_in)} words do.`),
       methods.map((method) => el('div', {class: 'method'},
         el('h3', {}, demo.methodLabel(method)),
         el('div', {class: `cards of-${Math.min(task.models.length, 4)}`}, task.models.map((model) => {
@@ -67,16 +65,30 @@
     const [best] = motif.matches;
     const target = best && task.targets[best.target];
     const label = `${demo.methodLabel(motif.method)} motif of ${model.label}`;
-    const bits = demo.information(motif.matrix);
+    const {columns, bits: least} = run.motif_rule;
+    const bits = demo.fixed(Math.floor(10 * motif.bits) / 10, 1);  // rounded down: 5.98 are not 6
+    const found = {
+      motif: `No JASPAR motif matches (${run.criterion}).`,
+      vague: `Too vague to be matched: ${bits} bits in its best ${columns} columns; ${least} are needed.`,
+      none: `${bits} bits in its best ${columns} columns; ${least} are needed.`,
+    };
     return el('article', {class: 'card'},
       el('h4', {}, demo.key(demo.specPlace(run, model.spec)), ` ${model.label}`),
-      best ? el('p', {class: 'match'}, target ? `${target.name} ` : '', el('span', {class: 'soft'}, best.target), own.has(best.target) ? el('span', {class: 'badge'}, 'own TF') : null) : null,
+      best ? el('p', {class: 'match'}, target ? `${target.name} ` : '', el('span', {class: 'soft'}, best.target), own.has(best.target) ? el('span', {class: 'badge'}, 'own TF') : null) : motif.verdict === 'none' ? el('p', {class: 'match soft'}, 'No motif') : motif.verdict === 'vague' ? el('p', {class: 'match soft'}, 'Vague motif') : null,
       el('div', {class: 'scroll', tabindex: '0', role: 'region', 'aria-label': label}, target ? demo.alignment(motif.matrix, target.matrix, best, label) : demo.logoFigure(motif.matrix, label, {step: 14, height: 40})),
       best ? el('p', {class: 'numbers'}, `p ${demo.pValue(best.p)}, q ${demo.pValue(best.q)}, offset ${String(best.offset).replace('-', '−')}, ${best.strand === '-' ? 'reverse' : 'forward'} strand`)
-        : el('p', {class: 'numbers'}, `No JASPAR motif matches (${run.criterion}).`),
-      bits < VAGUE ? el('p', {class: 'numbers'}, `Only ${demo.fixed(bits, 1)} bits: too vague for its matches to mean much.`) : null,
+        : el('p', {class: 'numbers'}, found[motif.verdict]),
+      motif.agree ? el('p', {class: 'numbers', title: `Windows whose letters fit as well as at most 1 in ${demo.count(run.motif_rule.one_in)} words do`}, `${motif.agree[0]} of ${motif.agree[1]} windows agree`) : null,
+      motif.verdict !== 'none' && repeats(motif.matrix) ? el('p', {class: 'numbers'}, 'One letter over and over: base composition rather than a site.') : null,
       motif.matches.length > 1 ? el('details', {}, el('summary', {}, `${motif.matches.length - 1} more`),
         el('ul', {}, motif.matches.slice(1).map((match) => el('li', {}, `${(task.targets[match.target] || {name: ''}).name} ${match.target}: p ${demo.pValue(match.p)}, q ${demo.pValue(match.q)}`, own.has(match.target) ? el('span', {class: 'badge'}, 'own TF') : null)))) : null);
+  }
+
+  // Whether all columns have the same likeliest letter, or all but one of eight and more.
+  function repeats(matrix) {
+    const letters = [...demo.consensus(matrix)];
+    const others = Math.min(...[...'ACGT'].map((letter) => letters.filter((one) => one !== letter).length));
+    return letters.length > 3 && others <= (letters.length < 8 ? 0 : 1);
   }
 
   function charts(run, task, interval) {
