@@ -372,12 +372,17 @@ def test_only_clear_motifs_are_matched(tmp_path):
 @pytest.mark.parametrize('wanted, expected', [
     ('auto', 'mutagenesis'), ('saliency', 'saliency'), ('integrated_gradients', 'integrated_gradients'),
 ])  # fmt: skip
-def test_the_map_that_is_exported_for_modisco(tmp_path, run, wanted, expected):
+def test_the_map_that_is_exported_for_modisco(tmp_path, run, capsys, wanted, expected):
     copy = RunDirectory(tmp_path / 'run')
     shutil.copytree(run.path, copy.path)
     settings = match.MatchSettings(jaspar='JASPAR2016', filters=False, modisco_map=wanted)
     match.match_run(copy, settings, progress=False)
     store = Explanations(copy)
+    printed = capsys.readouterr().out
+    assert f'TF-MoDISco is given the maps {expected} of 4 models\n' in printed
+    verdicts = [row['verdict'] for path in copy.path.rglob('motifs.tsv') for row in files.read_tsv(path)]
+    vague = len(verdicts) - verdicts.count('motif')
+    assert f'{vague} of {len(verdicts)} motifs have fewer than 6 bits in their best 6 columns' in printed and vague
     for job in store.jobs():
         folder = copy.path / 'motifs' / files.safe_name(job.task) / job.spec
         facts = {'map': expected, 'centred': True, 'sequences': 6, 'length': 61, 'window': 60}

@@ -16,7 +16,6 @@ from demo_jax.errors import InputError, brief
 from demo_jax.evaluation.compare import Table
 from demo_jax.evaluation.published import protein_of
 from demo_jax.explain.attribution import Attribution
-from demo_jax.explain.truth import Truth, score_truth
 from demo_jax.explanations import Explanations
 from demo_jax.motifs import extract, formats, jaspar, matching, piles, scan
 from demo_jax.motifs.column_scores import Targets
@@ -25,14 +24,13 @@ from demo_jax.motifs.tomtom import prepare_targets
 from demo_jax.nn.models import SPECS
 from demo_jax.runs import RunDirectory
 from demo_jax.settings import settings as checked
-from demo_jax.stages import motif_files
+from demo_jax.stages import motif_files, truth_tables
 from demo_jax.stages.explain import applies, sequences
 from demo_jax.stages.report import ReportSettings
+from demo_jax.stages.truth_tables import TRUTH_COLUMNS, TRUTH_MEAN_COLUMNS
 from demo_jax.training.jobs import Job
 from demo_jax.training.pool import name_seed
 
-TRUTH_COLUMNS = ('task', 'spec', 'method', *(field.name for field in dataclasses.fields(Truth)))
-TRUTH_MEAN_COLUMNS = ('spec', 'method', 'n_tasks', *TRUTH_COLUMNS[3:])
 #: The methods that give a window per sequence, and the piece of `explanations.PIECES` that each reads.
 METHODS: Mapping[str, str] = {
     'saliency': 'saliency',
@@ -172,6 +170,7 @@ def match_run(run: RunDirectory, settings: MatchSettings | None = None, *, progr
     motifs: dict[Key, list[np.ndarray]] = {}
     truths: list[dict[str, Any]] = []
     chance_of_task: dict[str, list[str]] = {}
+    verdicts: list[str] = []
     for job in tqdm(jobs, desc='motifs', unit='model', disable=not progress):
         explained = _explained(store, corpus, job, maps[job])
         if job.task not in chance_of_task:
@@ -185,9 +184,10 @@ def match_run(run: RunDirectory, settings: MatchSettings | None = None, *, progr
         for key in (*(Key(job.task, job.spec, name) for name in aligned), Key(job.task, job.spec, CLASS_OPTIMISATION)):
             chance[key] = chance_of_task[job.task]
         if corpus.sites is not None:
-            truths += _truths(explained, corpus.sites)
-        _export(folder / files.safe_name(job.task) / job.spec, store, explained, aligned, optimum, corpus, targets,
-                settings)  # fmt: skip
+            truths += truth_tables.judge(job, explained.values, explained.windows, corpus.sites, explained.rows,
+                                         explained.lengths, explained.score)  # fmt: skip
+        verdicts += _export(folder / files.safe_name(job.task) / job.spec, store, explained, aligned, optimum, corpus,
+                            targets, settings)  # fmt: skip
     distinct = len({word for found in (*words.values(), *chance.values()) for word in found})
     with tqdm(total=distinct, desc='Tomtom', unit='word', disable=not progress) as bar:
         counted = matching.count_matches(
@@ -197,7 +197,8 @@ def match_run(run: RunDirectory, settings: MatchSettings | None = None, *, progr
     table4 = Table(matching.table4(counted, published=corpus.sites is None), matching.TABLE4_COLUMNS)
     tables = {'table4': table4, 'table4_tasks': Table(matching.table4_tasks(counted), matching.TASK_COLUMNS)}
     if truths:
-        tables |= {'truth': Table(truths, TRUTH_COLUMNS), 'truth_mean': Table(_means(truths), TRUTH_MEAN_COLUMNS)}
+        tables |= {'truth': Table(truths, TRUTH_COLUMNS),
+                   'truth_mean': Table(truth_tables.means(truths), TRUTH_MEAN_COLUMNS)}  # fmt: skip
     for name, table in tables.items():
         files.write_tsv(run.tables / f'{name}.tsv', table.rows, table.columns)
     without = [task for task, found in own.items() if not found]
@@ -205,6 +206,7 @@ def match_run(run: RunDirectory, settings: MatchSettings | None = None, *, progr
     if without:
         print(f'Table 4 leaves out {len(without)} of {len(own)} tasks, whose TF has no matrix in {release}: '
               f'{", ".join(without[:6])}{" ..." if len(without) > 6 else ""}')  # fmt: skip
+    motif_files.say_what_is_there(verdicts, [name for name in maps.values() if name is not None])
     files.write_json(done, state)
     return tables
 
@@ -340,41 +342,11 @@ def _class_motif(store: Explanations, job: Job) -> np.ndarray | None:
     return extract.best_submatrix(best / best.sum(axis=1, keepdims=True)).probabilities
 
 
-def _truths(explained: _Explained, sites: np.ndarray) -> list[dict[str, Any]]:
-    """How well each method finds the planted sites of the positives that the model gets right."""
-    found = []
-    keep = None if explained.score is None else explained.score > 0
-    for name, values in explained.values.items():
-        truth = score_truth(
-            values=values, windows=explained.windows[name], sites=sites, rows=explained.rows, keep=keep,
-            lengths=explained.lengths,
-        )  # fmt: skip
-        found.append({'task': explained.job.task, 'spec': explained.job.spec, 'method': name}
-                     | dataclasses.asdict(truth))  # fmt: skip
-    return found
-
-
-def _means(truths: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Means over tasks per spec and method; counts of sequences and sites are sums."""
-    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
-    for truth in truths:
-        groups.setdefault((truth['spec'], truth['method']), []).append(truth)
-    rows = []
-    for (spec, method), group in groups.items():
-        judged = [row for row in group if row['n_sequences']]
-        row: dict[str, Any] = {'spec': spec, 'method': method, 'n_tasks': len(judged)}
-        for name in TRUTH_COLUMNS[3:]:
-            total = sum if name.startswith('n_') else np.mean
-            row[name] = total([one[name] for one in judged]) if judged else None
-        rows.append(row)
-    return rows
-
-
 def _export(
     folder: Any, store: Explanations, explained: _Explained, windows: Mapping[str, extract.Windows],
     optimum: np.ndarray | None, corpus: Corpus, targets: Targets, settings: MatchSettings,
-) -> None:  # fmt: skip
-    """The files of one model that people and other tools read."""
+) -> list[str]:  # fmt: skip
+    """Write the files of one model that people and other tools read, and say how clear each method's motif is."""
     found = {name: piles.pile_windows(aligned.tokens(explained.tokens)) for name, aligned in windows.items()}
     if optimum is not None:
         found[CLASS_OPTIMISATION] = piles.whole(optimum)
@@ -385,3 +357,4 @@ def _export(
         motif_files.write_filters(folder, store.load('filters', explained.job.index), targets, **matched)
     if explained.modisco_map is not None and explained.contributions is not None:
         motif_files.write_modisco(folder, explained.modisco_map, explained.contributions, explained.tokens)
+    return [pile.verdict for pile in found.values()]

@@ -49,6 +49,22 @@ def modisco_map(wanted: str, available: Sequence[str], what: str) -> str | None:
     return wanted
 
 
+def say_what_is_there(verdicts: Sequence[str], maps: Sequence[str]) -> None:
+    """Print how many motifs were too vague to be matched, and which maps TF-MoDISco is given.
+
+    Args:
+      verdicts: of every motif, see `piles.judge`.
+      maps: of every model that has one, see `modisco_map`.
+    """
+    vague = sum(verdict != 'motif' for verdict in verdicts)
+    if vague:
+        print(f'{vague} of {len(verdicts)} motifs have fewer than {piles.CLEAR:g} bits in their best '
+              f'{piles.BEST_COLUMNS} columns and are not matched (motifs/TASK/SPEC/motifs.tsv)')  # fmt: skip
+    if maps:
+        counts = ', '.join(f'{name} of {maps.count(name)} models' for name in dict.fromkeys(maps))
+        print(f'TF-MoDISco is given the maps {counts}')
+
+
 def write_windows(
     folder: pathlib.Path, spec: str, tokens: np.ndarray, rows: np.ndarray, windows: Mapping[str, extract.Windows],
     corpus: Corpus,
