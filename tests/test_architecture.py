@@ -19,6 +19,7 @@ CORE = ('demo_jax.nn', 'demo_jax.training', 'demo_jax.evaluation', 'demo_jax.exp
 # What touches the disk or the screen.
 EDGE = ('demo_jax.arrays', 'demo_jax.untrusted', 'demo_jax.processes', 'demo_jax.checkpoints', 'demo_jax.devices',
         'demo_jax.data.textfile', 'demo_jax.data.readers',
+        'demo_jax.data.peak_table', 'demo_jax.data.peak_files', 'demo_jax.data.intervals',
         'demo_jax.data.storage', 'demo_jax.data.download', 'demo_jax.files',
         'demo_jax.runs', 'demo_jax.monitor', 'demo_jax.motifs.formats', 'demo_jax.motifs.jaspar', 'demo_jax.report',
         'demo_jax.motifs.meme_suite', 'demo_jax.windows', 'demo_jax.scoring', 'demo_jax.score_tables',

@@ -57,6 +57,7 @@ def written(tmp_path, name, *lines):
     ('x.bed', 'chr1 158 458 p 9 + 158 458', 308, 9, 'BED8, middles, ranked by column 5'),
     ('x.bed', 'chr1 158 458 p 9 + 160 400 255,0,0', 308, 9, 'BED9, middles, ranked by column 5'),
     ('x.bed', 'chr1 158 458 p 9 + 160 400 0 180', 308, 9, 'BED9 and 1 more column, middles, ranked by column 5'),
+    ('x.bed', 'chr1 158 458 MYC:K562 9 . 344 345 154,205,50', 344, 9, 'BED9, summits of column 7, ranked by column 5'),
     ('x.bed', BED12, 308, 9, 'BED12, middles, ranked by column 5'),
     ('x.bed', BED12 + ' 3', 308, 9, 'BED12 and 1 more column, middles, ranked by column 5'),
     # Our own --track, also under another layout's name, and the peaks of epic2.
@@ -153,6 +154,19 @@ def test_names_of_any_letters(tmp_path):
     path.write_bytes('chrä\t1\t9\n'.encode('latin-1'))
     with pytest.raises(InputError, match=r"x\.bed: line 1: chromosome is b'chr\\xe4', expected UTF-8 text"):
         read_peaks(path)
+
+
+def test_one_letter_in_columns_7_and_8_is_a_summit_if_it_is_on_every_line(tmp_path):
+    first, second = 'chr1 158 458 a 9 . 344 345 0', 'chr1 158 458 a 9 . 344 346 0'
+    assert read_peaks(written(tmp_path, 'x.bed', first, second)).centres.tolist() == [308, 308]
+    assert read_peaks(written(tmp_path, 'x.bed', first, first)).centres.tolist() == [344, 344]
+    short = 'chr1 158 159 a 9 . 158 159 0'  # nothing else can be said of peaks of one letter
+    assert str(read_peaks(written(tmp_path, 'x.bed', short)).layout) == 'BED9, middles, ranked by column 5'
+
+
+def test_blanks_around_a_chromosome_are_no_part_of_its_name(tmp_path):
+    (tmp_path / 'x.bed').write_text('chr1 \t1\t9\nchr1\t 2 \t9\n')
+    assert read_peaks(tmp_path / 'x.bed').chroms.tolist() == ['chr1', 'chr1']
 
 
 def test_regions_may_have_any_columns(tmp_path):

@@ -9,8 +9,8 @@ import numpy as np
 
 from demo_jax.data import dna
 from demo_jax.data.build import Records, TaskRecords, add_shuffles, hold_out, task_rng
-from demo_jax.data.chromosomes import hint, known_names
 from demo_jax.data.genome import Genome
+from demo_jax.data.names import known_names, spelling_hint
 from demo_jax.data.peak_files import Peaks, read_peaks
 from demo_jax.data.peak_table import read_places
 from demo_jax.data.textfile import encode_all
@@ -175,7 +175,7 @@ def read_peak_task(
         if lacking:
             facts['notes'].append(f'{genome.path.name} has no {listed(lacking)}, named as a test chromosome')
     elif test_fraction is None:
-        where = f' ({genome.path} has no {listed(lacking)}{hint(lacking, genome.sizes)})' if lacking else ''
+        where = f' ({genome.path} has no {listed(lacking)}{spelling_hint(lacking, genome.sizes)})' if lacking else ''
         raise InputError(
             f'{path}: no peak lies on the test chromosomes {held}{where}; name others, or give test_fraction to hold '
             'out a share of the peaks'

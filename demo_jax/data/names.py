@@ -1,8 +1,11 @@
 """Names by which two files meet, those of chromosomes, and what one that is missing may be called instead (pure)."""
 
+import os
 from collections.abc import Collection, Iterable
 
-from demo_jax.errors import brief
+import numpy as np
+
+from demo_jax.errors import InputError, brief
 
 _MITOCHONDRIAL = {'chrM': 'MT', 'MT': 'chrM', 'M': 'MT'}
 
@@ -16,8 +19,41 @@ def other_spelling(name: str, known: Collection[str]) -> str | None:
 
 def spelling_hint(names: Iterable[str], known: Collection[str]) -> str:
     """The end of a message that says that none of `names` is `known`: "; 'chr1' may be '1' there", or ''."""
+    names = list(names)
     for name in names:
         other = other_spelling(name, known)
         if other is not None:
             return f'; {brief(name)} may be called {brief(other)} there (with or without "chr" in front)'
+    folded = {other.casefold(): other for other in known}
+    for name in names:
+        if name.casefold() in folded:
+            return f'; {brief(name)} may be called {brief(folded[name.casefold()])} there'
     return ''
+
+
+def known_names(
+    path: str | os.PathLike, names: np.ndarray, other: str | os.PathLike, known: Collection[str]
+) -> np.ndarray:
+    """Which records of a file lie on sequences that another file has.
+
+    Args:
+      path: the file, for messages.
+      names: of the sequence that each record lies on, `str` objects (n,).
+      other: the other file, for messages.
+      known: the names of its sequences.
+
+    Returns:
+      bool (n,).
+
+    Raises:
+      InputError: none does; shows a name of either file, and what they differ by if that is plain.
+    """
+    found = np.array([name in known for name in names.tolist()], bool)
+    if not found.any():
+        ours = brief(next(iter(names.tolist()), ''))
+        theirs = brief(next(iter(known), ''))
+        raise InputError(
+            f'{path}: none of its chromosomes ({ours}, ...) is in {other} ({theirs}, ...)'
+            + spelling_hint(dict.fromkeys(names.tolist()), known)
+        )
+    return found

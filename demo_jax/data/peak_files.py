@@ -43,7 +43,8 @@ class Layout:
 
     Attributes:
       name: e.g. 'narrowPeak', 'BED' (up to 6 columns), 'BED6 and 4 more columns'.
-      centres: where windows are centred, 'summits of column 10' or 'middles', and how many summits are missing.
+      centres: where windows are centred, 'summits of column 10', 'summits of column 7' or 'middles', and how many
+        summits are missing.
       ranked_by: the column, from 1, whose numbers rank the peaks, the highest first; None = nothing does.
       why: why it is not the layout's usual column; '' = it is.
       notes: what else is to be said of the reading.
@@ -83,7 +84,8 @@ def read_peaks(path: str | os.PathLike) -> Peaks:
     The layout is that of all lines together:
 
     - BED12's blocks in columns 10 to 12 make BED12, and gappedPeak with three numbers after them.
-    - Columns 7 and 8 that are places within the peak, before a colour, make BED9.
+    - Columns 7 and 8 that are places within the peak, before a colour, make BED9. Where they hold one letter on every
+      line, as ReMap writes summits, windows are centred at it.
     - Numbers in columns 7 to 9 (8 and 9 of at least -1), and whole numbers from -1 and below the peak's length in
       column 10, make narrowPeak. Windows are centred at the summit, or the middle where it is -1.
     - Nine columns of which 7 to 9 are numbers make broadPeak, and so do ten if column 10 is too small for summits.
@@ -114,6 +116,8 @@ def read_peaks(path: str | os.PathLike) -> Peaks:
             told += f' ({(~known).sum():,} of {len(known):,} have none: middles)'
         elif not summits.any() and (rows.lengths > 1).any():
             notes = (*notes, 'every summit is 0, so windows are centred where peaks start')
+    elif name.startswith('BED9') and rows.marks_a_letter(table):
+        centres, told = table.numbers[7].astype(np.int64), 'summits of column 7'
     ranked_by, why, signals = _ranked(table, candidates)
     if ranked_by and (dots := int((table.numbers[ranked_by] == DOT).sum())):
         notes = (*notes, f"column {ranked_by} is '.' on {dots:,} of {len(signals):,} lines, taken for 0")
@@ -135,6 +139,10 @@ class _Rows:
         self.summit = (summits == DOT) | (whole & (summits >= -1) & (summits < self.lengths))
         first, last = numbers[7], numbers[8]
         self.thick = self.strand & table.marked(COLOUR) & (starts <= first) & (first <= last) & (last <= ends)
+
+    def marks_a_letter(self, table: Table) -> bool:
+        """Whether columns 7 and 8 hold one letter of each peak, and peaks are longer."""
+        return bool((self.thick & (table.numbers[8] - table.numbers[7] == 1)).all() and (self.lengths > 1).any())
 
     def summits_are_counts(self, table: Table) -> bool:
         """Whether column 10 is too small for summits."""

@@ -163,7 +163,7 @@ def _chrom(path: str | os.PathLike, line: int, known: dict[bytes, str], cell: by
     """The text of the first cell, one object for all equal cells."""
     if cell not in known:
         try:
-            known[cell] = cell.decode('utf-8')
+            known[cell] = cell.strip().decode('utf-8')
         except UnicodeDecodeError:
             raise InputError(f'{path}: line {line}: chromosome is {brief(cell)}, expected UTF-8 text') from None
     return known[cell]
