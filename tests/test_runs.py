@@ -140,11 +140,16 @@ def test_the_run_directory_records_how_it_was_made(run):
         assert int(epoch) == 1 + int(np.argmax(aurocs))
 
 
-def test_tensorboard_reads_the_curves(run):
+def events_of(workdir):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    events = EventAccumulator(str(run[0] / 'tensorboard'))
+    events = EventAccumulator(str(workdir / 'tensorboard'))
     events.Reload()
+    return events
+
+
+def test_tensorboard_reads_the_curves(run):
+    events = events_of(run[0])
     scalars = events.Tags()['scalars']
     assert sum(tag.endswith('/valid_auroc') for tag in scalars) == 4
     for measure in ('train_loss', 'learning_rate', 'gradient_norm'):
@@ -187,6 +192,13 @@ def test_killed_and_damaged_it_goes_on_to_the_same_bits(run, tmp_path):
     tables = ('auroc.tsv', 'table2.tsv', 'table3.tsv')
     assert all((workdir / 'tables' / t).read_text() == (run[0] / 'tables' / t).read_text() for t in tables)
     assert (workdir / 'history.tsv').read_text() == (run[0] / 'history.tsv').read_text()
+    events, expected = events_of(workdir), events_of(run[0])
+    tags = expected.Tags()['scalars']
+    assert len(tags) == 4 * 6 + 2 and sorted(events.Tags()['scalars']) == sorted(tags)
+    for tag in tags:  # every epoch once, whatever had been written when it was killed
+        points = [(event.step, event.value) for event in events.Scalars(tag)]
+        assert points == [(event.step, event.value) for event in expected.Scalars(tag)]
+        assert [step for step, _ in points] == [1, 2, 3, 4, 5, 6]
 
 
 def test_a_stop_signal_leaves_a_checkpoint_and_a_second_process_is_refused(tmp_path):

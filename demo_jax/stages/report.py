@@ -323,9 +323,9 @@ def _tensorboard(collector: Collector) -> None:
 def _pictures(figures: pathlib.Path, tasks: Sequence[str]) -> Iterator[tuple[str, bytes]]:
     for path in sorted(figures.glob('*.png')):
         yield f'overview/{path.stem}', path.read_bytes()
-    for task in tasks:
+    for task, tag in monitor.task_tags(tasks).items():
         for path in sorted((figures / 'dashboards' / files.safe_name(task)).glob('*.png')):
-            yield f'dashboards/{task.replace("/", "_")}/{path.stem}', path.read_bytes()
+            yield f'dashboards/{tag}/{path.stem}', path.read_bytes()
 
 
 class _Made:

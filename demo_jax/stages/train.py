@@ -10,10 +10,9 @@ from typing import Any
 
 from tqdm import tqdm
 
-from demo_jax import checkpoints, files
+from demo_jax import checkpoints, files, monitor
 from demo_jax.devices import compilations
 from demo_jax.errors import InputError
-from demo_jax.monitor import Monitor
 from demo_jax.nn.models import SPECS
 from demo_jax.nn.operations import operations_per_step
 from demo_jax.processes import Team
@@ -98,7 +97,12 @@ def train_run(
     history = {index: list(kept.history.get(index, ())) for index in mine}
     if team.leads:
         history |= {job.index: list(run.load_result(job.index).history) for job in jobs if job.index not in left}
-    monitor = Monitor(run.path / 'tensorboard' / (f'process_{team.index}' if team.index else ''), jobs, config)
+    events = run.path / 'tensorboard'
+    if team.leads:
+        monitor.remove_others(events, team.count)
+    curves = monitor.Monitor(events / (f'process_{team.index}' if team.index else ''), jobs, config, history, mine)
+    if curves.numbered and progress and team.leads:
+        tell(f'{len(curves.numbered)} tasks have a number behind their names in TensorBoard, where they read the same')
     ahead = sum(steps[index] for index in mine) if team.count > 1 else sum(steps.values())
     bar = tqdm(
         total=ahead, initial=ahead - sum(steps[index] for index in mine), unit='step', disable=not progress,
@@ -106,7 +110,7 @@ def train_run(
     )  # fmt: skip
     bar.update(sum(job.progress.step for job in kept.started.values()))
     with (
-        contextlib.closing(monitor), contextlib.closing(bar),
+        contextlib.closing(curves), contextlib.closing(bar),
         checkpoints.opened(checkpoints.folder_of(run.path, team.index)) as store,
         compilations() as compiled, _StopSignals() as stop,
     ):  # fmt: skip
@@ -115,7 +119,7 @@ def train_run(
             bar.set_description(f'{spec}: compiling')
             last = time.monotonic()
             for report in fit(group, pool, rows, recipe, machine=machine, started=started):
-                _enter(run, report, history, monitor)
+                _enter(run, report, history, curves)
                 bar.update(report.steps + sum(steps[f.job] - f.steps for f in report.finished))
                 _show(bar, spec, report, run, jobs, history)
                 if stop.is_set() or time.monotonic() - last > checkpoint_seconds:
@@ -152,14 +156,18 @@ def _specs(jobs: Sequence[Job]) -> dict[int, str]:
     return {job.index: job.spec for job in jobs}
 
 
-def _enter(run: RunDirectory, report: Report, history: dict[int, list[EpochRecord]], monitor: Monitor) -> None:
+def _enter(
+    run: RunDirectory, report: Report, history: dict[int, list[EpochRecord]], curves: monitor.Monitor
+) -> None:
     """Keep what a report says: epochs, finished jobs, notes."""
     for text in report.notes:
         note(run, text)
     for record in report.epochs:
         records = history.setdefault(record.job, [])
         records[:] = [r for r in records if r.attempt == record.attempt and r.epoch < record.epoch] + [record]
-        monitor.epoch(record)
+    curves.enter(report.epochs)
+    if report.finished:  # before their results are kept, for the curves of finished jobs are not looked at again
+        curves.finish(done.job for done in report.finished)
     for done in report.finished:
         run.save_result(done, history.get(done.job, []))
 
