@@ -8,11 +8,15 @@ import os
 import pathlib
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 
 from demo_jax import runs
+from demo_jax.data import dna
 from demo_jax.errors import InputError
+from demo_jax.motifs import tomtom
 from demo_jax.runs import RunDirectory
 from experiments import pipeline
 from tests.test_model import save_run
@@ -84,7 +88,8 @@ def test_under_slurm_a_process_takes_a_gpu_that_it_sees(visible, chosen):
 
 def test_auto_outside_of_a_step_says_what_is_missing():
     within = python('-c', MEETING, SLURM_JOB_ID='77', SLURM_NTASKS='4')  # a shell inside an allocation
-    assert within.returncode and b'was not started by srun (a shell within an allocation' in within.stderr.splitlines()[-1]
+    assert within.returncode
+    assert b'was not started by srun (a shell within an allocation' in within.stderr.splitlines()[-1]
 
 
 def test_a_terminal_without_utf8_shows_escapes(tmp_path):
@@ -113,6 +118,28 @@ def test_a_file_system_without_locks_is_not_taken_for_another_process(tmp_path, 
     with pytest.raises(InputError) as refused, RunDirectory(tmp_path).locked():
         pass
     assert told in str(refused.value)
+
+
+@pytest.mark.parametrize('cores', [1, 3])
+def test_as_many_threads_as_cores_that_the_process_may_use(monkeypatch, cores):
+    started = []
+
+    def pool(threads):
+        started.append(threads)
+        return ThreadPoolExecutor(threads)
+
+    monkeypatch.setattr(os, 'sched_getaffinity', lambda _: set(range(cores)))
+    monkeypatch.setattr(os, 'cpu_count', lambda: 96)  # of the node, of which a scheduler has given a few
+    for module in (dna, tomtom):
+        monkeypatch.setattr(module, 'ThreadPoolExecutor', pool)
+    rng = np.random.default_rng(0)
+    tokens = rng.integers(0, 4, (8000, 101), dtype=np.uint8)
+    given = dna.dinucleotide_shuffle(tokens, np.random.default_rng(1))
+    assert (given == dna.dinucleotide_shuffle(tokens, np.random.default_rng(1), threads=2)).all()
+    assert started == ([2] if cores == 1 else [3, 2])  # a single one needs no pool
+    matrices = {name: rng.dirichlet(np.ones(4), 8) for name in 'abc'}
+    tomtom.match_words(['ACGTACGT'], tomtom.prepare_targets(matrices), keep=[0])
+    assert started[-1] == cores
 
 
 @pytest.mark.parametrize(('text', 'parts'), [

@@ -120,7 +120,7 @@ def dinucleotide_shuffle(
       tokens: uint8 (N, L), 0..4.
       rng: source of randomness. The result depends on it and on the shapes, not on `threads`.
       lengths: int (N,), true lengths where sequences are shorter than L; None: all are L long.
-      threads: how many threads share the work; default the number of cores.
+      threads: how many threads share the work; default the number of cores that this process may use.
 
     Returns:
       uint8 (N, L). Positions past a sequence's length are N.
@@ -151,7 +151,7 @@ def dinucleotide_shuffle(
                 tokens[rows], generators[number], None if lengths is None else lengths[rows]
             )
 
-        threads = min(threads or os.cpu_count() or 1, len(blocks))
+        threads = min(threads or len(os.sched_getaffinity(0)), len(blocks))
         if threads == 1:
             for number in range(len(blocks)):
                 work(number)

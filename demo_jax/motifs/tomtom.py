@@ -146,7 +146,7 @@ def match_words(
       targets: from `prepare_targets`.
       keep: target numbers to return; None: all n (D x n x 12 bytes of memory).
       pseudocount: see `word_motif`.
-      threads: default the number of cores.
+      threads: default the number of cores that this process may use.
       progress: called with the number of distinct words done since the last call.
 
     Returns:
@@ -176,7 +176,7 @@ def match_words(
     layout = Layout.of(targets, width)
     n_targets = len(targets)
     used = np.bitwise_or.reduce(1 << letters, axis=1)
-    with ThreadPoolExecutor(threads or os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(threads or len(os.sched_getaffinity(0))) as pool:
         for letter_set in np.unique(used):  # words of the same letters share one scale of scores
             present = [letter for letter in range(len(alphabet)) if letter_set >> letter & 1]
             scores = ColumnScores(alphabet, targets, layout, present)
