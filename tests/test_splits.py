@@ -5,7 +5,9 @@ import pytest
 
 from demo_jax.data import dna
 from demo_jax.data.build import Records, TaskRecords, build_corpus, hold_out
+from demo_jax.data.intervals import PeakOptions
 from demo_jax.data.prepare import describe, seen_in_training
+from demo_jax.data.readers import read_corpus
 from demo_jax.data.splits import choose_rows, related
 from demo_jax.errors import InputError
 from tests.test_corpus import labelled, positives
@@ -121,3 +123,55 @@ def test_test_sequences_that_training_holds_are_counted_and_said():
     assert f'{2 + len(overlap)} of test also in training' in describe(corpus).splitlines()[1]
     assert seen_in_training(corpus).startswith(f'{2 + len(overlap)} test sequences')
     assert not seen_in_training(corpus.select(['b']))
+
+
+CHROMS = ('chr1', 'chr1_KI270706v1_random', 'chr8', 'chr8_KI270821v1_alt', 'chr80', 'chrUn_GL000195v1')
+
+
+@pytest.fixture
+def genome(tmp_path):
+    """Two chromosomes with a piece each, one whose name begins as another's, and one that is not placed."""
+    rng = np.random.default_rng(5)
+    with open(tmp_path / 'genome.fa', 'w') as file:
+        for chrom in CHROMS:
+            text = dna.decode(rng.integers(0, 4, 3000, dtype=np.uint8))
+            file.write(f'>{chrom}\n{text}\n')
+    return tmp_path / 'genome.fa'
+
+
+def peak_file(path):
+    path.write_text(''.join(f'{chrom}\t{at}\t{at + 101}\n' for chrom in CHROMS for at in range(200, 1000, 200)))
+    return path
+
+
+@pytest.mark.parametrize('negatives', ['shuffle', 'gc'])
+@pytest.mark.parametrize(('test_chroms', 'held'), [
+    (('chr8',), {'chr8', 'chr8_KI270821v1_alt'}), (('chr1',), {'chr1', 'chr1_KI270706v1_random'}),
+    (('chr80',), {'chr80'}), (('chr8_KI270821v1_alt',), {'chr8_KI270821v1_alt'}), (('chrUn',), {'chrUn_GL000195v1'}),
+])  # fmt: skip
+def test_the_pieces_of_a_test_chromosome_are_no_training_data(tmp_path, genome, test_chroms, held, negatives):
+    options = PeakOptions(genome, test_chroms=test_chroms, negatives=negatives)
+    corpus = read_corpus('bed', [peak_file(tmp_path / 'p.bed')], peaks=options)
+    found = {
+        split: {corpus.chroms[number] for number in corpus.intervals['chrom'][corpus.rows('p', split)] if number >= 0}
+        for split in ('train', 'valid', 'test')
+    }
+    assert found['test'] == held and found['train'] | found['valid'] == set(CHROMS) - held
+    pieces = sorted(held - set(test_chroms))
+    said = [note for note in corpus.info['tasks']['p']['notes'] if 'pieces' in note]
+    assert bool(said) == bool(pieces) and all(piece in said[0] for piece in pieces)
+
+
+def test_a_blacklist_in_the_folder_of_the_peaks_is_no_task(tmp_path, genome):
+    folder = tmp_path / 'peaks'
+    folder.mkdir()
+    peak_file(folder / 'ctcf.bed')
+    black = folder / 'hg38-blacklist.bed'
+    black.write_text('chr1\t0\t350\n')
+    (folder / '._ctcf.bed').write_bytes(b'\0\5\26\7Mac OS X')  # as macOS leaves beside a copied file
+    corpus = read_corpus('bed', [folder], peaks=PeakOptions(genome, test_chroms=('chr8',), blacklist=black))
+    assert corpus.tasks == ('ctcf',) and corpus.info['tasks']['ctcf']['dropped']['blacklisted'] == 1
+    with pytest.raises(InputError, match='is the only peak file, and the blacklist too'):
+        read_corpus('bed', [black], peaks=PeakOptions(genome, test_chroms=('chr8',), blacklist=black))
+    with pytest.raises(InputError, match='hg38-blacklist.bed: no peak lies on the test'):
+        read_corpus('bed', [folder], peaks=PeakOptions(genome, test_chroms=('chr8',)))

@@ -29,7 +29,8 @@ class PeakOptions:
       genome: FASTA file of the genome, plain or block-gzipped.
       width: letters per window.
       top: keep only so many peaks, those with the highest signal; None = all.
-      test_chroms: peaks on these chromosomes are for testing, the others for training.
+      test_chroms: peaks on these chromosomes are for testing, the others for training. The pieces of a chromosome
+        (chr8_KI270821v1_alt: other haplotypes of it, and what could not be placed on it) go with it.
       blacklist: BED file of regions to be left out; None = none.
       negatives: 'shuffle' (dinucleotide shuffles of the positives) or 'gc' (windows of the genome away from
         every peak and the blacklist, as many in each 2% of GC as there are positives; where the genome has too
@@ -137,7 +138,8 @@ def read_peak_task(
     peaks = read_peaks(path)
     positives, facts = _windows(path, peaks, genome, blacklist, options)
     assert positives.intervals is not None  # `_fetch` knows them
-    is_test = np.array([chrom in options.test_chroms for chrom, _, _ in positives.intervals], bool)
+    on_test = {chrom for chrom in genome.sizes if _is_of(chrom, options.test_chroms)}
+    is_test = np.array([chrom in on_test for chrom, _, _ in positives.intervals], bool)
     left = peaks.centres - options.width // 2  # a summit near the edge: its window reaches out of the peak
     avoid = Regions(peaks.chroms, np.minimum(peaks.starts, left), np.maximum(peaks.ends, left + options.width))
     away = [avoid] if blacklist is None else [avoid, blacklist.regions]
@@ -169,8 +171,12 @@ def read_peak_task(
             'left to train on; name others as test_chroms'
         )
     if is_test.any():
-        train = with_negatives(np.flatnonzero(~is_test), set(genome.sizes) - set(options.test_chroms))
-        test = with_negatives(np.flatnonzero(is_test), set(genome.sizes) & set(options.test_chroms))
+        train = with_negatives(np.flatnonzero(~is_test), set(genome.sizes) - on_test)
+        test = with_negatives(np.flatnonzero(is_test), on_test)
+        pieces = [str(chrom) for chrom, _, _ in positives.intervals if chrom in on_test - set(options.test_chroms)]
+        if pieces:
+            names = listed(dict.fromkeys(pieces), 3)
+            facts['notes'].append(f'{len(pieces):,} peaks on pieces of the test chromosomes are for testing ({names})')
         facts['test_chroms'] = list(options.test_chroms)
         if lacking:
             facts['notes'].append(f'{genome.path.name} has no {listed(lacking)}, named as a test chromosome')
@@ -185,6 +191,11 @@ def read_peak_task(
         train, test = hold_out(everything, test_fraction, task_rng(seed, name, 'test'))
         facts['test_fraction'] = test_fraction
     return TaskRecords(name, train, test, facts)
+
+
+def _is_of(chrom: str, chroms: Sequence[str]) -> bool:
+    """Whether a sequence of the genome is one of these chromosomes or, by UCSC's names, a piece of one."""
+    return any(chrom == name or chrom.startswith(f'{name}_') for name in chroms)
 
 
 def _windows(

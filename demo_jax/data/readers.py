@@ -201,7 +201,7 @@ def read_tasks(
       seed: seeds what is held out and drawn, together with each task's name.
       test_fraction: share of the pairs held out for testing where a FASTA file has no test file (default
         0.1), or where no peak lies on a test chromosome (BED; default: refused).
-      peaks: how peaks become windows; needed for 'bed'.
+      peaks: how peaks become windows; needed for 'bed'. Its blacklist is no task, wherever it lies.
       progress: wraps the list of tasks, e.g. `tqdm`.
 
     Raises:
@@ -210,6 +210,10 @@ def read_tasks(
     if test_fraction is not None and not 0 < test_fraction < 1:
         raise InputError(f'test_fraction is {test_fraction}, expected a number above 0 and below 1')
     found = find_tasks(source, paths)
+    if peaks is not None and peaks.blacklist is not None:  # it may lie in the folder of the peaks
+        found = [task for task in found if os.path.realpath(task.train) != os.path.realpath(peaks.blacklist)]
+        if not found:
+            raise InputError(f'{peaks.blacklist}: is the only peak file, and the blacklist too')
     if tasks is not None:
         there = [task.name for task in found]
         for name in tasks:
