@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import itertools
 import os
 import pathlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,7 +13,7 @@ from tqdm import tqdm
 from demo_jax import files
 from demo_jax.data import dna
 from demo_jax.data.genome import FastaInMemory, Genome, open_fasta
-from demo_jax.data.names import spelling_hint
+from demo_jax.data.names import no_name_is_known
 from demo_jax.data.textfile import check_size
 from demo_jax.data.variants import (
     UNKNOWN,
@@ -26,7 +25,7 @@ from demo_jax.data.variants import (
     read_variants,
     skipped,
 )
-from demo_jax.errors import InputError, brief
+from demo_jax.errors import InputError
 from demo_jax.model import Model
 from demo_jax.nn.models import SPECS
 from demo_jax.scoring import BLOCK, probability, score_windows
@@ -179,15 +178,11 @@ def score_variants(
             kept.append(item)
             alleles.append(pair)
             tokens += both
-        names = list(itertools.islice(fasta.sizes, 1))
-        hint = spelling_hint(passed.unknown, fasta.sizes)
+        sizes = fasta.sizes
     finally:
         fasta.close()
     if passed.unknown and not met:
-        raise InputError(
-            f'{path}: none of its sequences ({brief(passed.unknown[0])}, ...) is in {fasta_path} '
-            f'({brief(names[0]) if names else "empty"}, ...){hint}'
-        )
+        raise no_name_is_known(path, passed.unknown, fasta_path, sizes)
     if not kept:
         raise InputError(f'{path}: holds no variants that can be scored{passed.told()}')
     scores = np.empty((len(models), len(tokens)), np.float32)

@@ -59,7 +59,7 @@ REASONS = [
     (('chr1', 9, '.', 'R', 'A'), variants.AMBIGUOUS, "ref is 'R', expected letters ACGTN"),
     (('chr1', 9, '.', at(9), 'am'), variants.AMBIGUOUS, "alt is 'am', expected letters ACGTN"),
     (('chr1', 9, '.', at(9), '-'), variants.NOT_DNA, "alt is '-', expected letters ACGTN"),
-    (('1', 9, '.', 'A', 'C'), variants.UNKNOWN, "sequence '1' is not in .*; '1' may be called 'chr1' there"),
+    (('1', 9, '.', 'A', 'C'), variants.UNKNOWN, "sequence '1' is not in .*; it may be called 'chr1' there"),
     (('chrUn', 9, '.', 'A', 'C'), variants.UNKNOWN, "sequence 'chrUn' is not in .* which has 'chr1', 'chr2', 'tiny'$"),
     (('chr1', 91, '.', 'A', 'C'), variants.BEYOND, "position 91 with REF 'A' lies beyond the 90 letters of 'chr1'"),
     (('chr1', 90, '.', f'{at(90)}A', 'C'), variants.BEYOND, "position 90 with REF '..' lies beyond the 90 letters"),
@@ -148,7 +148,7 @@ def test_when_nothing_is_left_the_counts_are_told(models, tmp_path):
 ])
 def test_a_file_that_meets_no_sequence_is_refused(models, tmp_path, there, here, hint):
     lines = [(here, 45, '.', 'A', 'C'), (here, 5, '.', 'A', '<DEL>'), (here, 6, '.', 'A', 'A' * 40)]
-    with pytest.raises(InputError, match=rf"v.vcf: none of its sequences \('{here}', \.\.\.\) is in .*x.fa "
+    with pytest.raises(InputError, match=rf"v.vcf: none of its chromosomes \('{here}', \.\.\.\) is in .*x.fa "
                                          rf"\('{there}', \.\.\.\){hint}"):  # fmt: skip
         scored(models, tmp_path, lines, **{there: TEXT})
 

@@ -31,6 +31,24 @@ def spelling_hint(names: Iterable[str], known: Collection[str]) -> str:
     return ''
 
 
+def no_name_is_known(
+    path: str | os.PathLike, names: Iterable[str], other: str | os.PathLike, known: Collection[str]
+) -> InputError:
+    """The error that no sequence of a file is in another: shows a name of either, and how they differ if that is plain.
+
+    Args:
+      path: the file.
+      names: of its sequences, or some of them, at least one.
+      other: the other file.
+      known: the names of its sequences.
+    """
+    names = list(names)
+    ours, theirs = (brief(next(iter(some), '')) for some in (names, known))
+    return InputError(
+        f'{path}: none of its chromosomes ({ours}, ...) is in {other} ({theirs}, ...){spelling_hint(names, known)}'
+    )
+
+
 def known_names(
     path: str | os.PathLike, names: np.ndarray, other: str | os.PathLike, known: Collection[str]
 ) -> np.ndarray:
@@ -50,10 +68,5 @@ def known_names(
     """
     found = np.array([name in known for name in names.tolist()], bool)
     if not found.any():
-        ours = brief(next(iter(names.tolist()), ''))
-        theirs = brief(next(iter(known), ''))
-        raise InputError(
-            f'{path}: none of its chromosomes ({ours}, ...) is in {other} ({theirs}, ...)'
-            + spelling_hint(dict.fromkeys(names.tolist()), known)
-        )
+        raise no_name_is_known(path, dict.fromkeys(names.tolist()), other, known)
     return found

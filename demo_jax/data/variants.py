@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from demo_jax.data.genome import FastaInMemory, Genome
-from demo_jax.data.names import spelling_hint
+from demo_jax.data.names import other_spelling
 from demo_jax.data.textfile import Line, read_lines
 from demo_jax.errors import InputError, brief
 
@@ -214,9 +214,10 @@ def cut_alleles(fasta: Genome | FastaInMemory, path: str | os.PathLike, variant:
     """
     size, first = fasta.sizes.get(variant.sequence), variant.position - 1
     if size is None:
+        other = other_spelling(variant.sequence, fasta.sizes)
         detail = (
             f'sequence {brief(variant.sequence)} is not in {fasta.path}, which has {_some(fasta.sizes)}'
-            f'{spelling_hint([variant.sequence], fasta.sizes)}'
+            f'{f"; it may be called {brief(other)} there" if other else ""}'
         )
         raise UnfitVariant(path, variant.line, UNKNOWN, detail)
     after = first + len(variant.ref)
