@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import io
 import json
 import math
 import os
@@ -14,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO
 
 from demo_jax.errors import InputError, brief
+from demo_jax.filekinds import HEAD, check_kind
 
 #: Bytes of the largest JSON file that is read; parsed, it may take twenty times as much memory.
 MAX_JSON = 32_000_000
@@ -120,7 +122,25 @@ def write_json(path: str | os.PathLike, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + '\n')
 
 
-def open_input(path: str | os.PathLike) -> BinaryIO:
+def expanded(path: str) -> str:
+    """A path that a person gave, with `~` or `~USER` at its beginning replaced by that home directory.
+
+    A shell does so only where a word begins with it, and leaves `--run=~/runs/mine` as it is. In NAME=PATH it is
+    replaced where PATH begins with it. A folder that is called `~` is `./~`.
+
+    Raises:
+      InputError: there is no such user, or no home directory is known.
+    """
+    name, equals, rest = path.partition('=')
+    if equals and '/' not in name and rest.startswith('~'):
+        return f'{name}={expanded(rest)}'
+    found = os.path.expanduser(path)
+    if found.startswith('~'):
+        raise InputError(f'{path}: no home directory of {brief(path.partition("/")[0])} is known')
+    return found
+
+
+def open_input(path: str | os.PathLike) -> io.BufferedReader:
     """Open a file of unknown origin for reading bytes.
 
     Only regular files are opened: a pipe or device could keep a program waiting, or never end.
@@ -211,6 +231,7 @@ def read_tsv(path: str | os.PathLike, columns: Iterable[str] = ()) -> list[dict[
     header: list[str] = []
     rows: list[dict[str, str]] = []
     with open_input(path) as handle:
+        check_kind(path, handle.peek(HEAD)[:HEAD], 'table')
         for number, cells in enumerate(_cells(path, handle), start=1):
             if number == 1:
                 header = [cells[0].removeprefix('\ufeff'), *cells[1:]]

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from demo_jax import files
 from demo_jax.data import dna
-from demo_jax.data.genome import FastaInMemory, Genome, open_fasta
+from demo_jax.data.genome import Genome
 from demo_jax.data.names import no_name_is_known
 from demo_jax.data.textfile import check_size
 from demo_jax.data.variants import (
@@ -155,7 +155,7 @@ def score_variants(
     alleles: list[Alleles] = []
     tokens: list[np.ndarray] = []
     met = False  # whether a sequence of the variants is in the FASTA
-    fasta = open_fasta(fasta_path)
+    fasta = Genome(fasta_path)
     try:
         for item in tqdm(read_variants(path, strict=strict), desc='reading', unit='variant', disable=not progress):
             if isinstance(item, Skipped):
@@ -196,7 +196,7 @@ def score_variants(
 
 
 def _encode(
-    models: Sequence[Model], path: str | os.PathLike, fasta: Genome | FastaInMemory, variant: Variant, pair: Alleles
+    models: Sequence[Model], path: str | os.PathLike, fasta: Genome, variant: Variant, pair: Alleles
 ) -> list[np.ndarray]:
     """The tokens of either allele's window, uint8 (L,)."""
     shortest = max(SPECS[model.spec].min_length for model in models)

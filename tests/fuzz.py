@@ -235,7 +235,6 @@ def _child(place: pathlib.Path, answer: pathlib.Path, work: Callable[[pathlib.Pa
         (place / 'work').mkdir()
         with warnings.catch_warnings():
             warnings.simplefilter('error')
-            warnings.simplefilter('ignore', ResourceWarning)  # files that pyfaidx leaves open when it fails
             counts = work(place / 'work')
         answer.write_text(json.dumps({name: value for name, value in vars(counts).items() if name[0] != '_'}))
         status = 0

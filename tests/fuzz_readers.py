@@ -22,7 +22,6 @@ from demo_jax.data import dna, download, intervals, storage, textfile, variants
 from demo_jax.data.build import Records, TaskRecords, build_corpus
 from demo_jax.data.corpus import Corpus
 from demo_jax.data.genome import Genome as GenomeFasta
-from demo_jax.data.genome import open_fasta
 from demo_jax.data.readers import read_corpus
 from demo_jax.errors import InputError
 from demo_jax.motifs import formats
@@ -205,19 +204,9 @@ class Blacklist(_OnGenome):
 
 
 class Genome(_OnGenome):
-    """The genome or its index damaged."""
+    """The genome damaged."""
 
-    files = ('genome.fa', 'genome.fa.fai')
-
-    def make(self) -> None:
-        """As before, and the index."""
-        super().make()
-        GenomeFasta(self.folder / 'genome.fa').close()
-        self.index = (self.folder / 'genome.fa.fai').read_bytes()
-
-    def tidy(self) -> None:
-        """The index is made anew where the genome is younger: back to the undamaged one."""
-        (self.folder / 'genome.fa.fai').write_bytes(self.index)
+    files = ('genome.fa',)
 
 
 class Variants(Reader):
@@ -244,7 +233,7 @@ class Variants(Reader):
     def read(self) -> None:
         """Both alleles of every variant."""
         for name in self.files[:2]:
-            fasta = open_fasta(self.folder / 'seq.fa')
+            fasta = GenomeFasta(self.folder / 'seq.fa')
             for variant in variants.read_variants(self.folder / name):
                 if isinstance(variant, variants.Skipped):
                     assert variant.reason and variant.detail.isprintable()

@@ -18,7 +18,7 @@ import numpy as np
 
 from demo_jax import arrays, files
 from demo_jax.data import download, peak_files, storage, variants
-from demo_jax.data.genome import FastaInMemory, Genome
+from demo_jax.data.genome import Genome
 from demo_jax.data.readers import read_corpus
 from demo_jax.errors import InputError
 from demo_jax.motifs import formats
@@ -65,7 +65,7 @@ def _genome(path: pathlib.Path) -> None:
 TEXT: dict[str, tuple[str, Callable[[pathlib.Path], Any], bytes, bytes, bytes]] = {
     'DeepBind': ('T_AC.seq.gz', _deepbind, b'FoldID\tEventID\tseq\tBound\n', b'A\tx\tACGTACGT\t1\n', b'\t\t\t\n'),
     'FASTA': ('t.fa', lambda path: read_corpus('fasta', [path]), b'', b'>1\nACGTACGT\n>0\nACGTACGA\n', b'>\n'),
-    'variants FASTA': ('s.fa', FastaInMemory, b'', b'>s\nACGT\n', b'>\n'),
+    'variants FASTA': ('s.fa', Genome, b'', b'>s\nACGT\n', b'>\n'),
     'genome': ('g.fa', _genome, b'', b'>s\nACGT\n', b'>\n'),
     'peaks': ('p.bed', _blacklisted, b'', b'chr1\t5\t9\n', b'\t\t\n'),
     'VCF': ('v.vcf', _variants, b'#CHROM\tPOS\tID\tREF\tALT\n', b's\t5\t.\tA\tC\n', b'\t\t\t\t\n'),

@@ -21,7 +21,7 @@ from demo_jax import arrays, files
 from demo_jax.data import build, dna, intervals, peak_files, readers, storage, textfile, variants
 from demo_jax.data.build import Records, TaskRecords, build_corpus
 from demo_jax.data.corpus import clean_name
-from demo_jax.data.genome import FastaInMemory, Genome
+from demo_jax.data.genome import Genome
 from demo_jax.data.splits import either_strand
 from demo_jax.errors import InputError, brief, printable
 from demo_jax.motifs import formats
@@ -309,7 +309,7 @@ def test_alleles_are_cut_as_by_hand(reference, data):
     ref = reference[position - 1 : position - 1 + data.draw(st.integers(1, 4))]
     alt = data.draw(st.text('ACGT', min_size=1, max_size=4))
     width = data.draw(st.integers(max(len(ref), len(alt)), 30))
-    fasta = FastaInMemory(written('s.fa', f'>s\n{reference}\n'.encode()))
+    fasta = Genome(written('s.fa', f'>s\n{reference}\n'.encode()))
     path = written('v.vcf', f'##x\n#CHROM\tPOS\tID\tREF\tALT\ns\t{position}\t.\t{ref}\t{alt}\n'.encode())
     (variant,) = variants.read_variants(path)
     assert variant == variants.Variant(3, '', 's', position, ref, alt)
@@ -497,7 +497,6 @@ def read_variants(path: pathlib.Path) -> None:
 
 
 def read_genome(path: pathlib.Path) -> None:
-    path.with_name(f'{path.name}.fai').unlink(missing_ok=True)
     genome = Genome(path)
     try:
         for name, size in genome.sizes.items():

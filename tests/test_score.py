@@ -15,8 +15,8 @@ from absl import flags
 from absl.testing import flagsaver
 
 from demo_jax import files, score_tables, scoring, variant_effects, windows
-from demo_jax.data import dna, genome, textfile, variants
-from demo_jax.data.genome import FastaInMemory
+from demo_jax.data import dna, textfile, variants
+from demo_jax.data.genome import Genome
 from demo_jax.errors import InputError
 from demo_jax.model import Model
 from demo_jax.report.plots import LETTER_COLOURS
@@ -500,7 +500,7 @@ def test_both_alleles_are_cut_to_the_training_length(tmp_path, position, ref_len
     alt = alt or other(ref)
     with_alt = edited(position, ref, alt)
     variant = variants.Variant(3, '', 's', position, ref, alt)
-    found = variants.cut_alleles(FastaInMemory(fasta(tmp_path / 'x.fa', s=SEQUENCE)), 'v.vcf', variant, WIDTH)
+    found = variants.cut_alleles(Genome(fasta(tmp_path / 'x.fa', s=SEQUENCE)), 'v.vcf', variant, WIDTH)
     cut_ref, cut_alt = found.ref.decode(), found.alt.decode()
     assert len(cut_ref) == len(cut_alt) == WIDTH
     assert SEQUENCE[found.start : found.start + WIDTH] == cut_ref
@@ -516,7 +516,7 @@ def test_both_alleles_are_cut_to_the_training_length(tmp_path, position, ref_len
 
 
 def test_a_short_sequence_is_used_whole(tmp_path):
-    source = FastaInMemory(fasta(tmp_path / 'x.fa', s='ACGTACGTACGTACGTACGT'))
+    source = Genome(fasta(tmp_path / 'x.fa', s='ACGTACGTACGTACGTACGT'))
     variant = variants.Variant(3, '', 's', 4, 'TAC', 'T')
     found = variants.cut_alleles(source, 'v.vcf', variant, WIDTH)
     assert tuple(found) == (0, b'ACGTACGTACGTACGTACGT', b'ACGTGTACGTACGTACGT')
@@ -526,20 +526,16 @@ CHANGES = [(45, SEQUENCE[44], other(SEQUENCE[44])), (3, SEQUENCE[2], other(SEQUE
            (50, SEQUENCE[49], SEQUENCE[49] + 'GGTGA'), (70, SEQUENCE[69:76], SEQUENCE[69])]  # fmt: skip
 
 
-@pytest.mark.parametrize('in_memory', [True, False])
-def test_variants_are_scored_as_predict_does(models, tmp_path, monkeypatch, in_memory):
+def test_variants_are_scored_as_predict_does(models, tmp_path):
     path = tmp_path / 'x.fa'
     lower = SEQUENCE[:40] + SEQUENCE[40:60].lower() + SEQUENCE[60:]
     lines = '\n'.join(lower[i : i + 20] for i in range(0, len(lower), 20))
     path.write_text(f'>other\nACGT\n>s some words\n{lines}\n')
-    if not in_memory:
-        monkeypatch.setattr(genome, 'MAX_LINE', 10)
     (tmp_path / 'v.vcf').write_text(
         vcf(*[('s', position, '.', ref, alt) for position, ref, alt in CHANGES], ('s', 45, '.', SEQUENCE[44], 'A' * 31))
     )
     found = variant_effects.score_variants(models, tmp_path / 'v.vcf', path, progress=False)
     assert found.skipped == {'allele longer than 30 letters': 1}
-    assert (tmp_path / 'x.fa.fai').exists() is not in_memory
     rows = list(found.rows())
     assert len(rows) == 8 and set(rows[0]) == set(variant_effects.VARIANT_COLUMNS)
     for row in rows:
@@ -577,7 +573,7 @@ def test_variants_that_do_not_fit(models, tmp_path, line, message):
 
 
 def test_ref_may_name_one_base_of_an_ambiguity_letter(tmp_path):
-    source = FastaInMemory(fasta(tmp_path / 'x.fa', s='ACGTRACGTN'))
+    source = Genome(fasta(tmp_path / 'x.fa', s='ACGTRACGTN'))
     found = variants.cut_alleles(source, 'v.vcf', variants.Variant(1, '', 's', 5, 'A', 'C'), 30)
     assert (found.ref, found.alt) == (b'ACGTAACGTN', b'ACGTCACGTN')
     with pytest.raises(InputError, match="REF is 'A', but .* has 'N' at s:10"):

@@ -1,146 +1,156 @@
 """FASTA files whose sequences are asked for by name and place: genomes, and small files (edge: touches the disk)."""
 
-import contextlib
-import gzip
 import os
 import pathlib
-import tempfile
-import zlib
+import weakref
+from collections.abc import Iterator
+from typing import BinaryIO, Protocol
 
-from demo_jax.data.textfile import MAX_LETTERS, MAX_LINE, check_ratio, read_fasta
+from demo_jax.data.bgzip import Bgzip, is_bgzip
+from demo_jax.data.fasta_index import LETTERS, index_fasta
+from demo_jax.data.textfile import MAX_LETTERS, PART, read_blocks
 from demo_jax.errors import InputError, brief
+from demo_jax.filekinds import HEAD, check_kind
 from demo_jax.files import open_input
 
-#: Letters of the longest line of a genome FASTA, which is read whole when the index is made.
-MAX_GENOME_LINE = 300_000_000
+_BLOCK = 1 << 20  # bytes that are looked at together
 
 
 class Genome:
-    """A genome FASTA opened with pyfaidx; the index is made beside it, or in a temporary folder if it cannot be."""
+    """A FASTA file of any size, opened to read letters by name and place.
+
+    The file is read through once when it is opened, which takes some seconds per gigabyte: so every byte is looked at,
+    and the place of each letter is known. After that only what is asked for is read. No index file (`.fai`) is read
+    or written: one that was made of another file cannot always be told from one that fits.
+
+    A plain or block-gzipped (bgzip) file is read where it lies; one that is gzipped otherwise is held in memory.
+
+    Attributes:
+      path: of the file.
+      sizes: letters of each sequence, by its name (the first word of its header), in the file's order.
+    """
 
     def __init__(self, path: str | os.PathLike) -> None:
-        import pyfaidx
-
-        self.path = pathlib.Path(path)
-        if not os.path.lexists(path):
-            raise InputError(f'{path}: does not exist, expected a genome FASTA')
-        open_input(path).close()
-        index = pathlib.Path(f'{path}.fai')
-        if os.path.lexists(index):
-            open_input(index).close()
-        if not index.exists() or index.stat().st_mtime < self.path.stat().st_mtime:
-            _check_genome(path)
-        self._folder = None
-        if not index.exists() and not os.access(self.path.absolute().parent, os.W_OK):
-            self._folder = tempfile.TemporaryDirectory()
-            index = pathlib.Path(self._folder.name) / index.name
-        try:
-            self._fasta = pyfaidx.Fasta(str(path), indexname=str(index), as_raw=True, rebuild=True)
-            self.sizes = {name: len(self._fasta[name]) for name in self._fasta.keys()}  # noqa: SIM118 (records)
-            if any(size >> 40 for size in self.sizes.values()):  # negative ones, too
-                raise ValueError(f'letters by its index, of which one must be damaged: {self.sizes}')
-            if not self._is_indexed_whole():
-                raise ValueError(f'its index {index.name} ends before the file does; remove it')
-        except Exception as error:  # pyfaidx has no common base class for what it raises
-            self._clean()
-            text = ' '.join(str(error).split())
-            raise InputError(f'{path}: cannot be used as a genome FASTA ({brief(text, 200)})') from error
-
-    def _is_indexed_whole(self) -> bool:
-        """Whether nothing but line ends follows what the index knows (an index that was cut short lacks chromosomes).
-
-        Of a compressed file, whose unpacked size is not known, it is taken to be so.
-        """
-        with open_input(self.path) as raw:
-            if raw.read(2) == b'\x1f\x8b':
-                return True
-            raw.seek(0)
-            last = max(self._fasta.faidx.index.values(), key=lambda entry: entry.offset, default=None)
-            if last is not None:
-                lines, rest = divmod(last.rlen, last.lenc or 1)  # a record without letters has lines of none
-                raw.seek(last.offset + lines * last.lenb + rest)
-            return not raw.read(1 << 16).strip()
-
-    def letters(self, chrom: str, start: int, end: int) -> bytes:
-        """The letters of [start, end), 0-based, which must lie on the chromosome.
+        """Open a file and read it through.
 
         Raises:
-          InputError: the file does not hold them, as when its index belongs to another file.
+          InputError: it cannot be read, is no FASTA file (see `index_fasta`), or is gzipped without blocks and
+            holds more than `MAX_LETTERS` bytes.
         """
+        self.path = pathlib.Path(path)
+        if not os.path.lexists(path):
+            raise InputError(f'{path}: does not exist, expected a FASTA file (a genome)')
+        self._source = _opened(path)
+        self._closing = weakref.finalize(self, self._source.close)  # also where nobody closes it
         try:
-            found = self._fasta[chrom][start:end].encode('latin-1')
-        except Exception as error:  # as above
-            text = ' '.join(str(error).split())
-            raise InputError(f'{self.path}: {brief(chrom)} cannot be read ({brief(text, 200)})') from error
-        if len(found) != end - start:
-            raise InputError(
-                f'{self.path}: has {len(found)} letters at {chrom}:{start}-{end}, expected {end - start}; if its index '
-                f'({self.path.name}.fai) is of another file, remove it'
-            )
+            self._index = index_fasta(path, _checked(path, self._source.blocks()))
+        except BaseException:
+            self.close()
+            raise
+        self.sizes = self._index.sizes
+
+    def letters(self, chrom: str, start: int, end: int) -> bytes:
+        """The letters of [start, end), 0-based, which must lie on the sequence `chrom`.
+
+        Raises:
+          InputError: the file has changed since it was opened, or cannot be read.
+          ValueError: they do not lie on it.
+        """
+        if not 0 <= start <= end <= self.sizes[chrom]:
+            raise ValueError(f'{chrom}:{start}-{end} does not lie on its {self.sizes[chrom]} letters')
+        pieces = [self._source.read(*span) for span in self._index.spans(chrom, start, end)]
+        found = b''.join(pieces).translate(None, b' \t\r\n\x0b\x0c')
+        if len(found) != end - start or found.translate(None, LETTERS):
+            raise InputError(f'{self.path}: has changed since it was opened ({brief(chrom)}:{start}-{end})')
         return found
 
     def close(self) -> None:
-        """Close the file and remove a temporary index."""
-        self._fasta.close()
-        self._clean()
-
-    def _clean(self) -> None:
-        if self._folder is not None:
-            with contextlib.suppress(OSError):
-                self._folder.cleanup()
+        """Close the file."""
+        self._closing()
 
 
-def _check_genome(path: str | os.PathLike) -> None:
-    """See, before pyfaidx reads it line by line, that no line of a genome FASTA fills the memory."""
-    with open_input(path) as raw:
-        packed = raw.read(2) == b'\x1f\x8b'
-        raw.seek(0)
-        stream = gzip.GzipFile(fileobj=raw) if packed else raw
-        size, line = 0, 0
-        try:
-            while block := stream.read(1 << 20):
-                size += len(block)
-                line = len(block) - 1 - block.rfind(b'\n') if b'\n' in block else line + len(block)
-                if packed:
-                    check_ratio(path, size, raw.tell())
-                if line > MAX_GENOME_LINE:
-                    raise InputError(f'{path}: has a line of more than {MAX_GENOME_LINE:,} letters')
-        except (OSError, EOFError, zlib.error) as error:
-            raise InputError(f'{path}: cannot be read ({error})') from error
+class _Source(Protocol):
+    """The bytes of a file, unpacked."""
 
+    def blocks(self) -> Iterator[bytes]:
+        """All of them, in pieces."""
 
-class FastaInMemory:
-    """The sequences of a FASTA file, by the first word of their headers; answers as `Genome` does."""
-
-    def __init__(self, path: str | os.PathLike) -> None:
-        self.path = pathlib.Path(path)
-        self._letters: dict[str, bytes] = {}
-        for record in read_fasta(path, longest=MAX_LETTERS):
-            name = (record.header.split() or [''])[0]
-            if name in self._letters:
-                raise InputError(f'{path}: record {record.number}: a second sequence is called {brief(name)}')
-            self._letters[name] = record.letters
-        self.sizes = {name: len(letters) for name, letters in self._letters.items()}
-
-    def letters(self, chrom: str, start: int, end: int) -> bytes:
-        """The letters of [start, end), 0-based, which must lie on the sequence."""
-        return self._letters[chrom][start:end]
+    def read(self, offset: int, size: int) -> bytes:
+        """Some of them."""
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Let go of the file."""
 
 
-def open_fasta(path: str | os.PathLike) -> Genome | FastaInMemory:
-    """A FASTA file whose sequences can be asked for by name and place.
+class _Plain:
+    """A file that is not packed."""
 
-    A file of up to 10 MB, plain or gzipped, is read into memory. A larger one (a genome), plain or
-    block-gzipped (bgzip), is read where it lies, through an index that is made beside it (`.fai`).
+    def __init__(self, path: str | os.PathLike, raw: BinaryIO) -> None:
+        self._path, self._raw = path, raw
 
-    Raises:
-      InputError: it cannot be read, or two sequences have the same name.
-    """
+    def blocks(self) -> Iterator[bytes]:
+        self._raw.seek(0)
+        while block := self._read(_BLOCK):
+            yield block
+
+    def read(self, offset: int, size: int) -> bytes:
+        self._raw.seek(offset)
+        return self._read(size)
+
+    def _read(self, size: int) -> bytes:
+        try:
+            return self._raw.read(size)
+        except OSError as error:
+            raise InputError(f'{self._path}: cannot be read ({error.strerror or error})') from error
+
+    def close(self) -> None:
+        self._raw.close()
+
+
+class _Memory:
+    """A gzipped file, unpacked into memory."""
+
+    def __init__(self, path: str | os.PathLike) -> None:
+        data = bytearray()
+        for block in read_blocks(path, PART, 'FASTA'):
+            data += block
+            if len(data) > MAX_LETTERS:
+                raise InputError(
+                    f'{path}: is gzipped, and unpacks to more than {MAX_LETTERS:,} bytes; a genome is read unpacked '
+                    '(gunzip) or packed in blocks (bgzip)'
+                )
+        self._data = memoryview(data)
+
+    def blocks(self) -> Iterator[bytes]:
+        for start in range(0, len(self._data), _BLOCK):
+            yield bytes(self._data[start : start + _BLOCK])
+
+    def read(self, offset: int, size: int) -> bytes:
+        return bytes(self._data[offset : offset + size])
+
+    def close(self) -> None:
+        self._data = memoryview(b'')
+
+
+def _checked(path: str | os.PathLike, blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """The same blocks; InputError where they begin as another format does."""
+    for number, block in enumerate(blocks):
+        if not number:
+            check_kind(path, block[:HEAD], 'FASTA')
+        yield block
+
+
+def _opened(path: str | os.PathLike) -> _Source:
+    """The file as what it is, by its first bytes."""
+    raw = open_input(path)
     try:
-        size = os.path.getsize(path)
-    except OSError as error:
-        raise InputError(f'{path}: cannot be read ({error.strerror})') from error
-    return FastaInMemory(path) if size <= MAX_LINE else Genome(path)
+        head = raw.peek(_BLOCK)
+        if is_bgzip(head):
+            return Bgzip(path, raw)
+        if head[:2] != b'\x1f\x8b':
+            return _Plain(path, raw)
+    except BaseException:
+        raw.close()
+        raise
+    raw.close()
+    return _Memory(path)

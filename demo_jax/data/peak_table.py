@@ -125,7 +125,7 @@ def read_table(path: str | os.PathLike) -> Table:
 
 def _lines(path: str | os.PathLike) -> Iterator[tuple[int, list[bytes]]]:
     """The number and the cells of every line that holds a region."""
-    for line in read_lines(path):
+    for line in read_lines(path, 'peaks'):
         words = line.text.split(None, 3)
         if not words or line.text.startswith(b'#'):
             continue

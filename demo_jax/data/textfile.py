@@ -17,6 +17,7 @@ import numpy as np
 from demo_jax.data import dna
 from demo_jax.data.corpus import cumulative
 from demo_jax.errors import InputError, brief
+from demo_jax.filekinds import HEAD, check_kind
 from demo_jax.files import open_input
 
 #: Bytes of the longest line, and letters of the longest record (of a genome: `MAX_LETTERS`, or any).
@@ -63,20 +64,22 @@ class FastaPart(NamedTuple):
     last: bool
 
 
-def read_lines(path: str | os.PathLike, *, may_be_empty: bool = False) -> Iterator[Line]:
+def read_lines(path: str | os.PathLike, expected: str = 'text', *, may_be_empty: bool = False) -> Iterator[Line]:
     """The lines of a text file, one at a time. Gzip is known by its first bytes, not by the file's name.
 
     Unix and Windows line ends and a UTF-8 byte-order mark are accepted.
 
     Args:
       path: the file.
+      expected: what it should be, a key of `filekinds.EXPECTED`, for the message where it is something else.
       may_be_empty: whether a file without any letter is accepted.
 
     Raises:
-      InputError: the file is missing, no regular file, empty, truncated, damaged, UTF-16, unpacks to more than
-        `MAX_RATIO` times its size, or has a NUL byte or a line of more than `MAX_LINE` bytes.
+      InputError: the file is missing, no regular file, empty, truncated, damaged, of another format by its first
+        bytes (see `filekinds.check_kind`), unpacks to more than `MAX_RATIO` times its size, or has a NUL byte or a
+        line of more than `MAX_LINE` bytes.
     """
-    pieces = _unpacked(path, lambda stream: stream.readline(MAX_LINE + 1), may_be_empty)
+    pieces = _unpacked(path, lambda stream: stream.readline(MAX_LINE + 1), expected, may_be_empty)
     for number, line in enumerate(pieces, start=1):
         if len(line) > MAX_LINE:
             raise InputError(f'{path}: line {number} has more than {MAX_LINE:,} bytes, expected text')
@@ -85,8 +88,17 @@ def read_lines(path: str | os.PathLike, *, may_be_empty: bool = False) -> Iterat
         yield Line(number, line.rstrip(b'\r\n'))
 
 
+def read_blocks(path: str | os.PathLike, size: int, expected: str = 'text') -> Iterator[bytes]:
+    """The bytes of a text file, unpacked where it is gzipped, in blocks of `size` bytes; otherwise as `read_lines`.
+
+    Raises:
+      InputError: as `read_lines`, but for NUL bytes and long lines.
+    """
+    return _unpacked(path, lambda stream: stream.read(size), expected)
+
+
 def _unpacked(
-    path: str | os.PathLike, read: Callable[[BinaryIO], bytes], may_be_empty: bool = False
+    path: str | os.PathLike, read: Callable[[BinaryIO], bytes], expected: str, may_be_empty: bool = False
 ) -> Iterator[bytes]:
     """What `read` gets out of a file, unpacked where it is gzipped, until it gets nothing; checks as `read_lines`."""
     empty, first = True, True
@@ -96,14 +108,13 @@ def _unpacked(
             raw.seek(0)
             stream = io.BufferedReader(gzip.GzipFile(fileobj=raw), 1 << 20) if packed else raw
             size, unchecked = 0, FREE_BYTES
+            check_kind(path, stream.peek(HEAD)[:HEAD], expected)
             while piece := read(stream):
                 size += len(piece)
                 if packed and size > unchecked:  # asking where the file stands takes time
                     check_ratio(path, size, raw.tell())
                     unchecked = size + (1 << 20)
                 if first:
-                    if piece[:2] in (b'\xff\xfe', b'\xfe\xff'):
-                        raise InputError(f'{path}: is UTF-16 text, expected ASCII or UTF-8')
                     piece, first = piece.removeprefix(b'\xef\xbb\xbf'), False
                 empty = empty and not piece.strip()
                 yield piece
@@ -137,7 +148,7 @@ def read_fasta(path: str | os.PathLike, longest: int | None = None) -> Iterator[
             raise InputError(f'{path}: record {count} ({brief(header)}) has no letters')
         return FastaRecord(count, header, b''.join(pieces))
 
-    for line in read_lines(path):
+    for line in read_lines(path, 'FASTA'):
         if line.text[:1] == b'>':
             if header is not None:
                 yield finished(header)
@@ -193,7 +204,7 @@ def read_fasta_parts(path: str | os.PathLike) -> Iterator[FastaPart]:
 def _fasta_runs(path: str | os.PathLike) -> Iterator[tuple[bool, bytes]]:
     """Headers (True, what follows '>') and, between them, runs of letters (False, without line ends) of a FASTA."""
     number, rest, within, headed = 1, b'', False, False  # within: the unfinished line's beginning has been given
-    for block in itertools.chain(_unpacked(path, lambda stream: stream.read(PART)), [b'\n']):
+    for block in itertools.chain(read_blocks(path, PART, 'FASTA'), [b'\n']):
         if b'\0' in block:
             line = number + block.count(b'\n', 0, block.index(b'\0'))
             raise InputError(f'{path}: line {line} has a NUL byte, expected text')

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from demo_jax.data.genome import FastaInMemory, Genome
+from demo_jax.data.genome import Genome
 from demo_jax.data.names import other_spelling
 from demo_jax.data.textfile import Line, read_lines
 from demo_jax.errors import InputError, brief
@@ -106,7 +106,7 @@ def read_variants(path: str | os.PathLike, *, strict: bool = False) -> Iterator[
         is no whole number.
       UnfitVariant: with `strict`.
     """
-    lines = (line for line in read_lines(path) if line.text.strip())
+    lines = (line for line in read_lines(path, 'variants') if line.text.strip())
     for line, row in _rows(path, lines):
         raw = (line, row.get('id', ''), row['sequence'], row['position'], row['ref'])
         for alt in row['alt'].split(','):
@@ -195,7 +195,7 @@ class Alleles(NamedTuple):
     alt: bytes
 
 
-def cut_alleles(fasta: Genome | FastaInMemory, path: str | os.PathLike, variant: Variant, width: int) -> Alleles:
+def cut_alleles(fasta: Genome, path: str | os.PathLike, variant: Variant, width: int) -> Alleles:
     """Both alleles of a variant, each within `width` letters.
 
     The longer allele stands in the middle, and both have the same letters before them; what an insertion
@@ -257,6 +257,6 @@ def _some(names: Mapping[str, int]) -> str:
     return ', '.join(brief(name) for name in itertools.islice(names, 5)) + more
 
 
-def _upper(fasta: Genome | FastaInMemory, sequence: str, start: int, end: int) -> str:
+def _upper(fasta: Genome, sequence: str, start: int, end: int) -> str:
     return fasta.letters(sequence, start, end).decode('latin-1').upper().replace('U', 'T')
 

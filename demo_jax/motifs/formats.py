@@ -116,7 +116,7 @@ def read_meme(path: str | os.PathLike) -> dict[str, np.ndarray]:
       InputError: the file is missing, holds no motif, or a matrix is not as its header says.
     """
     motifs: dict[str, np.ndarray] = {}
-    lines = _lines(path)
+    lines = _lines(path, 'MEME')
     name = None
     for number, line in lines:
         if line.startswith('MOTIF'):
@@ -171,7 +171,7 @@ def read_jaspar(path: str | os.PathLike) -> dict[str, np.ndarray]:
       InputError: the file is missing, holds no motif, or a motif has not four rows of equal length.
     """
     motifs: dict[str, np.ndarray] = {}
-    lines = ((number, line) for number, line in _lines(path) if line.strip())
+    lines = ((number, line) for number, line in _lines(path, 'JASPAR') if line.strip())
     for number, header in lines:
         body = itertools.islice(lines, 4)
         words = header[1:].split()
@@ -358,9 +358,9 @@ def _matrix(matrix: np.ndarray, what: str) -> np.ndarray:
     return matrix
 
 
-def _lines(path: str | os.PathLike) -> Iterator[tuple[int, str]]:
-    """Number and text of each line."""
-    for line in read_lines(path, may_be_empty=True):
+def _lines(path: str | os.PathLike, expected: str = 'text') -> Iterator[tuple[int, str]]:
+    """Number and text of each line; `expected` as for `read_lines`."""
+    for line in read_lines(path, expected, may_be_empty=True):
         try:
             text = line.text.decode('utf-8')
         except UnicodeDecodeError as error:
