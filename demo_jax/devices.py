@@ -15,6 +15,7 @@ from collections.abc import Iterator
 import jax
 
 from demo_jax.errors import InputError, brief
+from demo_jax.files import expanded
 
 #: What a run's numbers depend on: a model in float64 is no file that a run can hold, and other random numbers are
 #: another training. Each may be set otherwise in the environment (JAX_ENABLE_X64=1), for other programs.
@@ -36,7 +37,7 @@ def configure(host_devices: int = 0) -> None:
       host_devices: how many; 0 = one per core that this process may use, but at most 8.
 
     Raises:
-      InputError: a negative number.
+      InputError: a negative number, or JAX does not start (see `check`).
     """
     if host_devices < 0:
         raise InputError(f'machine: host_devices is {host_devices}, expected 0 (one per core) or more')
@@ -49,6 +50,27 @@ def configure(host_devices: int = 0) -> None:
         jax.config.update(name, value)
     with contextlib.suppress(RuntimeError):  # JAX has started: too late to change
         jax.config.update('jax_num_cpu_devices', count)
+    check()
+
+
+def check() -> None:
+    """Start JAX, and see that it has a device.
+
+    Raises:
+      InputError: it does not start, as where `JAX_PLATFORMS` names a kind of device that this machine lacks.
+    """
+    try:
+        jax.devices()
+    except Exception as error:  # RuntimeError, or an AssertionError, or what a plugin raises
+        reason = ' '.join(str(error).split()).partition(' (set JAX_PLATFORMS')[0]
+        told = f' ({reason[:200]})' if reason else ''
+        for name in ('JAX_PLATFORMS', 'JAX_PLATFORM_NAME'):
+            if wanted := os.environ.get(name):
+                raise InputError(
+                    f'{name}={wanted}: JAX cannot use such a device on this machine{told}; unset {name}, and it takes '
+                    'what there is'
+                ) from error
+        raise InputError(f'JAX finds no device that it can use on this machine{told}') from error
 
 
 def keep_programs(folder: str) -> str:
@@ -66,11 +88,11 @@ def keep_programs(folder: str) -> str:
       A note why none are kept, '' if they are (or nobody asked for it).
 
     Raises:
-      InputError: `folder` names an environment variable that is not set.
+      InputError: `folder` names an environment variable that is not set, or a home directory that is not known.
     """
     if not folder or os.environ.get('JAX_COMPILATION_CACHE_DIR'):
         return ''
-    path = pathlib.Path(os.path.expandvars(os.path.expanduser(folder)))
+    path = pathlib.Path(os.path.expandvars(expanded(folder)))
     if '$' in str(path):
         raise InputError(f'machine: compilation_cache {brief(folder)} names an environment variable that is not set')
     mine = path / _processor()

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 import numpy as np
 
-from demo_jax import files, untrusted
+from demo_jax import devices, files, untrusted
 from demo_jax.data import storage
 from demo_jax.data.corpus import Corpus
 from demo_jax.errors import InputError, brief
@@ -78,7 +78,7 @@ class RunDirectory:
     """Paths and files of one run. `create` makes it or checks that it is the same run."""
 
     def __init__(self, path: str | os.PathLike):
-        self.path = pathlib.Path(path)
+        self.path = pathlib.Path(files.expanded(os.fspath(path)))
 
     @property
     def tables(self) -> pathlib.Path:
@@ -388,12 +388,13 @@ def load_run(path: str | os.PathLike) -> Run:
     """Open a run directory for reading.
 
     Args:
-      path: the directory that a training wrote (`--workdir`).
+      path: the directory that a training wrote (`--workdir`); `~` is the home directory.
 
     Returns:
       A `Run`; `run.model(task, spec).predict(['ACGT...'])` scores plain strings.
 
     Raises:
-      InputError: it is not a run directory.
+      InputError: it is not a run directory, or JAX finds no device (see `devices.check`).
     """
+    devices.check()
     return Run(path)

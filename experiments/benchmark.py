@@ -65,7 +65,7 @@ SUITES: dict[str, Suite] = {
 
 _DEFAULT = measure.Settings()
 _SUITE = flags.DEFINE_enum('suite', 'all', [*SUITES, 'all'], 'What to measure.')
-_JSON = flags.DEFINE_string('json', None, 'File for the measurements, as JSON.', required=True)
+_JSON = cli.define_path('json', None, 'File for the measurements, as JSON.', required=True)
 _SPECS = flags.DEFINE_list('specs', list(_DEFAULT.specs), 'Architectures, separated by commas.')
 _WIDTHS = flags.DEFINE_list(
     'widths',

@@ -17,6 +17,7 @@ from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
 from demo_jax.errors import InputError, brief
+from demo_jax.files import expanded
 from demo_jax.processes import Meeting, ProcessLost
 
 _CONFIG = 'configs/quickstart.py'
@@ -32,14 +33,42 @@ def define_config() -> flags.FlagHolder:
         _refuse(error, sys.argv, True)
 
 
-def define_workdir() -> flags.FlagHolder:
+class _Path(flags.ArgumentParser):
+    """A path, in which `~` is the home directory."""
+
+    syntactic_help = 'a path; ~ is the home directory'
+
+    def parse(self, argument: str) -> str:
+        """The path that an argument names."""
+        return expanded(argument)
+
+
+class _Paths(flags.ListParser):
+    """Paths separated by commas; `~` is the home directory in each."""
+
+    def parse(self, argument: str | list[str]) -> list[str]:
+        """The paths that an argument names."""
+        return [expanded(part) for part in super().parse(argument)]
+
+
+def define_path(name: str, default: str | None, help: str, *, required: bool = False) -> flags.FlagHolder:
+    """A flag that is a path; every such flag of every command is made here, or by `define_paths`."""
+    return flags.DEFINE(_Path(), name, default, help, required=required)
+
+
+def define_paths(name: str, help: str) -> flags.FlagHolder:
+    """A flag that is a list of paths, separated by commas; none by default."""
+    return flags.DEFINE(_Paths(), name, [], help, serializer=flags.ListSerializer(','))
+
+
+def define_workdir(default: str = 'runs/quickstart', help: str = '') -> flags.FlagHolder:
     """The flag --workdir, the run that a command makes or goes on with."""
-    return flags.DEFINE_string('workdir', 'runs/quickstart', 'Directory of the run: made, or resumed where it exists.')
+    return define_path('workdir', default, help or 'Directory of the run: made, or resumed where it exists.')
 
 
 def define_run() -> flags.FlagHolder:
     """The flag --run, a run that a command reads."""
-    return flags.DEFINE_string('run', None, 'Directory of a trained run.', required=True)
+    return define_path('run', None, 'Directory of a trained run.', required=True)
 
 
 def define_set(section: str) -> flags.FlagHolder:
@@ -148,6 +177,7 @@ def _swallowed(usual: Callable[['sys.UnraisableHookArgs'], object], ignored: 'sy
 def _parse(argv: Sequence[str]) -> list[str]:
     """absl's parser, but whatever is wrong with a flag or a config file is one line, and no traceback."""
     try:
+        argv = [_with_home(argument) for argument in argv]
         rest = flags.FLAGS(argv)
         if 'config' in flags.FLAGS:
             config: Any = flags.FLAGS['config'].value
@@ -158,6 +188,12 @@ def _parse(argv: Sequence[str]) -> list[str]:
         sys.exit(1)
     except Exception as error:  # ml_collections lets through what a config raises: KeyError, IOError, TypeError...
         _refuse(error, argv, 'config' in flags.FLAGS)
+
+
+def _with_home(argument: str) -> str:
+    """`--config=~/x.py` with the home directory in it; the flag is made by ml_collections, not by `define_path`."""
+    found = re.fullmatch('(--?config=)(~.*)', argument, re.DOTALL)
+    return found[1] + expanded(found[2]) if found else argument
 
 
 def _refuse(error: Exception, argv: Sequence[str], with_config: bool) -> NoReturn:

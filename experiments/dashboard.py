@@ -17,7 +17,7 @@ from experiments import cli
 _RUN = cli.define_run()
 _SET = cli.define_set('dashboard')
 _SEQUENCES = flags.DEFINE_integer('sequences', None, 'Test sequences per task on the page.', lower_bound=1)
-_OUT = flags.DEFINE_string('out', None, 'Folder of the page; default RUN/dashboard.')
+_OUT = cli.define_path('out', None, 'Folder of the page; default RUN/dashboard.')
 _FIGURE = flags.DEFINE_multi_string('figure', [], 'TASK:ROW, a sequence to draw instead; may be given several times.')
 
 

@@ -17,6 +17,7 @@ from demo_jax.data.prepare import prepare_corpus
 from demo_jax.data.readers import split_name
 from demo_jax.data.storage import is_corpus, load_corpus
 from demo_jax.errors import InputError, brief
+from demo_jax.files import expanded
 from demo_jax.processes import Meeting, Team
 from demo_jax.runs import RunDirectory
 from demo_jax.training.jobs import Job
@@ -355,7 +356,7 @@ def _input(text: str) -> str:
 
 
 def _path(text: str) -> str:
-    expanded = os.path.expandvars(os.path.expanduser(text))
-    if '$' in expanded:
+    found = os.path.expandvars(expanded(text))
+    if '$' in found:
         raise InputError(f'corpus: input {text!r} names an environment variable that is not set')
-    return str(pathlib.Path(expanded))
+    return str(pathlib.Path(found))

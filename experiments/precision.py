@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
-from absl import flags
 
 from demo_jax import files
 from demo_jax.errors import InputError
@@ -22,7 +21,7 @@ from experiments import cli, pipeline
 from experiments.benchmarks import rounding
 
 _CONFIG = cli.define_config()
-_WORKDIR = flags.DEFINE_string('workdir', 'runs/precision', 'Folder of the runs, one per precision, and of the tables.')
+_WORKDIR = cli.define_workdir('runs/precision', 'Folder of the runs, one per precision, and of the tables.')
 
 
 def train_in(precision: str, config: Mapping[str, Any], workdir: pathlib.Path) -> dict[tuple[str, str, int], float]:

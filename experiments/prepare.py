@@ -26,8 +26,10 @@ _FLAGS: dict[str, flags.FlagHolder[Any]] = {
         'labels 0/1 in the headers. bed: peaks, with --genome. simulated: planted motifs, no input. deepmotif108: '
         'the 108 K562 sets, with --download or the archive as --input.',
     ),
-    'input': flags.DEFINE_list('input', [], 'Files and folders to read, separated by commas; folders are '
-                                'searched. NAME=PATH names the task of a file.'),
+    'input': cli.define_paths(
+        'input', 'Files and folders to read, separated by commas; folders are searched. NAME=PATH names the task of a '
+        'file.',
+    ),
     'tasks': flags.DEFINE_list('tasks', [], 'Only these tasks, by name; default all.'),
     'seed': flags.DEFINE_integer('seed', 0, 'Seeds shuffles, validation rows, held-out rows and the simulation.'),
     'valid_fraction': flags.DEFINE_float(
@@ -36,11 +38,11 @@ _FLAGS: dict[str, flags.FlagHolder[Any]] = {
     'test_fraction': flags.DEFINE_float(
         'test_fraction', None, 'Share held out for testing where the input names no test set (FASTA: 0.1).'
     ),
-    'genome': flags.DEFINE_string('genome', None, 'bed: FASTA file of the genome.'),
+    'genome': cli.define_path('genome', None, 'bed: FASTA file of the genome.'),
     'width': flags.DEFINE_integer('width', 101, 'bed: letters per window, centred on the summit.'),
     'top': flags.DEFINE_integer('top', None, 'bed: keep only so many peaks, the strongest; default all.'),
     'test_chroms': flags.DEFINE_list('test_chroms', ['chr8', 'chr9'], 'bed: chromosomes whose peaks are for testing.'),
-    'blacklist': flags.DEFINE_string('blacklist', None, 'bed: BED file of regions to leave out.'),
+    'blacklist': cli.define_path('blacklist', None, 'bed: BED file of regions to leave out.'),
     'negatives': flags.DEFINE_enum(
         'negatives', 'shuffle', ['shuffle', 'gc'],
         'bed: dinucleotide shuffles of the positives, or windows of the genome with the same GC content.',
@@ -55,11 +57,11 @@ _FLAGS: dict[str, flags.FlagHolder[Any]] = {
     'download': flags.DEFINE_bool(
         'download', False, 'deepmotif108: fetch the archive (107 MB) into --cache unless it is there.'
     ),
-    'cache': flags.DEFINE_string(
+    'cache': cli.define_path(
         'cache', '~/.cache/demo_jax', 'deepmotif108: folder where the archive is kept and unpacked.'
     ),
 }  # fmt: skip
-_OUT = flags.DEFINE_string('out', None, 'Directory to write the corpus to.', required=True)
+_OUT = cli.define_path('out', None, 'Directory to write the corpus to.', required=True)
 _FORCE = flags.DEFINE_bool('force', False, 'Replace another corpus that is already in --out.')
 
 

@@ -21,8 +21,8 @@ from absl import flags
 from demo_jax.errors import InputError, brief
 from experiments import cli
 
-_RUN = flags.DEFINE_string('run', None, 'Directory of a trained run.', required=True)
-_FASTA = flags.DEFINE_string(
+_RUN = cli.define_run()
+_FASTA = cli.define_path(
     'fasta', None, 'The sequences, plain or gzipped FASTA; with --variants, those the variants refer to (a genome).',
     required=True,
 )  # fmt: skip
@@ -39,7 +39,7 @@ _FIGURES = flags.DEFINE_integer(
     'figures', 20, 'With --explain, draw the first so many sequences as PNG, in the folder OUT_explain; 0 = none.',
     lower_bound=0,
 )  # fmt: skip
-_TRACK = flags.DEFINE_string(
+_TRACK = cli.define_path(
     'track', None, 'Also write every window that scores at least --threshold, for every model, to this file, in BED '
     'format (6 + 4 columns, in the order of the FASTA): chrom (first word of the header; where records share it, their '
     'number behind it), chromStart and chromEnd '
@@ -50,7 +50,7 @@ _THRESHOLD = flags.DEFINE_float(
     'threshold', None, 'With --track: the lowest score (log odds, column score of OUT) to be written; default 0, a '
     'probability of one half. -inf = all windows.',
 )  # fmt: skip
-_VARIANTS = flags.DEFINE_string(
+_VARIANTS = cli.define_path(
     'variants', None, 'Score these variants instead: a VCF (plain or gzipped), or a tab-separated table with the '
     'header sequence, position, ref, alt; positions from 1, indels with the base before them, as in VCF. Alleles that '
     'cannot be scored are counted, and listed with the reason in OUT with _skipped.tsv.',
@@ -58,7 +58,7 @@ _VARIANTS = flags.DEFINE_string(
 _STRICT = flags.DEFINE_bool(
     'strict', False, 'With --variants: refuse the file for one variant that cannot be read or does not fit the FASTA.'
 )
-_OUT = flags.DEFINE_string('out', None, 'Table to write; default scores.tsv, or variant_scores.tsv with --variants.')
+_OUT = cli.define_path('out', None, 'Table to write; default scores.tsv, or variant_scores.tsv with --variants.')
 
 _PRINTED = ('sequence', 'length', 'task', 'spec', 'start', 'end', 'score', 'probability')
 _PRINTED_VARIANTS = (

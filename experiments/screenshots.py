@@ -18,7 +18,7 @@ from absl import flags
 from experiments import cli
 
 _RUN = cli.define_run()
-_OUT = flags.DEFINE_string('out', 'pictures', 'Folder of the pictures.')
+_OUT = cli.define_path('out', 'pictures', 'Folder of the pictures.')
 _TASK = flags.DEFINE_string('task', None, 'Task to show; default the one with the best mean test AUROC.')
 
 ARGUMENTS = (

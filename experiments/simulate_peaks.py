@@ -23,7 +23,7 @@ from demo_jax.data.prepare import prepare_corpus
 from demo_jax.errors import InputError
 from experiments import cli
 
-_OUT = flags.DEFINE_string('out', None, 'New folder for genome.fa and one narrowPeak file per TF.', required=True)
+_OUT = cli.define_path('out', None, 'New folder for genome.fa and one narrowPeak file per TF.', required=True)
 _TASKS = flags.DEFINE_integer('n_tasks', 2, 'How many of the 108 K562 tasks, 1 to 108.')
 _PEAKS = flags.DEFINE_integer('n_peaks', 2000, 'Peaks per task.', lower_bound=4)
 _DISTANCE = flags.DEFINE_integer('distance', 500, 'bp of genome per peak.', lower_bound=400)

@@ -1,10 +1,12 @@
-"""How commands end when somebody stops them."""
+"""How commands end when somebody stops them, or when there is no such device as they are told to use."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 
+import jax
 import pytest
 
 from tests.faults import ROOT
@@ -50,3 +52,67 @@ def test_a_signal_while_garbage_is_collected_is_not_lost(name):
     command = [sys.executable, '-c', HEARING, sys.executable, '-c', COLLECTING.replace('NAME', name)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (130, '', 'interrupted\n')
+
+
+#: A command of each way to start, and its flags: {} is a folder to write in.
+WITH_DEVICES = {
+    'paper': ['--config=configs/quickstart.py', '--workdir={}/new'],
+    'train': ['--config=configs/quickstart.py', '--workdir={}/new'],
+    'precision': ['--workdir={}/new'],
+    'evaluate': ['--run={}/run'], 'explain': ['--run={}/run'], 'match': ['--run={}/run'],
+    'score': ['--run={}/run', '--fasta={}/x.fa', '--out={}/new'],
+    'benchmark': ['--suite=data', '--json={}/new'],
+}  # fmt: skip
+WITHOUT_DEVICES = {
+    'prepare': ['--source=simulated', '--n_tasks=1', '--n_train=20', '--n_test=8', '--out={}/new'],
+    'simulate_peaks': ['--n_tasks=1', '--n_peaks=20', '--out={}/new'],
+    'dashboard': ['--run={}/run', '--out={}/new'],
+}
+
+
+def on_platform(tmp_path, platform, name, given):
+    """Status and errors of a command where JAX is to use another kind of device."""
+    if not (tmp_path / 'run').exists():
+        shutil.copytree(ROOT / 'tests' / 'data' / 'run_v1', tmp_path / 'run')
+        (tmp_path / 'x.fa').write_text('>s\nACGT\n')
+    done = subprocess.run(
+        [sys.executable, '-m', f'experiments.{name}', *(flag.format(tmp_path) for flag in given)], cwd=ROOT,
+        env=os.environ | {'JAX_PLATFORMS': platform}, capture_output=True, text=True, timeout=200, check=False,
+    )  # fmt: skip
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize('name', WITH_DEVICES)
+def test_a_device_that_is_not_there_is_one_line(tmp_path, name):
+    status, err = on_platform(tmp_path, 'nonsense', name, WITH_DEVICES[name])
+    assert status == 2 and err.count('\n') == 1, err
+    assert err.startswith('error: JAX_PLATFORMS=nonsense: JAX cannot use such a device on this machine (')
+    assert err.endswith('; unset JAX_PLATFORMS, and it takes what there is\n')
+    assert not (tmp_path / 'new').exists()
+
+
+@pytest.mark.parametrize('platform', ['cuda', 'rocm', 'tpu'])
+def test_each_kind_of_device_is_named(tmp_path, platform):
+    if platform in ('cuda', 'rocm') and any(device.platform == 'gpu' for device in jax.devices()):
+        pytest.skip('there is a GPU')
+    status, err = on_platform(tmp_path, platform, 'score', WITH_DEVICES['score'])
+    assert status == 2 and err.count('\n') == 1, err
+    assert err.startswith(f'error: JAX_PLATFORMS={platform}: JAX cannot use such a device on this machine')
+
+
+@pytest.mark.parametrize('name', WITHOUT_DEVICES)
+def test_commands_that_need_no_device_do_their_work(tmp_path, name):
+    status, err = on_platform(tmp_path, 'nonsense', name, WITHOUT_DEVICES[name])
+    assert status == 0, err
+    assert any((tmp_path / 'new').iterdir())
+
+
+def test_a_device_that_is_not_there_in_python():
+    """One error that says what to unset, before anything is computed; `JAX_PLATFORM_NAME` is the older name."""
+    code = 'import demo_jax\ntry: demo_jax.load_run("tests/data/run_v1")\nexcept ValueError as error: print(error)'
+    for name in ('JAX_PLATFORMS', 'JAX_PLATFORM_NAME'):
+        done = subprocess.run(
+            [sys.executable, '-c', code], cwd=ROOT, env=os.environ | {name: 'nonsense'}, capture_output=True, text=True,
+            timeout=200, check=False,
+        )  # fmt: skip
+        assert done.stdout.startswith(f'{name}=nonsense: JAX cannot use such a device on this machine ('), done.stderr

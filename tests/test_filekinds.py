@@ -12,7 +12,7 @@ import pytest
 from Bio import bgzf
 
 from demo_jax import files
-from demo_jax.data import intervals, textfile, variants
+from demo_jax.data import peak_files, textfile, variants
 from demo_jax.data.genome import Genome
 from demo_jax.errors import InputError
 from demo_jax.filekinds import EXPECTED, check_kind
@@ -23,8 +23,8 @@ READERS = {
     'FASTA': lambda path: list(textfile.read_fasta(path)),
     'FASTA in parts': lambda path: list(textfile.read_fasta_parts(path)),
     'genome': Genome,
-    'peaks': intervals.read_peaks,
-    'variants': variants.read_variants,
+    'peaks': peak_files.read_peaks,
+    'variants': lambda path: list(variants.read_variants(path)),
     'MEME': formats.read_meme,
     'JASPAR': formats.read_jaspar,
     'table': files.read_tsv,

@@ -11,6 +11,7 @@ from demo_jax.data import download as downloads
 from demo_jax.data import intervals, readers, simulate, storage
 from demo_jax.data.corpus import SPLITS, Corpus
 from demo_jax.errors import InputError, brief, listed
+from demo_jax.files import expanded
 from demo_jax.settings import settings
 
 #: Where sequences may come from.
@@ -107,7 +108,7 @@ def fetch_deepmotif108(
     Raises:
       InputError: there is no archive, it cannot be fetched, or it is another file than the public one.
     """
-    folder = pathlib.Path(cache).expanduser()
+    folder = pathlib.Path(expanded(cache))
     if len(paths) > 1:
         raise InputError(f'source deepmotif108 takes one input, not {len(paths)}')
     archive = folder / ARCHIVE_NAME
