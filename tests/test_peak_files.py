@@ -41,6 +41,9 @@ def written(tmp_path, name, *lines):
     ('x.broadPeak', 'chr1 158 458 p 9 . 8 1 1', 308, 8, 'broadPeak, middles, ranked by column 7'),
     ('x.broadPeak', 'chr1 158 458 p 9 . 8 1 1 ', 308, 8, 'broadPeak, middles, ranked by column 7'),
     ('x.bed', 'chr1 158 458 p 9 . 8 1 1', 308, 8, 'broadPeak, middles, ranked by column 7'),
+    ('x.bed', 'chr1 158 458 p 9 . 3 5 1', 308, 3, 'broadPeak, middles, ranked by column 7'),  # before the peak
+    ('x.bed', 'chr1 158 458 p 9 . 500 700 1', 308, 500, 'broadPeak, middles, ranked by column 7'),  # behind it
+    ('x.bed', 'chr1 158 458 p 9 . 200 500 1', 308, 200, 'broadPeak, middles, ranked by column 7'),
     ('x.broadPeak', 'chr1 158 458 p 9 . 8 1 1 186', 308, 8, 'broadPeak and 1 more column, middles, ranked by column 7'),
     ('x.bed', 'chr1 158 458 p 9 . 8 1 1 2', 308, 8, 'broadPeak and 1 more column, middles, ranked by column 7; '
      'column 10 is too small for summits; name the file .narrowPeak if it holds them'),

@@ -103,3 +103,13 @@ def test_no_further_shuffle_is_the_positive_itself():
     drawn = {dna.decode(pool.tokens[row]) for row in where['a'].train.ravel() if not pool.labels[row]}
     assert words[1] not in drawn and len(drawn) > 10
     assert {dna.decode(pool.tokens[row]) for row in where['a'].train.ravel() if pool.labels[row]} == {words[1]}
+
+
+def test_a_shuffle_that_stays_the_positive_gives_way_to_the_one_in_the_corpus(monkeypatch):
+    monkeypatch.setattr(dna, 'different_shuffle', lambda tokens, *_, **__: (tokens.copy(), np.ones(len(tokens), bool)))
+    corpus = make_corpus((24, 30))
+    pool, rows = build_pool(corpus, negative_sets=3)
+    for task in corpus.tasks:
+        first, others = rows[task].train[:, :1], rows[task].train[:, 1:]
+        np.testing.assert_array_equal(pool.tokens[others], np.repeat(pool.tokens[first], 2, axis=1))
+        assert (pool.labels[others] == pool.labels[first]).all()
