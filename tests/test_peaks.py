@@ -161,7 +161,7 @@ NARROW = 'chr1 1 7 n 0 . 4 1 1 '
     ('x.bed', '#peaks', 'chr start end length abs_summit pileup',
      'line 2: start .* table of MACS, which counts from 1'),
     ('x.bed', '#peaks', 'chr1-1 chr1 100 200 + 4', "line 2: start is 'chr1', .*HOMER, which count from 1"),
-    ('x.bed', '##gff-version', 'chr1 m peak 100 200 4 . . ID=a', 'is a GFF file, .*; it counts from 1, gff2bed conv'),
+    ('x.bed', '#peaks', 'chr1 m peak 100 200 4 . . ID=a', 'is a GFF or GTF file, .*; it counts from 1'),
 ])  # fmt: skip
 def test_bad_peak_files(tmp_path, name, first, line, message):
     (tmp_path / name).write_text(f'{first}\n{line}\n'.replace(' ', '\t'))

@@ -149,13 +149,11 @@ def _place(path: str | os.PathLike, line: int, cells: list[bytes]) -> tuple[int,
 
 
 def _other_format(cells: list[bytes]) -> str:
-    """What a line without start and end may be of, for the message."""
+    """What a line without start and end may be of: a table without the first line by which `filekinds` knows it."""
     if b'abs_summit' in cells or cells[1:4] == [b'start', b'end', b'length']:
         return ' (this is the table of MACS, which counts from 1; give its narrowPeak, broadPeak or BED file)'
     if cells[2].isdigit() and len(cells) > 4 and cells[3].isdigit():
         return ' (as in the peaks of HOMER, which count from 1; make a BED file of them, e.g. with its pos2bed.pl)'
-    if len(cells) > 7 and cells[3].isdigit() and cells[4].isdigit():
-        return ' (as in GFF, which counts from 1; make a BED file of it)'
     return ''
 
 
