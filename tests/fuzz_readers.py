@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
+from Bio import bgzf
 
 from demo_jax import arrays, files, windows
 from demo_jax.data import dna, download, intervals, storage, textfile, variants
@@ -207,6 +208,21 @@ class Genome(_OnGenome):
     """The genome damaged."""
 
     files = ('genome.fa',)
+
+
+class PackedGenome(_OnGenome):
+    """The genome block-gzipped, and damaged; or its letters damaged, and gzipped without blocks."""
+
+    files = ('genome.fa',)
+
+    def make(self) -> None:
+        """As before, in blocks of 200 letters."""
+        super().make()
+        data = (self.folder / 'genome.fa').read_bytes()
+        with bgzf.BgzfWriter(str(self.folder / 'genome.fa')) as packed:
+            for start in range(0, len(data), 200):
+                packed.write(data[start : start + 200])
+                packed.flush()
 
 
 class Variants(Reader):
@@ -623,6 +639,7 @@ READERS: dict[str, type[Reader]] = {
     'peaks': Peaks,
     'blacklist': Blacklist,
     'genome': Genome,
+    'packed genome': PackedGenome,
     'variants': Variants,
     'MEME motifs': Meme,
     'JASPAR motifs': Jaspar,

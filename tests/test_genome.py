@@ -306,6 +306,23 @@ def test_a_damaged_bgzip_file_is_refused(tmp_path, change):
         Genome(path)
 
 
+def test_bgzip_files_one_after_the_other(tmp_path):
+    """As `cat` makes them: the empty block between them does not end the file."""
+    one, two = (packed(tmp_path / name, text.encode(), 90) for name, text in
+                (('1.gz', f'>one\n{in_lines(ONE, 60)}'), ('2.gz', f'>two\n{in_lines(TWO, 60)}')))  # fmt: skip
+    (tmp_path / 'g.fa.gz').write_bytes(one.read_bytes() + two.read_bytes())
+    assert all_of(tmp_path / 'g.fa.gz') == {'one': ONE, 'two': TWO}
+
+
+def test_a_line_of_more_than_two_billion_letters(tmp_path):
+    """Its places do not fit into 32 bits (the index is made of lines that are claimed, not written)."""
+    rows = [[0, 3, 5 << 32, 3 << 32, (3 << 32) + 1], [1, 9 << 32, 4, 4, 0]]
+    index = fasta_index.FastaIndex(['a', 'b'], np.array(rows))
+    assert index.sizes == {'a': 5 << 32, 'b': 4}
+    assert index.spans('a', (3 << 32) - 1, (3 << 32) + 1) == [((3 << 32) + 2, 3)]
+    assert index.spans('b', 1, 3) == [((9 << 32) + 1, 2)]
+
+
 def test_a_gzipped_genome_must_fit_into_memory(tmp_path, monkeypatch):
     """More letters than a line may have are held; of a whole genome it is said how to pack it."""
     block = letters(60) + '\n'

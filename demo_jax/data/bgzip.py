@@ -62,7 +62,10 @@ class Bgzip:
                 yield b''.join(pieces)
                 pieces, waiting = [], 0
         if data:
-            raise InputError(f'{self.path}: is a truncated bgzip file (its last block is missing)')
+            raise InputError(
+                f'{self.path}: is a truncated bgzip file (the empty block at its end is missing); if it is whole, '
+                'gunzip -c OLD | bgzip > NEW mends it'
+            )
         if pieces:
             yield b''.join(pieces)
 
