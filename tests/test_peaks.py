@@ -305,6 +305,14 @@ def test_a_peak_whose_only_shuffle_is_itself_is_left_out(tmp_path):
     assert 'A' * 101 not in {both.sequence(row) for row in np.flatnonzero(both.labels == 0)}
 
 
+def test_peaks_that_all_lie_outside_of_their_chromosome(tmp_path):
+    (tmp_path / 'g.fa').write_text('>chr1\nACGT\n')
+    (tmp_path / 'x.bed').write_text('chr1\t0\t30\nchr1\t500\t530\n')
+    for top in (None, 5):
+        with pytest.raises(InputError, match=r'x\.bed: none of its 2 peaks is left \(2 outside chromosome\)'):
+            read_tasks('bed', [tmp_path / 'x.bed'], peaks=PeakOptions(tmp_path / 'g.fa', top=top))
+
+
 def test_bad_genomes(tmp_path, genome):
     file = narrow_peaks(tmp_path / 'x.bed')
     with pytest.raises(InputError, match='does not exist, expected a FASTA file'):

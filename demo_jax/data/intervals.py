@@ -264,7 +264,7 @@ def _known_windows(
     """
     wanted = len(ranked) if options.top is None else options.top
     parts, used, passed = list[Records](), np.zeros(0, np.int64), 0
-    for first in range(0, len(ranked), wanted):
+    for first in range(0, len(ranked), max(wanted, 1)):  # none, where no peak lies on its chromosome
         rows = ranked[first : first + wanted]
         part = _fetch(genome, chroms[rows], starts[rows], options.width)
         unknown = np.array([np.count_nonzero(tokens == dna.N) for tokens in part.tokens])
