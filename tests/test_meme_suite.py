@@ -112,8 +112,8 @@ def test_a_program_that_cannot_be_started(program, tmp_path):
     ('<html>nothing of use</html>', 'holds no motif'),
     (MOTIFS.replace('0.700000', 'many'), 'line 15 is .* expected 4 numbers'),
     (MOTIFS.replace('w= 2', 'w= 4'), 'expected 4 numbers'),
-    (MOTIFS.replace('0.700000', '0.900000'), "'2-AC' has rows that are not probabilities"),
-    (MOTIFS.replace('0.700000', '-0.700000').replace('0.100000', '0.566667'), 'not probabilities'),
+    (MOTIFS.replace('0.700000', '0.900000'), "'2-AC' has .* expected probabilities of A C G T"),
+    (MOTIFS.replace('0.700000', '-0.700000').replace('0.100000', '0.566667'), 'expected probabilities of A C G T'),
 ])  # fmt: skip
 def test_garbage_is_refused(program, tmp_path, text, message):
     program('streme', writing(tmp_path, text))

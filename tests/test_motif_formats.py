@@ -321,3 +321,42 @@ def test_bad_matrices_are_not_written(tmp_path):
         with pytest.raises(InputError, match="motif 'a'"):
             formats.write_meme(tmp_path / 'm.meme', {'a': matrix})
     assert list(tmp_path.iterdir()) == []
+
+
+def meme(tmp_path, body, alphabet='ACGT'):
+    path = tmp_path / 'x.meme'
+    path.write_text(f'MEME version 5\n\nALPHABET= {alphabet}\n\n{body}\n')
+    return path
+
+
+@pytest.mark.parametrize('body', [
+    'strands: + -\n\nMOTIF a\nletter-probability matrix: alength= 4 w= 2 nsites= 0 E= 0\n1 0 0 0\n.25 .25 .25 .25',
+    'MOTIF a b\nlog-odds matrix: alength= 4 w= 2\n100 -900 -900 -900\n1 2 3 4\n'
+    'letter-probability matrix: w= 2\n1 0 0 0\n.25 .25 .25 .25',
+    'MOTIF a\nletter-probability matrix: w= 2\n 0.998\t0 0 0 \n.253 .252 .25 .25',  # as rounded by others
+])  # fmt: skip
+def test_motifs_of_other_programs_are_read(tmp_path, body):
+    for alphabet in ('ACGT', 'ACGU'):
+        (matrix,) = formats.read_meme(meme(tmp_path, body, alphabet)).values()
+        np.testing.assert_allclose(matrix, [[1, 0, 0, 0], [0.25] * 4], atol=4e-3)
+
+
+@pytest.mark.parametrize(('rows', 'alphabet', 'told'), [
+    ('1 0 0 0\n.01 .02 .03 -.001', 'ACGT', "'a' has .0.01, 0.02, 0.03, -0.001. in column 2, expected probabilities"),
+    ('1.5 -.5 0 0\n1 0 0 0', 'ACGT', 'in column 1, expected probabilities'),
+    ('10 0 5 5\n20 0 0 0', 'ACGT', r'has .10.0, 0.0, 5.0, 5.0. in column 1, expected probabilities of A C G T$'),
+    ('1 0 0 0\n1 0 0 0', 'TGCA', "line 3 is 'ALPHABET= TGCA', expected ALPHABET= ACGT"),
+    ('1 0 0 0\n1 0 0 0', 'ACDEFGHIKLMNPQRSTVWY', 'expected ALPHABET= ACGT'),
+])  # fmt: skip
+def test_meme_files_of_other_things_than_dna_are_refused(tmp_path, rows, alphabet, told):
+    with pytest.raises(InputError, match=told):
+        formats.read_meme(meme(tmp_path, f'MOTIF a\nletter-probability matrix: alength= 4 w= 2\n{rows}', alphabet))
+
+
+def test_negative_counts_are_refused_and_columns_without_any_are_kept(tmp_path):
+    path = tmp_path / 'x.jaspar'
+    path.write_text('>a b\nA [ 0 3 ]\nC [ 0 1 ]\nG [ 0 0 ]\nT [ 0 2 ]\n')
+    assert formats.read_jaspar(path)['a'].tolist() == [[0, 0, 0, 0], [3, 1, 0, 2]]
+    path.write_text('>a b\nA [ 0 3 ]\nC [ 0 -1 ]\nG [ 0 0 ]\nT [ 0 2 ]\n')
+    with pytest.raises(InputError, match="motif 'a' has a count of -1, expected 0 or more"):
+        formats.read_jaspar(path)

@@ -113,7 +113,8 @@ def read_meme(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """Read motifs in MEME's minimal format: name -> probabilities, float64 (w, 4).
 
     Raises:
-      InputError: the file is missing, holds no motif, or a matrix is not as its header says.
+      InputError: the file is missing, is not of DNA or RNA, holds no motif, or a matrix is not as its header says or
+        not of probabilities (to 1e-2, as programs round them).
     """
     motifs: dict[str, np.ndarray] = {}
     lines = _lines(path, 'MEME')
@@ -129,9 +130,15 @@ def read_meme(path: str | os.PathLike) -> dict[str, np.ndarray]:
             if name is None or width is None:
                 raise InputError(f'{path}: line {number} is {brief(line)}, expected "w= WIDTH" and a MOTIF line before')
             following = (next(lines, (number + 1 + row, '')) for row in range(int(width.group(1))))
-            rows = [_numbers(path, *line, 4) for line in following]
-            _add(motifs, name, np.array(rows), path)
+            matrix = np.array([_numbers(path, *line, 4) for line in following])
+            odd = (matrix < 0).any(axis=1) | (np.abs(matrix.sum(axis=1) - 1) > 1e-2)
+            if odd.any():
+                found = f'has {matrix[odd][0].tolist()} in column {np.argmax(odd) + 1}'
+                raise InputError(f'{path}: motif {brief(name)} {found}, expected probabilities of A C G T')
+            _add(motifs, name, matrix, path)
             name = None
+        elif re.fullmatch(r'ALPHABET=\s*\w+\s*', line) and line[9:].strip() not in ('ACGT', 'ACGU'):
+            raise InputError(f'{path}: line {number} is {brief(line)}, expected ALPHABET= ACGT')
     if not motifs:
         raise InputError(f'{path}: holds no motif in MEME format (no line "MOTIF name" with a matrix)')
     return motifs
@@ -168,7 +175,7 @@ def read_jaspar(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """Read motifs in JASPAR's format: name -> counts, float64 (w, 4).
 
     Raises:
-      InputError: the file is missing, holds no motif, or a motif has not four rows of equal length.
+      InputError: the file is missing, holds no motif, or a motif has not four rows of equal length or a negative count.
     """
     motifs: dict[str, np.ndarray] = {}
     lines = ((number, line) for number, line in _lines(path, 'JASPAR') if line.strip())
@@ -185,6 +192,8 @@ def read_jaspar(path: str | os.PathLike) -> dict[str, np.ndarray]:
             rows.append(_numbers(path, line_number, match.group(2), len(rows[0]) if rows else None))
         if len(rows) < 4:
             raise InputError(f'{path}: line {number}: motif {brief(words[0])} has {len(rows)} rows, expected 4')
+        if np.min(rows) < 0:
+            raise InputError(f'{path}: motif {brief(words[0])} has a count of {np.min(rows):g}, expected 0 or more')
         _add(motifs, unescape(words[0]), np.array(rows).T, path)
     if not motifs:
         raise InputError(f'{path}: holds no motif in JASPAR format')
