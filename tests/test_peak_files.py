@@ -198,3 +198,22 @@ def test_many_lines_of_a_real_kind(tmp_path):
     for name, column, expected in (('n.bed', summits, starts + summits), ('b.bed', counts, starts + 150)):
         lines = [f'chr1 {s} {s + 300} p 9 . 4.5 3 2 {c}' for s, c in zip(starts, column, strict=True)]
         np.testing.assert_array_equal(read_peaks(written(tmp_path, name, *lines)).centres, expected)
+
+
+def test_starts_that_count_from_1_are_refused_where_lengths_show_it(tmp_path):
+    lines = ['chr1 159 458 300 344 20 9 3 7 p1', 'chr1 700 799 100 740 20 9 3 7 p2']  # MACS's .xls without its header
+    with pytest.raises(InputError, match=r'x.bed: column 4 is end - start \+ 1 on every line, so that starts count'):
+        read_peaks(written(tmp_path, 'x.bed', *lines))
+    as_bed = ['chr1 158 458 300', 'chr1 699 799 100']  # the lengths of BED are no reason
+    assert read_peaks(written(tmp_path, 'x.bed', *as_bed)).starts.tolist() == [158, 699]
+    assert read_peaks(written(tmp_path, 'x.bed', 'chr1 158 458 301')).starts.tolist() == [158]  # a score, by chance
+
+
+@pytest.mark.parametrize(('strands', 'told'), [
+    (('+', '-'), True), (('+', '+'), True), (('+', '.'), False), (('p1', '-'), False),
+])  # fmt: skip
+def test_strands_in_column_4_are_told(tmp_path, strands, told):
+    lines = [f'chr1 {start} {start + 300} {strand} p' for start, strand in zip((158, 600), strands, strict=True)]
+    peaks = read_peaks(written(tmp_path, 'x.bed', *lines))
+    assert peaks.starts.tolist() == [158, 600] and peaks.centres.tolist() == [308, 750]
+    assert ('interval lists, whose starts count from 1; here they are read from 0' in str(peaks.layout)) == told

@@ -11,7 +11,7 @@ import re
 
 import numpy as np
 
-from demo_jax.data.peak_table import BLOCKS, COLOUR, DOT, ODD, PLACE, SAME, STRAND, Table, read_table
+from demo_jax.data.peak_table import BLOCKS, COLOUR, DOT, ODD, PLACE, SAME, STRAND, STRAND_FIRST, Table, read_table
 from demo_jax.errors import InputError, brief
 
 _KINDS = 'bed|bed3|bed6|narrowpeak|broadpeak|gappedpeak|regionpeak'
@@ -97,11 +97,13 @@ def read_peaks(path: str | os.PathLike) -> Peaks:
 
     Raises:
       InputError: names the line and what is wrong in it: no region, another number of columns than other lines, a
-        signal that is no number, or a line that does not fit the layout of the others.
+        signal that is no number, a line that does not fit the layout of the others, or starts that count from 1.
     """
     table = read_table(path)
     places, rows = table.places, _Rows(table)
+    notes_of_starts = _where_starts_count_from(table, rows)
     name, candidates, notes = _decided(table, rows)
+    notes = (*notes, *notes_of_starts)
     starts, ends = places.starts, places.ends
     middles = (starts + ends) // 2
     centres, told = middles, 'middles'
@@ -149,6 +151,22 @@ class _Rows:
         summits = table.numbers[_SUMMIT]
         known = summits >= 0
         return bool(known.any()) and float(np.median(summits[known] / self.lengths[known])) < _LEAST_SUMMIT
+
+
+def _where_starts_count_from(table: Table, rows: _Rows) -> tuple[str, ...]:
+    """A note where starts may count from 1.
+
+    Raises:
+      InputError: they do, for a column of lengths says so.
+    """
+    if len(rows.lengths) > 1 and (table.numbers[4] == rows.lengths + 1).all():
+        raise InputError(
+            f'{table.path}: column 4 is end - start + 1 on every line, so that starts count from 1, as in the .xls '
+            'files of MACS; take 1 from every start'
+        )
+    if table.marked(STRAND_FIRST).all():
+        return ('column 4 holds strands, as in interval lists, whose starts count from 1; here they are read from 0',)
+    return ()
 
 
 def _decided(table: Table, rows: _Rows) -> tuple[str, tuple[int, ...], tuple[str, ...]]:

@@ -15,8 +15,8 @@ from demo_jax.errors import InputError, brief
 #: How cells that are no finite number are kept: '.' and an empty cell; 'nan' and 'inf'; text.
 DOT, ODD, TEXT = -math.inf, math.inf, math.nan
 #: Marks of a line: column 6 is a strand, column 9 a colour, columns 10 to 12 are BED12's blocks, column 6 is a place
-#: such as 'chr1:1-9', column 4 is the same as column 1.
-STRAND, COLOUR, BLOCKS, PLACE, SAME = 1, 2, 4, 8, 16
+#: such as 'chr1:1-9', column 4 is the same as column 1, column 4 is '+' or '-'.
+STRAND, COLOUR, BLOCKS, PLACE, SAME, STRAND_FIRST = 1, 2, 4, 8, 16, 32
 
 _NUMBERS = (4, 5, 7, 8, 9, 10, 11, 12, 13, 14, 15)
 _STRANDS = (b'+', b'-', b'.', b'*', b'')
@@ -46,7 +46,7 @@ class Table(NamedTuple):
       lines: the lines' numbers in the file, from 1, int64 (n,).
       numbers: by column, from 1, float64 (n,): columns 4, 5 and 7 to 15, with `DOT`, `ODD` and `TEXT` for what is no
         finite number.
-      marks: uint8 (n,), the sum of `STRAND`, `COLOUR`, `BLOCKS`, `PLACE` and `SAME` where they hold.
+      marks: uint8 (n,), the sum of `STRAND`, `COLOUR`, `BLOCKS`, `PLACE`, `SAME` and `STRAND_FIRST` where they hold.
     """
 
     path: str | os.PathLike
@@ -211,4 +211,6 @@ def _marks(cells: list[bytes]) -> int:
         marks |= BLOCKS * (cells[9] == b'%d' % sizes and sizes == starts)
     if n > 4 and cells[3] == cells[0]:
         marks |= SAME
+    if n > 3 and cells[3] in (b'+', b'-'):
+        marks |= STRAND_FIRST
     return marks
