@@ -11,7 +11,7 @@ import dataclasses
 
 from ml_collections import ConfigDict, config_dict
 
-from demo_jax.data.simulate import SimulationSettings
+from demo_jax.data.simulate import RELEASE, SimulationSettings
 
 
 def get_config() -> ConfigDict:
@@ -31,7 +31,7 @@ def get_config() -> ConfigDict:
         'n_test': 500,  # simulated: test positives per task
         'n_pair_tasks': 0,  # simulated: in so many tasks only the spacing of two motifs tells
         'simulation': dataclasses.asdict(SimulationSettings()),  # simulated: what each means is said there
-        'jaspar': '',  # simulated: release of the motifs; none = the newest
+        'jaspar': RELEASE,  # simulated: release of the motifs
         'test_fraction': 0.0,  # share held out where the input names no test set; 0 = FASTA .1, bed refused
         'genome': '',  # bed: FASTA file of the genome
         'width': 101,  # bed: bp per window, centred on the summit
@@ -104,10 +104,11 @@ def get_config() -> ConfigDict:
 
     # How motifs are matched; `demo_jax.stages.match.MatchSettings` says what each means.
     config.match = ConfigDict({
-        'jaspar': '',  # release, e.g. JASPAR2016; none = the newest
+        'jaspar': '',  # release, e.g. JASPAR2016; none = that of simulated motifs, for other data the newest
         'tax_group': 'vertebrates',
         'collection': 'CORE',
         'rule': 'monomer',
+        'tf': '',  # TASK=SYMBOL, separated by commas: which TF a task is of, where its name does not tell
         'measure': 'q_value',
         'threshold': 0.5,
         'chance_draws': 4,
@@ -119,7 +120,7 @@ def get_config() -> ConfigDict:
     config.dashboard = ConfigDict({
         'sequences': 50,  # test sequences per task on the page
         'dashboards': 2,  # dashboard figures per task
-        'hit_p_value': 1e-4,  # of the JASPAR hits in the sequences
+        'hit_p_value': 1e-4,  # of the JASPAR hits in the sequences; a shorter motif's are its best words
         'page_megabytes': 60.0,  # larger pages show fewer sequences
     })  # fmt: skip
     return config

@@ -54,7 +54,7 @@ def check_links(folder: str | os.PathLike) -> None:
 
 
 def read_own(path: str | os.PathLike) -> dict[str, Any] | None:
-    """The contents of motifs/own.json: the JASPAR release, and each task's own matrices; None where it is missing.
+    """The contents of motifs/own.json: the JASPAR release, each task's own matrices and TF; None where it is missing.
 
     Raises:
       InputError: it cannot be read, or is something else.
@@ -66,10 +66,16 @@ def read_own(path: str | os.PathLike) -> dict[str, Any] | None:
         isinstance(own, dict)
         and isinstance(own.get('release'), str)
         and isinstance(own.get('tasks'), dict)
-        and all(isinstance(ids, list) and all(isinstance(id_, str) for id_ in ids) for ids in own['tasks'].values())
+        and all(_texts(ids) for ids in own['tasks'].values())
+        and _texts(own.get('notes', []))
+        and isinstance(own.get('proteins', {}), dict)
     ):
         raise InputError(f'{path}: is not what the stage match writes; run it again')
     return own
+
+
+def _texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(entry, str) for entry in value)
 
 
 def read_match_settings(path: str | os.PathLike) -> dict[str, Any]:

@@ -71,6 +71,14 @@ def define_run() -> flags.FlagHolder:
     return define_path('run', None, 'Directory of a trained run.', required=True)
 
 
+def define_tf() -> flags.FlagHolder:
+    """The flag --tf, which TF a task is of."""
+    return flags.DEFINE_multi_string(
+        'tf', [], 'NAME=SYMBOL: the TF of a task, e.g. GSM1_K562=CTCF; may be given several times. That of others is '
+        'found among the words of their names, and the plan says which was taken.',
+    )  # fmt: skip
+
+
 def define_set(section: str) -> flags.FlagHolder:
     """The flag --set, single settings of a section."""
     return flags.DEFINE_multi_string(

@@ -16,6 +16,7 @@ from typing import Any
 from absl import flags
 
 from demo_jax.errors import InputError
+from demo_jax.evaluation.proteins import told_symbols
 from experiments import cli, pipeline
 
 _CONFIG = cli.define_config()
@@ -36,6 +37,7 @@ _PEAKS = flags.DEFINE_string(
 )
 _GENOME = flags.DEFINE_string('genome', None, 'FASTA file of the genome that --peaks refers to.')
 _TASKS = flags.DEFINE_string('tasks', None, 'Only these tasks, separated by commas.')
+_TF = cli.define_tf()
 _SPECS = flags.DEFINE_list('specs', None, 'Only these architectures, separated by commas.')
 _STAGES = flags.DEFINE_list('stages', list(pipeline.STAGES), 'Stages to run, separated by commas.')
 _MEETING = cli.define_processes()
@@ -59,6 +61,9 @@ def settings() -> dict[str, Any]:
     for name, flag in (('source', _CORPUS), ('input', _INPUT), ('tasks', _TASKS)):
         if flag.value is not None:
             corpus[name] = flag.value
+    if _TF.value:
+        told = told_symbols(config['match']['tf']) | told_symbols(_TF.value)
+        config['match']['tf'] = ','.join(f'{name}={symbol}' for name, symbol in told.items())
     if _SPECS.value is not None:
         config['specs'] = tuple(_SPECS.value)
     return config

@@ -273,6 +273,7 @@ def read_jobs(config: Mapping[str, Any], run: RunDirectory) -> tuple[Corpus, tup
     Raises:
       InputError: bad settings or input.
     """
+    from demo_jax.motifs.own import check_tf
     from demo_jax.settings import settings
     from demo_jax.stages.train import check_lengths
     from demo_jax.training.jobs import Recipe, make_jobs
@@ -282,6 +283,7 @@ def read_jobs(config: Mapping[str, Any], run: RunDirectory) -> tuple[Corpus, tup
     grid = {name: config[name] for name in ('seeds', 'learning_rates', 'dropouts')}
     make_jobs([], config['specs'], recipe, **grid)  # a wrong name is told before any reading
     corpus = read_corpus(config['corpus'], run)
+    check_tf(config.get('match', {}).get('tf', ''), corpus)
     jobs = make_jobs(corpus.tasks, config['specs'], recipe, **grid)
     check_lengths(corpus, jobs)
     return corpus, jobs

@@ -13,7 +13,9 @@ import numpy as np
 
 from demo_jax.data.corpus import Corpus
 from demo_jax.data.prepare import left_out, remarks, seen_in_training
+from demo_jax.evaluation.proteins import FOUND, told_symbols
 from demo_jax.explanations import Explanations
+from demo_jax.motifs import own
 from demo_jax.nn.models import SPECS
 from demo_jax.nn.operations import forward_operations, operations_per_step
 from demo_jax.report.tables import format_table
@@ -169,6 +171,7 @@ def describe(
         f'({len(specs)} spec{"s" * (len(specs) > 1)}, {seeds} seed{"s" * (seeds > 1)})',
         f'specs: {", ".join(specs)}',
     ]  # fmt: skip
+    lines += _proteins(corpus, config)
     if left_out(corpus):
         lines.append(f'left out: {left_out(corpus)}')
     lines += remarks(corpus)
@@ -186,6 +189,31 @@ def describe(
         format_table(rows, list(rows[0])),
         f'on {where}; memory about {memory(corpus, jobs, config) / 1e9:.1f} GB; times are rough',
     ])  # fmt: skip
+
+
+def _proteins(corpus: Corpus, config: Mapping[str, Any], most: int = 6) -> list[str]:
+    """Which TF each task is taken for, and where a simulation's motifs come from and what they are matched with."""
+    match = config.get('match', {})
+    told = told_symbols(match.get('tf', ''))
+    found = {task: own.protein_of(corpus, task, told) for task in corpus.tasks}
+    by_how: dict[str, list[str]] = {}
+    for task, protein in found.items():
+        by_how.setdefault(protein.found, []).append(f'{task} {protein.symbol}')
+    lines = [
+        f'TF ({FOUND[how]}): {", ".join(named[:most])}{f" and {len(named) - most} more" if len(named) > most else ""}'
+        for how, named in by_how.items()
+        if how != 'table'
+    ]
+    several = [f'{task} {", ".join(protein.others)}' for task, protein in found.items() if protein.others]
+    if several:
+        listed = '; '.join(several[:most]) + ' ...' * (len(several) > most)
+        lines.append(f'further symbols in names, not taken: {listed}')
+    if corpus.sites is not None:
+        source, stored = own.planted_release(corpus)
+        release = own.choose_release(corpus, match.get('jaspar', ''))
+        guessed = '' if stored else ' (the corpus does not say; the newest that has all of them)' if source else ''
+        lines.append(f'motifs planted from {source or "an unknown release"}{guessed}, matched with {release}')
+    return lines
 
 
 def describe_stage(

@@ -14,6 +14,7 @@ from typing import Any
 from absl import flags
 
 from demo_jax.data.prepare import SOURCES, describe, prepare_corpus, save_prepared
+from demo_jax.data.simulate import RELEASE
 from experiments import cli
 
 _FLAGS: dict[str, flags.FlagHolder[Any]] = {
@@ -53,7 +54,8 @@ _FLAGS: dict[str, flags.FlagHolder[Any]] = {
     'n_pair_tasks': flags.DEFINE_integer(
         'n_pair_tasks', 0, 'simulated: in so many tasks only the spacing of two motifs tells positives from negatives.'
     ),
-    'jaspar': flags.DEFINE_string('jaspar', None, 'simulated: JASPAR release of the motifs; default the newest.'),
+    'jaspar': flags.DEFINE_string('jaspar', None, f'simulated: JASPAR release of the motifs; default {RELEASE}.'),
+    'tf': cli.define_tf(),
     'download': flags.DEFINE_bool(
         'download', False, 'deepmotif108: fetch the archive (107 MB) into --cache unless it is there.'
     ),

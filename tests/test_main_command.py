@@ -218,6 +218,37 @@ def test_tasks_by_name_are_as_many_as_are_named(tmp_path):
     assert 'of 60 bp' in out
 
 
+def test_the_plan_says_which_tf_each_task_is_of_and_tf_overrules_it(peaks, tmp_path):
+    folder, lines = peaks
+    (tmp_path / 'K562-CTCF_vs_JUN.narrowPeak').write_text((folder / 'JUN_lab.narrowPeak').read_text())
+    given = [str(folder / f'{task}.narrowPeak') for task in lines] + [str(tmp_path / 'K562-CTCF_vs_JUN.narrowPeak')]
+    flags = (f'--peaks={",".join(given)}', f'--genome={folder / "genome.fa"}', f'--workdir={tmp_path / "run"}')
+    status, out, err = command(*SMALL, *flags, '--dry_run')
+    assert status == 0, err
+    told = out.splitlines()
+    assert 'TF (a symbol in the name): JUN_lab JUN, K562-CTCF_vs_JUN CTCF' in told
+    assert 'TF (no known symbol in the name: its first word): XYZ "x".v2 XYZ "x".v2' in told
+    assert 'further symbols in names, not taken: K562-CTCF_vs_JUN JUN' in told
+    status, out, err = command(*SMALL, *flags, '--dry_run', '--tf=XYZ "x".v2=MAX', '--tf=JUN_lab=JUND')
+    assert status == 0, err
+    assert 'TF (told by --tf): JUN_lab JUND, XYZ "x".v2 MAX' in out.splitlines()
+    for flag, message in (('--tf=ABC=MAX', "--tf='ABC=MAX': no such task; there are JUN_lab"),
+                          ('--tf=JUN_lab', "--tf='JUN_lab': expected NAME=SYMBOL")):  # fmt: skip
+        status, _, err = command(*SMALL, *flags, flag)
+        assert status == 2 and err.splitlines()[-1].startswith(f'error: {message}') and 'Traceback' not in err
+    assert not (tmp_path / 'run').exists() or not (tmp_path / 'run' / 'run.json').exists()
+
+
+def test_the_plan_of_a_simulation_says_both_releases(tmp_path):
+    flags = ('--config=configs/quickstart.py', '--dry_run', '--config.corpus.n_train=20', f'--workdir={tmp_path / "x"}')
+    _, out, _ = command(*flags)
+    assert 'motifs planted from JASPAR2022, matched with JASPAR2022' in out.splitlines()
+    _, out, _ = command(*flags, '--config.match.jaspar=JASPAR2026', '--config.corpus.jaspar=JASPAR2016')
+    assert 'motifs planted from JASPAR2016, matched with JASPAR2026' in out.splitlines()
+    status, _, err = command(*flags, '--tf=MYC_K562_c-Myc_Stanford=MAX')
+    assert status == 2 and 'a simulated task' in err and err.count('\n') == 1
+
+
 def test_tables_count_what_was_used_and_left_out(run):
     folder, out, _ = run
     assert 'Table 4 leaves out 1 of 2 tasks, whose TF has no matrix in JASPAR2016: XYZ "x".v2' in out

@@ -122,6 +122,12 @@ def test_the_page_holds_hits_matches_and_windows(reported):
     own = files.read_json(reported.path / 'motifs' / 'own.json')['tasks'][fake_run.PLAIN]
     assert [matrix['id'] for matrix in task['own']] == own and own
     matrices = jaspar.load_matrices()
+    assert [matrix['consensus'] for matrix in task['own']] == [matrices[motif].consensus for motif in own]
+    papers = {matrix['id'].partition('.')[0]: matrix['paper'] for matrix in task['own']}
+    assert papers['MA0139'] == 'JASPAR2016: MA0139.1 TggCCACcAGGGGGCGCta'
+    assert papers['MA1929'] is None  # 2016 has no matrix of this id
+    assert {matrix['reached'] for matrix in task['own']} == {None}
+    assert (task['protein'], task['protein_how']) == ('CTCF', 'from the table of the 108 tasks')
     for item in task['sequences']:
         tokens = dna.encode(item['letters'])[None]
         for number, motif in enumerate(own):
@@ -419,3 +425,19 @@ def test_sequences_worth_a_look():
 def test_package_holds_every_file_of_the_page():
     for name in page.ASSETS:
         assert page.asset(name).strip()
+
+
+def test_what_was_guessed_while_matching_is_on_the_page(tmp_path):
+    run = fake_run.make(tmp_path / 'run')
+    path = run.path / 'motifs' / 'own.json'
+    before = files.read_json(path)
+    assert Collector(run).protein(fake_run.HOSTILE).found == 'first word'  # as an earlier version matched it
+    told = {'symbol': 'MAX', 'found': 'told', 'others': []}
+    files.write_json(path, before | {'notes': ['Planted elsewhere.'], 'proteins': {fake_run.HOSTILE: told}})
+    collector = Collector(run)
+    assert 'Planted elsewhere.' in collector.missing
+    assert collector.protein(fake_run.HOSTILE) == ('MAX', 'told', ())
+    for wrong in ({'notes': 'text'}, {'notes': [1]}, {'proteins': []}):
+        files.write_json(path, before | wrong)
+        with pytest.raises(InputError, match='is not what the stage match writes'):
+            Collector(run)

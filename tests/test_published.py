@@ -6,6 +6,8 @@ import statistics
 import pytest
 
 from demo_jax.evaluation import published
+from demo_jax.motifs.jaspar import load_matrices
+from demo_jax.motifs.matching import own_matrices
 
 
 def cut(value: float) -> float:
@@ -80,3 +82,20 @@ def test_table_3_covers_every_pair_of_kinds_and_the_motif_baseline():
     assert {frozenset(pair) for pair in published.PAPER_TABLE3} == {
         frozenset(pair) for pair in [('cnn', 'rnn'), ('cnn', 'cnn_rnn'), ('rnn', 'cnn_rnn')]
     } | {frozenset((kind, 'meme_sum')) for kind in kinds}
+
+
+@pytest.mark.parametrize('year', published.JASPAR_RELEASES)
+def test_matrices_of_the_table_are_those_of_the_release(year):
+    matrices = load_matrices(f'JASPAR{year}')
+    for task in published.k562_tasks():
+        monomers = own_matrices(task.protein, matrices)
+        assert set(task.monomers[year]) == set(monomers), task.name
+        assert {*task.monomers[year], *task.heterodimers[year]} == set(own_matrices(task.protein, matrices, 'any'))
+
+
+def test_nrf1_is_not_credited_with_the_site_of_nfe2l1():
+    nrf1 = published.published_task('NRF1_K562_Nrf1_Stanford')
+    assert nrf1.monomers[2026] == ('MA0506.3',)
+    assert all(nrf1.heterodimers[year] == () for year in published.JASPAR_RELEASES)
+    jun = published.published_task('JUN_K562_c-Jun_Yale')  # others keep their complexes
+    assert 'MA0099.4' in jun.heterodimers[2026]

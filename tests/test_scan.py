@@ -145,3 +145,15 @@ def test_a_short_motif_is_looked_for_by_its_best_words():
     assert len(scan.find_hits(scanner, tokens)) == 0
     hits = scan.find_hits(scanner, tokens, threshold=scanner.reachable(1e-4))
     assert [hit[:2] for hit in hits.of_row(0)] == [(3, 1), (10, -1)]
+
+
+@pytest.mark.parametrize('word, threshold, reached', [
+    ('CACGTGA', 1e-4, 1e-4), ('CACGTG', 1e-4, 4.0**-6), ('CACGTG', 1e-3, 1e-3), ('GATA', 1e-4, 4.0**-4),
+])  # fmt: skip
+def test_hits_say_the_p_value_that_was_looked_for(word, threshold, reached):
+    matrix = 0.97 * dna.one_hot(dna.encode(word)) + 0.0075
+    tokens = dna.encode(f'CCCAA{word}AACCC')[None]
+    hits = scan.known_hits(matrix, tokens, threshold=threshold)
+    assert hits.threshold == hits.once().threshold == pytest.approx(reached)
+    assert (5, 1) in [hit[:2] for hit in hits.of_row(0)]
+    assert (hits.p_value <= hits.threshold).all()

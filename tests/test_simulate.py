@@ -7,8 +7,10 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from demo_jax.data import dna
-from demo_jax.data.simulate import SimulationSettings, simulate_corpus
+from demo_jax.data.prepare import describe, prepare_corpus
+from demo_jax.data.simulate import RELEASE, SimulationSettings, most_informative, simulate_corpus
 from demo_jax.errors import InputError
+from demo_jax.evaluation.published import k562_tasks
 from demo_jax.motifs.jaspar import load_matrices, releases
 from demo_jax.motifs.matching import own_matrices
 
@@ -245,3 +247,46 @@ def test_jaspar_names_and_releases(jaspar):
         load_matrices('JASPAR1999')
     with pytest.raises(InputError, match='no matrices with tax_group'):
         load_matrices('JASPAR2016', tax_group='martians')
+
+
+def test_the_most_informative_matrix_is_planted(matrices):
+    bits = {motif: 2 * len(m) + np.sum(m * np.log2(np.maximum(m, 1e-12))) for motif, m in matrices.items()}
+    assert bits['MA0492.1'] > bits['MA0491.1']  # JUND's two
+    assert most_informative(('MA0491.1', 'MA0492.1'), matrices, 101) == 'MA0492.1'
+    assert most_informative(('MA0492.1', 'MA0491.1'), matrices, 101) == 'MA0492.1'
+    assert most_informative(('MA0491.1',), matrices, 101) == 'MA0491.1'
+    exact = np.eye(4)[[0, 1, 2, 3] * 10]
+    made = {'wide': exact[:26], 'quarter': exact[:25], 'short': exact[:8], 'equal': exact[1:9]}
+    assert most_informative(('short', 'wide', 'quarter'), made, 101) == 'quarter'
+    assert most_informative(('wide', 'short'), made, 101) == 'short'
+    assert most_informative(('wide',), made, 101) == 'wide'
+    assert most_informative(('short', 'equal'), made, 101) == 'short'  # of equals the first
+
+
+def test_the_default_release_is_pinned_and_plants_no_short_words():
+    """Of the 108 tasks all plant words of 8 letters or more, but for ARID3A, whose only matrix has 6 columns."""
+    options = {'source': 'simulated', 'tasks': [task.name for task in k562_tasks()], 'n_train': 2, 'n_test': 1}
+    corpus = prepare_corpus(**options)
+    assert corpus.info['jaspar'] == RELEASE == 'JASPAR2022'
+    assert corpus.fingerprint() == prepare_corpus(**options, jaspar=RELEASE).fingerprint()
+    assert corpus.fingerprint() != prepare_corpus(**options, jaspar='JASPAR2026').fingerprint()
+    planted = {task: facts['motif'] for task, facts in corpus.info['tasks'].items()}
+    known = load_matrices(RELEASE)
+    short = {task.split('_')[0] for task, motif in planted.items() if len(known[motif].probabilities) <= 7}
+    assert short == {'ARID3A'}
+    for task in k562_tasks():
+        own = own_matrices(task.protein, known)
+        assert corpus.info['tasks'][task.name]['motif_assigned'] == (not own)
+        if own and task.protein != 'CTCF':
+            assert known[planted[task.name]].bits == max(known[motif].bits for motif in own)
+    assert {planted[task.name] for task in k562_tasks() if task.protein == 'CTCF'} == {'MA0139.1'}
+    assert f'motifs planted from {RELEASE}, fingerprint' in describe(corpus).splitlines()[-1]
+
+
+def test_a_tf_is_found_in_the_name_of_a_simulated_task_or_told():
+    options = {'source': 'simulated', 'n_train': 2, 'n_test': 1, 'jaspar': 'JASPAR2016'}
+    corpus = prepare_corpus(**options, tasks=['K562_GATA1', 'sample7'], tf=['sample7=CTCF'])
+    planted = {task: (facts['motif'], facts['motif_assigned']) for task, facts in corpus.info['tasks'].items()}
+    assert planted == {'K562_GATA1': ('MA0035.3', False), 'sample7': ('MA0139.1', False)}
+    with pytest.raises(InputError, match='no such task'):
+        prepare_corpus(**options, tasks=['K562_GATA1'], tf=['sample7=CTCF'])

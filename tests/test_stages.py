@@ -14,13 +14,15 @@ from demo_jax.data import dna
 from demo_jax.data.build import Records, TaskRecords, build_corpus
 from demo_jax.data.simulate import SimulationSettings, simulate_corpus
 from demo_jax.errors import InputError
+from demo_jax.evaluation.proteins import Protein
 from demo_jax.explain.attribution import attribute
 from demo_jax.explain.temporal import temporal_scores
 from demo_jax.explanations import PIECES, Explanations
-from demo_jax.motifs import extract, formats, jaspar, piles, scan
+from demo_jax.motifs import extract, formats, jaspar, matching, piles, scan
 from demo_jax.motifs.tomtom import match_motifs, prepare_targets, word_motif
 from demo_jax.nn import models
 from demo_jax.report.collect import Collector
+from demo_jax.report.payload import task_payload
 from demo_jax.runs import RunDirectory
 from demo_jax.stages import evaluate, explain, match, motif_files
 from demo_jax.stages.baseline import BaselineSettings, baseline_run
@@ -275,6 +277,66 @@ def test_table4_counts_the_windows_that_match(run, tables):
     assert all(row['published'] is None for row in whole.values())  # the tasks are simulated
     assert ('small_cnn', 'temporal') not in whole and ('small_rnn', 'temporal') in whole
     assert whole['small_cnn', 'class_optimisation']['out_of'] == 2
+
+
+def test_the_tables_name_release_id_and_consensus(run, tables):
+    known = jaspar.load_matrices('JASPAR2016')
+    planted = run.corpus().info['tasks'][NONE]['motif']
+    for row in tables['table4_tasks'].rows:
+        (motif,) = row['matrices'].split(';')
+        assert motif == ('MA0035.3' if row['task'] == OWN else planted)
+        assert (row['tf'], row['release']) == ('GATA1' if row['task'] == OWN else 'no/such protein', 'JASPAR2016')
+        assert row['consensus'] == known[motif].consensus and row['planted'].partition(':')[2] == motif
+    assert files.read_tsv(run.tables / 'table4_tasks.tsv')[0].keys() == set(matching.TASK_COLUMNS)
+    own = json.loads((run.path / 'motifs' / 'own.json').read_text())
+    assert own['matrices']['MA0035.3'] == {'name': 'Gata1', 'consensus': 'TtCTTATCTgT'}
+    assert own['proteins'][OWN] == {'symbol': 'GATA1', 'found': 'table', 'others': []}
+    assert any('does not say which JASPAR release' in note for note in own['notes'])  # made without naming one
+    (row,) = files.read_tsv(run.path / 'motifs' / OWN / 'own_matrices.tsv')
+    assert (row['release'], row['id'], row['consensus']) == ('JASPAR2016', 'MA0035.3', 'TtCTTATCTgT')
+    assert (float(row['hit_p_value']), row['paper_id']) == (1e-4, '')
+
+
+def test_the_tf_of_a_task_is_told(tmp_path):
+    """Another word on the TF makes the tables anew; with a simulation, or a task that is not there, it is refused."""
+    run = genome_run(tmp_path / 'run', np.zeros(11, np.uint8))
+    before = match.match_run(run, match.MatchSettings(jaspar='JASPAR2016', filters=False), progress=False)
+    assert {row['task'] for row in before['table4_tasks'].rows} == {OWN}
+    told = match.MatchSettings(jaspar='JASPAR2016', filters=False, tf=f'{NONE}=CTCF')
+    after = match.match_run(run, told, progress=False)
+    assert {(row['task'], row['tf'], row['matrices']) for row in after['table4_tasks'].rows} == {
+        (OWN, 'GATA1', 'MA0035.3'), (NONE, 'CTCF', 'MA0139.1'),
+    }  # fmt: skip
+    assert Collector(run).task(NONE, windows=False).protein == Protein('CTCF', 'told')
+    with pytest.raises(InputError, match='no such task'):
+        match.match_run(run, dataclasses.replace(told, tf='x=CTCF'), progress=False)
+    with pytest.raises(InputError, match='expected NAME=SYMBOL'):
+        match.MatchSettings(tf='CTCF')
+
+
+def test_a_matrix_too_short_for_the_p_value_says_so(tmp_path):
+    """MAX in JASPAR2026 is CACGTG: its best word has p 4^-6, which the file, its table and the page say."""
+    site = dna.encode('CACGTG')
+    run = genome_run(tmp_path / 'run', site)
+    settings = match.MatchSettings(jaspar='JASPAR2026', filters=False, tf=f'{NONE}=MAX')
+    match.match_run(run, settings, progress=False)
+    folder = run.path / 'motifs' / files.safe_name(NONE)
+    points = round(-100 * np.log10(4.0**-6))
+    assert points < 400  # of 1e-4
+    name = 'MA0058.4:MAX:p=2.4e-04'
+    assert formats.read_bed(folder / 'jaspar_hits.bed') == [
+        ('chr1', 100, 106, name, points, '+'), ('chr1', 300, 306, name, points, '-'),
+    ]  # fmt: skip
+    (row,) = files.read_tsv(folder / 'own_matrices.tsv')
+    assert (row['consensus'], row['columns'], row['paper_id'], row['paper_consensus']) == (
+        'CACGTG', '6', 'MA0058.3', 'acCACGTGct',
+    )  # fmt: skip
+    assert float(row['hit_p_value']) == pytest.approx(4.0**-6, rel=1e-4)
+    collector = Collector(run)
+    (shown,) = task_payload(collector, collector.task(NONE), sequences=5)['own']
+    assert shown['reached'] == pytest.approx(2.4e-4) and shown['paper'] == 'JASPAR2016: MA0058.3 acCACGTGct'
+    (gata,) = task_payload(collector, collector.task(OWN), sequences=5)['own']
+    assert gata['reached'] is None  # seven columns are enough
 
 
 def test_truth_judges_the_positives_that_the_model_gets_right(run, tables):
@@ -538,7 +600,7 @@ def test_hits_are_made_anew_alone_where_they_are_missing_or_of_another_p_value(t
         write_bed(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(match.formats, 'write_bed', killed)
+        patch.setattr(formats, 'write_bed', killed)
         with pytest.raises(KeyboardInterrupt):
             match.match_run(copy, usual, progress=False)
     assert sum(hit_files(copy)[path] != text for path, text in before.items()) == 1

@@ -11,6 +11,7 @@ from demo_jax.data import download as downloads
 from demo_jax.data import intervals, readers, simulate, storage
 from demo_jax.data.corpus import SPLITS, Corpus
 from demo_jax.errors import InputError, brief, listed
+from demo_jax.evaluation.proteins import check_told, find_protein, read_protein, told_symbols
 from demo_jax.files import expanded
 from demo_jax.settings import settings
 
@@ -39,6 +40,7 @@ def prepare_corpus(
     n_pair_tasks: int = 0,
     jaspar: str | None = None,
     simulation: Mapping[str, Any] | None = None,
+    tf: Sequence[str] = (),
     download: bool = False,
     cache: str = '~/.cache/demo_jax',
     progress: bool = True,
@@ -58,8 +60,10 @@ def prepare_corpus(
       n_tasks: simulated: how many of the 108 K562 tasks (or of `tasks`), spread over the list; None = all.
       n_train, n_test: simulated: positives per task.
       n_pair_tasks: simulated: in the first so many tasks only the spacing of two motifs tells.
-      jaspar: simulated: JASPAR release of the motifs; None = the newest.
+      jaspar: simulated: JASPAR release of the motifs; None = `simulate.RELEASE`.
       simulation: simulated: further fields of `simulate.SimulationSettings`.
+      tf: entries TASK=SYMBOL, which TF a task is of; that of others is found in their names (see
+        `proteins.find_protein`). The corpus keeps both (`info['tasks'][name]['tf']`).
       download: deepmotif108: fetch the archive unless it is there.
       cache: deepmotif108: folder where the archive is kept and unpacked.
       progress: show a bar over the tasks.
@@ -69,10 +73,11 @@ def prepare_corpus(
     """
     if source not in SOURCES:
         raise InputError(f'source is {brief(source)}, expected one of {", ".join(SOURCES)}')
+    told = told_symbols(tf)
     if source == 'simulated':
         return _simulated(
             tasks=tasks, n_tasks=n_tasks, n_train=n_train, n_test=n_test, n_pair_tasks=n_pair_tasks, jaspar=jaspar,
-            simulation=dict(simulation or {}), valid_fraction=valid_fraction, seed=seed,
+            simulation=dict(simulation or {}), valid_fraction=valid_fraction, seed=seed, told=told,
         )  # fmt: skip
     paths = list(input)
     peaks = None
@@ -85,7 +90,7 @@ def prepare_corpus(
             genome=genome, width=width, top=top, test_chroms=tuple(test_chroms), blacklist=blacklist,
             negatives=negatives,
         )  # fmt: skip
-    return readers.read_corpus(
+    corpus = readers.read_corpus(
         'deepmotif' if source == 'deepmotif108' else source,
         paths,
         tasks=list(tasks) or None,
@@ -95,6 +100,23 @@ def prepare_corpus(
         peaks=peaks,
         progress=_bar if progress else None,
     )
+    return with_proteins(corpus, told)
+
+
+def with_proteins(corpus: Corpus, told: Mapping[str, str]) -> Corpus:
+    """The corpus with the TF of every task in its facts.
+
+    Raises:
+      InputError: a symbol is told for a task that is not there.
+    """
+    from demo_jax.motifs.own import protein_of
+
+    check_told(told, corpus.tasks)
+    facts = {
+        name: {**corpus.info.get('tasks', {}).get(name, {}), 'tf': protein_of(corpus, name, told).facts()}
+        for name in corpus.tasks
+    }
+    return dataclasses.replace(corpus, info={**corpus.info, 'tasks': facts})
 
 
 def fetch_deepmotif108(
@@ -143,9 +165,10 @@ def _simulated(
     simulation: dict[str, Any],
     valid_fraction: float,
     seed: int,
+    told: Mapping[str, str],
 ) -> Corpus:
-    from demo_jax.evaluation.published import k562_tasks, protein_of
-    from demo_jax.motifs.jaspar import load_matrices
+    from demo_jax.evaluation.published import k562_tasks
+    from demo_jax.motifs.jaspar import load_matrices, symbols
     from demo_jax.motifs.matching import own_matrices
 
     names = list(tasks) if tasks else [task.name for task in k562_tasks()]
@@ -159,22 +182,27 @@ def _simulated(
     chosen = settings(simulate.SimulationSettings, simulation, 'simulation')
     if n_pair_tasks and not chosen.pair_tasks:
         chosen = dataclasses.replace(chosen, pair_tasks=tuple(names[:n_pair_tasks]))
-    matrices = load_matrices(jaspar)
+    check_told(told, names)
+    release = jaspar or simulate.RELEASE
+    known = load_matrices(release)
+    matrices = {motif: matrix.probabilities for motif, matrix in known.items()}
     own = {}
     for name in names:
-        found = own_matrices(protein_of(name), matrices)
+        found = own_matrices(told.get(name) or find_protein(name, symbols()).symbol, known)
         if found:
-            own[name] = found[0]
-    return simulate.simulate_corpus(
+            own[name] = simulate.most_informative(found, matrices, chosen.length)
+    corpus = simulate.simulate_corpus(
         names,
-        {motif: matrix.probabilities for motif, matrix in matrices.items()},
+        matrices,
         task_motifs=own,
         n_train=n_train,
         n_test=n_test,
         settings=chosen,
         valid_fraction=valid_fraction,
         seed=seed,
+        release=release,
     )
+    return with_proteins(corpus, told)
 
 
 def _bar(tasks: list[readers.TaskFiles]) -> Any:
@@ -200,25 +228,29 @@ def save_prepared(corpus: Corpus, out: str | os.PathLike, *, force: bool = False
 
 
 def describe(corpus: Corpus) -> str:
-    """A table of the tasks with the counts of positives and negatives per split, and sequence lengths."""
-    rows = [('task', *(f'{split} +/-' for split in SPLITS), 'length', 'notes')]
+    """A table of the tasks: their TFs, the counts of positives and negatives per split, lengths, and what was done."""
+    rows = [('task', 'TF', *(f'{split} +/-' for split in SPLITS), 'length', 'notes')]
     lengths = corpus.lengths
     for number, name in enumerate(corpus.tasks):
         labels = [corpus.labels[corpus.rows(number, split)] for split in SPLITS]
         sizes = lengths[corpus.bounds[number, 0] : corpus.bounds[number, -1]]
         span = str(sizes.min()) if sizes.min() == sizes.max() else f'{sizes.min()}-{sizes.max()}'
         counts = [f'{int(part.sum())}/{len(part) - int(part.sum())}' for part in labels]
-        rows.append((name, *counts, span, _notes(corpus.info.get('tasks', {}).get(name, {}))))
+        facts = corpus.info.get('tasks', {}).get(name, {})
+        protein = read_protein(facts.get('tf'))
+        rows.append((name, protein.symbol if protein else '', *counts, span, _notes(facts)))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = [
         '  '.join(
-            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:-1], widths[1:-1], strict=True))]
+            [cell.ljust(width) for cell, width in zip(row[:2], widths, strict=False)]
+            + [cell.rjust(width) for cell, width in zip(row[2:-1], widths[2:-1], strict=True)]
             + [row[-1]]
         ).rstrip()
         for row in rows
     ]
     total = f'{corpus.n_tasks} tasks, {len(corpus):,} sequences, {len(corpus.tokens):,} letters'
-    return '\n'.join([*lines, f'{total}, fingerprint {corpus.fingerprint()[:16]}'])
+    planted = f', motifs planted from {corpus.info["jaspar"]}' if corpus.info.get('jaspar') else ''
+    return '\n'.join([*lines, f'{total}{planted}, fingerprint {corpus.fingerprint()[:16]}'])
 
 
 def left_out(corpus: Corpus) -> str:
@@ -289,4 +321,7 @@ def _notes(facts: Mapping[str, Any]) -> str:
         notes.append(f'{facts["test_in_training"]} of test also in training')
     if 'motif' in facts:
         notes.append(f'{facts["motif"]}{" (assigned)" if facts["motif_assigned"] else ""}')
+    protein = read_protein(facts.get('tf'))
+    if protein is not None and (protein.found not in ('table', 'symbol') or protein.others):
+        notes.append(f'TF: {protein.how}')
     return '; '.join([*_remarks(facts), *[', '.join(notes)] * bool(notes)])

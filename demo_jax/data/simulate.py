@@ -10,7 +10,12 @@ from demo_jax.data import dna
 from demo_jax.data.build import Records, TaskRecords, build_corpus, task_rng
 from demo_jax.data.corpus import Corpus
 from demo_jax.errors import InputError, brief
+from demo_jax.motifs.extract import information_content
 
+#: The JASPAR release that motifs are planted from unless another is named: the last one with whole flanks. 65 of the
+#: 108 K562 tasks have a matrix of their TF in it, and one of these has fewer than 8 columns. From JASPAR2024 on that
+#: is 11, words of 6 letters among them; releases before 2020 have matrices for fewer of the tasks.
+RELEASE = 'JASPAR2022'
 # Dinucleotide frequencies of the human genome in percent, rows = first letter, A C G T. CG is rare.
 _HUMAN = np.array([[9.8, 5.0, 7.0, 7.7], [7.3, 5.2, 1.0, 7.0], [5.9, 4.3, 5.2, 5.0], [6.6, 5.9, 7.3, 9.8]])
 
@@ -88,6 +93,7 @@ def simulate_corpus(
     settings: SimulationSettings | None = None,
     valid_fraction: float = 0.1,
     seed: int = 0,
+    release: str | None = None,
 ) -> Corpus:
     """A corpus whose motif sites are all known (`Corpus.sites`).
 
@@ -107,6 +113,7 @@ def simulate_corpus(
       settings: see `SimulationSettings`.
       valid_fraction: share of the training pairs that is set aside for validation.
       seed: any integer.
+      release: where the matrices come from, e.g. 'JASPAR2022', for `info['jaspar']`.
 
     Raises:
       InputError: a setting is out of range, a motif is unknown or does not fit, or there are too few matrices.
@@ -131,7 +138,18 @@ def simulate_corpus(
         if own is not None and own not in matrices:
             raise InputError(f'task {name!r}: its motif {brief(own)} is not among the {len(matrices)} matrices')
         tasks.append(_simulate_task(name, own, matrices, pool, (n_train, n_test), settings, seed))
-    return build_corpus(tasks, valid_fraction=valid_fraction, seed=seed, source='simulated')
+    corpus = build_corpus(tasks, valid_fraction=valid_fraction, seed=seed, source='simulated')
+    return corpus if release is None else dataclasses.replace(corpus, info={**corpus.info, 'jaspar': release})
+
+
+def most_informative(motifs: Sequence[str], matrices: Mapping[str, np.ndarray], length: int) -> str:
+    """Of a TF's matrices the one to plant in sequences of `length` bp: that with the most bits; of equals the first.
+
+    Matrices wider than a quarter of the sequence, as those of CTCF with its upstream motif, are planted only where
+    there is no other: beside them there is no room for a co-factor and decoys.
+    """
+    fit = [motif for motif in motifs if 4 * len(matrices[motif]) <= length] or list(motifs)
+    return max(fit, key=lambda motif: information_content(matrices[motif]).sum())
 
 
 def _checked(motif: str, matrix: np.ndarray) -> np.ndarray:
@@ -145,8 +163,7 @@ def _checked(motif: str, matrix: np.ndarray) -> np.ndarray:
 
 def _useful(matrix: np.ndarray, length: int) -> bool:
     """Whether a motif can serve as decoy, co-factor or stand-in: of ordinary width, and with 8 bits or more."""
-    bits = 2 + np.sum(matrix * np.log2(np.maximum(matrix, 1e-9)), axis=1)
-    return 7 <= len(matrix) <= length // 6 and bits.sum() >= 8
+    return 7 <= len(matrix) <= length // 6 and information_content(matrix).sum() >= 8
 
 
 def _assigned(name: str, pool: Sequence[str]) -> str:

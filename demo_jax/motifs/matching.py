@@ -8,7 +8,6 @@ Class optimisation gives one matrix per task, so its figure is the number of tas
 level is the number of tasks that one random word each would match, on average.
 """
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -17,6 +16,7 @@ import numpy as np
 
 from demo_jax.errors import InputError, brief
 from demo_jax.evaluation.compare import kind_of
+from demo_jax.evaluation.proteins import symbols_of
 from demo_jax.evaluation.published import PAPER_TABLE4
 from demo_jax.motifs.column_scores import Targets
 from demo_jax.motifs.tomtom import match_motifs, match_words
@@ -24,7 +24,10 @@ from demo_jax.motifs.tomtom import match_motifs, match_words
 OWN_RULES = ('monomer', 'any')
 MEASURES = ('q_value', 'e_value', 'p_value')
 TABLE4_COLUMNS = ('kind', 'spec', 'method', 'n_tasks', 'mean_matches', 'out_of', 'chance_matches', 'published')
-TASK_COLUMNS = ('task', 'kind', 'spec', 'method', 'matrices', 'matches', 'out_of', 'chance_matches', 'chance_out_of')
+TASK_COLUMNS = (
+    'task', 'kind', 'spec', 'method', 'tf', 'release', 'matrices', 'consensus', 'planted', 'matches', 'out_of',
+    'chance_matches', 'chance_out_of',
+)  # fmt: skip
 
 
 class Key(NamedTuple):
@@ -98,7 +101,7 @@ def own_matrices(protein: str, matrices: Mapping[str, NamedMatrix], rule: str = 
         raise InputError(f'rule for own matrices is {brief(rule)}, expected one of {", ".join(OWN_RULES)}')
     found = []
     for motif, matrix in matrices.items():
-        symbols = re.sub(r'\s*\(var\.\s*\d+\)', '', matrix.name).upper().split('::')
+        symbols = symbols_of(matrix.name)
         if protein.upper() in symbols and (rule == 'any' or len(symbols) == 1):
             found.append(motif)
     return tuple(found)
@@ -201,10 +204,17 @@ def table4(rows: Iterable[TaskMatch], *, published: bool = True) -> list[dict[st
     return table
 
 
-def table4_tasks(rows: Iterable[TaskMatch]) -> list[dict[str, Any]]:
-    """One row per task, spec and method, with the columns `TASK_COLUMNS`; `matrices` as 'MA0139.1;MA0140.2'."""
+def table4_tasks(
+    rows: Iterable[TaskMatch], facts: Mapping[str, Mapping[str, str]] | None = None
+) -> list[dict[str, Any]]:
+    """One row per task, spec and method, with the columns `TASK_COLUMNS`; `matrices` as 'MA0139.1;MA0140.2'.
+
+    Args:
+      rows: from `count_matches`.
+      facts: task -> what is known of its matrices, by column (see `own.OwnMatrices.facts`); default none.
+    """
     return [
-        row._asdict() | {
+        {**(facts or {}).get(row.task, {})} | row._asdict() | {
             'kind': kind_of(row.spec),
             'matrices': ';'.join(row.matrices),
             'chance_matches': row.chance_matches if row.chance_out_of else None,

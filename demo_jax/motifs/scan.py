@@ -66,6 +66,7 @@ class Hits:
       score: float64 (H,), log odds in bits.
       p_value: float64 (H,), of one window on one strand, not corrected for how many were looked at.
       width: letters.
+      threshold: the largest p-value that was looked for.
     """
 
     row: np.ndarray
@@ -74,6 +75,7 @@ class Hits:
     score: np.ndarray
     p_value: np.ndarray
     width: int
+    threshold: float = THRESHOLD
 
     def __len__(self) -> int:
         return len(self.row)
@@ -84,8 +86,9 @@ class Hits:
         kept = np.ones(len(self), bool)
         kept[np.where(self.score[twin + 1] > self.score[twin], twin, twin + 1)] = False
         return Hits(
-            self.row[kept], self.start[kept], self.strand[kept], self.score[kept], self.p_value[kept], self.width
-        )
+            self.row[kept], self.start[kept], self.strand[kept], self.score[kept], self.p_value[kept], self.width,
+            self.threshold,
+        )  # fmt: skip
 
     def of_row(self, row: int) -> list[tuple[int, int, float, float]]:
         """(start, strand, score, p) of one sequence's hits, every window once."""
@@ -169,4 +172,21 @@ def find_hits(scanner: Scanner, tokens: np.ndarray, *, threshold: float = THRESH
         score=score * scanner.unit,
         p_value=scanner.p_value(score),
         width=scanner.width,
+        threshold=threshold,
     )
+
+
+def known_hits(probabilities: np.ndarray, tokens: np.ndarray, *, threshold: float = THRESHOLD) -> Hits:
+    """Hits of a motif; of one so short that no word reaches the threshold, its best words.
+
+    Args:
+      probabilities: float (w, 4).
+      tokens: uint8 (N, L), padded with N.
+      threshold: the largest p-value. A motif of six columns has no word below 4^-6 = 2.4e-4. The `threshold` of the
+        result is then the p-value of the best word.
+
+    Raises:
+      InputError: as `prepare_scanner`.
+    """
+    scanner = prepare_scanner(probabilities)
+    return find_hits(scanner, tokens, threshold=scanner.reachable(threshold))

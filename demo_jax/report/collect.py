@@ -16,9 +16,10 @@ from demo_jax import arrays, files, untrusted
 from demo_jax.data import dna
 from demo_jax.data.corpus import ROLES
 from demo_jax.errors import InputError, brief
-from demo_jax.evaluation.published import protein_of, published_auroc
+from demo_jax.evaluation.proteins import Protein
+from demo_jax.evaluation.published import published_auroc
 from demo_jax.explanations import Explanations
-from demo_jax.motifs import formats, jaspar, scan
+from demo_jax.motifs import formats, jaspar, own, scan
 from demo_jax.runs import RunDirectory
 from demo_jax.training.jobs import Job
 
@@ -73,7 +74,7 @@ class TaskData:
 
     Attributes:
       task: its name.
-      protein: its TF's symbol.
+      protein: its TF.
       rows: int64 (N,), corpus rows of the explained sequences.
       tokens: uint8 (N, L), padded with N. lengths, labels: (N,).
       specs: the explained models; empty where nothing is explained.
@@ -82,7 +83,7 @@ class TaskData:
     """
 
     task: str
-    protein: str
+    protein: Protein
     rows: np.ndarray
     tokens: np.ndarray
     lengths: np.ndarray
@@ -97,14 +98,15 @@ class Collector:
 
     Attributes:
       run, corpus, jobs: of the run.
-      missing: what the run does not hold yet, one line each.
+      missing: what the run does not hold yet, or what was guessed, one line each.
+      hit_p_value: the largest p-value of JASPAR hits.
     """
 
     def __init__(self, run: RunDirectory, *, hit_p_value: float = scan.THRESHOLD):
         run.facts()
         self.run, self.corpus, self.jobs = run, run.corpus(), run.jobs()
         self.missing: list[str] = []
-        self._hit_p_value = hit_p_value
+        self.hit_p_value = hit_p_value
         self._tables: dict[str, list[dict[str, str]]] = {}
         self._explanations = Explanations(run)
         try:
@@ -115,6 +117,8 @@ class Collector:
         self._own = untrusted.read_own(run.path / 'motifs' / 'own.json')
         if self._own is None:
             self.missing.append('Motifs are not matched with JASPAR yet (run the stage match).')
+        else:
+            self.missing += self._own.get('notes', [])
 
     @property
     def specs(self) -> tuple[str, ...]:
@@ -135,6 +139,10 @@ class Collector:
     def release(self) -> str | None:
         """The JASPAR release that motifs were matched with."""
         return None if self._own is None else self._own['release']
+
+    def protein(self, task: str) -> Protein:
+        """The TF of a task."""
+        return own.protein_matched(self._own, self.corpus, task)
 
     @functools.cached_property
     def matrices(self) -> dict[str, jaspar.JasparMatrix]:
@@ -249,27 +257,23 @@ class Collector:
         tokens = self.corpus.padded(rows)
         one_hot = dna.one_hot(tokens)
         specs = [self._spec(job, rows, one_hot, pieces, windows) for job in jobs]
-        own, hits = None, None
+        known, hits = None, None
         if self._own is not None:
             ids = self._own['tasks'].get(task, ())
-            own = {motif: self.matrices[motif] for motif in ids if motif in self.matrices}
-            hits = {motif: self._hits(matrix.probabilities, tokens) for motif, matrix in own.items()}
+            known = {motif: self.matrices[motif] for motif in ids if motif in self.matrices}
+            find = functools.partial(scan.known_hits, tokens=tokens, threshold=self.hit_p_value)
+            hits = {motif: find(matrix.probabilities) for motif, matrix in known.items()}
         return TaskData(
             task=task,
-            protein=protein_of(task),
+            protein=self.protein(task),
             rows=rows,
             tokens=tokens,
             lengths=np.asarray(self.corpus.lengths[rows]),
             labels=np.asarray(self.corpus.labels[rows]),
             specs=[spec for spec in specs if spec is not None],
-            own=own,
+            own=known,
             hits=hits,
         )
-
-    def _hits(self, probabilities: np.ndarray, tokens: np.ndarray) -> scan.Hits:
-        """Hits of a motif; of one so short that no word reaches the p-value, its very best words."""
-        scanner = scan.prepare_scanner(probabilities)
-        return scan.find_hits(scanner, tokens, threshold=scanner.reachable(self._hit_p_value))
 
     def _spec(
         self, job: Job, rows: np.ndarray, one_hot: np.ndarray, pieces: Sequence[str], windows: bool

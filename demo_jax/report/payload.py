@@ -14,8 +14,9 @@ import numpy as np
 from demo_jax.data import dna
 from demo_jax.evaluation import metrics
 from demo_jax.evaluation.compare import kind_of
-from demo_jax.evaluation.published import protein_of
 from demo_jax.motifs import formats, piles
+from demo_jax.motifs.jaspar import JasparMatrix
+from demo_jax.motifs.own import counterpart
 from demo_jax.report.choose import choose_sequences
 from demo_jax.report.collect import MEASURES, TRACKS, Collector, SpecData, TaskData, number
 from demo_jax.report.figures_overview import spec_label
@@ -82,7 +83,7 @@ def run_payload(collector: Collector, *, title: str, made: Sequence[str]) -> dic
         share = number(counted['matches']) / (number(counted['out_of']) or math.nan)
         tasks.append({
             'name': task,
-            'protein': protein_of(task),
+            'protein': collector.protein(task).symbol,
             'auroc': [rounded(values[place], 4) for values in collector.auroc.values()],
             'chosen': chosen.get(task, {}).get('spec') or None,
             'deepbind': rounded(number(chosen.get(task, {}).get('deepbind', '')), 4),
@@ -167,7 +168,8 @@ def task_payload(collector: Collector, data: TaskData, *, sequences: int) -> dic
     rates |= {job.spec: collector.rating(job) or {} for job in collector.shown_jobs(data.task)}
     return {
         'name': data.task,
-        'protein': data.protein,
+        'protein': data.protein.symbol,
+        'protein_how': data.protein.how,
         'roc': _roc(collector, data.task),
         'curves': _curves(collector, data.task),
         'interval': {
@@ -175,7 +177,7 @@ def task_payload(collector: Collector, data: TaskData, *, sequences: int) -> dic
             for spec, row in rates.items()
         },
         'own': None if data.own is None else [
-            {'id': motif, 'name': matrix.name, 'matrix': _matrix(matrix.probabilities)}
+            _own_matrix(matrix, data.hits[motif].threshold if data.hits else None, collector.hit_p_value)
             for motif, matrix in data.own.items()
         ],
         'models': models,
@@ -187,6 +189,23 @@ def task_payload(collector: Collector, data: TaskData, *, sequences: int) -> dic
         'n_test': test.stop - test.start,
         'sequences': [_sequence(collector, data, at, chosen[at], scores[:, at]) for at in index.tolist()],
     }  # fmt: skip
+
+
+def _own_matrix(matrix: JasparMatrix, reached: float | None, hit_p_value: float) -> dict[str, Any]:
+    """A matrix of the TF itself, with what has to be known of it.
+
+    `reached` is the largest p-value of its hits where it is too short for the one that is asked for, and `paper` says
+    what JASPAR2016 has in its place.
+    """
+    other = counterpart(matrix)
+    return {
+        'id': matrix.id,
+        'name': matrix.name,
+        'consensus': matrix.consensus,
+        'matrix': _matrix(matrix.probabilities),
+        'reached': None if reached is None or reached <= hit_p_value else rounded(reached, 2),
+        'paper': None if other is None else other.note,
+    }
 
 
 def _sequence(collector: Collector, data: TaskData, at: int, why: str, scores: np.ndarray) -> dict[str, Any]:

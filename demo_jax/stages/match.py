@@ -14,10 +14,10 @@ from demo_jax import files, untrusted
 from demo_jax.data.corpus import Corpus
 from demo_jax.errors import InputError, brief
 from demo_jax.evaluation.compare import Table
-from demo_jax.evaluation.published import protein_of
+from demo_jax.evaluation.proteins import told_symbols
 from demo_jax.explain.attribution import Attribution
 from demo_jax.explanations import Explanations
-from demo_jax.motifs import extract, formats, jaspar, matching, piles, scan
+from demo_jax.motifs import extract, matching, own, piles
 from demo_jax.motifs.column_scores import Targets
 from demo_jax.motifs.matching import Key, Significance
 from demo_jax.motifs.tomtom import prepare_targets
@@ -26,6 +26,7 @@ from demo_jax.runs import RunDirectory
 from demo_jax.settings import settings as checked
 from demo_jax.stages import motif_files, truth_tables
 from demo_jax.stages.explain import applies, sequences
+from demo_jax.stages.hits import write_hits
 from demo_jax.stages.report import ReportSettings
 from demo_jax.stages.truth_tables import TRUTH_COLUMNS, TRUTH_MEAN_COLUMNS
 from demo_jax.training.jobs import Job
@@ -51,11 +52,14 @@ class MatchSettings:
     """How motifs are matched, and what is written.
 
     Attributes:
-      jaspar: release, e.g. 'JASPAR2016' (the paper's); '' = the newest that pyjaspar carries.
+      jaspar: release, e.g. 'JASPAR2016' (the paper's); '' = the one that simulated motifs were planted from, and for
+        other data the newest that pyjaspar carries.
       tax_group: of the matrices, e.g. 'vertebrates'.
       collection: e.g. 'CORE'.
       rule: which matrices are a TF's own, see `matching.own_matrices`; 'monomer' is the paper's rule, which gives
         57 of its 108 tasks under JASPAR2016.
+      tf: entries TASK=SYMBOL, separated by commas: whose matrices are a task's own where its name does not tell (see
+        `proteins.find_protein`).
       measure, threshold: what counts as a match, see `matching.Significance`.
       chance_draws: random windows per sequence that the chance level is counted from.
       filters: also write the first-layer filters as motifs, with their matches.
@@ -68,6 +72,7 @@ class MatchSettings:
     tax_group: str = 'vertebrates'
     collection: str = 'CORE'
     rule: str = 'monomer'
+    tf: str = ''
     measure: str = 'q_value'
     threshold: float = 0.5
     chance_draws: int = 4
@@ -86,6 +91,7 @@ class MatchSettings:
                 f'{", ".join(motif_files.MODISCO_MAPS)}'
             )
         Significance(self.measure, self.threshold)
+        told_symbols(self.tf)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -112,14 +118,16 @@ def match_run(run: RunDirectory, settings: MatchSettings | None = None, *, progr
     with it), `tomtom.tsv` (the matches of those that are clear, see `motifs.piles`), the same for the first layer's
     filters (`filters.meme`, `filters.tsv`, `filters_tomtom.tsv`), and `modisco_contributions.npz` with
     `modisco_sequences.npz` and `modisco.json` (which map they hold); `motifs/own.json`
-    (which matrices are whose); `motifs/TASK/jaspar_hits.bed` (BED6: where the TF's own matrices match in the task's
+    (which matrices are whose); `motifs/TASK/own_matrices.tsv` (their release, id and consensus, and where JASPAR2016's
+    differ, see `own.matrix_row`); `motifs/TASK/jaspar_hits.bed` (BED6: where the TF's own matrices match in the task's
     explained sequences, positives and negatives; the hits that the page shows, named 'MA0035.3:Gata1', see
     `formats.hit_rows`); and under `WORKDIR/tables/`: `table4.tsv`, `table4_tasks.tsv`, and where the corpus knows its
     sites `truth.tsv` (per task, spec and method) and `truth_mean.tsv`.
 
     Hits have at most the p-value that the run's config sets for the page (section `dashboard`; default 1e-4); of a
-    matrix too short for it they are the best words. They lie on the genome where the task's sequences do, and those
-    without a place there (shuffles) are left out; else within the named sequences. No matrix, an empty file.
+    matrix too short for it they are the best words, and their names say so ('MA0058.4:MAX:p=2.4e-04'). They lie on
+    the genome where the task's sequences do, and those without a place there (shuffles) are left out; else within the
+    named sequences. No matrix, an empty file.
 
     Nothing is done again unless settings, explanations or models changed; another p-value changes the hits only.
 
@@ -132,8 +140,8 @@ def match_run(run: RunDirectory, settings: MatchSettings | None = None, *, progr
       The tables by name.
 
     Raises:
-      InputError: nothing is explained yet, no such JASPAR release, a model lacks the map that `modisco_map` names, or
-        a bad section `dashboard` in the run's config.
+      InputError: nothing is explained yet, no such JASPAR release, a model lacks the map that `modisco_map` names, a TF
+        is told of a task that is not there or is simulated, or a bad section `dashboard` in the run's config.
     """
     settings = MatchSettings() if settings is None else settings
     hit_p_value = checked(ReportSettings, run.config().get('dashboard', {}), 'dashboard').hit_p_value
@@ -149,22 +157,24 @@ def match_run(run: RunDirectory, settings: MatchSettings | None = None, *, progr
         return _tables(run)
     matched = isinstance(before, dict) and before | {'hit_p_value': hit_p_value} == state  # all but the hits is there
     earlier = untrusted.read_own(folder / 'own.json') if matched else None
-    release = earlier['release'] if earlier else settings.jaspar or jaspar.releases()[0]
     corpus = run.corpus()
-    matrices = jaspar.load_matrices(release, tax_group=settings.tax_group, collection=settings.collection)
-    own = {task: _own(corpus, task, matrices, settings.rule) for task in dict.fromkeys(job.task for job in jobs)}
+    release = earlier['release'] if earlier else settings.jaspar
+    found = own.find_own(
+        corpus, list(dict.fromkeys(job.task for job in jobs)), release=release,
+        tax_group=settings.tax_group, collection=settings.collection, rule=settings.rule, tf=settings.tf,
+    )  # fmt: skip
     if matched:
         files.write_json(done, {name: value for name, value in state.items() if name != 'hit_p_value'})
     else:
         done.unlink(missing_ok=True)  # what is there is about to be replaced, one model after the other
-    for task, ids in own.items():
-        _write_hits(folder / files.safe_name(task) / 'jaspar_hits.bed', corpus, store.rows(task),
-                    [matrices[motif] for motif in ids], hit_p_value)  # fmt: skip
+    for task, ids in found.ids.items():
+        write_hits(folder / files.safe_name(task), corpus, store.rows(task), [found.matrices[motif] for motif in ids],
+                   found.release, hit_p_value)  # fmt: skip
     if matched:
         files.write_json(done, state)
         return _tables(run)
 
-    targets = prepare_targets({motif: matrix.probabilities for motif, matrix in matrices.items()})
+    targets = prepare_targets({motif: matrix.probabilities for motif, matrix in found.matrices.items()})
     words: dict[Key, list[str]] = {}
     chance: dict[Key, list[str]] = {}
     motifs: dict[Key, list[np.ndarray]] = {}
@@ -191,21 +201,23 @@ def match_run(run: RunDirectory, settings: MatchSettings | None = None, *, progr
     distinct = len({word for found in (*words.values(), *chance.values()) for word in found})
     with tqdm(total=distinct, desc='Tomtom', unit='word', disable=not progress) as bar:
         counted = matching.count_matches(
-            words, chance, own, targets, motifs=motifs,
+            words, chance, found.ids, targets, motifs=motifs,
             significance=Significance(settings.measure, settings.threshold), progress=bar.update,
         )  # fmt: skip
     table4 = Table(matching.table4(counted, published=corpus.sites is None), matching.TABLE4_COLUMNS)
-    tables = {'table4': table4, 'table4_tasks': Table(matching.table4_tasks(counted), matching.TASK_COLUMNS)}
+    of_tasks = Table(matching.table4_tasks(counted, found.facts()), matching.TASK_COLUMNS)
+    tables = {'table4': table4, 'table4_tasks': of_tasks}
     if truths:
         tables |= {'truth': Table(truths, TRUTH_COLUMNS),
                    'truth_mean': Table(truth_tables.means(truths), TRUTH_MEAN_COLUMNS)}  # fmt: skip
     for name, table in tables.items():
         files.write_tsv(run.tables / f'{name}.tsv', table.rows, table.columns)
-    without = [task for task, found in own.items() if not found]
-    files.write_json(folder / 'own.json', {'release': release, 'tasks': own, 'without': without})
-    if without:
-        print(f'Table 4 leaves out {len(without)} of {len(own)} tasks, whose TF has no matrix in {release}: '
-              f'{", ".join(without[:6])}{" ..." if len(without) > 6 else ""}')  # fmt: skip
+    files.write_json(folder / 'own.json', found.as_json())
+    for note in found.notes:
+        print(f'note: {note}')
+    if found.without:
+        print(f'Table 4 leaves out {len(found.without)} of {len(found.ids)} tasks, whose TF has no matrix in '
+              f'{found.release}: {", ".join(found.without[:6])}{" ..." if len(found.without) > 6 else ""}')  # fmt: skip
     motif_files.say_what_is_there(verdicts, [name for name in maps.values() if name is not None])
     files.write_json(done, state)
     return tables
@@ -232,27 +244,6 @@ def _tables(run: RunDirectory) -> dict[str, Table]:
             header = path.read_text(encoding='utf-8').split('\n', 1)[0].split('\t')
             found[name] = Table(files.read_tsv(path), tuple(header))
     return found
-
-
-def _write_hits(
-    path: Any, corpus: Corpus, rows: np.ndarray, matrices: Sequence[jaspar.JasparMatrix], p_value: float
-) -> None:
-    """A task's `jaspar_hits.bed`, in order of place; on the genome a site that two windows share is one line."""
-    placed = np.zeros(len(rows), bool) if corpus.intervals is None else corpus.intervals[rows]['chrom'] >= 0
-    rows = rows[placed] if placed.any() else rows  # one file, one system of coordinates
-    tokens, made = corpus.padded(rows), []
-    for matrix in matrices:
-        scanner = scan.prepare_scanner(matrix.probabilities)
-        hits = scan.find_hits(scanner, tokens, threshold=scanner.reachable(p_value))
-        made += formats.hit_rows(hits, corpus, rows, label=f'{matrix.id}:{matrix.name}')
-    formats.write_bed(path, sorted(set(made) if placed.any() else made))
-
-
-def _own(corpus: Corpus, task: str, matrices: Mapping[str, jaspar.JasparMatrix], rule: str) -> tuple[str, ...]:
-    """The TF's own matrices; in a simulation, where it has none, the one that was planted in its stead."""
-    found = matching.own_matrices(protein_of(task), matrices, rule)
-    planted = corpus.info.get('tasks', {}).get(task, {}).get('motif')
-    return found or ((planted,) if corpus.sites is not None and planted in matrices else ())
 
 
 def _modisco_map(settings: MatchSettings, store: Explanations, job: Job) -> str | None:

@@ -38,7 +38,9 @@ class ReportSettings:
       sequences: test sequences per task on the page, see `report.choose.choose_sequences`.
       dashboards: dashboard figures per task: the best-scored positive, then those that the models disagree on
         most; 0 = none.
-      hit_p_value: JASPAR hits, on the page and in `motifs/TASK/jaspar_hits.bed`, have at most this p-value.
+      hit_p_value: JASPAR hits, on the page and in `motifs/TASK/jaspar_hits.bed`, have at most this p-value. No word of
+        a matrix of w columns is rarer than 4^-w (2.4e-4 with six, as in MAX's of JASPAR2024); of a matrix too short
+        for the p-value the hits are its best words, and the page and the names in the file give the p-value of these.
       page_megabytes: where the page would be larger, it shows fewer sequences per task (and says so).
     """
 

@@ -9,7 +9,8 @@
       el('section', {class: 'intro'},
         el('p', {class: 'eyebrow'}, `Task ${place + 1} of ${run.tasks.length}`),
         el('h1', {tabindex: '-1'}, task.name),
-        el('p', {class: 'lead'}, `${task.protein}: ${demo.count(entry.n_train)} sequences to train on, ${demo.count(task.n_test)} to test with.`),
+        el('p', {class: 'lead'}, `${task.protein}: ${demo.count(entry.n_train)} sequences to train on, ${demo.count(task.n_test)} to test with.`,
+          task.protein_how ? el('span', {class: 'soft'}, ` TF: ${task.protein_how}.`) : null),
         el('div', {class: 'actions'},
           task.sequences.length ? el('a', {class: 'button', href: demo.link(['task', task.name, 'sequence', task.sequences[0].row])}, `Look at ${task.sequences.length} sequences`) : null,
           neighbour(run, place - 1, '← Previous task'), neighbour(run, place + 1, 'Next task →'))),
@@ -33,8 +34,10 @@
     if (task.own === null) return el('p', {class: 'empty'}, 'Not compared with JASPAR yet (run the stage match).');
     if (!task.own.length) return el('p', {class: 'empty'}, `${run.release} has no matrix of ${task.protein} itself.`);
     return el('div', {class: 'logos'}, task.own.map((matrix) => el('figure', {},
-      el('figcaption', {}, `${matrix.name} `, el('span', {class: 'soft'}, `${matrix.id}, ${run.release}`)),
-      el('div', {class: 'scroll', tabindex: '0', role: 'region', 'aria-label': `Logo of ${matrix.id}`}, demo.logoFigure(matrix.matrix, `JASPAR ${matrix.id}`, {step: 22, height: 72})))));
+      el('figcaption', {}, `${matrix.name} `, el('span', {class: 'soft'}, `${matrix.id}, ${run.release}, ${matrix.consensus}`)),
+      el('div', {class: 'scroll', tabindex: '0', role: 'region', 'aria-label': `Logo of ${matrix.id}`}, demo.logoFigure(matrix.matrix, `JASPAR ${matrix.id}`, {step: 22, height: 72})),
+      matrix.paper ? el('p', {class: 'soft'}, `${matrix.paper}.`) : null,
+      matrix.reached ? el('p', {class: 'soft'}, `Too short for the p-value asked for: its hits are its best words, p ${demo.pValue(matrix.reached)}.`) : null)));
   }
 
   function optima(run, task) {
