@@ -134,6 +134,7 @@ def run(main: Callable[[Sequence[str]], int | None]) -> None:
     """
 
     def guarded(argv: Sequence[str]) -> int | None:
+        os.environ['MPLBACKEND'] = 'agg'  # figures become files; what a notebook set there may not be installed
         for stream in (sys.stdout, sys.stderr):  # a terminal without UTF-8 shows what it cannot as \xe9, and goes on
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors='backslashreplace')

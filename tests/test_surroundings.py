@@ -105,6 +105,17 @@ def test_a_terminal_without_utf8_shows_escapes(tmp_path):
     assert '\tü\t' in table and '\tTF é\t' in table  # files are UTF-8 everywhere
 
 
+def test_figures_are_drawn_whatever_backend_matplotlib_is_told_to_use(tmp_path):
+    save_run(tmp_path / 'run', ('small_cnn',), tasks=('one',))
+    (tmp_path / 'a.fa').write_text('>a\nACGTTGACTCATCGATCGGGCTAAAGCT\n')
+    done = python(
+        '-m', 'experiments.score', f'--run={tmp_path / "run"}', f'--fasta={tmp_path / "a.fa"}',
+        f'--out={tmp_path / "o.tsv"}', '--explain', MPLBACKEND='module://no_such_package.backend_inline',
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / 'o_explain' / '0001_a.png').read_bytes().startswith(b'\x89PNG')
+
+
 @pytest.mark.parametrize(('code', 'told'), [
     (errno.ENOLCK, 'cannot be locked (No locks available)'), (errno.ENOSYS, 'cannot be locked (Function not'),
     (errno.EWOULDBLOCK, 'is in use by process 12 on node3'), (errno.EACCES, 'is in use by process 12 on node3'),
