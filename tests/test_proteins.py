@@ -100,7 +100,7 @@ def test_facts_are_read_back():
     protein = Protein('CTCF', 'symbol', ('MAX',))
     assert read_protein(protein.facts()) == protein
     assert protein.how == f'{FOUND["symbol"]}; the name also has MAX'
-    wrong = ({'found': 'x'}, {'symbol': 1}, {'others': None})
+    wrong = ({'found': 'x'}, {'found': ['symbol']}, {'symbol': 1}, {'others': None})
     for damaged in (None, 'CTCF', {}, {'symbol': 'CTCF'}, *(protein.facts() | change for change in wrong)):
         assert read_protein(damaged) is None
 

@@ -131,12 +131,12 @@ def find_protein(task: str, symbols: Collection[str] = ()) -> Protein:
 
 def read_protein(facts: Any) -> Protein | None:
     """A protein as `Protein.facts` wrote it; None for anything else."""
-    if not isinstance(facts, Mapping) or facts.get('found') not in FOUND:
+    if not isinstance(facts, Mapping):
         return None
-    symbol, others = facts.get('symbol'), facts.get('others')
-    if not isinstance(symbol, str) or not isinstance(others, list | tuple):
+    symbol, found, others = (facts.get(name) for name in ('symbol', 'found', 'others'))
+    if not (isinstance(symbol, str) and isinstance(found, str) and found in FOUND and isinstance(others, list | tuple)):
         return None
-    return Protein(symbol, facts['found'], tuple(map(str, others)))
+    return Protein(symbol, found, tuple(map(str, others)))
 
 
 def told_symbols(entries: str | Iterable[str]) -> dict[str, str]:
