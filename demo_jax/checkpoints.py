@@ -21,7 +21,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from demo_jax.errors import InputError, brief
-from demo_jax.nn.models import SPECS
+from demo_jax.nn.architecture import resolve
 from demo_jax.training import stack
 from demo_jax.training.state import EpochRecord, Progress, Started
 
@@ -228,7 +228,7 @@ def remove_others(run: pathlib.Path, n_processes: int) -> None:
 
 def _shapes(spec: str, count: int) -> dict[str, Any]:
     """Shapes and dtypes of so many jobs of an architecture, as they are stored."""
-    one = stack.slot_shapes(SPECS[spec], 0)
+    one = stack.slot_shapes(resolve(spec), 0)
     stored = {'model': one.model, 'best': one.best}
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct((count, *x.shape), x.dtype), stored)
 

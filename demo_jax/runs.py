@@ -25,7 +25,7 @@ import pathlib
 import re
 import socket
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, get_type_hints
 
 import numpy as np
@@ -34,6 +34,7 @@ from demo_jax import devices, files, untrusted
 from demo_jax.data import storage
 from demo_jax.data.corpus import Corpus
 from demo_jax.errors import InputError, brief
+from demo_jax.nn.architecture import named_leaves
 from demo_jax.training.jobs import Job
 from demo_jax.training.state import EpochRecord, Finished
 
@@ -58,7 +59,7 @@ class JobResult:
       steps: training steps done.
       best_epoch, best_auroc: the epoch that `params` are of, and its validation AUROC.
       history: its epochs.
-      params: nested dictionaries of arrays, or None.
+      params: a pytree of arrays as its architecture has it (nested dictionaries), or None.
     """
 
     job: int
@@ -68,17 +69,22 @@ class JobResult:
     best_epoch: int
     best_auroc: float
     history: tuple[EpochRecord, ...]
-    params: dict[str, dict[str, np.ndarray]] | None
+    params: Any
 
 
 _RESULT_KINDS = {name: kind for name, kind in get_type_hints(JobResult).items() if name not in ('history', 'params')}
 
 
 class RunDirectory:
-    """Paths and files of one run. `create` makes it or checks that it is the same run."""
+    """Paths and files of one run. `create` makes it or checks that it is the same run.
 
-    def __init__(self, path: str | os.PathLike):
-        self.path = pathlib.Path(files.expanded(os.fspath(path)))
+    Args:
+      path: the directory.
+      own_specs: architectures of somebody's own ('module:name') that may be imported to read it; True: all.
+    """
+
+    def __init__(self, path: str | os.PathLike, own_specs: Collection[str] | bool = ()):
+        self.path, self._own_specs = pathlib.Path(files.expanded(os.fspath(path))), own_specs
 
     @property
     def tables(self) -> pathlib.Path:
@@ -187,7 +193,7 @@ class RunDirectory:
         Raises:
           InputError: jobs.tsv is missing or not a job table; the message names the line.
         """
-        return untrusted.read_jobs(self.path / 'jobs.tsv')
+        return untrusted.read_jobs(self.path / 'jobs.tsv', self._own_specs)
 
     @functools.cached_property
     def _specs(self) -> dict[int, str]:
@@ -228,8 +234,7 @@ class RunDirectory:
         """Keep a finished job."""
         arrays: dict[str, np.ndarray] = {}
         if finished.params is not None:
-            for layer, leaves in finished.params.items():
-                arrays |= {f'params/{layer}/{name}': np.asarray(leaf) for name, leaf in leaves.items()}
+            arrays |= {f'params/{name}': np.asarray(leaf) for name, leaf in named_leaves(finished.params).items()}
         facts = {field.name: getattr(finished, field.name) for field in dataclasses.fields(Finished)}
         del facts['params']
         facts['status'] = 'diverged' if finished.params is None else 'ok'
@@ -328,8 +333,8 @@ def _difference(section: str, before: Mapping[str, Any], after: Mapping[str, Any
 class Run:
     """A finished (or half-finished) training, for reading. Made by `load_run`."""
 
-    def __init__(self, path: str | os.PathLike):
-        self.directory = RunDirectory(path)
+    def __init__(self, path: str | os.PathLike, own_specs: Collection[str] | bool = ()):
+        self.directory = RunDirectory(path, own_specs)
         facts = self.directory.facts()
         self.tasks: tuple[str, ...] = tuple(facts['tasks'])
         self.jobs = self.directory.jobs()
@@ -384,11 +389,13 @@ class Run:
         return Model(job.task, job.spec, job.seed, result.params, average_strands=average, length=self.length)
 
 
-def load_run(path: str | os.PathLike) -> Run:
+def load_run(path: str | os.PathLike, *, own_specs: Collection[str] | bool = ()) -> Run:
     """Open a run directory for reading.
 
     Args:
       path: the directory that a training wrote (`--workdir`); `~` is the home directory.
+      own_specs: architectures of your own ('my_package.my_models:dilated') that may be imported, which runs their
+        modules; True: whatever the run names. Say it only of a run that you trust.
 
     Returns:
       A `Run`; `run.model(task, spec).predict(['ACGT...'])` scores plain strings.
@@ -397,4 +404,4 @@ def load_run(path: str | os.PathLike) -> Run:
       InputError: it is not a run directory, or JAX finds no device (see `devices.check`).
     """
     devices.check()
-    return Run(path)
+    return Run(path, own_specs)

@@ -10,7 +10,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple, get_type_hints
 
 import numpy as np
@@ -30,12 +30,12 @@ class StoredModel(NamedTuple):
     Attributes:
       facts: by name, of the kinds that were asked for.
       history: float64 (E, columns), a row per epoch.
-      params: nested dictionaries of arrays; None where training diverged.
+      params: the parameters of its spec, any pytree of arrays; None where training diverged.
     """
 
     facts: dict[str, Any]
     history: np.ndarray
-    params: dict[str, dict[str, np.ndarray]] | None
+    params: Any
 
 
 def check_links(folder: str | os.PathLike) -> None:
@@ -134,12 +134,16 @@ def read_config(path: str | os.PathLike) -> dict[str, Any]:
     return config
 
 
-def read_jobs(path: str | os.PathLike) -> tuple[Job, ...]:
+def read_jobs(path: str | os.PathLike, own_specs: Collection[str] | bool = ()) -> tuple[Job, ...]:
     """The job table.
+
+    Args:
+      path: the file.
+      own_specs: architectures of somebody's own ('module:name') that may be imported; True: all.
 
     Raises:
       InputError: a column is missing or unknown, a cell is of the wrong kind, an index is not its row's number, or
-        there is no such spec; the message names the line.
+        there is no such spec or it may not be imported; the message names the line.
     """
     kinds = get_type_hints(Job)
     try:
@@ -148,7 +152,7 @@ def read_jobs(path: str | os.PathLike) -> tuple[Job, ...]:
             raise InputError(f'unknown columns {brief(sorted(set(rows[0]) - set(kinds)))}')
         if not rows:
             raise InputError('it holds no jobs')
-        return tuple(_job(number, row, kinds) for number, row in enumerate(rows))
+        return tuple(_job(number, row, kinds, own_specs) for number, row in enumerate(rows))
     except InputError as error:
         if isinstance(error.__cause__, OSError):
             raise
@@ -156,8 +160,9 @@ def read_jobs(path: str | os.PathLike) -> tuple[Job, ...]:
         raise InputError(f'{path}: is not a job table ({reason})') from error
 
 
-def _job(number: int, row: Mapping[str, str], kinds: Mapping[str, Any]) -> Job:
+def _job(number: int, row: Mapping[str, str], kinds: Mapping[str, Any], own_specs: Collection[str] | bool) -> Job:
     """The job in a row of the table; InputError without the file's name."""
+    from demo_jax.nn.architecture import resolve
     from demo_jax.nn.models import SPECS
 
     values: dict[str, Any] = {}
@@ -173,7 +178,17 @@ def _job(number: int, row: Mapping[str, str], kinds: Mapping[str, Any]) -> Job:
     if job.index != number:
         raise InputError(f'line {number + 2}: index is {job.index}, expected {number}')
     if job.spec not in SPECS:
-        raise InputError(f'line {number + 2}: no spec {brief(job.spec)}; the specs are {", ".join(SPECS)}')
+        # To import a module is to run it, and a run may come from anywhere: only what the user named is imported.
+        allowed = own_specs if isinstance(own_specs, bool) else job.spec in own_specs
+        if ':' in job.spec and not allowed:
+            raise InputError(
+                f'line {number + 2}: spec {brief(job.spec)} is not of this package; to have it imported, name it '
+                '(--specs, or load_run(path, own_specs=True))'
+            )
+        try:
+            resolve(job.spec)
+        except InputError as error:
+            raise InputError(f'line {number + 2}: {error}') from error
     if clean_name(job.task) != job.task:
         raise InputError(f'line {number + 2}: task is {brief(job.task)}, expected a printable name')
     return job
@@ -205,34 +220,41 @@ def read_model(path: str | os.PathLike, kinds: Mapping[str, Any], columns: int, 
             raise InputError(f'{path}: cannot be read ({name} is {brief(facts[name])}, expected {kind.__name__})')
     if history.dtype != np.float64 or history.ndim != 2 or history.shape[1] != columns:
         raise InputError(f'{path}: cannot be read (its history has shape {history.shape}, expected {columns} columns)')
-    params: dict[str, dict[str, np.ndarray]] = {}
+    params: dict[str, np.ndarray] = {}
     for key, array in stored.items():
-        kind, _, place = key.partition('/')
-        layer, slash, name = place.partition('/')
-        if kind != 'params' or not slash or array.dtype != np.float32:
+        kind, slash, place = key.partition('/')
+        if kind != 'params' or not slash or array.dtype.kind not in 'fiu':
             raise InputError(f'{path}: cannot be read (array {brief(key)} is no parameter)')
-        params.setdefault(layer, {})[name] = array
-    if params and spec is not None:
-        _check_shapes(path, params, spec)
-    return StoredModel(facts, history, params or None)
+        params[place] = array
+    return StoredModel(facts, history, _in_place(path, params, spec) if params else None)
 
 
-def _check_shapes(path: str | os.PathLike, params: Mapping[str, Mapping[str, np.ndarray]], spec: str) -> None:
-    found = {f'{layer}/{name}': leaf.shape for layer, leaves in params.items() for name, leaf in leaves.items()}
-    expected = _parameter_shapes(spec)
-    for name in sorted(set(found) | set(expected)):
-        if found.get(name) != expected.get(name):
-            raise InputError(
-                f'{path}: cannot be read ({brief(name)} is {found.get(name, "missing")}, {spec} has '
-                f'{expected.get(name, "no such parameter")})'
-            )
-
-
-@functools.cache
-def _parameter_shapes(spec: str) -> dict[str, tuple[int, ...]]:
+def _in_place(path: str | os.PathLike, arrays: Mapping[str, np.ndarray], spec: str | None) -> Any:
+    """Named arrays as the pytree that the spec's parameters are; without a spec as nested dictionaries."""
     import jax
 
-    from demo_jax.nn.models import SPECS, init
+    from demo_jax.nn.architecture import named_leaves, parameter_shapes, resolve
 
-    params = jax.eval_shape(lambda: init(jax.random.key(0), SPECS[spec]))
-    return {f'{layer}/{name}': leaf.shape for layer, leaves in params.items() for name, leaf in leaves.items()}
+    if spec is None:
+        nested: dict[str, Any] = {}
+        for name, array in arrays.items():
+            *layers, last = name.split('/')
+            functools.reduce(lambda level, layer: level.setdefault(layer, {}), layers, nested)[last] = array
+        return nested
+    tree = parameter_shapes(resolve(spec))
+    expected = named_leaves(tree)
+    for name in sorted(set(arrays) | set(expected)):
+        found, wanted = (_shape(named.get(name)) for named in (arrays, expected))
+        if found != wanted:
+            raise InputError(
+                f'{path}: cannot be read ({brief(name)} is {found or "missing"}, {spec} has '
+                f'{wanted or "no such parameter"})'
+            )
+    return jax.tree.unflatten(jax.tree.structure(tree), [arrays[name] for name in expected])
+
+
+def _shape(array: Any) -> str:
+    """'(9, 4, 64)', with the kind of number where it is not float32; '' of None."""
+    if array is None:
+        return ''
+    return f'{tuple(array.shape)}{"" if array.dtype == np.float32 else f" {array.dtype}"}'

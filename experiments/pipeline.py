@@ -275,7 +275,7 @@ def read_jobs(config: Mapping[str, Any], run: RunDirectory) -> tuple[Corpus, tup
     """
     from demo_jax.motifs.own import check_tf
     from demo_jax.settings import settings
-    from demo_jax.stages.train import check_lengths
+    from demo_jax.stages.train import check_specs
     from demo_jax.training.jobs import Recipe, make_jobs
 
     recipe = settings(Recipe, config['recipe'], 'recipe')
@@ -285,7 +285,7 @@ def read_jobs(config: Mapping[str, Any], run: RunDirectory) -> tuple[Corpus, tup
     corpus = read_corpus(config['corpus'], run)
     check_tf(config.get('match', {}).get('tf', ''), corpus)
     jobs = make_jobs(corpus.tasks, config['specs'], recipe, **grid)
-    check_lengths(corpus, jobs)
+    check_specs(corpus, jobs)
     return corpus, jobs
 
 

@@ -38,7 +38,7 @@ def run(pool, rows, turned, *, size, dropout=0.0, hoist=False):
         return before, step.train_step(before, hyper(dropout), pool, rows, turned, jnp.float32(RATE), **settings)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(step, 'PART_SIZE', {'conv': size})
+        patch.setattr(models.ModelSpec, 'part_size', size)
         before, (after, measured) = jax.jit(whole, compiler_options=QUICK)(pool, rows, turned)
     return before, after, measured
 

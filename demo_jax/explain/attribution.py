@@ -15,8 +15,8 @@ import numpy as np
 
 from demo_jax.errors import InputError
 from demo_jax.explain import batches
+from demo_jax.explain.score import Score, call, check_score, float_type, takes_lengths
 from demo_jax.nn import ops
-from demo_jax.nn.models import ModelSpec, Params, apply
 from demo_jax.nn.ops import Array
 
 BASELINES = ('uniform', 'zeros', 'shuffled')
@@ -74,16 +74,17 @@ class Attribution:
 
 def attribute(
     method: str,
-    params: Params,
-    spec: ModelSpec,
+    params: Any,
+    score: Score,
     tokens: np.ndarray,
     *,
     lengths: np.ndarray | None = None,
     batch_size: int = 64,
     both_strands: bool = False,
+    progress: Callable[[int], object] | None = None,
     **settings: Any,
 ) -> Attribution:
-    """Maps of one model for N sequences, e.g. `attribute('saliency', params, spec, dna.encode(text)[None])`.
+    """Maps of one model for N sequences, e.g. `attribute('saliency', params, score, dna.encode(text)[None])`.
 
     Methods and their settings:
       'saliency': the gradient dS/dX at the letters that are there, ranked by size (equation 6).
@@ -99,42 +100,45 @@ def attribute(
 
     Args:
       method: one of `METHODS`.
-      params: of one model.
-      spec: its architecture.
+      params: of one model, any pytree of arrays.
+      score: what the maps explain: a `ModelSpec`, or any function of (params, x), see `explain.score`.
       tokens: uint8 (N, L).
       lengths: int (N,) or None; positions behind are padding.
       batch_size: sequences at a time, on each device.
       both_strands: average of the map, and of that of the reverse complement turned back.
+      progress: called with the number of sequences done since the last call.
       **settings: of the method, see above.
 
     Raises:
-      InputError: unknown method, setting or value; sequences that the model cannot read.
+      InputError: unknown method, setting or value; sequences that the model cannot read; something that is no score
+        (see `score.check_score`).
     """
     if 'shuffles' in settings:
         settings['shuffles'] = np.asarray(settings['shuffles'])[None]
     result = attribute_models(
-        method, batches.stack_one(params), spec, tokens,
-        lengths=lengths, batch_size=batch_size, both_strands=both_strands, **settings,
+        method, batches.stack_one(params), score, tokens,
+        lengths=lengths, batch_size=batch_size, both_strands=both_strands, progress=progress, **settings,
     )  # fmt: skip
     return result.model(0)
 
 
 def attribute_models(
     method: str,
-    stacked_params: Params,
-    spec: ModelSpec,
+    stacked_params: Any,
+    score: Score,
     tokens: np.ndarray,
     *,
     lengths: np.ndarray | None = None,
     batch_size: int = 64,
     both_strands: bool = False,
     width: int = 1,
+    progress: Callable[[int], object] | None = None,
     **settings: Any,
 ) -> Attribution:
     """Maps of M models of one architecture, in one compiled program.
 
     Args:
-      method: as in `attribute`, and so are `spec`, `batch_size`, `both_strands` and the settings
+      method: as in `attribute`, and so are `score`, `batch_size`, `both_strands`, `progress` and the settings
         (`shuffles` is (M, N, K, L) here).
       stacked_params: parameters with a leading axis M.
       tokens: uint8 (N, L), shared by the models, or (M, N, L).
@@ -150,7 +154,7 @@ def attribute_models(
     if method not in METHODS:
         raise InputError(f'attribution method is {method!r}, expected one of {", ".join(METHODS)}')
     n_models = batches.count_models(stacked_params)
-    tokens, lengths = batches.checked_sequences(spec, tokens, lengths, n_models)
+    tokens, lengths = batches.checked_sequences(score, tokens, lengths, n_models)
     shuffles = settings.pop('shuffles', None)
     settings = _checked_settings(method, settings, shuffles, tokens.shape)
     if method == 'mutagenesis':
@@ -158,10 +162,21 @@ def attribute_models(
         settings['alternatives'] = 4 if ((tokens == 4) & inside).any() else 3
     fixed = tuple(sorted(settings.items()))
     shuffles = None if shuffles is None else np.asarray(shuffles, np.uint8)
-    maps = batches.run(
-        _of_model, (spec, method, fixed, both_strands), stacked_params, _Batch(tokens, lengths, shuffles),
-        batch_size=batch_size, width=width,
-    )  # fmt: skip
+    one = jax.tree.map(lambda leaf: leaf[0], stacked_params)
+    first = tokens[0, 0] if lengths is None else tokens[0, 0, : lengths[0, 0]]
+    check_score(score, one, first, gradient=method != 'mutagenesis')
+
+    def run(batch: _Batch, lengths: np.ndarray | None) -> _Map:
+        return batches.run(
+            _of_model, (score, method, fixed, both_strands), stacked_params, batch._replace(lengths=lengths),
+            batch_size=batch_size, width=width, progress=progress,
+        )  # fmt: skip
+
+    batch = _Batch(tokens, None, shuffles)
+    if lengths is None or takes_lengths(score):
+        maps: Any = run(batch, lengths)
+    else:
+        maps = batches.in_groups(run, batch, lengths)
     error = None if maps.gap is None else np.abs(maps.gap)
     return Attribution(method, maps.score, maps.signed, maps.hypothetical, error)
 
@@ -184,13 +199,10 @@ _Score = Callable[[Array, Array | None], Array]
 
 
 def _of_model(
-    params: Params, batch: _Batch, spec: ModelSpec, method: str, settings: tuple[tuple[str, Any], ...], strands: bool
+    params: Any, batch: _Batch, score: Score, method: str, settings: tuple[tuple[str, Any], ...], strands: bool
 ) -> _Map:
-    def score(x: Array, lengths: Array | None) -> Array:
-        return apply(params, x, spec, lengths=lengths).score
-
-    dtype = jax.tree.leaves(params)[0].dtype
-    explain = functools.partial(_FUNCTIONS[method], score, dtype=dtype, **dict(settings))
+    of_letters = functools.partial(call, score, params)
+    explain = functools.partial(_FUNCTIONS[method], of_letters, dtype=float_type(params), **dict(settings))
     if not strands:
         return explain(batch)
     given, other = explain(batch), explain(_turn_batch(batch))

@@ -9,7 +9,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from demo_jax.errors import InputError
-from demo_jax.nn.models import ModelSpec
+from demo_jax.explain.score import Score, name_of, shortest
 
 _AXIS = 'shard'
 
@@ -23,6 +23,7 @@ def run(
     batch_size: int,
     width: int = 1,
     shard: str = 'sequences',
+    progress: Callable[[int], object] | None = None,
 ) -> Any:
     """Run a function of one model and one batch for M models and N sequences, on all local devices.
 
@@ -39,6 +40,7 @@ def run(
       width: models at a time, on each device. On a CPU 1 is fastest, since a model then stays in the
         cache; on a GPU as many as fit.
       shard: what the devices share out among them, 'sequences' or 'models'.
+      progress: called after each batch with the number of its sequences, times models.
 
     Returns:
       The function's results as numpy arrays (M, N, ...).
@@ -55,7 +57,7 @@ def run(
     if shard == 'models':
         spread, along = 1, PartitionSpec(_AXIS)
         models = np.minimum(np.arange(-(-n_models // mesh.size) * mesh.size), n_models - 1)
-        stacked_params = jax.tree.map(lambda leaf: np.asarray(leaf)[models], stacked_params)
+        stacked_params = jax.tree.map(lambda leaf: leaf[models], stacked_params)
     else:
         spread, along = mesh.size, PartitionSpec(None, _AXIS)
     over_params = PartitionSpec(_AXIS) if shard == 'models' else PartitionSpec()
@@ -66,6 +68,9 @@ def run(
         rows = np.minimum(np.arange(start, start + size), n - 1)
         batch = jax.tree.map(lambda array, rows=rows: array[models[:, None], rows[None]], arrays)
         parts.append(_program(function, static, width, mesh, (over_params, along), params, batch))
+        if progress is not None:
+            jax.block_until_ready(parts[-1])
+            progress(n_models * (min(start + size, n) - start))
     return jax.tree.map(lambda *leaves: np.concatenate([np.asarray(a) for a in leaves], axis=1)[:n_models, :n], *parts)
 
 
@@ -80,12 +85,12 @@ def _program(function, static, width, mesh, specs, params, batch):
 
 
 def checked_sequences(
-    spec: ModelSpec, tokens: np.ndarray, lengths: np.ndarray | None, n_models: int
+    score: Score, tokens: np.ndarray, lengths: np.ndarray | None, n_models: int
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """The sequences of M models and their lengths, as uint8 (M, N, L) and int32 (M, N).
 
     Args:
-      spec: the architecture that will read them.
+      score: what will read them.
       tokens: uint8 (N, L), shared by all models, or (M, N, L).
       lengths: None, int (N,) or int (M, N).
       n_models: M.
@@ -117,15 +122,55 @@ def checked_sequences(
     lengths = np.broadcast_to(lengths.astype(np.int32), shape[:2])
     if lengths.max() > shape[2]:
         raise InputError(f'a length is {lengths.max()}, but rows hold {shape[2]} letters')
-    if lengths.min() < spec.min_length:
+    if lengths.min() < shortest(score):
         row = np.unravel_index(np.argmin(lengths), lengths.shape)
         raise InputError(
-            f'sequence {row[1]} has {lengths[row]} letters, {spec.name} needs at least {spec.min_length}'
+            f'sequence {row[1]} has {lengths[row]} letters, {name_of(score)} needs at least {shortest(score)}'
         )
     if (lengths == shape[2]).all():
         return tokens, None
     inside = np.arange(shape[2]) < lengths[..., None]
     return np.where(inside, tokens, np.uint8(4)), lengths
+
+
+def in_groups(
+    function: Callable[[Any, None], Any], arrays: Any, lengths: np.ndarray, *, behind: float = 0.0
+) -> Any:
+    """Run sequences of unequal lengths in groups of equal length, for scores that do not take lengths.
+
+    Args:
+      function: of (arrays (M, n, L'), None), returns nested arrays (M, n, ...), (M, n, L') or (M, n, L', 4).
+      arrays: nested numpy arrays (M, N, ..., L), positions last.
+      lengths: int32 (M, N), the same for all models.
+      behind: what stands behind a sequence's end in results with positions.
+
+    Returns:
+      The function's results for all N, with L positions.
+
+    Raises:
+      InputError: the models' lengths differ.
+    """
+    if (lengths != lengths[:1]).any():
+        raise InputError('sequences differ in length from model to model, which a score without lengths cannot read')
+    longest = jax.tree.leaves(arrays)[0].shape[-1]
+    whole: Any = None
+    for length in np.unique(lengths[0]):
+        rows = np.flatnonzero(lengths[0] == length)
+        found = function(jax.tree.map(lambda array, r=rows, n=length: array[:, r][..., :n], arrays), None)
+
+        def blank(part: np.ndarray, n: int = int(length)) -> np.ndarray:
+            with_positions = part.ndim > 2 and part.shape[2] == n
+            shape = (len(part), lengths.shape[1], *((longest, *part.shape[3:]) if with_positions else part.shape[2:]))
+            return np.full(shape, behind if with_positions else 0, part.dtype)
+
+        whole = jax.tree.map(blank, found) if whole is None else whole
+
+        def fill(into: np.ndarray, part: np.ndarray, r: np.ndarray = rows) -> None:
+            place: tuple[Any, ...] = (slice(None), r, *(slice(size) for size in part.shape[2:]))
+            into[place] = part
+
+        jax.tree.map(fill, whole, found)
+    return whole
 
 
 def count_models(stacked_params: Any) -> int:
@@ -142,4 +187,4 @@ def count_models(stacked_params: Any) -> int:
 
 def stack_one(params: Any) -> Any:
     """The parameters of one model with a leading axis of 1."""
-    return jax.tree.map(lambda leaf: leaf[None], params)
+    return jax.tree.map(lambda leaf: (leaf if hasattr(leaf, 'shape') else np.asarray(leaf))[None], params)

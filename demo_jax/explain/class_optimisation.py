@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ import optax
 
 from demo_jax.errors import InputError
 from demo_jax.explain import batches
-from demo_jax.nn.models import ModelSpec, Params, apply
+from demo_jax.explain.score import Score, check_score, float_type, name_of, shortest
 from demo_jax.nn.ops import Array
 
 
@@ -83,8 +83,8 @@ class ClassOptimum:
 
 
 def optimise_class(
-    stacked_params: Params,
-    spec: ModelSpec,
+    stacked_params: Any,
+    score: Score,
     *,
     seeds: np.ndarray,
     length: int = 101,
@@ -106,7 +106,7 @@ def optimise_class(
 
     Args:
       stacked_params: parameters with a leading axis M.
-      spec: the architecture.
+      score: a `ModelSpec`, or any function of (params, x) that gives log odds, see `explain.score`.
       seeds: int (M,), of the random starts, one per model.
       length: L, any that the model can read.
       restarts: R.
@@ -117,7 +117,8 @@ def optimise_class(
         each chunk.
 
     Raises:
-      InputError: a setting out of range, seeds that do not fit, or a length below `spec.min_length`.
+      InputError: a setting out of range, seeds that do not fit, a length that the score cannot read, or something
+        that is no score.
     """
     settings = ClassOptimisationSettings() if settings is None else settings
     n_models = batches.count_models(stacked_params)
@@ -127,31 +128,33 @@ def optimise_class(
     for name, value in (('restarts', restarts), ('chunk', chunk)):
         if value < 1:
             raise InputError(f'{name} is {value}, expected 1 or more')
-    if length < spec.min_length:
-        raise InputError(f'length is {length}, {spec.name} needs at least {spec.min_length}')
+    if length < shortest(score):
+        raise InputError(f'length is {length}, {name_of(score)} needs at least {shortest(score)}')
+    one = jax.tree.map(lambda leaf: leaf[0], stacked_params)
+    check_score(score, one, np.arange(length, dtype=np.uint8) % 4, gradient=True)
     if width is None:
         width = 1 if jax.default_backend() == 'cpu' else n_models
     # The devices share out the models: a model's restarts are one batch.
     run = functools.partial(
         batches.run, stacked_params=stacked_params, batch_size=restarts, width=width, shard='models'
     )
-    dtype = jax.tree.leaves(stacked_params)[0].dtype
+    dtype = float_type(stacked_params)
     state = jax.tree.map(np.asarray, _start(jnp.asarray(seeds), length, restarts, settings, dtype))
     made, history = 0, []
     while True:
-        score, objective = run(_value, (spec, settings.l2), arrays=state.x)
+        value, objective = run(_value, (score, settings.l2), arrays=state.x)
         history.append((made, objective))
         if progress is not None:
             progress(made, objective)
         if made == settings.steps:
             break
         n_steps = min(chunk, settings.steps - made)
-        state = run(_advance, (spec, settings, n_steps), arrays=state)
+        state = run(_advance, (score, settings, n_steps), arrays=state)
         made += n_steps
     return ClassOptimum(
         matrix=to_matrix(state.x, settings.smoothing),
         raw=state.x,
-        score=score,
+        score=value,
         objective=objective,
         history=np.stack([values for _, values in history]),
         history_steps=np.array([steps for steps, _ in history]),
@@ -196,18 +199,18 @@ def _start(seeds, length, restarts, settings, dtype):
     return _State(x, _optimiser(settings).init(x))
 
 
-def _value(params: Params, x: Array, spec: ModelSpec, l2: float) -> _Value:
-    score = apply(params, x, spec).score
-    return _Value(score, jax.nn.log_sigmoid(score) - l2 * (x * x).sum((1, 2)))
+def _value(params: Any, x: Array, score: Score, l2: float) -> _Value:
+    value = score(params, x)
+    return _Value(value, jax.nn.log_sigmoid(value) - l2 * (x * x).sum((1, 2)))
 
 
 def _advance(
-    params: Params, state: _State, spec: ModelSpec, settings: ClassOptimisationSettings, n_steps: int
+    params: Any, state: _State, score: Score, settings: ClassOptimisationSettings, n_steps: int
 ) -> _State:
     optimiser = _optimiser(settings)
 
     def loss(x: Array) -> Array:
-        return -_value(params, x, spec, settings.l2).objective.sum()
+        return -_value(params, x, score, settings.l2).objective.sum()
 
     def step(_: Array, state: _State) -> _State:
         updates, new = optimiser.update(jax.grad(loss)(state.x), state.optimiser, state.x)

@@ -1,14 +1,15 @@
 """Second derivatives: which pairs of positions a model's score treats as belonging together."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import numpy as np
 
 from demo_jax.errors import InputError
 from demo_jax.explain import batches
+from demo_jax.explain.score import Score, check_score, float_type
 from demo_jax.nn import ops
-from demo_jax.nn.models import ModelSpec, Params, apply
 from demo_jax.nn.ops import Array
 
 
@@ -27,7 +28,7 @@ class Interactions:
 
 
 def interactions(
-    params: Params, spec: ModelSpec, tokens: np.ndarray, *, positions: np.ndarray | None = None, batch_size: int = 32
+    params: Any, score: Score, tokens: np.ndarray, *, positions: np.ndarray | None = None, batch_size: int = 32
 ) -> Interactions:
     """Which positions of one sequence interact with the given ones in one model.
 
@@ -36,8 +37,8 @@ def interactions(
     mutants). The LSTMs of the other models are smooth, and their rows say something.
 
     Args:
-      params: of one model.
-      spec: its architecture.
+      params: of one model, any pytree of arrays.
+      score: a `ModelSpec`, or any function of (params, x), see `explain.score`.
       tokens: uint8 (L,), one sequence.
       positions: int (K,), 0-based; None for all.
       batch_size: rows at a time, on each device.
@@ -48,7 +49,8 @@ def interactions(
     tokens = np.asarray(tokens)
     if tokens.ndim != 1:
         raise InputError(f'tokens have shape {tokens.shape}, expected one sequence (L,)')
-    batches.checked_sequences(spec, tokens[None], None, 1)
+    batches.checked_sequences(score, tokens[None], None, 1)
+    check_score(score, params, tokens, gradient=True)
     positions = np.arange(len(tokens)) if positions is None else np.asarray(positions)
     if positions.ndim != 1 or not positions.size or positions.dtype.kind not in 'iu':
         raise InputError(f'positions are {positions.dtype} {positions.shape}, expected integers (K,)')
@@ -57,17 +59,17 @@ def interactions(
             raise InputError(f'position {position} is outside of a sequence of {len(tokens)} letters')
     copies = np.broadcast_to(tokens.astype(np.uint8), (1, len(positions), len(tokens)))
     arrays = (copies, positions[None].astype(np.int32))
-    rows = batches.run(_rows, (spec,), batches.stack_one(params), arrays, batch_size=batch_size)[0]
+    rows = batches.run(_rows, (score,), batches.stack_one(params), arrays, batch_size=batch_size)[0]
     return Interactions(positions.astype(np.int64), rows)
 
 
-def _rows(params: Params, batch: tuple[Array, Array], spec: ModelSpec) -> Array:
+def _rows(params: Any, batch: tuple[Array, Array], score: Score) -> Array:
     """Hessian rows (K, L): the change of the gradient along the letter at each position, all K at once."""
     tokens, positions = batch
-    x = ops.one_hot(tokens, jax.tree.leaves(params)[0].dtype)
+    x = ops.one_hot(tokens, float_type(params))
     along = x * jax.nn.one_hot(positions, tokens.shape[1], dtype=x.dtype)[..., None]
 
     def gradient(x: Array) -> Array:
-        return jax.grad(lambda x: apply(params, x, spec).score.sum())(x)
+        return jax.grad(lambda x: score(params, x).sum())(x)
 
     return (jax.jvp(gradient, (x,), (along,))[1] * x).sum(-1)

@@ -1,7 +1,7 @@
-"""Temporal output scores: what a recurrent model says of every prefix, or every suffix, of a sequence.
+"""Temporal output scores: what a model says of every prefix, or every suffix, of a sequence.
 
-Section 3.2 of the paper. The scores are those of the truncated sequences themselves, but the work that
-truncations share is done once:
+Section 3.2 of the paper. Any score will do: every truncated sequence is scored by itself (`explain.truncations`).
+For specs with LSTMs there is a fast way to the same numbers, below. The work that truncations share is done once:
 
 - The features of a truncated sequence differ from those of the whole only near the cut, within the
   convolutions' reach. Only these few are computed per truncation, from a crop around the cut.
@@ -14,7 +14,8 @@ Everything below works on prefixes; suffixes are the prefixes of the features in
 two directions exchanged.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +23,8 @@ import numpy as np
 
 from demo_jax.errors import InputError
 from demo_jax.explain import batches
+from demo_jax.explain.score import Score, float_type, name_of
+from demo_jax.explain.truncations import score_truncations
 from demo_jax.nn import ops
 from demo_jax.nn.models import ModelSpec, Params, apply
 from demo_jax.nn.ops import Array
@@ -34,45 +37,48 @@ _BLOCKS = 4
 
 
 def temporal_scores(
-    params: Params,
-    spec: ModelSpec,
+    params: Any,
+    score: Score,
     tokens: np.ndarray,
     *,
     lengths: np.ndarray | None = None,
     truncate: str = 'input',
     direction: str = 'forward',
     batch_size: int = 8,
+    progress: Callable[[int], object] | None = None,
 ) -> np.ndarray:
     """Scores S of one model for every prefix or suffix of N sequences.
 
     Args:
       params: of one model.
-      spec: its architecture, with LSTMs.
+      score: a `ModelSpec`, or any function of (params, x), see `explain.score`. Specs with LSTMs have a fast way.
       tokens: uint8 (N, L).
       lengths: int (N,) or None; positions behind are padding.
       truncate: 'input' scores the truncated sequence (the paper's text). 'features' runs the
         convolutions on the whole sequence and truncates what the LSTMs read (the authors' code), as
-        far as features lie completely within the letters.
+        far as features lie completely within the letters; specs with LSTMs only.
       direction: 'forward' for prefixes, 'reverse' for suffixes.
       batch_size: sequences at a time, on each device. Each stands for L rows: 8 suit a CPU, hundreds a GPU.
+      progress: called with the number of sequences done since the last call.
 
     Returns:
       float32 (N, L). Entry t is S of the prefix that ends with position t, or of the suffix that begins
-      with position t. NaN behind a sequence's end and where the truncated sequence is shorter than
-      `spec.min_length`. The probability of binding is `scipy.special.expit` of it.
+      with position t. NaN behind a sequence's end and where the truncated sequence is too
+      short for the score. The probability of binding is `scipy.special.expit` of it.
 
     Raises:
-      InputError: a spec without LSTMs, an unknown setting, sequences that the model cannot read.
+      InputError: an unknown setting, sequences that the model cannot read, `truncate='features'` of anything but a
+        spec with LSTMs, something that is no score.
     """
     return temporal_scores_models(
-        batches.stack_one(params), spec, tokens,
-        lengths=lengths, truncate=truncate, direction=direction, batch_size=batch_size,
+        batches.stack_one(params), score, tokens,
+        lengths=lengths, truncate=truncate, direction=direction, batch_size=batch_size, progress=progress,
     )[0]  # fmt: skip
 
 
 def temporal_scores_models(
-    stacked_params: Params,
-    spec: ModelSpec,
+    stacked_params: Any,
+    score: Score,
     tokens: np.ndarray,
     *,
     lengths: np.ndarray | None = None,
@@ -80,6 +86,7 @@ def temporal_scores_models(
     direction: str = 'forward',
     batch_size: int = 8,
     width: int = 1,
+    progress: Callable[[int], object] | None = None,
 ) -> np.ndarray:
     """Scores of M models of one architecture, in one compiled program: float32 (M, N, L).
 
@@ -91,16 +98,17 @@ def temporal_scores_models(
 
     The other arguments, the values and the errors (InputError) are those of `temporal_scores`.
     """
-    if not spec.lstm_layers:
-        raise InputError(f'temporal scores need a recurrent spec (RNN or CNN-RNN), {spec.name} has no LSTM')
     for name, value, known in (('truncate', truncate, TRUNCATIONS), ('direction', direction, DIRECTIONS)):
         if value not in known:
             raise InputError(f'{name} is {value!r}, expected one of {", ".join(known)}')
-    tokens, lengths = batches.checked_sequences(spec, tokens, lengths, batches.count_models(stacked_params))
-    return batches.run(
-        _of_model, (spec, truncate, direction == 'reverse'), stacked_params, (tokens, lengths),
-        batch_size=batch_size, width=width,
-    )  # fmt: skip
+    tokens, lengths = batches.checked_sequences(score, tokens, lengths, batches.count_models(stacked_params))
+    reverse = direction == 'reverse'
+    sizes: Any = {'batch_size': batch_size, 'width': width, 'progress': progress}
+    if isinstance(score, ModelSpec) and score.lstm_layers:
+        return batches.run(_of_model, (score, truncate, reverse), stacked_params, (tokens, lengths), **sizes)
+    if truncate != 'input':
+        raise InputError(f"truncate='features' needs a spec with LSTMs, which {name_of(score)} is not")
+    return score_truncations(stacked_params, score, tokens, lengths, reverse=reverse, **sizes)
 
 
 def _of_model(
@@ -108,7 +116,7 @@ def _of_model(
 ) -> Array:
     """Scores (B, L) of tokens (B, L) with lengths (B,) or None."""
     tokens, lengths = batch
-    x = ops.one_hot(tokens, jax.tree.leaves(params)[0].dtype)
+    x = ops.one_hot(tokens, float_type(params))
     if lengths is None:
         lengths = jnp.full(x.shape[:1], x.shape[1], jnp.int32)
     score = {'input': _truncated_input, 'features': _truncated_features}[truncate]

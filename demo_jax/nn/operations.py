@@ -1,9 +1,15 @@
 """How many floating-point operations a training step takes, counted from the architecture alone."""
 
+import functools
+from typing import Any
+
+import jax
+
+from demo_jax.nn.architecture import AnyArchitecture, parameter_shapes
 from demo_jax.nn.models import ModelSpec
 
 
-def operations_per_step(spec: ModelSpec, batch: int, length: int) -> int:
+def operations_per_step(spec: AnyArchitecture, batch: int, length: int) -> int:
     """Floating-point operations of one training step: forward and backward, matrix products only.
 
     A product of (m, k) and (k, n) is 2mkn operations. Every product of the forward pass has two of the
@@ -12,19 +18,45 @@ def operations_per_step(spec: ModelSpec, batch: int, length: int) -> int:
     counted either: gates, ReLU, pooling, dropout, Adam. A one-hot input counts as a full matrix, and
     convolutions as the products of their windows (padding included).
 
+    Of an architecture of somebody's own, three times what XLA counts in the forward pass.
+
     Args:
       spec: the architecture.
       batch: sequences per step.
       length: letters per sequence.
     """
+    if not isinstance(spec, ModelSpec):
+        return 3 * forward_operations(spec, batch, length)
     products = _products(spec, batch, length)
     from_sequence, others = products[0], sum(products[1:])
     return 2 * from_sequence + 3 * others
 
 
-def forward_operations(spec: ModelSpec, batch: int, length: int) -> int:
+def forward_operations(spec: AnyArchitecture, batch: int, length: int) -> int:
     """Operations of the forward pass alone, counted in the same way."""
+    if not isinstance(spec, ModelSpec):
+        return _counted_by_xla(spec, batch, length)
     return sum(_products(spec, batch, length))
+
+
+def intermediate_bytes(spec: AnyArchitecture, batch: int, length: int) -> int:
+    """Bytes of all arrays that a forward pass makes on its way, as if none were fused or reused."""
+    return sum(
+        var.aval.size * var.aval.dtype.itemsize
+        for equation in jax.make_jaxpr(spec)(*_shapes(spec, batch, length)).eqns
+        for var in equation.outvars
+    )
+
+
+@functools.lru_cache(maxsize=256)
+def _counted_by_xla(spec: AnyArchitecture, batch: int, length: int) -> int:
+    found: Any = jax.jit(spec).lower(*_shapes(spec, batch, length)).cost_analysis()
+    return int((found or {}).get('flops', 0))
+
+
+def _shapes(spec: AnyArchitecture, batch: int, length: int) -> tuple[Any, Any]:
+    """Abstract parameters and letters."""
+    return parameter_shapes(spec), jax.ShapeDtypeStruct((batch, length, 4), 'float32')
 
 
 def _products(spec: ModelSpec, batch: int, length: int) -> list[int]:

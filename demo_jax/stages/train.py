@@ -8,12 +8,15 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import jax
+import numpy as np
 from tqdm import tqdm
 
 from demo_jax import checkpoints, files, monitor
 from demo_jax.devices import compilations
 from demo_jax.errors import InputError
-from demo_jax.nn.models import SPECS
+from demo_jax.explain.score import check_params, check_score
+from demo_jax.nn.architecture import Architecture, parameter_shapes, resolve
 from demo_jax.nn.operations import operations_per_step
 from demo_jax.processes import Team
 from demo_jax.runs import HISTORY_COLUMNS, RunDirectory
@@ -32,17 +35,31 @@ class Interrupted(KeyboardInterrupt):
     """Training was asked to stop; a checkpoint has been written."""
 
 
-def check_lengths(corpus: Any, jobs: Sequence[Job]) -> None:
-    """Refuse tasks with sequences that a spec cannot read.
+def check_specs(corpus: Any, jobs: Sequence[Job]) -> None:
+    """Refuse tasks with sequences that a spec cannot read, and architectures of somebody's own that do not work.
 
     Raises:
-      InputError: names the task, its shortest sequence and what the spec needs.
+      InputError: names the task, its shortest sequence and what the spec needs; or what is wrong with an architecture
+        (see `explain.score.check_score`).
     """
     for task, length in shortest(corpus, corpus.tasks).items():
         for spec in dict.fromkeys(job.spec for job in jobs):
-            if length < SPECS[spec].min_length:
-                need = SPECS[spec].min_length
+            need = resolve(spec).min_length
+            if length < need:
                 raise InputError(f'task {task}: its shortest sequence has {length} bp, {spec} needs at least {need}')
+    longest, some = int(corpus.lengths.max(initial=1)), int(corpus.lengths.min(initial=1))
+    for spec in dict.fromkeys(job.spec for job in jobs):
+        architecture = resolve(spec)
+        if not isinstance(architecture, Architecture):
+            continue
+        if some < longest and not architecture.takes_lengths:
+            raise InputError(
+                f'spec {spec}: its apply takes no lengths, but sequences have {some} to {longest} bp; give it an '
+                'argument lengths (positions behind a length are padding), or cut the sequences to one length'
+            )
+        check_params(parameter_shapes(architecture))
+        params = architecture.init(jax.random.key(0))
+        check_score(architecture, params, np.arange(longest, dtype=np.uint8) % 4, gradient=True)
 
 
 def machine_settings(config: Mapping[str, Any]) -> Machine:
@@ -79,7 +96,7 @@ def train_run(
     config, jobs, corpus = run.config(), run.jobs(), run.corpus()
     recipe = settings(Recipe, config['recipe'], 'recipe')
     machine = machine_settings(config)
-    check_lengths(corpus, jobs)
+    check_specs(corpus, jobs)
     left = set(team.agree('train', lambda: sorted({job.index for job in jobs} - run.finished_jobs())))
     if not left:
         if team.leads:  # it may have been killed between the last model and its history
@@ -89,7 +106,7 @@ def train_run(
     steps = {job.index: make_plan(recipe, len(rows[job.task].train)).steps for job in jobs}
     length = pool.tokens.shape[1]
     costs = {
-        job.index: float(steps[job.index] * operations_per_step(SPECS[job.spec], recipe.batch_size, length))
+        job.index: float(steps[job.index] * operations_per_step(resolve(job.spec), recipe.batch_size, length))
         for job in jobs if job.index in left
     }  # fmt: skip
     mine = set(share(costs, team.count)[team.index])

@@ -3,17 +3,19 @@
 Nothing here logs, prints or writes: the caller does, from the reports.
 """
 
+import dataclasses
 import functools
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import jax
 import numpy as np
 
-from demo_jax.nn.models import SPECS, ModelSpec
+from demo_jax.nn.architecture import AnyArchitecture, resolve
 from demo_jax.nn.ops import Array
 from demo_jax.training import segments, stack
-from demo_jax.training.jobs import Job, Order, Recipe, epoch_order, make_plan
-from demo_jax.training.layout import PRECISIONS, Machine, bytes_per_model, make_layout
+from demo_jax.training.jobs import Job, Order, Plan, Recipe, epoch_order, make_plan
+from demo_jax.training.layout import PRECISIONS, Layout, Machine, bytes_per_model, make_layout
 from demo_jax.training.pool import Pool, TaskRows
 from demo_jax.training.state import EpochRecord, Finished, FitState, Progress, Report, Started, placed
 
@@ -55,22 +57,15 @@ def fit(
     if not parked.keys() <= by_index.keys():
         raise ValueError(f'jobs {sorted(parked.keys() - by_index.keys())} are under way, but not to be trained')
     mesh = stack.model_mesh(devices)
-    layout = make_layout(
-        [plans[job.index] for job in jobs],
-        [len(rows[job.task].valid) for job in jobs],
-        recipe,
-        machine,
-        n_devices=mesh.devices.size,
-        on_cpu=mesh.devices.flat[0].platform == 'cpu',
-        room=_room(mesh.devices.flat[0], SPECS[jobs[0].spec], recipe.batch_size, pool.tokens),
-    )
+    layout = _layout(jobs, plans, rows, recipe, machine, mesh, pool)
     segment, keep = programs_of(jobs[0], recipe, machine, mesh)
     device_pool = stack.put(pool, mesh, mapped=False)
-    arrays = stack.put(stack.blank_slots(SPECS[jobs[0].spec], layout.slots, layout.snapshots), mesh)
+    arrays = stack.put(stack.blank_slots(resolve(jobs[0].spec), layout.slots, layout.snapshots), mesh)
     progress: list[Progress | None] = [None] * layout.slots
     begun = {index: job.progress for index, job in parked.items()}
     waiting = [begun.get(index, Progress(index)) for index in by_index]
     waiting.sort(key=lambda p: (p.step - plans[p.job].steps, p.job))
+    labels = np.asarray(pool.labels)
 
     @functools.lru_cache(maxsize=4 * layout.slots)
     def order(index: int, epoch: int) -> Order:
@@ -86,64 +81,114 @@ def fit(
                     resumed[slot] = parked.pop(begin.job)
         if resumed:
             arrays = stack.put(placed(arrays, resumed), mesh)
-        parts = [
-            None
-            if p is None
-            else segments.plan_part(
-                p, by_index[p.job], plans[p.job], rows[by_index[p.job].task], recipe, layout,
-                functools.partial(order, p.job),
-            )
-            for p in progress
-        ]  # fmt: skip
+        parts: list[segments.Part | None] = [None] * layout.slots
+        for slot, current in enumerate(progress):
+            if current is not None:
+                job, orders = by_index[current.job], functools.partial(order, current.job)
+                parts[slot] = segments.plan_part(
+                    current, job, plans[job.index], rows[job.task], recipe, layout, orders
+                )
         work = jax.tree.map(lambda *xs: np.stack(xs), *[idle if part is None else part.work for part in parts])
         arrays, measured = segment(device_pool, arrays, stack.put(work, mesh))
         measured = jax.device_get(measured)
-        records: list[EpochRecord] = []
-        notes: list[str] = []
-        choice = np.full(layout.slots, -1, np.int32)
-        ended: list[tuple[int, Progress]] = []
+        outcomes: list[_Outcome | None] = [None] * layout.slots
         for slot, (before, part) in enumerate(zip(progress, parts, strict=True)):
-            if before is None or part is None:
-                continue
-            job, plan = by_index[before.job], plans[before.job]
-            seen = jax.tree.map(lambda x, slot=slot: x[slot], measured)
-            fault = segments.fault_of(seen, part, len(rows[job.task].valid))
-            if fault:
-                new_start = segments.start_again(before, job, recipe, fault)
-                notes.append(new_start.note)
-                after = new_start.progress
-                if after is None:
-                    ended.append((slot, before))
-            else:
-                labels = np.asarray(pool.labels)[rows[job.task].valid]
-                outcome = segments.account(before, part, plan, job, recipe, seen, labels)
-                after, choice[slot] = outcome.progress, outcome.choice
-                records.extend(outcome.epochs)
-                if after.stopped or after.step >= plan.steps:
-                    ended.append((slot, after))
-                    after = None
-            progress[slot] = after
+            if before is not None and part is not None:
+                job, seen = by_index[before.job], jax.tree.map(lambda x, slot=slot: x[slot], measured)
+                valid = labels[rows[job.task].valid]
+                outcomes[slot] = _settle(before, part, plans[job.index], job, recipe, seen, valid)
+        choice = np.array([-1 if outcome is None else outcome.choice for outcome in outcomes], np.int32)
         if (choice >= 0).any():
             arrays = keep(arrays, stack.put(choice, mesh))
-        best = jax.device_get(arrays.best) if ended else None  # as a whole: to cut on the device is a program per shape
-        finished = tuple(
-            Finished(
-                p.job, p.attempt, p.step, p.best_epoch, p.best_auroc,
-                None if not p.best_epoch or p.attempt > recipe.retries
-                else jax.tree.map(lambda x, slot=slot: np.array(x[slot]), best),
-            )
-            for slot, p in ended
-        )  # fmt: skip
+        progress = [None if outcome is None else outcome.progress for outcome in outcomes]
+        settled = [outcome for outcome in outcomes if outcome is not None]
         yield Report(
             slot_steps=tuple(0 if part is None else part.stop - part.start for part in parts),
-            epochs=tuple(records),
-            finished=finished,
-            notes=tuple(notes),
+            epochs=tuple(record for outcome in settled for record in outcome.epochs),
+            finished=_finished(outcomes, arrays, recipe),
+            notes=tuple(outcome.note for outcome in settled if outcome.note),
             state=FitState(tuple(progress), arrays, tuple(parked.values())),
         )
 
 
-def _room(device: jax.Device, spec: ModelSpec, batch: int, tokens: Array) -> int | None:
+@dataclasses.dataclass(frozen=True)
+class _Outcome:
+    """What a segment brought a slot.
+
+    Attributes:
+      progress: the job's, None where it has ended.
+      ended: the last progress of a job that has ended, else None.
+      choice: the snapshot to keep as the best parameters, -1 = none.
+      epochs: those that ended.
+      note: '' or why the job starts again.
+    """
+
+    progress: Progress | None
+    ended: Progress | None = None
+    choice: int = -1
+    epochs: tuple[EpochRecord, ...] = ()
+    note: str = ''
+
+
+def _layout(
+    jobs: Sequence[Job],
+    plans: Mapping[int, Plan],
+    rows: Mapping[str, TaskRows],
+    recipe: Recipe,
+    machine: Machine,
+    mesh: jax.sharding.Mesh,
+    pool: Pool,
+) -> Layout:
+    device = mesh.devices.flat[0]
+    return make_layout(
+        [plans[job.index] for job in jobs],
+        [len(rows[job.task].valid) for job in jobs],
+        recipe,
+        machine,
+        n_devices=mesh.devices.size,
+        on_cpu=device.platform == 'cpu',
+        room=_room(device, resolve(jobs[0].spec), recipe.batch_size, pool.tokens),
+    )
+
+
+def _settle(
+    before: Progress,
+    part: segments.Part,
+    plan: Plan,
+    job: Job,
+    recipe: Recipe,
+    seen: stack.Measured,
+    labels: np.ndarray,
+) -> _Outcome:
+    """What a slot's segment comes to, by what was measured; labels (n_valid,) are of the validation rows."""
+    fault = segments.fault_of(seen, part, len(labels))
+    if fault:
+        again = segments.start_again(before, job, recipe, fault)
+        return _Outcome(again.progress, before if again.progress is None else None, note=again.note)
+    found = segments.account(before, part, plan, job, recipe, seen, labels)
+    ends = found.progress.stopped or found.progress.step >= plan.steps
+    return _Outcome(
+        None if ends else found.progress, found.progress if ends else None, found.choice, tuple(found.epochs)
+    )
+
+
+def _finished(outcomes: Sequence[_Outcome | None], arrays: stack.SlotState, recipe: Recipe) -> tuple[Finished, ...]:
+    """The jobs that have ended, with their best parameters."""
+    ended = [(slot, o.ended) for slot, o in enumerate(outcomes) if o is not None and o.ended is not None]
+    best = jax.device_get(arrays.best) if ended else None  # as a whole: to cut on the device is a program per shape
+
+    def params(slot: int, last: Progress) -> Any:
+        if not last.best_epoch or last.attempt > recipe.retries:
+            return None
+        return jax.tree.map(lambda x: np.array(x[slot]), best)
+
+    return tuple(
+        Finished(last.job, last.attempt, last.step, last.best_epoch, last.best_auroc, params(slot, last))
+        for slot, last in ended
+    )
+
+
+def _room(device: jax.Device, spec: AnyArchitecture, batch: int, tokens: Array) -> int | None:
     """How many models four fifths of a device's memory have room for beside the pool; None where it does not tell."""
     limit = (device.memory_stats() or {}).get('bytes_limit')
     if limit is None:
@@ -159,7 +204,7 @@ def _compiled(spec_name, dropout_bits, reverse_complement, average_strands, hois
         with jax.default_matmul_precision(PRECISIONS[precision]):  # as they are traced, the gradients' products too
             return stack.run_segment(
                 *arguments,
-                spec=SPECS[spec_name],
+                spec=resolve(spec_name),
                 dropout_bits=dropout_bits,
                 reverse_complement=reverse_complement,
                 average_strands=average_strands,

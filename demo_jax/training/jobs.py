@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from demo_jax.errors import InputError, brief
-from demo_jax.nn.models import SPECS
+from demo_jax.nn.architecture import resolve
 from demo_jax.training.pool import TaskRows, name_seed
 
 
@@ -142,8 +142,7 @@ def make_jobs(
         if seed < 0:
             raise InputError(f'seed is {seed}, expected 0 or more')
     for spec in specs:
-        if spec not in SPECS:
-            raise InputError(f'unknown spec {spec!r}; the specs are {", ".join(SPECS)}')
+        resolve(spec)  # says what is wrong with it
     combinations = [
         (task, spec, seed, rate, dropout)
         for spec in specs

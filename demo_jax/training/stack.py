@@ -16,7 +16,8 @@ import numpy as np
 from flax import struct
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from demo_jax.nn.models import ModelSpec, Params
+from demo_jax.nn.architecture import AnyArchitecture
+from demo_jax.nn.models import Params
 from demo_jax.nn.ops import Array
 from demo_jax.training import step as one_model
 from demo_jax.training.pool import Pool
@@ -137,7 +138,7 @@ class Measured:
     scores: Array
 
 
-def slot_shapes(spec: ModelSpec, n_snapshots: int) -> SlotState:
+def slot_shapes(spec: AnyArchitecture, n_snapshots: int) -> SlotState:
     """Shapes and dtypes (`jax.ShapeDtypeStruct`) of one slot's arrays."""
 
     def empty() -> SlotState:
@@ -149,7 +150,7 @@ def slot_shapes(spec: ModelSpec, n_snapshots: int) -> SlotState:
     return jax.eval_shape(empty)
 
 
-def blank_slots(spec: ModelSpec, n_slots: int, n_snapshots: int) -> SlotState:
+def blank_slots(spec: AnyArchitecture, n_slots: int, n_snapshots: int) -> SlotState:
     """Zeros for so many slots, NumPy arrays: what an idle slot holds."""
     return jax.tree.map(lambda x: np.zeros((n_slots, *x.shape), x.dtype), slot_shapes(spec, n_snapshots))
 
@@ -159,7 +160,7 @@ def run_segment(
     slot: SlotState,
     work: Work,
     *,
-    spec: ModelSpec,
+    spec: AnyArchitecture,
     dropout_bits: int,
     reverse_complement: bool,
     average_strands: bool,
@@ -202,7 +203,9 @@ def adopt(slot: SlotState, choice: Array) -> SlotState:
     return dataclasses.replace(slot, best=best)
 
 
-def score_all(pool: Pool, params: Params, rows: Array, *, spec: ModelSpec, average_strands: bool, hoist: bool) -> Array:
+def score_all(
+    pool: Pool, params: Params, rows: Array, *, spec: AnyArchitecture, average_strands: bool, hoist: bool
+) -> Array:
     """Scores of one model on batches of rows (E, B) -> (E, B)."""
     score = functools.partial(one_model.score_rows, spec=spec, average_strands=average_strands, hoist=hoist)
     return jax.lax.map(lambda batch: score(params, pool, batch), rows)

@@ -6,17 +6,14 @@ import numpy as np
 import optax
 from flax import struct
 
-from demo_jax.nn import models, ops
-from demo_jax.nn.models import ModelSpec, Params
+from demo_jax.nn import ops
+from demo_jax.nn.architecture import AnyArchitecture
+from demo_jax.nn.models import Params
 from demo_jax.nn.ops import Array
 from demo_jax.training.jobs import Job, Recipe
 from demo_jax.training.pool import Pool, name_seed
 
 ADAM = optax.scale_by_adam()
-
-#: Sequences whose gradient a CPU computes at once, in a model without and with LSTMs: their activations then stay in
-#: the cache. In the batch of 256 as one, a step of the medium CNN would take a fifth longer, of the RNN a quarter.
-PART_SIZE = {'conv': 32, 'lstm': 128}
 
 
 @struct.dataclass
@@ -63,9 +60,9 @@ class StepMetrics:
     update_norm: Array
 
 
-def init_state(spec: ModelSpec, hyper: Hyper) -> ModelState:
+def init_state(spec: AnyArchitecture, hyper: Hyper) -> ModelState:
     """A fresh model from the job's key."""
-    params = models.init(jax.random.fold_in(jax.random.wrap_key_data(jnp.asarray(hyper.key)), 0), spec)
+    params = spec.init(jax.random.fold_in(jax.random.wrap_key_data(jnp.asarray(hyper.key)), 0))
     return ModelState(params, ADAM.init(params), jnp.zeros((), jnp.int32))
 
 
@@ -100,7 +97,7 @@ def train_step(
     turned: Array | None,
     learning_rate: Array,
     *,
-    spec: ModelSpec,
+    spec: AnyArchitecture,
     dropout_bits: int,
     hoist: bool,
 ) -> tuple[ModelState, StepMetrics]:
@@ -115,8 +112,8 @@ def train_step(
       learning_rate: of this step.
       spec: the architecture.
       dropout_bits: see `ops.dropout`.
-      hoist: False sums the gradient over parts of the batch (`PART_SIZE`), each with dropout masks of its own; True
-        takes the batch as one (for GPUs). For LSTMs see also `ops.bilstm_scan`.
+      hoist: False sums the gradient over parts of the batch (`spec.part_size`), each with dropout masks of its own;
+        True takes the batch as one (for GPUs). For LSTMs see also `ops.bilstm_scan`.
     """
     count = jnp.maximum((rows >= 0).sum(), 1).astype(jnp.float32)
     key = jax.random.fold_in(jax.random.fold_in(jax.random.wrap_key_data(jnp.asarray(hyper.key)), 1), state.step)
@@ -124,10 +121,9 @@ def train_step(
     def loss_of(params: Params, index: Array, rows: Array, turned: Array | None) -> Array:
         """A part's share in the mean over the batch."""
         tokens, lengths = gather(pool, rows, turned)
-        output = models.apply(
+        scores = spec.score(
             params,
             tokens,
-            spec,
             lengths=lengths,
             dropout=hyper.dropout,
             key=jax.random.fold_in(key, index),
@@ -135,13 +131,13 @@ def train_step(
             hoist=hoist,
         )
         # For two classes, -log softmax at the label = softplus of minus the signed margin.
-        margins = jnp.where(pool.labels[jnp.maximum(rows, 0)] == 1, output.score, -output.score)
+        margins = jnp.where(pool.labels[jnp.maximum(rows, 0)] == 1, scores, -scores)
         return (jax.nn.softplus(-margins) * (rows >= 0)).sum() / count
 
     def add_part(sums, part):
         return jax.tree.map(jnp.add, sums, jax.value_and_grad(loss_of)(state.params, *part)), None
 
-    part_size = len(rows) if hoist else PART_SIZE['lstm' if spec.lstm_layers else 'conv']
+    part_size = len(rows) if hoist else spec.part_size
     parts = _in_parts(rows, turned, part_size)
     nothing = (jnp.zeros(()), jax.tree.map(jnp.zeros_like, state.params))
     (loss, gradient), _ = jax.lax.scan(add_part, nothing, parts)
@@ -156,15 +152,15 @@ def train_step(
 
 
 def score_rows(
-    params: Params, pool: Pool, rows: Array, *, spec: ModelSpec, average_strands: bool, hoist: bool
+    params: Params, pool: Pool, rows: Array, *, spec: AnyArchitecture, average_strands: bool, hoist: bool
 ) -> Array:
     """Scores S, the log odds of the positive class, of some rows of the pool: float32 (B,).
 
     With `average_strands`, the mean of the scores of both strands.
     """
     tokens, lengths = gather(pool, rows, None)
-    scores = models.apply(params, tokens, spec, lengths=lengths, hoist=hoist).score
+    scores = spec.score(params, tokens, lengths=lengths, hoist=hoist)
     if average_strands:
         other = ops.reverse_complement(tokens, lengths)
-        scores = 0.5 * (scores + models.apply(params, other, spec, lengths=lengths, hoist=hoist).score)
+        scores = 0.5 * (scores + spec.score(params, other, lengths=lengths, hoist=hoist))
     return scores
