@@ -9,7 +9,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from demo_jax.errors import InputError
-from demo_jax.explain.score import Score, name_of, shortest
+from demo_jax.explain.score import Score, check_params, name_of, shortest
 
 _AXIS = 'shard'
 
@@ -186,5 +186,10 @@ def count_models(stacked_params: Any) -> int:
 
 
 def stack_one(params: Any) -> Any:
-    """The parameters of one model with a leading axis of 1."""
+    """The parameters of one model with a leading axis of 1.
+
+    Raises:
+      InputError: they are no pytree of arrays.
+    """
+    check_params(params)
     return jax.tree.map(lambda leaf: (leaf if hasattr(leaf, 'shape') else np.asarray(leaf))[None], params)
