@@ -17,26 +17,12 @@ import numpy as np
 from demo_jax import arrays as stored_arrays
 from demo_jax import files
 from demo_jax.errors import InputError, brief
+from demo_jax.explain import pieces
 from demo_jax.runs import RunDirectory
 from demo_jax.training.jobs import Job
 
-#: Each piece, its arrays, and their axes: N explained sequences (see `Explanations.rows`), L letters of the longest,
-#: R restarts, F first-layer filters of W letters, 4 the alphabet. Equal letters are equal lengths within a piece.
-PIECES: Mapping[str, Mapping[str, str]] = {
-    # score: S(X). hypothetical: see `explain.attribution.Attribution`.
-    'saliency': {'score': 'N', 'hypothetical': 'NL4'},
-    'integrated_gradients': {'score': 'N', 'hypothetical': 'NL4', 'completeness_error': 'N'},
-    # signed is minus the mean change over the three other letters, not the hypothetical at the letter.
-    'mutagenesis': {'score': 'N', 'hypothetical': 'NL4', 'signed': 'NL'},
-    # S of each prefix and suffix, NaN where there is none; recurrent specs only.
-    'temporal': {'forward': 'NL', 'reverse': 'NL'},
-    # See `explain.activations.StrongestActivation`; specs with convolutions only.
-    'activations': {'start': 'N', 'filter': 'N', 'strength': 'N', 'width': ''},
-    # See `explain.activations.FilterMotifs`.
-    'filters': {'counts': 'FW4', 'n_windows': 'F', 'maximum': 'F'},
-    # See `explain.class_optimisation.ClassOptimum`.
-    'class_optimisation': {'matrix': 'RL4', 'raw': 'RL4', 'score': 'R', 'objective': 'R'},
-}
+#: The arrays of each piece and their axes, see `explain.pieces.Piece`.
+PIECES: Mapping[str, Mapping[str, str]] = {name: piece.arrays for name, piece in pieces.PIECES.items()}
 
 
 class Explanations:

@@ -16,17 +16,18 @@ from demo_jax.data.prepare import left_out, remarks, seen_in_training
 from demo_jax.evaluation.proteins import FOUND, told_symbols
 from demo_jax.explanations import Explanations
 from demo_jax.motifs import own
-from demo_jax.nn.models import SPECS
+from demo_jax.nn.architecture import resolve
+from demo_jax.explain.pieces import PIECES, TRACKS
 from demo_jax.nn.operations import forward_operations, operations_per_step
 from demo_jax.report.tables import format_table
 from demo_jax.runs import RunDirectory
 from demo_jax.settings import settings
-from demo_jax.stages.explain import ExplainSettings, applies, work
+from demo_jax.stages.explain import ExplainSettings, work
 from demo_jax.training.jobs import Job, Recipe, make_plan
 from demo_jax.training.layout import MAX_SLOTS, bytes_per_model
 
 #: Share of the machine's matrix-product rate that training reaches, as measured on CPUs (see RESULTS.md).
-_EFFICIENCY = {'CNN': 0.35, 'RNN': 0.18, 'CNN-RNN': 0.4, 'DeepBind': 0.25}
+_EFFICIENCY = {'CNN': 0.35, 'RNN': 0.18, 'CNN-RNN': 0.4, 'DeepBind': 0.25, 'other': 0.2}
 _COMPILE_SECONDS = 6.0  # per program
 _WORDS_PER_SECOND = 15000.0  # of Tomtom, two cores
 _RESAMPLES_PER_SECOND = 5000.0  # of the bootstrap
@@ -57,14 +58,14 @@ def stages(
     left = [job for job in jobs if job.index not in finished]
     n_steps = sum(plans[job.task].steps for job in jobs)
     operations = sum(
-        plans[job.task].steps * operations_per_step(SPECS[job.spec], recipe.batch_size, length)
-        / _EFFICIENCY[SPECS[job.spec].kind]
+        plans[job.task].steps * operations_per_step(resolve(job.spec), recipe.batch_size, length)
+        / _EFFICIENCY[resolve(job.spec).kind]
         for job in left
     )  # fmt: skip
     train = 1.15 * operations / rate + _COMPILE_SECONDS * len({job.spec for job in left})
     n_test = sum(_count(corpus, job.task, 'test') for job in jobs)
     resamples = config['evaluate']['n_resamples']
-    scored = sum(_count(corpus, job.task, 'test') * forward_operations(SPECS[job.spec], 1, length) for job in jobs)
+    scored = sum(_count(corpus, job.task, 'test') * forward_operations(resolve(job.spec), 1, length) for job in jobs)
     evaluate = 2 * scored / (0.2 * rate) + 2 * len(jobs) * resamples / _RESAMPLES_PER_SECOND
     explained, pieces, seconds, n_words = _explain(corpus, jobs, config, run, rate, length)
     return [
@@ -89,8 +90,8 @@ def _explain(
     explain = settings(ExplainSettings, config.get('explain', {}), 'explain')
     by_kind: dict[str, list[str]] = {}
     for name in dict.fromkeys(job.spec for job in jobs):
-        by_kind.setdefault(SPECS[name].kind, []).append(name)
-    cost = {name: forward_operations(SPECS[name], 1, length) for names in by_kind.values() for name in names}
+        by_kind.setdefault(resolve(name).kind, []).append(name)
+    cost = {name: forward_operations(resolve(name), 1, length) for names in by_kind.values() for name in names}
     chosen = list(explain.specs)
     if chosen == ['all']:
         chosen = list(cost)
@@ -104,10 +105,10 @@ def _explain(
         n_positive = min(n_positive, explain.positives or n_positive)
         n = n_positive + min(len(labels) - int(labels.sum()), explain.negatives)
         for name in chosen:
-            spec = SPECS[name]
+            spec = resolve(name)
             indices = [job.index for job in jobs if (job.task, job.spec) == (task, name)]
             for piece in explain.pieces:
-                if not applies(piece, spec):
+                if not PIECES[piece].applies(spec):
                     continue
                 total += 1
                 if any(store.piece_path(piece, index).exists() for index in indices):
@@ -116,8 +117,8 @@ def _explain(
                 strands = 2 if config['recipe']['average_strands'] else 1
                 per_sequence = strands * 3 * cost.get(name, 0) / (_EFFICIENCY[spec.kind] * rate)
                 seconds += n * per_sequence * work(piece, explain, length)
-            n_words += n_positive * (7 if spec.lstm_layers and spec.conv else 5)
-    programs = sum(applies(piece, SPECS[name]) for piece in explain.pieces for name in chosen)
+            n_words += n_positive * sum(PIECES[piece].applies(spec) for _, piece in TRACKS.values())
+    programs = sum(PIECES[piece].applies(resolve(name)) for piece in explain.pieces for name in chosen)
     seconds += 0.4 * _COMPILE_SECONDS * programs if done < total else 0.0
     return len(chosen) * len(corpus.tasks), (done, total), seconds, n_words
 
@@ -154,7 +155,7 @@ def memory(corpus: Corpus, jobs: Sequence[Job], config: Mapping[str, Any]) -> fl
     largest = 0.0
     for name, count in Counter(job.spec for job in jobs).items():
         at_once = 1 if devices[0].platform == 'cpu' else min(MAX_SLOTS, -(-count // len(devices)))
-        largest = max(largest, at_once * bytes_per_model(SPECS[name], recipe.batch_size, length))
+        largest = max(largest, at_once * bytes_per_model(resolve(name), recipe.batch_size, length))
     return 0.7e9 + 3.0 * rows * length + len(devices) * largest
 
 

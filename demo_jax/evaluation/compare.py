@@ -90,7 +90,7 @@ def kind_of(spec: str) -> str:
 
     if spec in SPECS:
         return SPECS[spec].kind.lower().replace('-', '_')
-    words = spec.lower().split('_')
+    words = spec.rsplit(':', 1)[-1].lower().split('_')  # the module of 'my_cnn_models:dilated' says nothing
     if 'motifs' in words:
         return 'motifs'
     if 'deepbind' in words:

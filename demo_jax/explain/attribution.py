@@ -5,8 +5,9 @@ do not interact, so one gradient of the sum of their scores holds the gradients 
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -51,8 +52,8 @@ class Attribution:
 
     @property
     def values(self) -> np.ndarray:
-        """(N, L), what the method ranks positions by: `absolute` for saliency, else `signed`."""
-        return self.absolute if self.method == 'saliency' else self.signed
+        """(N, L), what the method ranks positions by (`Method.ranks`): `absolute` for saliency, else `signed`."""
+        return self.absolute if ATTRIBUTIONS[self.method].ranks == 'size' else self.signed
 
     @property
     def centred(self) -> np.ndarray:
@@ -164,7 +165,7 @@ def attribute_models(
     shuffles = None if shuffles is None else np.asarray(shuffles, np.uint8)
     one = jax.tree.map(lambda leaf: leaf[0], stacked_params)
     first = tokens[0, 0] if lengths is None else tokens[0, 0, : lengths[0, 0]]
-    check_score(score, one, first, gradient=method != 'mutagenesis')
+    check_score(score, one, first, gradient=ATTRIBUTIONS[method].gradient)
 
     def run(batch: _Batch, lengths: np.ndarray | None) -> _Map:
         return batches.run(
@@ -202,7 +203,7 @@ def _of_model(
     params: Any, batch: _Batch, score: Score, method: str, settings: tuple[tuple[str, Any], ...], strands: bool
 ) -> _Map:
     of_letters = functools.partial(call, score, params)
-    explain = functools.partial(_FUNCTIONS[method], of_letters, dtype=float_type(params), **dict(settings))
+    explain = functools.partial(ATTRIBUTIONS[method].maps, of_letters, dtype=float_type(params), **dict(settings))
     if not strands:
         return explain(batch)
     given, other = explain(batch), explain(_turn_batch(batch))
@@ -287,21 +288,81 @@ def _mutagenesis(score: _Score, batch: _Batch, *, dtype: Any, alternatives: int)
     return _Map(scores, -hypothetical.sum(-1) / 3 * x.sum(-1), hypothetical)
 
 
-_FUNCTIONS: dict[str, Callable[..., _Map]] = {
-    'saliency': _gradient_map,
-    'gradient_x_input': _gradient_map,
-    'integrated_gradients': _integrated_gradients,
-    'mutagenesis': _mutagenesis,
-}
+class Option(NamedTuple):
+    """A setting of an attribution that a run's config has.
+
+    Attributes:
+      argument: what `attribute` calls it.
+      default: its value.
+      least: the smallest value that it may have.
+    """
+
+    argument: str
+    default: int
+    least: int
+
+
+class Method(NamedTuple):
+    """All that is to be known of an attribution: whatever asks for its name, map, cost or label reads it here.
+
+    Attributes:
+      name: what `attribute`, configs, tables and files call it.
+      label: what pages call it.
+      signed: what the letters of a page show: label of the track, and of its column of numbers.
+      maps: the mathematics, of (score, batch, *, dtype, **settings).
+      settings: names of the settings that `attribute` takes for it.
+      options: those that a run's config has, by the name that it has there.
+      cost: operations in gradients of all sequences, of (options by name, letters L).
+      ranks: what it ranks positions by: 'size' of the contribution, or the contribution with its 'sign'.
+      reads: the method whose stored arrays it reads; '' = it is stored itself.
+      keeps: axes of the arrays that are stored, by name: N sequences, L letters, 4 the alphabet.
+      gradient: whether its map is made of gradients: centred before motifs are made of it.
+    """
+
+    name: str
+    label: str
+    signed: tuple[str, str]
+    maps: Callable[..., _Map]
+    settings: tuple[str, ...] = ()
+    options: Mapping[str, Option] = MappingProxyType({})
+    cost: Callable[[Mapping[str, Any], int], float] = lambda options, length: 1.0
+    ranks: str = 'sign'
+    reads: str = ''
+    keeps: Mapping[str, str] = MappingProxyType({'score': 'N', 'hypothetical': 'NL4'})
+    gradient: bool = True
+
+
+#: Every attribution, by name. To add one, add its record.
+ATTRIBUTIONS: Mapping[str, Method] = {
+    method.name: method
+    for method in (
+        Method('saliency', 'Saliency', ('Saliency (size)', '|saliency|'), _gradient_map, ranks='size'),
+        Method(
+            'gradient_x_input', 'Gradient × input', ('Gradient × input (signed)', 'gradient × input'), _gradient_map,
+            settings=('centred',), reads='saliency',
+        ),
+        Method(
+            'integrated_gradients', 'Integrated gradients', ('Integrated gradients (signed)', 'integrated gradients'),
+            _integrated_gradients, settings=('baseline', 'steps'),
+            options={'integration_steps': Option('steps', 32, 1)},
+            cost=lambda options, length: float(options['integration_steps']),
+            keeps={'score': 'N', 'hypothetical': 'NL4', 'completeness_error': 'N'},
+        ),
+        Method(
+            'mutagenesis', 'Mutagenesis', ('Mutagenesis (signed)', 'mutagenesis'), _mutagenesis,
+            cost=lambda options, length: float(length),
+            # signed is minus the mean change over the three other letters, not the hypothetical at the letter.
+            keeps={'score': 'N', 'hypothetical': 'NL4', 'signed': 'NL'}, gradient=False,
+        ),
+    )
+}  # fmt: skip
 
 #: The names that `attribute` knows.
-METHODS = tuple(_FUNCTIONS)
-
-_SETTINGS = {'gradient_x_input': ('centred',), 'integrated_gradients': ('baseline', 'steps')}
+METHODS = tuple(ATTRIBUTIONS)
 
 
 def _checked_settings(method: str, settings: dict[str, Any], shuffles: Any, shape: tuple[int, ...]) -> dict[str, Any]:
-    known = _SETTINGS.get(method, ())
+    known = ATTRIBUTIONS[method].settings
     for name in settings:
         if name not in known:
             raise InputError(f'{method} has no setting {name!r}; its settings are {", ".join(known) or "none"}')

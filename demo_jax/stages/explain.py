@@ -1,7 +1,7 @@
 """Stage `explain`: maps, temporal scores, class optima and activations of a run's models (edge)."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -11,69 +11,63 @@ from tqdm import tqdm
 from demo_jax.data.corpus import Corpus
 from demo_jax.errors import InputError, brief
 from demo_jax.evaluation import compare
-from demo_jax.explain.activations import filter_motifs, strongest_activations
-from demo_jax.explain.attribution import attribute
-from demo_jax.explain.class_optimisation import ClassOptimisationSettings, ClassOptimum, optimise_class
-from demo_jax.explain.temporal import TRUNCATIONS, temporal_scores
-from demo_jax.explanations import PIECES, Explanations
-from demo_jax.nn.models import SPECS, ModelSpec
+from demo_jax.explain.class_optimisation import ClassOptimum, optimise_class
+from demo_jax.explain.pieces import CLASS_OPTIMISATION, PIECES, Subject, optimisation_settings, options
+from demo_jax.explanations import Explanations
+from demo_jax.nn.architecture import AnyArchitecture, resolve
 from demo_jax.nn.operations import forward_operations
 from demo_jax.processes import Team
 from demo_jax.runs import JobResult, RunDirectory
 from demo_jax.training.jobs import Job, share
 from demo_jax.training.pool import name_seed
 
-_ATTRIBUTIONS = ('saliency', 'integrated_gradients', 'mutagenesis')
 #: Class optimisation runs so many models per program call, and keeps them as they end.
 _GROUP = 16
 #: The settings that choose which sequences are explained.
 _OF_ROWS = ('positives', 'negatives')
 
 
+#: The settings of the pieces, as fields: `explain.pieces` has each with what depends on it.
+_OfPieces: Any = dataclasses.make_dataclass(
+    '_OfPieces', [(name, type(default), default) for name, default in options().items()], frozen=True
+)
+
+
 @dataclasses.dataclass(frozen=True)
-class ExplainSettings:
-    """What is explained, and how.
+class ExplainSettings(_OfPieces):
+    """What is explained, and how. Beside these fields there are the settings of the pieces, see `explain.pieces`:
+
+    integration_steps: points of integrated gradients. truncate: see `explain.temporal.temporal_scores`. restarts:
+    random starts of class optimisation. optimisation_steps, optimisation_rate, optimisation_l2: see
+    `ClassOptimisationSettings`.
 
     Attributes:
-      specs: names; empty = of each kind (RNN, CNN, CNN-RNN) the spec with the best mean validation AUROC,
+      specs: names; empty = of each kind (RNN, CNN, CNN-RNN, other) the spec with the best mean validation AUROC,
         as in the paper; ('all',) = every spec of the run.
-      pieces: which explanations, of `explanations.PIECES`; those that a spec has no use for are left out.
+      pieces: which explanations, of `explain.pieces.PIECES`; those that a spec has no use for are left out.
       positives: at most so many test positives per task, in their order; 0 = all.
       negatives: at most so many test negatives per task.
-      integration_steps: points of integrated gradients.
-      truncate: see `explain.temporal.temporal_scores`.
-      restarts: random starts of class optimisation.
-      optimisation_steps, optimisation_rate, optimisation_l2: see `ClassOptimisationSettings`.
     """
 
     specs: tuple[str, ...] = ()
     pieces: tuple[str, ...] = tuple(PIECES)
     positives: int = 500
     negatives: int = 50
-    integration_steps: int = 32
-    truncate: str = 'input'
-    restarts: int = 4
-    optimisation_steps: int = 1000
-    optimisation_rate: float = 0.05
-    optimisation_l2: float = 0.009
 
     def __post_init__(self) -> None:
         for piece in self.pieces:
             if piece not in PIECES:
                 raise InputError(f'explain: pieces holds {brief(piece)}, expected some of {", ".join(PIECES)}')
-        for name, least in (('positives', 0), ('negatives', 0), ('integration_steps', 1), ('restarts', 1)):
-            if getattr(self, name) < least:
-                raise InputError(f'explain: {name} is {getattr(self, name)}, expected {least} or more')
-        if self.truncate not in TRUNCATIONS:
-            raise InputError(f'explain: truncate is {brief(self.truncate)}, expected one of {", ".join(TRUNCATIONS)}')
-        self.class_optimisation  # noqa: B018 - its own checks
+        for name in ('positives', 'negatives'):
+            if getattr(self, name) < 0:
+                raise InputError(f'explain: {name} is {getattr(self, name)}, expected 0 or more')
+        for piece in PIECES.values():
+            piece.check(self.options)
 
     @property
-    def class_optimisation(self) -> ClassOptimisationSettings:
-        """The settings of class optimisation."""
-        return ClassOptimisationSettings(
-            steps=self.optimisation_steps, learning_rate=self.optimisation_rate, l2=self.optimisation_l2
-        )
+    def options(self) -> dict[str, Any]:
+        """The settings of the pieces, by name."""
+        return {name: getattr(self, name) for name in options()}
 
 
 def explain_run(
@@ -114,12 +108,14 @@ def explain_run(
         store.write_index(list(results), rows, {name: getattr(settings, name) for name in _OF_ROWS})
 
     longest = int(corpus.lengths.max(initial=1))
-    mine = set(share({job.index: _cost(SPECS[job.spec], settings, longest) for job in results}, team.count)[team.index])
+    costs = {job.index: _cost(resolve(job.spec), settings, longest) for job in results}
+    mine = set(share(costs, team.count)[team.index])
     todo: list[tuple[str, Job, dict[str, Any]]] = []
     for piece in settings.pieces:
         for job, result in results.items():
             facts = _facts(piece, settings, result, average)
-            if job.index in mine and applies(piece, SPECS[job.spec]) and not store.has(piece, job.index, facts):
+            wanted = job.index in mine and PIECES[piece].applies(resolve(job.spec))
+            if wanted and not store.has(piece, job.index, facts):
                 todo.append((piece, job, facts))
     weights = {piece: max(1, round(10 * work(piece, settings, longest))) for piece in PIECES}
     with tqdm(
@@ -127,33 +123,34 @@ def explain_run(
         bar_format='{l_bar}{bar}| [{elapsed}<{remaining}{postfix}]',
     ) as bar:  # fmt: skip
         for number, (piece, job, facts) in enumerate(todo):
-            if piece == 'class_optimisation':
+            make = PIECES[piece].make
+            if make is None:
                 continue
             bar.set_description(f'{number}/{len(todo)} {piece}: {job.spec} {_short(job.task)}')
             chosen = rows[job.task]
-            if piece == 'filters':
+            if PIECES[piece].of == 'positives':
                 chosen = chosen[np.asarray(corpus.labels[chosen]) == 1]
             tokens, lengths = sequences(corpus, chosen)
-            arrays = _PIECES[piece](results[job], SPECS[job.spec], tokens, lengths, settings, average)
-            store.save(piece, job.index, arrays, facts)
+            subject = Subject(results[job].params, resolve(job.spec), tokens, lengths, average)
+            store.save(piece, job.index, make(subject, settings.options), facts)
             bar.update(weights[piece])
         for spec in specs:
-            waiting = [(job, facts) for piece, job, facts in todo if piece == 'class_optimisation' and job.spec == spec]
+            waiting = [(job, facts) for piece, job, facts in todo if piece == CLASS_OPTIMISATION and job.spec == spec]
             for first in range(0, len(waiting), _GROUP):
                 group = waiting[first : first + _GROUP]
                 jobs, full = [job for job, _ in group], len(waiting) > _GROUP
                 optima = _optimise(jobs, results, corpus, settings, bar, full=full)
                 for number, (job, facts) in enumerate(group):
-                    arrays = {name: getattr(optima, name)[number] for name in PIECES['class_optimisation']}
-                    store.save('class_optimisation', job.index, arrays, facts)
-                bar.update(weights['class_optimisation'] * len(group))
+                    arrays = {name: getattr(optima, name)[number] for name in PIECES[CLASS_OPTIMISATION].arrays}
+                    store.save(CLASS_OPTIMISATION, job.index, arrays, facts)
+                bar.update(weights[CLASS_OPTIMISATION] * len(group))
     team.wait('explained', tqdm.write)
     return store
 
 
-def _cost(spec: ModelSpec, settings: ExplainSettings, length: int) -> float:
+def _cost(spec: AnyArchitecture, settings: ExplainSettings, length: int) -> float:
     """How long all pieces of a model take, in an arbitrary unit."""
-    pieces = sum(work(piece, settings, length) for piece in settings.pieces if applies(piece, spec))
+    pieces = sum(work(piece, settings, length) for piece in settings.pieces if PIECES[piece].applies(spec))
     return pieces * forward_operations(spec, 1, max(length, spec.min_length))
 
 
@@ -217,15 +214,6 @@ def sequences(corpus: Corpus, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray 
     return tokens, None if (lengths == tokens.shape[1]).all() else lengths
 
 
-def applies(piece: str, spec: ModelSpec) -> bool:
-    """Whether a piece makes sense for an architecture."""
-    if piece == 'temporal':
-        return bool(spec.lstm_layers)
-    if piece in ('activations', 'filters'):
-        return bool(spec.conv)
-    return True
-
-
 def _short(task: str) -> str:
     return task.split('_')[0][:20]
 
@@ -233,61 +221,15 @@ def _short(task: str) -> str:
 def _facts(piece: str, settings: ExplainSettings, result: JobResult, average: bool) -> dict[str, Any]:
     """What a piece depends on: the model, and those settings that it reads."""
     facts: dict[str, Any] = {'best_epoch': result.best_epoch, 'attempt': result.attempt, 'steps': result.steps}
-    if piece == 'class_optimisation':
-        names = [name for name in dir(settings) if name.startswith('optimisation_')] + ['restarts']
-    else:
-        names = list(_OF_ROWS)
-        names += {'integrated_gradients': ['integration_steps'], 'temporal': ['truncate']}.get(piece, [])
+    found = PIECES[piece]
+    names = [*found.options, *(() if found.of == 'model' else _OF_ROWS)]
     facts |= {name: getattr(settings, name) for name in sorted(names)}
-    return facts | ({'both_strands': average} if piece in _ATTRIBUTIONS else {})
-
-
-def _attribution(method: str) -> Callable[..., dict[str, np.ndarray]]:
-    def explain(result, spec, tokens, lengths, settings, average):
-        extra = {'steps': settings.integration_steps} if method == 'integrated_gradients' else {}
-        found = attribute(method, result.params, spec, tokens, lengths=lengths, both_strands=average, **extra)
-        return {name: getattr(found, name) for name in PIECES[method]}
-
-    return explain
-
-
-def _temporal(result, spec, tokens, lengths, settings, average):
-    del average
-    return {
-        direction: temporal_scores(
-            result.params, spec, tokens, lengths=lengths, truncate=settings.truncate, direction=direction
-        )
-        for direction in PIECES['temporal']
-    }
-
-
-def _activations(result, spec, tokens, lengths, settings, average):
-    del settings, average
-    found = strongest_activations(result.params, spec, tokens, lengths=lengths)
-    return {name: getattr(found, name) for name in PIECES['activations']}
-
-
-def _filters(result, spec, tokens, lengths, settings, average):
-    del settings, average
-    found = filter_motifs(result.params, spec, tokens, lengths=lengths)
-    return {name: getattr(found, name) for name in PIECES['filters']}
-
-
-_PIECES: Mapping[str, Callable[..., dict[str, np.ndarray]]] = {
-    **{method: _attribution(method) for method in _ATTRIBUTIONS},
-    'temporal': _temporal,
-    'activations': _activations,
-    'filters': _filters,
-}
+    return facts | ({'both_strands': average} if found.averages else {})
 
 
 def work(piece: str, settings: ExplainSettings, length: int) -> float:
     """How long a piece takes, in gradients of all of a task's sequences, roughly: for progress and plans."""
-    if piece == 'class_optimisation':
-        return settings.optimisation_steps * settings.restarts / 100
-    return {'integrated_gradients': settings.integration_steps, 'mutagenesis': length, 'temporal': length / 12}.get(
-        piece, 1.0
-    )
+    return PIECES[piece].cost(settings.options, length)
 
 
 def _optimise(
@@ -302,7 +244,7 @@ def _optimise(
     filled = [*jobs, *[jobs[-1]] * (_GROUP - len(jobs) if full else 0)]
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *(results[job].params for job in filled))
     seeds = [int(np.random.SeedSequence([job.seed, name_seed(job.task)]).generate_state(1)[0]) for job in filled]
-    spec, steps = SPECS[jobs[0].spec], settings.optimisation_steps
+    spec, steps = resolve(jobs[0].spec), settings.options['optimisation_steps']
 
     def show(made: int, objective: np.ndarray) -> None:
         best = float(objective.max(axis=1).mean())
@@ -310,5 +252,5 @@ def _optimise(
 
     return optimise_class(
         stacked, spec, seeds=np.array(seeds, np.uint32), length=int(corpus.lengths.max(initial=spec.min_length)),
-        restarts=settings.restarts, settings=settings.class_optimisation, progress=show,
+        restarts=settings.options['restarts'], settings=optimisation_settings(settings.options), progress=show,
     )  # fmt: skip

@@ -1,0 +1,261 @@
+"""What is kept of an explained model: one record per piece, from which plans, files, tables and pages derive (pure).
+
+A *piece* is a set of arrays that the stage `explain` makes of one model and its task's sequences, and keeps.
+A *track* is what one piece says of each position, and the window that it finds in each sequence: what motifs,
+truth tables and pages are made of. Every attribution is a piece and a track (or a second track of another's piece).
+"""
+
+import functools
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from demo_jax.errors import InputError, brief
+from demo_jax.explain.activations import filter_motifs, strongest_activations
+from demo_jax.explain.attribution import ATTRIBUTIONS, Attribution, attribute
+from demo_jax.explain.class_optimisation import ClassOptimisationSettings
+from demo_jax.explain.temporal import DIRECTIONS, TRUNCATIONS, temporal_scores
+from demo_jax.motifs import extract
+from demo_jax.nn.architecture import AnyArchitecture
+from demo_jax.nn.models import ModelSpec
+
+CLASS_OPTIMISATION = 'class_optimisation'
+
+Arrays = Mapping[str, np.ndarray]
+Options = Mapping[str, Any]
+
+
+class Subject(NamedTuple):
+    """A model and the sequences that it is explained on.
+
+    Attributes:
+      params: its parameters.
+      architecture: what they belong to, a `ModelSpec` or an `Architecture`.
+      tokens: uint8 (N, L).
+      lengths: int (N,), or None where all sequences fill their rows.
+      both_strands: attributions are averages over both strands.
+    """
+
+    params: Any
+    architecture: Any
+    tokens: np.ndarray
+    lengths: np.ndarray | None
+    both_strands: bool
+
+
+class Positions(NamedTuple):
+    """What a track says of N sequences.
+
+    Attributes:
+      values: float (N, L), how much each position matters.
+      windows: the window of each sequence.
+    """
+
+    values: np.ndarray
+    windows: extract.Windows
+
+
+class Track(NamedTuple):
+    """A way to read a piece, position by position.
+
+    Attributes:
+      name: what tables and files call it.
+      label: what pages call it.
+      read: of (arrays of the piece, tokens (N, L), lengths (N,)).
+      shown: labels of the page's track and of its column of numbers; empty where the page draws it otherwise.
+    """
+
+    name: str
+    label: str
+    read: Callable[[Arrays, np.ndarray, np.ndarray], Positions]
+    shown: tuple[str, str] | tuple[()] = ()
+
+
+class Piece(NamedTuple):
+    """What is kept of an explained model.
+
+    Attributes:
+      name: what configs and files call it.
+      arrays: the axes of its arrays, by name: N sequences, L letters of the longest, R restarts, F first-layer
+        filters of W letters, 4 the alphabet. Equal letters are equal lengths within a piece.
+      make: of (subject, options by name); None where the stage makes it of many models at once (class optimisation).
+      options: the settings it depends on, and their defaults.
+      check: raises InputError for options that are out of range.
+      applies: whether it makes sense for an architecture.
+      cost: operations in gradients of all sequences, of (options, letters L).
+      of: 'sequences' (all that are explained), 'positives', or 'model' (none).
+      averages: it is an average over strands where predictions are.
+      tracks: what it says of positions.
+    """
+
+    name: str
+    arrays: Mapping[str, str]
+    make: Callable[[Subject, Options], dict[str, np.ndarray]] | None
+    options: Options = MappingProxyType({})
+    check: Callable[[Options], object] = lambda options: None
+    applies: Callable[[AnyArchitecture], bool] = lambda architecture: True
+    cost: Callable[[Options, int], float] = lambda options, length: 1.0
+    of: str = 'sequences'
+    averages: bool = False
+    tracks: tuple[Track, ...] = ()
+
+
+def signed_at(hypothetical: np.ndarray, tokens: np.ndarray) -> np.ndarray:
+    """Contributions (N, L) of the letters that are there, tokens (N, L), out of those of all four (N, L, 4); N: 0."""
+    letters = np.minimum(tokens, 3)[..., None].astype(np.int64)
+    return np.where(tokens < 4, np.take_along_axis(hypothetical, letters, axis=2)[..., 0], 0)
+
+
+def stored_maps(name: str, arrays: Arrays, tokens: np.ndarray) -> Attribution:
+    """The stored maps of an attribution, for tokens (N, L)."""
+    signed = arrays.get('signed')
+    if signed is None:
+        signed = signed_at(arrays['hypothetical'], tokens)
+    return Attribution(name, arrays['score'], signed, arrays['hypothetical'])
+
+
+def _of_method(name: str) -> Track:
+    method = ATTRIBUTIONS[name]
+
+    def read(arrays: Arrays, tokens: np.ndarray, lengths: np.ndarray) -> Positions:
+        values = stored_maps(name, arrays, tokens).values
+        return Positions(values, extract.best_windows(values, lengths))
+
+    return Track(name, method.label, read, method.signed)
+
+
+def _attribution(name: str) -> Piece:
+    method = ATTRIBUTIONS[name]
+
+    def make(subject: Subject, options: Options) -> dict[str, np.ndarray]:
+        settings = {option.argument: options[key] for key, option in method.options.items()}
+        found = attribute(
+            name, subject.params, subject.architecture, subject.tokens, lengths=subject.lengths,
+            both_strands=subject.both_strands, **settings,
+        )  # fmt: skip
+        return {array: getattr(found, array) for array in method.keeps}
+
+    def check(options: Options) -> None:
+        for key, option in method.options.items():
+            if options[key] < option.least:
+                raise InputError(f'explain: {key} is {brief(options[key])}, expected {option.least} or more')
+
+    others = (other.name for other in ATTRIBUTIONS.values() if other.reads == name)
+    return Piece(
+        name, method.keeps, make, {key: option.default for key, option in method.options.items()}, check,
+        cost=method.cost, averages=True, tracks=tuple(map(_of_method, (name, *others))),
+    )  # fmt: skip
+
+
+def _temporal(subject: Subject, options: Options) -> dict[str, np.ndarray]:
+    scores = functools.partial(
+        temporal_scores, subject.params, subject.architecture, subject.tokens, lengths=subject.lengths
+    )
+    return {direction: scores(truncate=options['truncate'], direction=direction) for direction in DIRECTIONS}
+
+
+def _check_truncate(options: Options) -> None:
+    if options['truncate'] not in TRUNCATIONS:
+        raise InputError(f'explain: truncate is {brief(options["truncate"])}, expected one of {", ".join(TRUNCATIONS)}')
+
+
+def _rises(name: str, label: str, direction: str) -> Track:
+    """How much each base raised a temporal score; 0 where no score is known."""
+    reverse = direction == 'reverse'
+
+    def read(arrays: Arrays, tokens: np.ndarray, lengths: np.ndarray) -> Positions:
+        curve = arrays[direction][:, ::-1] if reverse else arrays[direction]
+        rise = np.diff(curve, axis=1, prepend=np.nan)
+        rise = np.where(np.isnan(rise), 0, rise)
+        windows = extract.steepest_windows(arrays[direction], lengths, reverse=reverse)
+        return Positions(rise[:, ::-1] if reverse else rise, windows)
+
+    return Track(name, label, read)
+
+
+def _activations(subject: Subject, options: Options) -> dict[str, np.ndarray]:
+    found = strongest_activations(subject.params, subject.architecture, subject.tokens, lengths=subject.lengths)
+    return {name: getattr(found, name) for name in ('start', 'filter', 'strength', 'width')}
+
+
+def _under_filter(arrays: Arrays, tokens: np.ndarray, lengths: np.ndarray) -> Positions:
+    start, width = arrays['start'], int(arrays['width'])
+    position = np.arange(tokens.shape[1]) - start[:, None]
+    values = ((position >= 0) & (position < width)).astype(np.float32)
+    return Positions(values, extract.activation_windows(start, width, lengths, score=arrays['strength']))
+
+
+def _filters(subject: Subject, options: Options) -> dict[str, np.ndarray]:
+    found = filter_motifs(subject.params, subject.architecture, subject.tokens, lengths=subject.lengths)
+    return {name: getattr(found, name) for name in ('counts', 'n_windows', 'maximum')}
+
+
+def optimisation_settings(options: Options) -> ClassOptimisationSettings:
+    """The settings of class optimisation.
+
+    Raises:
+      InputError: one is out of range.
+    """
+    return ClassOptimisationSettings(
+        steps=options['optimisation_steps'], learning_rate=options['optimisation_rate'], l2=options['optimisation_l2']
+    )
+
+
+def _check_optimisation(options: Options) -> None:
+    if options['restarts'] < 1:
+        raise InputError(f'explain: restarts is {options["restarts"]}, expected 1 or more')
+    optimisation_settings(options)
+
+
+def _has_convolutions(architecture: AnyArchitecture) -> bool:
+    return isinstance(architecture, ModelSpec) and bool(architecture.conv)
+
+
+#: Every piece, by name. To add an explanation that is no attribution, add its record.
+PIECES: Mapping[str, Piece] = {
+    piece.name: piece
+    for piece in (
+        *(_attribution(method.name) for method in ATTRIBUTIONS.values() if not method.reads),
+        Piece(
+            'temporal', {'forward': 'NL', 'reverse': 'NL'}, _temporal, {'truncate': 'input'}, _check_truncate,
+            # Of any score, but only of the recurrent ones of this package at a reasonable price.
+            applies=lambda architecture: isinstance(architecture, ModelSpec) and bool(architecture.lstm_layers),
+            cost=lambda options, length: length / 12,
+            tracks=(
+                _rises('temporal', 'Temporal, forward', 'forward'),
+                _rises('temporal_reverse', 'Temporal, backward', 'reverse'),
+            ),
+        ),
+        Piece(
+            'activations', {'start': 'N', 'filter': 'N', 'strength': 'N', 'width': ''}, _activations,
+            applies=_has_convolutions, tracks=(Track('activations', 'Convolution activations', _under_filter),),
+        ),
+        Piece(
+            'filters', {'counts': 'FW4', 'n_windows': 'F', 'maximum': 'F'}, _filters, applies=_has_convolutions,
+            of='positives',
+        ),
+        Piece(
+            CLASS_OPTIMISATION, {'matrix': 'RL4', 'raw': 'RL4', 'score': 'R', 'objective': 'R'}, None,
+            {'restarts': 4, 'optimisation_steps': 1000, 'optimisation_rate': 0.05, 'optimisation_l2': 0.009},
+            _check_optimisation,
+            cost=lambda options, length: options['optimisation_steps'] * options['restarts'] / 100, of='model',
+        ),
+    )
+}  # fmt: skip
+
+#: What pieces say of positions: the track and the name of its piece, by the track's name.
+TRACKS: Mapping[str, tuple[Track, str]] = {
+    track.name: (track, piece.name) for piece in PIECES.values() for track in piece.tracks
+}
+
+
+def options() -> dict[str, Any]:
+    """The settings of all pieces, by name, with their defaults."""
+    return {name: default for piece in PIECES.values() for name, default in piece.options.items()}
+
+
+def labels() -> dict[str, str]:
+    """What pages call the methods that motifs come from: tracks, and class optimisation."""
+    return {name: track.label for name, (track, _) in TRACKS.items()} | {CLASS_OPTIMISATION: 'Class optimisation'}
