@@ -1,16 +1,24 @@
 """The Deep Motif Dashboard in JAX: train, explain and compare models of TF binding, many at once.
 
-Importing this package loads nothing heavy; `demo_jax.load_run(path)` opens what a training left.
+Importing this package loads nothing heavy. `load_run(path)` opens what a training left; `wrap(score, params)` makes a
+model of any JAX function, to be explained; `Architecture`, `from_linen`, `from_nnx` make architectures to be trained.
 """
 
+import importlib
+
 __version__ = '0.1.0'
-__all__ = ['load_run']
+_HOMES = {
+    'load_run': 'demo_jax.runs',
+    'wrap': 'demo_jax.model',
+    'Architecture': 'demo_jax.nn.architecture',
+    'from_linen': 'demo_jax.nn.architecture',
+    'from_nnx': 'demo_jax.nn.architecture',
+}
+__all__ = list(_HOMES)
 
 
 def __getattr__(name: str) -> object:
-    """Import `load_run` on first use: it needs jax, which takes a second to load."""
-    if name == 'load_run':
-        from demo_jax.runs import load_run
-
-        return load_run
+    """Import a name on first use: jax takes a second to load."""
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

@@ -1,4 +1,7 @@
-"""A trained model on plain strings, for everyday use: scores and explanations (edge)."""
+"""A model on plain strings, for everyday use: scores and explanations (edge).
+
+`run.model(task, spec)` is one that a run has trained, `wrap(score, params)` one of somebody's own.
+"""
 
 import dataclasses
 import functools
@@ -11,7 +14,10 @@ import numpy as np
 from demo_jax.data import dna
 from demo_jax.errors import InputError, brief
 from demo_jax.explain import attribution, batches, class_optimisation, temporal
-from demo_jax.nn.models import SPECS, Params
+from demo_jax.explain.score import call, check_params, check_score, float_type, name_of, takes_lengths
+from demo_jax.explain.score import shortest as shortest_of
+from demo_jax.nn import ops
+from demo_jax.nn.architecture import resolve
 from demo_jax.results import Maps, Optimum, Prediction, Temporal
 from demo_jax.training import stack
 from demo_jax.training.jobs import batches as in_batches
@@ -22,28 +28,35 @@ BATCH = 256
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Model:
-    """One trained model.
+    """One model.
 
     Attributes:
-      task: the TF data set it was trained on.
+      task: the TF data set it was trained on; '' = not known.
       spec: name of its architecture.
       seed: of its training.
-      params: nested dictionaries of arrays.
+      params: any pytree of arrays.
       average_strands: predictions are the mean score of both strands.
       length: letters of the longest sequence it was trained on; 0 = not known.
+      function: what gives the scores, see `explain.score`; None: the architecture that `spec` names.
     """
 
     task: str
     spec: str
     seed: int
-    params: Params = dataclasses.field(repr=False)
+    params: Any = dataclasses.field(repr=False)
     average_strands: bool = False
     length: int = 0
+    function: Any = dataclasses.field(default=None, repr=False)
 
     @property
     def title(self) -> str:
         """What figures and printed results call it, e.g. 'CTCF / medium_cnn'."""
-        return f'{self.task} / {self.spec}'
+        return f'{self.task} / {self.spec}' if self.task else self.spec
+
+    @property
+    def score(self) -> Any:
+        """What gives the scores: a function of (params, x), or the architecture, which is one."""
+        return resolve(self.spec) if self.function is None else self.function
 
     def predict(self, sequences: Sequence[str]) -> Prediction:
         """Score sequences of any lengths that the model can read.
@@ -80,7 +93,7 @@ class Model:
         tokens, lengths = self._encode_some(sequences)
         both = self.average_strands if both_strands is None else both_strands
         found = attribution.attribute(
-            method, self.params, SPECS[self.spec], tokens, lengths=lengths, both_strands=both, **settings
+            method, self.params, self.score, tokens, lengths=lengths, both_strands=both, **settings
         )
         error = found.completeness_error
         own = [len(text) for text in sequences]
@@ -114,17 +127,19 @@ class Model:
     def temporal(
         self, sequences: Sequence[str], *, both_strands: bool | None = None, truncate: str = 'input'
     ) -> Temporal:
-        """The scores of every prefix and every suffix; recurrent specs only.
+        """The scores of every prefix and every suffix.
+
+        Recurrent specs have a fast way to them; of any other model every truncated sequence is scored by itself.
 
         Args:
           sequences: as for `predict`, at least one.
           both_strands: average each prefix's (suffix's) score with that of its other strand. None: as the
             model's predictions do, so that with `truncate='input'` each value is what `predict` says of
             that prefix (suffix). False: the given strand alone, as in the paper.
-          truncate: 'input' or 'features', see `explain.temporal.temporal_scores`.
+          truncate: 'input', or for recurrent specs 'features', see `explain.temporal.temporal_scores`.
 
         Raises:
-          InputError: the spec is a CNN, as `predict`, or no sequence.
+          InputError: as `predict`, no sequence, or `truncate='features'` of a model that is not recurrent.
         """
         sequences = _strings(sequences)
         tokens, lengths = self._encode_some(sequences)
@@ -139,7 +154,7 @@ class Model:
         forward, reverse = (
             _cut(
                 temporal.temporal_scores(
-                    self.params, SPECS[self.spec], tokens, lengths=lengths, truncate=truncate, direction=direction
+                    self.params, self.score, tokens, lengths=lengths, truncate=truncate, direction=direction
                 ),
                 own * 2 if both else own,
             )
@@ -176,7 +191,7 @@ class Model:
           InputError: a setting out of range, or a length that the model cannot read.
         """
         found = class_optimisation.optimise_class(
-            batches.stack_one(self.params), SPECS[self.spec], seeds=np.array([seed]),
+            batches.stack_one(self.params), self.score, seeds=np.array([seed]),
             length=length or self.length or 101, restarts=restarts, settings=settings,
         )  # fmt: skip
         best = int(found.best[0])
@@ -187,11 +202,28 @@ class Model:
 
     def score_tokens(self, tokens: np.ndarray, lengths: np.ndarray | None = None) -> np.ndarray:
         """Scores S, float32 (N,), of tokens uint8 (N, L); `lengths` int (N,) where they differ."""
+        if not hasattr(self.score, 'init'):  # not one of an architecture, which has programs of its own
+            return self._score_by_function(tokens, lengths)
         pool = Pool(tokens, np.zeros(len(tokens), np.int32), None if lengths is None else lengths.astype(np.int32))
         rows = in_batches(np.arange(len(tokens), dtype=np.int32), BATCH)
-        score = _compiled_score(self.spec, self.average_strands)
+        score = _compiled_score(self.score, self.average_strands)
         pieces = [np.asarray(score(_part(pool, batch), self.params)) for batch in rows]
         return np.concatenate([np.zeros(0, np.float32), *pieces])[: len(tokens)]
+
+    def _score_by_function(self, tokens: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
+        if not len(tokens):
+            return np.zeros(0, np.float32)
+        stacked = batches.stack_one(self.params)
+        check_score(self.score, self.params, tokens[0] if lengths is None else tokens[0, : lengths[0]], gradient=False)
+        checked, sizes = batches.checked_sequences(self.score, tokens, lengths, 1)
+
+        def run(tokens: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
+            static = (self.score, self.average_strands)
+            return batches.run(_of_function, static, stacked, (tokens, lengths), batch_size=BATCH)
+
+        if sizes is None or takes_lengths(self.score):
+            return run(checked, sizes)[0]
+        return batches.in_groups(run, checked, sizes)[0]
 
     def encode(self, sequences: Sequence[str]) -> tuple[np.ndarray, np.ndarray | None]:
         """Tokens (N, L) padded with N, and the lengths (N,), None when they are all the same.
@@ -199,7 +231,7 @@ class Model:
         Raises:
           InputError: as `predict`.
         """
-        shortest = SPECS[self.spec].min_length
+        shortest = shortest_of(self.score)
         encoded = []
         for number, sequence in enumerate(_strings(sequences), start=1):
             try:
@@ -225,6 +257,40 @@ class Model:
 
     def _prediction(self, sequences: tuple[str, ...], score: np.ndarray) -> Prediction:
         return Prediction(sequences, score, (0.5 * (1 + np.tanh(0.5 * score))).astype(np.float32))
+
+
+def wrap(
+    score: Any, params: Any, *, name: str = '', task: str = '', average_strands: bool = False, length: int = 0
+) -> Model:
+    """A model of one's own, ready to predict and explain: any JAX function of parameters and letters.
+
+    Args:
+      score: of (params, x, lengths=None), x float (B, L, 4); returns (B,), the log odds that the TF binds or any other
+        number to be explained. See `explain.score` for what it may leave out.
+      params: any pytree of arrays.
+      name: what results call it; '': the function's own name.
+      task: the TF, for titles.
+      average_strands: `predict` and the maps are means over both strands.
+      length: letters that `class_optimise` takes unless told otherwise.
+
+    Returns:
+      A `Model`; `wrap(score, params).saliency(['ACGT...']).plot()`.
+
+    Raises:
+      InputError: parameters that are no pytree of arrays. What is wrong with the score is told when it first runs.
+    """
+    check_params(params)
+    return Model(task, name or name_of(score), 0, params, average_strands, length, score)
+
+
+def _of_function(params: Any, batch: tuple[Any, Any], score: Any, average_strands: bool) -> Any:
+    """Scores (B,) of tokens (B, L) with lengths (B,) or None."""
+    tokens, lengths = batch
+    scores = call(score, params, ops.one_hot(tokens, float_type(params)), lengths)
+    if average_strands:
+        other = ops.one_hot(ops.reverse_complement(tokens, lengths), float_type(params))
+        scores = (scores + call(score, params, other, lengths)) / 2
+    return scores
 
 
 def _strings(sequences: Iterable[str]) -> tuple[str, ...]:
@@ -260,10 +326,10 @@ def _part(pool: Pool, batch: np.ndarray) -> Pool:
 
 
 @functools.lru_cache(maxsize=64)
-def _compiled_score(spec: str, average_strands: bool):
+def _compiled_score(architecture: Any, average_strands: bool):
     rows = np.arange(BATCH, dtype=np.int32)[None]
 
     def score(pool, params):
-        return stack.score_all(pool, params, rows, spec=SPECS[spec], average_strands=average_strands, hoist=False)[0]
+        return stack.score_all(pool, params, rows, spec=architecture, average_strands=average_strands, hoist=False)[0]
 
     return jax.jit(score)

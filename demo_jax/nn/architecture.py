@@ -220,7 +220,6 @@ def name_of(reference: str) -> str:
     return reference.rsplit(':', 1)[-1]
 
 
-@functools.lru_cache(maxsize=256)
 def resolve(reference: str) -> AnyArchitecture:
     """The architecture that a name or 'module:attribute' stands for; the same object at every call.
 
@@ -229,8 +228,11 @@ def resolve(reference: str) -> AnyArchitecture:
     Raises:
       InputError: no such architecture; a module that cannot be imported; something that is no architecture.
     """
-    if reference in SPECS:
-        return SPECS[reference]
+    return SPECS[reference] if reference in SPECS else _imported(reference)
+
+
+@functools.lru_cache(maxsize=256)
+def _imported(reference: str) -> AnyArchitecture:
     match = _REFERENCE.fullmatch(reference)
     if not match:
         raise InputError(
