@@ -13,6 +13,7 @@ import numpy as np
 from demo_jax.errors import InputError
 from demo_jax.explain import batches
 from demo_jax.nn import ops
+from demo_jax.nn.layers import Convolution
 from demo_jax.nn.models import ModelSpec, Params, apply
 from demo_jax.nn.ops import Array
 
@@ -95,8 +96,8 @@ def strongest_activations_models(
     """The same of M models, in one program; `stacked_params`, `tokens` and `width` as in `attribute_models`."""
     sequences = _checked(stacked_params, spec, tokens, lengths)
     found = batches.run(_strongest, (spec,), stacked_params, sequences, batch_size=batch_size, width=width)
-    start = found.position - _left_padding(spec)
-    return StrongestActivation(start, found.filter, found.strength, spec.conv[0][0])
+    start = found.position - _first(spec).left_padding
+    return StrongestActivation(start, found.filter, found.strength, _first(spec).width)
 
 
 def filter_motifs(
@@ -161,14 +162,14 @@ class _Strongest(NamedTuple):
 
 
 def _checked(stacked_params, spec, tokens, lengths):
-    if not spec.conv:
+    if not any(isinstance(layer, Convolution) for layer in spec.layers):
         raise InputError(f'activations need a spec with convolutions (CNN or CNN-RNN), {spec.name} has none')
     return batches.checked_sequences(spec, tokens, lengths, batches.count_models(stacked_params))
 
 
-def _left_padding(spec: ModelSpec) -> int:
-    width = spec.conv[0][0]
-    return {'valid': 0, 'same': (width - 1) // 2, 'full': width - 1}[spec.padding]
+def _first(spec: ModelSpec) -> Convolution:
+    """The first convolution."""
+    return next(layer for layer in spec.layers if isinstance(layer, Convolution))
 
 
 def _activations(params: Params, batch: tuple[Array, Array | None], spec: ModelSpec) -> Array:
@@ -194,8 +195,8 @@ def _windows(
     params, threshold = params_and_threshold
     active = _activations(params, batch, spec)
     chosen = (active >= threshold[None, None]).astype(active.dtype)
-    width, steps = spec.conv[0][0], active.shape[1]
+    width, steps = _first(spec).width, active.shape[1]
     x = ops.one_hot(batch[0], active.dtype)
-    x = jnp.pad(x, ((0, 0), (_left_padding(spec), width), (0, 0)))
+    x = jnp.pad(x, ((0, 0), (_first(spec).left_padding, width), (0, 0)))
     windows = jnp.stack([x[:, i : i + steps] for i in range(width)], axis=2)  # (B, L', width, 4)
     return jnp.einsum('blf,blwa->bfwa', chosen, windows), chosen.sum(1).astype(jnp.int32)

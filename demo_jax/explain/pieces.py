@@ -19,6 +19,7 @@ from demo_jax.explain.class_optimisation import ClassOptimisationSettings
 from demo_jax.explain.temporal import DIRECTIONS, TRUNCATIONS, temporal_scores
 from demo_jax.motifs import extract
 from demo_jax.nn.architecture import AnyArchitecture
+from demo_jax.nn.layers import Convolution
 from demo_jax.nn.models import ModelSpec
 
 CLASS_OPTIMISATION = 'class_optimisation'
@@ -210,7 +211,7 @@ def _check_optimisation(options: Options) -> None:
 
 
 def _has_convolutions(architecture: AnyArchitecture) -> bool:
-    return isinstance(architecture, ModelSpec) and bool(architecture.conv)
+    return isinstance(architecture, ModelSpec) and any(isinstance(layer, Convolution) for layer in architecture.layers)
 
 
 #: Every piece, by name. To add an explanation that is no attribution, add its record.

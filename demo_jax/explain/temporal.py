@@ -123,24 +123,6 @@ def _of_model(
     return score(params, x, spec, lengths, reverse)
 
 
-class _Reach(NamedTuple):
-    """What the LSTMs' features read: position q covers letters q * pool - left to q * pool + right."""
-
-    pool: int
-    left: int
-    right: int
-
-
-def _reach(spec: ModelSpec) -> _Reach:
-    pool, left, right = 1, 0, 0
-    for index in reversed(range(len(spec.conv))):
-        width = spec.conv[index][0]
-        left, right = left + (width - 1) // 2, right + width // 2
-        if index:
-            pool, left, right = pool * spec.pool, left * spec.pool, right * spec.pool + spec.pool - 1
-    return _Reach(pool, left, right)
-
-
 def _features(params: Params, x: Array, spec: ModelSpec, lengths: Array) -> Array:
     """What the LSTMs read, time-major (Q, B, C), of letters x (B, L, 4)."""
     if spec.conv:
@@ -150,7 +132,7 @@ def _features(params: Params, x: Array, spec: ModelSpec, lengths: Array) -> Arra
 
 def _truncated_features(params: Params, x: Array, spec: ModelSpec, lengths: Array, reverse: bool) -> Array:
     """Scores (B, L) with the convolutions run on the whole sequence."""
-    pool = _reach(spec).pool
+    pool = spec.reach.stride
     features = _features(params, x, spec, lengths)
     n_features = lengths // pool
     nothing = jnp.zeros((0, features.shape[0], *features.shape[1:]), x.dtype)
@@ -172,7 +154,7 @@ def _truncated_input(params: Params, x: Array, spec: ModelSpec, lengths: Array, 
     Cuts a pool's size apart share one grid of pooled features, so there is one pass per phase of it.
     """
     length = x.shape[1]
-    pool = _reach(spec).pool
+    pool = spec.reach.stride
     scores = jnp.full((length, x.shape[0]), jnp.nan, x.dtype)
     whole = None if reverse else _features(params, x, spec, lengths)
     for phase in range(pool):
@@ -199,28 +181,28 @@ def _before_cuts(params: Params, x: Array, spec: ModelSpec, cuts: np.ndarray) ->
 
     Features that would lie before the sequence are arbitrary.
     """
-    reach = _reach(spec)
-    n_special = -(-(reach.right + 1) // reach.pool) - 1
+    reach = spec.reach
+    n_special = -(-(reach.right + 1) // reach.stride) - 1
     if not n_special:
         return jnp.zeros((0, len(cuts), x.shape[0], 4), x.dtype)
     # A crop begins on the pooling grid, far enough before the first special feature.
-    n_crop = n_special + -(-reach.left // reach.pool)
-    starts = np.maximum(cuts // reach.pool - n_crop, 0) * reach.pool
+    n_crop = n_special + -(-reach.left // reach.stride)
+    starts = np.maximum(cuts // reach.stride - n_crop, 0) * reach.stride
     sizes = cuts - starts
     crops = _crop(x, starts, int(sizes.max()))
     features = _features(params, crops, spec, jnp.repeat(jnp.asarray(sizes, jnp.int32), len(x)))
     features = features.reshape(features.shape[0], len(cuts), len(x), -1)
-    at = sizes // reach.pool - n_special + np.arange(n_special)[:, None]
+    at = sizes // reach.stride - n_special + np.arange(n_special)[:, None]
     return features[np.maximum(at, 0), np.arange(len(cuts))[None]]
 
 
 def _after_cuts(params: Params, x: Array, spec: ModelSpec, lengths: Array, cuts: np.ndarray) -> Array:
     """Features behind the cut that differ from the whole sequence's, (r, T, B, C): the first r of each suffix."""
-    reach = _reach(spec)
-    n_special = -(-reach.left // reach.pool)
+    reach = spec.reach
+    n_special = -(-reach.left // reach.stride)
     if not n_special:
         return jnp.zeros((0, len(cuts), x.shape[0], 4), x.dtype)
-    size = reach.pool * (n_special - 1) + reach.right + 1
+    size = reach.stride * (n_special - 1) + reach.right + 1
     crops = _crop(x, cuts, size)
     rest = jnp.clip(lengths[None] - jnp.asarray(cuts, jnp.int32)[:, None], 0, size)
     features = _features(params, crops, spec, rest.reshape(-1))

@@ -1,52 +1,418 @@
-"""What the layers of an architecture are, read off its `ModelSpec`: for drawings and descriptions (pure)."""
+"""The layers that architectures are made of: one record each, with all that is to be known of it (pure).
 
-from typing import NamedTuple
+A layer says what parameters it has and how they begin, what it does to a signal, how many positions and channels
+leave it, what it costs, how far it sees, and what drawings call it. A model is a tuple of layers (`nn.models`), and
+every question about a model is a fold over them. To add a kind of layer, add a record here, or anywhere else.
 
-from demo_jax.nn.models import ModelSpec
+Everything is time-major, (L, B, C), see `nn.ops`.
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from demo_jax.nn import ops
+from demo_jax.nn.ops import Array
+
+LayerParams = Mapping[str, Array]
 
 
-class Layer(NamedTuple):
-    """One layer and the array that leaves it.
+class Size(NamedTuple):
+    """What leaves a layer, of one sequence: so many positions (1 = summed up) of so many channels, in `copies`.
 
-    Attributes:
-      kind: 'input', 'convolution', 'pool', 'lstm', 'summary', 'dense'.
-      operation: what it does, e.g. 'convolution 9 x 64, ReLU'.
-      positions: L', rows of its output; 1 where positions have been summed up.
-      channels: columns of its output, per direction for LSTMs.
-      copies: 2 where there is one for each direction (LSTMs) or strand (DeepBind), else 1.
+    There are two copies where there is one for each direction (LSTMs) or strand, else one.
     """
 
-    kind: str
-    operation: str
     positions: int
     channels: int
     copies: int = 1
 
 
-def layers(spec: ModelSpec, length: int = 101) -> list[Layer]:
-    """The layers of an architecture, first to last, for sequences of `length` bp.
+class Reach(NamedTuple):
+    """What a position q of a layer sees of the letters: q * stride - left to q * stride + right."""
 
-    Raises:
-      ValueError: sequences are shorter than the architecture can read.
+    stride: int = 1
+    left: int = 0
+    right: int = 0
+
+
+class Signal(NamedTuple):
+    """What runs through the layers.
+
+    Attributes:
+      x: (L', B, C), or (B, C) when positions have been summed up.
+      lengths: (B,) positions of each sequence, None where all have all.
+      before_relu: x before the ReLU of the convolution that it comes from, else None. LSTMs take the ReLU themselves.
+      pair: of LSTMs, the outputs (L', B, H) of the forward direction in the order of the sequence, and of the backward
+        direction in its own; else None. `x` is then out of date.
     """
-    if length < spec.min_length:
-        raise ValueError(f'{spec.name} needs sequences of at least {spec.min_length} bp, got {length}')
-    strands = 2 if spec.both_strands else 1
-    found = [Layer('input', f'one-hot letters{", both strands" * (strands > 1)}', length, 4, strands)]
-    positions, channels = length, 4
-    for index, (width, filters) in enumerate(spec.conv):
-        positions += {'valid': 1 - width, 'same': 0, 'full': width - 1}[spec.padding]
-        channels = filters
-        found.append(Layer('convolution', f'convolution {width} x {filters}, ReLU', positions, channels, strands))
-        if index < len(spec.conv) - 1 and spec.pool > 1:
-            positions //= spec.pool
-            found.append(Layer('pool', f'max pool {spec.pool}', positions, channels, strands))
-    for _ in range(spec.lstm_layers):
-        channels = spec.lstm_size
-        found.append(Layer('lstm', f'LSTM {channels}, forward and backward', positions, channels, 2))
-    summary = {'max': 'maximum', 'mean': 'mean', 'max_mean': 'maximum and mean'}[spec.summary]
-    channels *= 2 if spec.lstm_layers or spec.summary == 'max_mean' else 1
-    found.append(Layer('summary', f'{summary} over positions', 1, channels, strands))
-    better = ', the better strand' if spec.both_strands else ''
-    found.append(Layer('dense', f'linear, softmax{better}', 1, 2))
-    return found
+
+    x: Array
+    lengths: Array | None = None
+    before_relu: Array | None = None
+    pair: tuple[Array, Array] | None = None
+
+
+class Run(NamedTuple):
+    """How a model is run: dropout rate and key while training, else None; for the others see `models.apply`."""
+
+    dropout: Array | float | None = None
+    key: Array | None = None
+    dropout_bits: int = 8
+    hoist: bool = False
+
+    def drop(self, y: Array, place: int) -> Array:
+        """An array (...) with dropout, by masks that depend on the key and the place alone; unchanged in prediction."""
+        if self.dropout is None:
+            return y
+        assert self.key is not None  # `models.apply` refuses it
+        return ops.dropout(y, self.dropout, jax.random.fold_in(self.key, place), self.dropout_bits)
+
+
+@dataclasses.dataclass(frozen=True)
+class Layer:
+    """A layer without parameters that changes nothing: what others differ from.
+
+    Attributes:
+      name: the key of its parameters; '' = it has none.
+    """
+
+    name: str = ''
+
+    #: What drawings colour it by, e.g. 'convolution'; '' = it is not drawn.
+    kind = ''
+
+    def shapes(self, channels: int) -> dict[str, tuple[int, ...]]:
+        """Shapes of its parameters where so many channels come in."""
+        return {}
+
+    def initial(self, drawn: LayerParams) -> LayerParams:
+        """Its first parameters, out of numbers drawn uniformly from [-1, 1), by name and shape as in `shapes`."""
+        return drawn
+
+    def apply(self, params: LayerParams, signal: Signal, run: Run) -> Signal:
+        """What leaves it."""
+        return signal
+
+    def positions(self, n: Any) -> Any:
+        """How many positions leave it where n come in, n an integer or an array int (B,)."""
+        return n
+
+    def needs(self, n: int) -> int:
+        """How many positions have to come in so that n leave it."""
+        return n
+
+    def size(self, size: Size) -> Size:
+        """What leaves it, where this comes in."""
+        return size._replace(positions=self.positions(size.positions))
+
+    def products(self, size: Size, batch: int) -> list[int]:
+        """Floating-point operations of its matrix products, where this comes in for each of `batch` sequences."""
+        return []
+
+    def reach(self, above: Reach) -> Reach | None:
+        """What the layers above see of what comes in, where they see `above` of what leaves it; None = everything."""
+        return above
+
+    def kept(self, size: Size) -> int:
+        """Numbers per position that its gradient keeps, roughly, where this leaves it."""
+        return 0
+
+    def label(self, size: Size) -> str:
+        """What drawings write at it, where this leaves it."""
+        return self.kind
+
+
+def inside(x: Array, lengths: Array) -> Array:
+    """(L, B): 1 at the positions of each sequence of x (L, B, C), 0 in its padding behind lengths (B,)."""
+    return (jnp.arange(x.shape[0])[:, None] < lengths[None]).astype(x.dtype)
+
+
+def _masked(x: Array, lengths: Array | None) -> Array:
+    return x if lengths is None else x * inside(x, lengths)[..., None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Convolution(Layer):
+    """A temporal convolution (equation 1 of the paper) and ReLU.
+
+    Attributes:
+      name: see `Layer`.
+      width: letters under a filter.
+      filters: how many.
+      padding: 'valid', 'same' or 'full', see `ops.conv1d`.
+      both_strands: every filter looks at the other strand, too; what it sees there follows in further channels.
+    """
+
+    width: int = 9
+    filters: int = 64
+    padding: str = 'valid'
+    both_strands: bool = False
+
+    kind = 'convolution'
+
+    def shapes(self, channels: int) -> dict[str, tuple[int, ...]]:
+        """The kernel (width, C, F) and the bias (F,)."""
+        return {'kernel': (self.width, channels, self.filters), 'bias': (self.filters,)}
+
+    def initial(self, drawn: LayerParams) -> LayerParams:
+        """Within 1 / sqrt(fan-in), as Torch's; biases zero."""
+        width, channels, _ = drawn['kernel'].shape
+        return {'kernel': drawn['kernel'] / math.sqrt(width * channels), 'bias': jnp.zeros_like(drawn['bias'])}
+
+    def apply(self, params: LayerParams, signal: Signal, run: Run) -> Signal:
+        """(L', B, F), or 2F channels of both strands, zero in the padding."""
+        kernel, bias = params['kernel'], params['bias']
+        if self.both_strands:
+            # What the filters see on the other strand, turned filters see on this one, in reverse order: the letters
+            # (A<->T, C<->G) and positions of a filter are both reversed. One pass then serves both strands.
+            kernel, bias = jnp.concatenate([kernel, kernel[::-1, ::-1]], axis=-1), jnp.concatenate([bias, bias])
+        before = ops.conv1d(signal.x, kernel, bias, self.padding)
+        lengths = None if signal.lengths is None else self.positions(signal.lengths)
+        return Signal(_masked(jax.nn.relu(before), lengths), lengths, before)
+
+    def positions(self, n: Any) -> Any:
+        """By the padding."""
+        return n + {'valid': 1 - self.width, 'same': 0, 'full': self.width - 1}[self.padding]
+
+    def needs(self, n: int) -> int:
+        """A 'valid' convolution needs a whole filter; padding may stand in for letters."""
+        return n + self.width - 1 if self.padding == 'valid' else n
+
+    def size(self, size: Size) -> Size:
+        """The filters, once for each strand."""
+        return Size(self.positions(size.positions), self.filters, 2 if self.both_strands else size.copies)
+
+    def products(self, size: Size, batch: int) -> list[int]:
+        """That of its windows (padding included)."""
+        out = self.size(size)
+        return [2 * out.copies * batch * out.positions * self.width * size.channels * self.filters]
+
+    @property
+    def left_padding(self) -> int:
+        """Positions of padding before the first letter."""
+        return {'valid': 0, 'same': (self.width - 1) // 2, 'full': self.width - 1}[self.padding]
+
+    def reach(self, above: Reach) -> Reach | None:
+        """The filter's letters, counted from its padding."""
+        return Reach(above.stride, above.left + self.left_padding, above.right + self.width - 1 - self.left_padding)
+
+    def kept(self, size: Size) -> int:
+        """Its input, its output and what ReLU needs."""
+        return 3 * self.filters
+
+    def label(self, size: Size) -> str:
+        """E.g. 'convolution 9 x 64, ReLU'."""
+        return f'convolution {self.width} x {self.filters}, ReLU'
+
+
+@dataclasses.dataclass(frozen=True)
+class MaxPool(Layer):
+    """The maximum of every `block` positions; what is left over at the end is dropped."""
+
+    block: int = 2
+
+    kind = 'pool'
+
+    def apply(self, params: LayerParams, signal: Signal, run: Run) -> Signal:
+        """(L // block, B, C)."""
+        lengths = None if signal.lengths is None else self.positions(signal.lengths)
+        return Signal(_masked(ops.max_pool1d(signal.x, self.block), lengths), lengths)
+
+    def positions(self, n: Any) -> Any:
+        """Whole blocks."""
+        return n // self.block
+
+    def needs(self, n: int) -> int:
+        """Whole blocks."""
+        return n * self.block
+
+    def reach(self, above: Reach) -> Reach | None:
+        """Every position of the blocks."""
+        return Reach(
+            above.stride * self.block, above.left * self.block, above.right * self.block + self.block - 1
+        )
+
+    def label(self, size: Size) -> str:
+        """E.g. 'max pool 2'."""
+        return f'max pool {self.block}'
+
+
+@dataclasses.dataclass(frozen=True)
+class Dropout(Layer):
+    """Dropout at the recipe's rate while training; `place` sets its masks apart from those of other layers."""
+
+    place: int = 0
+
+    def apply(self, params: LayerParams, signal: Signal, run: Run) -> Signal:
+        """The signal with some units at zero."""
+        return Signal(run.drop(signal.x, self.place), signal.lengths)
+
+
+@dataclasses.dataclass(frozen=True)
+class BiLSTM(Layer):
+    """An LSTM in each direction, and dropout; on top of another one, each direction reads its own.
+
+    Attributes:
+      name: see `Layer`.
+      units: H, per direction.
+      place: of the dropout of the forward direction; that of the backward direction is the next.
+    """
+
+    units: int = 32
+    place: int = 100
+
+    kind = 'lstm'
+
+    def shapes(self, channels: int) -> dict[str, tuple[int, ...]]:
+        """Axis of 2: (forward, backward); gates in the order i, f, o, g."""
+        size = self.units
+        return {'kernel': (2, channels, 4 * size), 'recurrent': (2, size, 4 * size), 'bias': (2, 4 * size)}
+
+    def initial(self, drawn: LayerParams) -> LayerParams:
+        """Within Glorot's sqrt(6 / (fan-in + fan-out)); biases zero, that of the forget gate 1."""
+        size, channels = self.units, drawn['kernel'].shape[1]
+        return {
+            'kernel': drawn['kernel'] * math.sqrt(6 / (channels + size)),
+            'recurrent': drawn['recurrent'] * math.sqrt(6 / (size + size)),
+            'bias': jnp.zeros_like(drawn['bias']).at[:, size : 2 * size].set(1.0),
+        }
+
+    def apply(self, params: LayerParams, signal: Signal, run: Run) -> Signal:
+        """A pair of outputs (L', B, H), see `Signal`."""
+        read = signal.x if signal.before_relu is None else signal.before_relu
+        mask = None if signal.lengths is None else inside(read, signal.lengths)
+        inputs = read if signal.pair is None else signal.pair
+        rectify = signal.pair is None and signal.before_relu is not None
+        pair = ops.bilstm_scan(
+            inputs, params['kernel'], params['recurrent'], params['bias'], mask, run.hoist, rectify
+        )
+        # Masks in the order of the sequence, whatever the order of the states.
+        pair = (run.drop(pair[0], self.place), run.drop(pair[1][::-1], self.place + 1)[::-1])
+        return signal._replace(pair=pair)
+
+    def size(self, size: Size) -> Size:
+        """The units of each direction."""
+        return Size(size.positions, self.units, 2)
+
+    def products(self, size: Size, batch: int) -> list[int]:
+        """Those of the input and of the state, in both directions."""
+        cells = 2 * batch * size.positions
+        return [2 * cells * size.channels * 4 * self.units, 2 * cells * self.units * 4 * self.units]
+
+    def reach(self, above: Reach) -> Reach | None:
+        """Everything."""
+        return None
+
+    def kept(self, size: Size) -> int:
+        """Gates and states of both directions."""
+        return 14 * self.units
+
+    def label(self, size: Size) -> str:
+        """E.g. 'LSTM 32, forward and backward'."""
+        return f'LSTM {self.units}, forward and backward'
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary(Layer):
+    """One number per channel: over all positions the 'max', the 'mean', or both ('max_mean')."""
+
+    how: str = 'max'
+
+    kind = 'summary'
+
+    def apply(self, params: LayerParams, signal: Signal, run: Run) -> Signal:
+        """(B, C), of LSTMs and of 'max_mean' (B, 2C)."""
+        x, lengths = signal.x, signal.lengths
+        if signal.pair is not None:
+            # Sums of the parts, not of the two side by side: a training step then never makes that array.
+            total = jnp.concatenate([h.sum(0) for h in signal.pair], axis=-1)
+            steps = signal.pair[0].shape[0]
+            return Signal(total / (steps if lengths is None else lengths[:, None].astype(total.dtype)))
+        largest = x.max(axis=0)  # activations are >= 0 and 0 in the padding, so the maximum needs no mask
+        if self.how == 'max':
+            return Signal(largest)
+        mean = x.sum(axis=0) / (x.shape[0] if lengths is None else lengths[:, None].astype(x.dtype))
+        return Signal(mean if self.how == 'mean' else jnp.concatenate([largest, mean], axis=-1))
+
+    def positions(self, n: Any) -> Any:
+        """One."""
+        return 1
+
+    def needs(self, n: int) -> int:
+        """One at least."""
+        return 1
+
+    def size(self, size: Size) -> Size:
+        """The two directions of LSTMs stand side by side, and so do maximum and mean; strands do not."""
+        directions = 2 if size.copies == 2 and self.how == 'mean' else 1
+        channels = size.channels * directions * (2 if self.how == 'max_mean' else 1)
+        return Size(1, channels, size.copies // directions)
+
+    def reach(self, above: Reach) -> Reach | None:
+        """Everything."""
+        return None
+
+    def label(self, size: Size) -> str:
+        """E.g. 'maximum over positions'."""
+        words = {'max': 'maximum', 'mean': 'mean', 'max_mean': 'maximum and mean'}
+        return f'{words[self.how]} over positions'
+
+
+@dataclasses.dataclass(frozen=True)
+class ByStrand(Layer):
+    """Summaries of filters and of turned filters apart, as two examples for each sequence, and dropout (DeepBind)."""
+
+    place: int = 200
+
+    def apply(self, params: LayerParams, signal: Signal, run: Run) -> Signal:
+        """(B, S * 2F) -> (2B, S * F): first the given strand, then the other."""
+        batch, summaries = signal.x.shape[0], 2
+        channels = signal.x.shape[1] // summaries
+        parts = signal.x.reshape(batch, summaries, 2, channels // 2)
+        return Signal(run.drop(parts.transpose(2, 0, 1, 3).reshape(2 * batch, -1), self.place))
+
+
+@dataclasses.dataclass(frozen=True)
+class Dense(Layer):
+    """A linear layer to two logits, (negative, positive); with `both_strands` those of the better strand."""
+
+    both_strands: bool = False
+
+    kind = 'dense'
+
+    def shapes(self, channels: int) -> dict[str, tuple[int, ...]]:
+        """The kernel (C, 2) and the bias (2,)."""
+        return {'kernel': (channels, 2), 'bias': (2,)}
+
+    def initial(self, drawn: LayerParams) -> LayerParams:
+        """Within Glorot's sqrt(6 / (fan-in + fan-out)); biases zero."""
+        return {
+            'kernel': drawn['kernel'] * math.sqrt(6 / sum(drawn['kernel'].shape)),
+            'bias': jnp.zeros_like(drawn['bias']),
+        }
+
+    def apply(self, params: LayerParams, signal: Signal, run: Run) -> Signal:
+        """(B, 2)."""
+        logits = signal.x @ params['kernel'] + params['bias'][None]
+        if self.both_strands:
+            given, turned = jnp.split(logits, 2)
+            better = turned[:, 1] - turned[:, 0] > given[:, 1] - given[:, 0]
+            logits = jnp.where(better[:, None], turned, given)
+        return Signal(logits)
+
+    def size(self, size: Size) -> Size:
+        """Two."""
+        return Size(1, 2)
+
+    def products(self, size: Size, batch: int) -> list[int]:
+        """One, for each strand."""
+        return [2 * size.copies * batch * size.channels * 2]
+
+    def label(self, size: Size) -> str:
+        """What becomes of the logits."""
+        return f'linear, softmax{", the better strand" if self.both_strands else ""}'

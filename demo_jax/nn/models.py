@@ -1,6 +1,10 @@
-"""The models as data: a `ModelSpec`, one `init`, one `apply` (Table 1 of the paper, and DeepBind's CNN)."""
+"""The models as data: a `ModelSpec`, one `init`, one `apply` (Table 1 of the paper, and DeepBind's CNN).
+
+A spec is a tuple of layers (`nn.layers`), and whatever is asked of it is a fold over them.
+"""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Mapping
 
@@ -10,6 +14,20 @@ import numpy as np
 from flax import struct
 
 from demo_jax.nn import ops
+from demo_jax.nn.layers import (
+    BiLSTM,
+    ByStrand,
+    Convolution,
+    Dense,
+    Dropout,
+    Layer,
+    MaxPool,
+    Reach,
+    Run,
+    Signal,
+    Size,
+    Summary,
+)
 from demo_jax.nn.ops import Array
 
 Params = Mapping[str, Mapping[str, Array]]
@@ -30,6 +48,8 @@ class ModelSpec:
       summary: over positions: 'max', 'mean' (LSTMs), or 'max_mean' (both, DeepBind).
       both_strands: score the sequence and its reverse complement, keep the better strand (one convolution,
         summarised over positions).
+      own_layers: layers of one's own, in place of those that the fields above describe. The first reads the letters
+        (L, B, 4), the last gives two logits (B, 2).
 
     Raises:
       ValueError: `both_strands` with more than one convolution or with LSTMs; an unknown padding or summary; or LSTMs
@@ -44,11 +64,14 @@ class ModelSpec:
     lstm_size: int = 0
     summary: str = 'max'
     both_strands: bool = False
+    own_layers: tuple[Layer, ...] = ()
 
     #: As a score (see `explain.score`) it need not be tried before use.
     trusted = True
 
     def __post_init__(self) -> None:
+        if self.own_layers:
+            return
         if self.both_strands and (len(self.conv) != 1 or self.lstm_layers):
             raise ValueError(f'{self.name}: both_strands needs exactly one convolution and no LSTM')
         if self.padding not in ('valid', 'same', 'full'):
@@ -56,8 +79,15 @@ class ModelSpec:
         if self.summary not in ('max', 'mean', 'max_mean') or (self.summary == 'mean') != bool(self.lstm_layers):
             known = "'mean'" if self.lstm_layers else "'max' or 'max_mean'"
             raise ValueError(f'{self.name}: summary is {self.summary!r}, expected {known}')
+        if self.both_strands and self.summary != 'max_mean':
+            raise ValueError(f"{self.name}: summary is {self.summary!r}, expected 'max_mean' with both_strands")
         if self.lstm_layers and self.conv and self.padding != 'same':
             raise ValueError(f"{self.name}: padding is {self.padding!r}, expected 'same' below LSTMs")
+
+    @functools.cached_property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers, first to last."""
+        return self.own_layers or _layers(self)
 
     def init(self, key: Array) -> Params:
         """Fresh parameters, see `init`."""
@@ -87,25 +117,56 @@ class ModelSpec:
 
         In the batch of 256 as one, a step of the medium CNN would take a fifth longer, of the RNN a quarter.
         """
-        return 128 if self.lstm_layers else 32
+        return 128 if self.kind.endswith('RNN') else 32
 
     @property
     def kind(self) -> str:
-        """'CNN', 'RNN', 'CNN-RNN' or 'DeepBind': the family in the paper's tables."""
+        """'CNN', 'RNN', 'CNN-RNN' or 'DeepBind' (both strands): the family in the paper's tables; else 'other'."""
         if self.both_strands:
             return 'DeepBind'
-        return '-'.join(['CNN'] * bool(self.conv) + ['RNN'] * bool(self.lstm_layers))
+        kinds = {layer.kind for layer in self.layers}
+        words = ['CNN'] * ('convolution' in kinds) + ['RNN'] * ('lstm' in kinds)
+        return '-'.join(words) or 'other'
 
     @property
     def min_length(self) -> int:
         """The shortest sequence, in bp, that every layer can still read."""
-        length = 1
-        for index, (width, _) in reversed(list(enumerate(self.conv))):
-            if index < len(self.conv) - 1:
-                length *= self.pool
-            if self.padding == 'valid':
-                length += width - 1
-        return length
+        return functools.reduce(lambda n, layer: layer.needs(n), reversed(self.layers), 1)
+
+    @property
+    def reach(self) -> Reach:
+        """What each position that LSTMs (or a summary) read sees of the letters."""
+        reach = Reach()
+        for layer in reversed(self.layers):
+            reach = layer.reach(reach) or Reach()
+        return reach
+
+    def sizes(self, length: int) -> tuple[Size, ...]:
+        """What comes in, and what leaves each layer, for sequences of `length` bp.
+
+        Raises:
+          ValueError: sequences are shorter than the architecture can read.
+        """
+        if length < self.min_length:
+            raise ValueError(f'{self.name} needs sequences of at least {self.min_length} bp, got {length}')
+        sizes = [Size(length, 4)]
+        for layer in self.layers:
+            sizes.append(layer.size(sizes[-1]))
+        return tuple(sizes)
+
+
+def _layers(spec: ModelSpec) -> tuple[Layer, ...]:
+    """The layers that the fields of a spec describe."""
+    layers: list[Layer] = []
+    for index, (width, filters) in enumerate(spec.conv):
+        layers.append(Convolution(f'conv{index}', width, filters, spec.padding, spec.both_strands))
+        if index < len(spec.conv) - 1:
+            layers += [MaxPool(block=spec.pool)] * (spec.pool > 1)
+            layers += [Dropout(place=index)] * (not spec.lstm_layers)
+    layers += [BiLSTM(f'lstm{index}', spec.lstm_size, 100 + 2 * index) for index in range(spec.lstm_layers)]
+    layers.append(Summary(how=spec.summary))
+    layers += [ByStrand()] * spec.both_strands
+    return (*layers, Dense('dense', spec.both_strands))
 
 
 def _cnn(size: str, *widths: int) -> ModelSpec:
@@ -170,43 +231,19 @@ def init(key: Array, spec: ModelSpec) -> Params:
       of 2 is (forward, backward) and their gates are in the order i, f, o, g.
     """
     shapes = _shapes(spec)
-    sizes = [math.prod(shape) for layer in shapes.values() for shape in layer.values()]
+    sizes = [math.prod(shape) for _, parts in shapes for shape in parts.values()]
     draws = iter(jnp.split(jax.random.uniform(key, (sum(sizes),), minval=-1, maxval=1), np.cumsum(sizes)[:-1]))
-    params: dict[str, dict[str, Array]] = {}
-    for name, layer in shapes.items():
-        drawn = {part: next(draws).reshape(shape) for part, shape in layer.items()}
-        bias = jnp.zeros_like(drawn['bias'])
-        if name.startswith('conv'):
-            width, channels, _ = layer['kernel']
-            params[name] = {'kernel': drawn['kernel'] / math.sqrt(width * channels), 'bias': bias}
-        elif name.startswith('lstm'):
-            size = layer['recurrent'][1]
-            channels = layer['kernel'][1]
-            params[name] = {
-                'kernel': drawn['kernel'] * math.sqrt(6 / (channels + size)),
-                'recurrent': drawn['recurrent'] * math.sqrt(6 / (size + size)),
-                'bias': bias.at[:, size : 2 * size].set(1.0),
-            }
-        else:
-            params[name] = {'kernel': drawn['kernel'] * math.sqrt(6 / sum(layer['kernel'])), 'bias': bias}
-    return params
+    return {
+        layer.name: layer.initial({part: next(draws).reshape(shape) for part, shape in parts.items()})
+        for layer, parts in shapes
+    }
 
 
-def _shapes(spec: ModelSpec) -> dict[str, dict[str, tuple[int, ...]]]:
-    """Shape of every parameter."""
-    shapes: dict[str, dict[str, tuple[int, ...]]] = {}
-    channels, size = 4, spec.lstm_size
-    for index, (width, filters) in enumerate(spec.conv):
-        shapes[f'conv{index}'] = {'kernel': (width, channels, filters), 'bias': (filters,)}
-        channels = filters
-    for index in range(spec.lstm_layers):
-        shapes[f'lstm{index}'] = {
-            'kernel': (2, channels, 4 * size), 'recurrent': (2, size, 4 * size), 'bias': (2, 4 * size),
-        }  # fmt: skip
-        channels = size
-    features = 2 * channels if spec.lstm_layers or spec.summary == 'max_mean' else channels
-    shapes['dense'] = {'kernel': (features, 2), 'bias': (2,)}
-    return shapes
+def _shapes(spec: ModelSpec) -> list[tuple[Layer, dict[str, tuple[int, ...]]]]:
+    """The layers that have parameters, with the shapes of these."""
+    sizes = spec.sizes(max(spec.min_length, 1))
+    shapes = [(layer, layer.shapes(size.channels)) for layer, size in zip(spec.layers, sizes[:-1], strict=True)]
+    return [(layer, parts) for layer, parts in shapes if parts]
 
 
 def count_parameters(params: Params) -> int:
@@ -253,93 +290,17 @@ def apply(
     x = ops.one_hot(inputs) if inputs.ndim == 2 else inputs
     if lengths is not None:
         x = x * (jnp.arange(x.shape[1])[None] < lengths[:, None])[..., None]
-    x = x.transpose(1, 0, 2)
-
-    def drop(y: Array, place: int) -> Array:
-        if dropout is None:
-            return y
-        assert key is not None  # or it was refused above
-        return ops.dropout(y, dropout, jax.random.fold_in(key, place), dropout_bits)
-
-    x, lengths, activations = _convolutions(params, x, spec, lengths, drop)
-    mask = None if lengths is None else _inside(x, lengths)
-    hidden = None
-    if spec.lstm_layers:
-        read: Array | tuple[Array, ...] = x
-        for index in range(spec.lstm_layers):
-            layer = params[f'lstm{index}']
-            rectify = index == 0 and bool(spec.conv)
-            pair = ops.bilstm_scan(read, layer['kernel'], layer['recurrent'], layer['bias'], mask, hoist, rectify)
-            # Masks in the order of the sequence, whatever the order of the states.
-            read = pair = (drop(pair[0], 100 + 2 * index), drop(pair[1][::-1], 101 + 2 * index)[::-1])
-        hidden = jnp.concatenate([pair[0], pair[1][::-1]], axis=-1)
-        # Sums of the parts, not of `hidden`: a training step then never makes it.
-        sums = jnp.concatenate([h.sum(0) for h in pair], axis=-1)
-        features = sums / (x.shape[0] if lengths is None else lengths[:, None].astype(x.dtype))
-    else:
-        features = _summary(x, lengths, spec.summary)
-        if spec.both_strands:
-            features = drop(_by_strand(features, x.shape[-1]), 200)
-    logits = features @ params['dense']['kernel'] + params['dense']['bias'][None]
-    if spec.both_strands:
-        given, turned = jnp.split(logits, 2)
-        better = turned[:, 1] - turned[:, 0] > given[:, 1] - given[:, 0]
-        logits = jnp.where(better[:, None], turned, given)
-        activations = [a[..., : a.shape[-1] // 2] for a in activations]
+    run = Run(dropout, key, dropout_bits, hoist)
+    signal = Signal(x.transpose(1, 0, 2), lengths)
+    activations, hidden = [], None
+    for layer in spec.layers:
+        signal = layer.apply(params.get(layer.name, {}), signal, run)
+        if layer.kind == 'convolution':
+            activations.append(signal.x[..., : layer.size(Size(1, 4)).channels])
+        if signal.pair is not None:
+            hidden = jnp.concatenate([signal.pair[0], signal.pair[1][::-1]], axis=-1)
     return Output(
-        logits=logits,
+        logits=signal.x,
         activations=tuple(a.transpose(1, 0, 2) for a in activations),
         hidden=None if hidden is None else hidden.transpose(1, 0, 2),
     )
-
-
-def _convolutions(params, x, spec, lengths, drop):
-    """The convolution stack: time-major output, the lengths it has there, and every layer's activations.
-
-    For LSTMs, the output is that of the last convolution before its ReLU, which they take themselves.
-    """
-    activations = []
-    before_relu = x
-    for index, (width, _) in enumerate(spec.conv):
-        kernel, bias = params[f'conv{index}']['kernel'], params[f'conv{index}']['bias']
-        if spec.both_strands:
-            # What the filters see on the other strand, turned filters see on this one, in reverse order: the
-            # letters (A<->T, C<->G) and positions of a filter are both reversed. One pass then serves both strands.
-            kernel, bias = jnp.concatenate([kernel, kernel[::-1, ::-1]], axis=-1), jnp.concatenate([bias, bias])
-        before_relu = ops.conv1d(x, kernel, bias, spec.padding)
-        x = jax.nn.relu(before_relu)
-        if lengths is not None:
-            lengths = lengths + {'valid': 1 - width, 'same': 0, 'full': width - 1}[spec.padding]
-            x = x * _inside(x, lengths)[..., None]
-        activations.append(x)
-        if index < len(spec.conv) - 1:
-            if spec.pool > 1:
-                x = ops.max_pool1d(x, spec.pool)
-                lengths = None if lengths is None else lengths // spec.pool
-                if lengths is not None:
-                    x = x * _inside(x, lengths)[..., None]
-            if not spec.lstm_layers:
-                x = drop(x, index)
-    return before_relu if spec.lstm_layers else x, lengths, activations
-
-
-def _inside(x: Array, lengths: Array) -> Array:
-    """(L, B): 1 at the positions of each sequence, 0 in its padding."""
-    return (jnp.arange(x.shape[0])[:, None] < lengths[None]).astype(x.dtype)
-
-
-def _by_strand(features: Array, channels: int) -> Array:
-    """Summaries (B, S * 2F) of filters and turned filters -> (2B, S * F): first the given strand, then the other."""
-    batch = features.shape[0]
-    parts = features.reshape(batch, -1, 2, channels // 2)
-    return parts.transpose(2, 0, 1, 3).reshape(2 * batch, -1)
-
-
-def _summary(x: Array, lengths: Array | None, how: str) -> Array:
-    """Features (B, F) or (B, 2F): the maximum over the positions, and for 'max_mean' the mean too."""
-    # Activations are >= 0 and 0 in the padding, so the maximum needs no mask.
-    largest = x.max(axis=0)
-    if how == 'max':
-        return largest
-    mean = x.sum(axis=0) / (x.shape[0] if lengths is None else lengths[:, None].astype(x.dtype))
-    return jnp.concatenate([largest, mean], axis=-1)

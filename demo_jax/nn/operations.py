@@ -61,19 +61,7 @@ def _shapes(spec: AnyArchitecture, batch: int, length: int) -> tuple[Any, Any]:
 
 def _products(spec: ModelSpec, batch: int, length: int) -> list[int]:
     """Operations of each matrix product of the forward pass; the first one reads the sequence."""
-    strands = 2 if spec.both_strands else 1
-    rows, channels, products = strands * batch, 4, []
-    for index, (width, filters) in enumerate(spec.conv):
-        length += {'valid': 1 - width, 'same': 0, 'full': width - 1}[spec.padding]
-        products.append(2 * rows * length * width * channels * filters)
-        channels = filters
-        if index < len(spec.conv) - 1:
-            length //= spec.pool
-    for _ in range(spec.lstm_layers):
-        cells = 2 * rows * length  # both directions
-        products.append(2 * cells * channels * 4 * spec.lstm_size)
-        products.append(2 * cells * spec.lstm_size * 4 * spec.lstm_size)
-        channels = spec.lstm_size
-    features = 2 * channels if spec.lstm_layers or spec.summary == 'max_mean' else channels
-    products.append(2 * rows * features * 2)
-    return products
+    sizes = spec.sizes(length)
+    return [
+        product for layer, size in zip(spec.layers, sizes[:-1], strict=True) for product in layer.products(size, batch)
+    ]

@@ -1,11 +1,12 @@
-"""Figure 1: drawings of the architectures, every size read off their `ModelSpec` (edge)."""
+"""Figure 1: drawings of the architectures, every size read off their layers (edge)."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
-from demo_jax.nn.layers import Layer, layers
+from demo_jax.nn.architecture import AnyArchitecture, name_of, parameter_shapes
 from demo_jax.nn.models import ModelSpec
 
 # Okabe and Ito's colours, light enough for black text.
@@ -13,12 +14,52 @@ _COLOURS = {
     'input': '#D9D9D9', 'convolution': '#8EC3E6', 'pool': '#CFE6F5', 'lstm': '#F3B183', 'summary': '#A8D8C4',
     'dense': '#F0E59A',
 }  # fmt: skip
+_OTHER = '#E3D5EF'  # a kind of layer that has no colour of its own
 _EDGE, _TEXT = '#4A4F57', '#1F2328'
 _PER_ROW = 3
 _GAP = 0.62  # between two layers, in units of the drawing: room for the operation's name
 
 
-def architecture_figure(specs: Sequence[ModelSpec], *, length: int = 101, width: float = 7.0) -> Any:
+class Drawn(NamedTuple):
+    """One layer and the array that leaves it.
+
+    Attributes:
+      kind: 'input', that of the layer ('convolution', 'pool', 'lstm', 'summary', 'dense', ...), or 'own'.
+      operation: what it does, e.g. 'convolution 9 x 64, ReLU'.
+      positions: L', rows of its output; 1 where positions have been summed up.
+      channels: columns of its output, per direction for LSTMs.
+      copies: 2 where there is one for each direction (LSTMs) or strand (DeepBind), else 1.
+    """
+
+    kind: str
+    operation: str
+    positions: int
+    channels: int
+    copies: int = 1
+
+
+def drawn_layers(spec: AnyArchitecture, length: int = 101) -> list[Drawn]:
+    """The layers of an architecture, first to last, for sequences of `length` bp.
+
+    An architecture of somebody's own is one layer, with the number of its parameters.
+
+    Raises:
+      ValueError: sequences are shorter than the architecture can read.
+    """
+    if not isinstance(spec, ModelSpec):
+        count = sum(leaf.size for leaf in jax.tree.leaves(parameter_shapes(spec)))
+        return [Drawn('input', 'one-hot letters', length, 4), Drawn('own', f'{count:,} parameters', 1, 1)]
+    sizes = spec.sizes(length)
+    strands = 2 if spec.both_strands else 1
+    found = [Drawn('input', f'one-hot letters{", both strands" * (strands > 1)}', length, 4, strands)]
+    return found + [
+        Drawn(layer.kind, layer.label(size), *size)
+        for layer, size in zip(spec.layers, sizes[1:], strict=True)
+        if layer.kind
+    ]
+
+
+def architecture_figure(specs: Sequence[AnyArchitecture], *, length: int = 101, width: float = 7.0) -> Any:
     """A column per architecture, from the letters on top to the probability at the bottom, as the paper's Figure 1.
 
     Each array is a bar: as wide as it has positions, higher with more channels, with 'positions x channels' in it.
@@ -33,7 +74,7 @@ def architecture_figure(specs: Sequence[ModelSpec], *, length: int = 101, width:
     """
     from matplotlib.figure import Figure
 
-    columns = [layers(spec, length) for spec in specs]
+    columns = [drawn_layers(spec, length) for spec in specs]
     grid = [columns[start : start + _PER_ROW] for start in range(0, len(columns), _PER_ROW)]
     depths = [max(sum(_height(layer) + _GAP for layer in column) for column in row) for row in grid]
     figure = Figure(figsize=(width, 0.4 * len(grid) + 0.6 * sum(depths)))
@@ -52,17 +93,19 @@ def architecture_figure(specs: Sequence[ModelSpec], *, length: int = 101, width:
     return figure
 
 
-def label(spec: ModelSpec) -> str:
-    """How figures call an architecture: 'medium CNN-RNN', 'DeepBind'."""
+def label(spec: AnyArchitecture) -> str:
+    """How figures call an architecture: 'medium CNN-RNN', 'DeepBind', and by its name if it is somebody's own."""
+    if not isinstance(spec, ModelSpec) or spec.own_layers:
+        return name_of(spec.name)
     size = spec.name.split('_')[0]
     return f'{size} {spec.kind}' if size in ('small', 'medium', 'large') else spec.kind
 
 
-def _height(layer: Layer) -> float:
+def _height(layer: Drawn) -> float:
     return 0.3 + 0.07 * float(np.log2(layer.channels))
 
 
-def _draw(ax: Any, column: Sequence[Layer], widest: int, depth: float) -> None:
+def _draw(ax: Any, column: Sequence[Drawn], widest: int, depth: float) -> None:
     from matplotlib.patches import FancyArrowPatch, Rectangle
 
     ax.set_xlim(-0.75, 0.75)
@@ -82,8 +125,10 @@ def _draw(ax: Any, column: Sequence[Layer], widest: int, depth: float) -> None:
             # Two copies share the room of one; no bar is narrower than its text.
             size = max(layer.positions / widest / (1.6 if layer.copies > 1 else 1), 0.056 * len(text) + 0.03)
             left = -size / 2 if layer.copies == 1 else (-size - 0.012, 0.012)[copy]
-            ax.add_patch(Rectangle((left, top), size, height, facecolor=_COLOURS[layer.kind], edgecolor=_EDGE,
-                                   linewidth=0.7))  # fmt: skip
+            colour = _COLOURS.get(layer.kind, _OTHER)
+            ax.add_patch(
+                Rectangle((left, top), size, height, facecolor=colour, edgecolor=_EDGE, linewidth=0.7)
+            )
             ax.text(left + size / 2, top + height / 2, text, fontsize=6.5, color=_TEXT, ha='center', va='center')
         top += height + _GAP
     ax.text(0, top - _GAP + 0.22, 'P(unbound), P(bound)', fontsize=6.5, color=_TEXT, ha='center', va='center')

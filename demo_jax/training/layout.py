@@ -78,7 +78,8 @@ def bytes_per_model(spec: AnyArchitecture, batch: int, length: int) -> float:
     """
     if not isinstance(spec, ModelSpec):
         return 2.0 * intermediate_bytes(spec, batch, length)
-    units = sum(3 * filters for _, filters in spec.conv) + 14 * spec.lstm_layers * spec.lstm_size
+    sizes = spec.sizes(max(length, spec.min_length))
+    units = sum(layer.kept(size) for layer, size in zip(spec.layers, sizes[1:], strict=True))
     return 2.0 * 4 * batch * length * units
 
 
