@@ -10,7 +10,6 @@ import numpy as np
 
 from demo_jax import files
 from demo_jax.model import Model
-from demo_jax.nn.models import SPECS
 from demo_jax.scoring import (
     SCORE_COLUMNS,
     Best,
@@ -132,7 +131,7 @@ def track_lines(models: Sequence[Model], block: ScoredBlock, threshold: float) -
     windows, scores = block
     # Transposed, so that the models of one window follow each other.
     at, model_of = np.nonzero(scores.T.astype(np.float64) >= threshold)
-    strands = ['.' if model.average_strands or SPECS[model.spec].both_strands else '+' for model in models]
+    strands = ['.' if model.average_strands or getattr(model.score, 'both_strands', False) else '+' for model in models]
     cells = [[files.format_cell(value) for value in (model.task, model.spec, model.seed)] for model in models]
     for first in range(0, len(at), _LINES):
         w, of = at[first : first + _LINES], model_of[first : first + _LINES]

@@ -15,8 +15,8 @@ from tqdm import tqdm
 from demo_jax import files
 from demo_jax.data import dna
 from demo_jax.errors import InputError
+from demo_jax.explain.pieces import PIECES
 from demo_jax.model import Model
-from demo_jax.nn.models import SPECS
 from demo_jax.results import Maps, Temporal
 from demo_jax.runs import Run
 from demo_jax.training.jobs import Job
@@ -237,7 +237,7 @@ def explain_windows(best: BestWindows, *, progress: bool = True) -> Iterator[Exp
                 if any(len(window) < best.width for window in windows):
                     windows.append('N' * best.width)  # so that blocks of short sequences do not differ in shape
                 saliency = model.saliency(windows)
-                temporal = model.temporal(windows) if SPECS[model.spec].lstm_layers else None
+                temporal = model.temporal(windows) if PIECES['temporal'].applies(model.score) else None
                 found.append((saliency, temporal))
                 bar.update(len(block))
             for row, r in enumerate(block):

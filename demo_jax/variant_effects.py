@@ -26,8 +26,8 @@ from demo_jax.data.variants import (
     skipped,
 )
 from demo_jax.errors import InputError
+from demo_jax.explain.score import shortest as shortest_of
 from demo_jax.model import Model
-from demo_jax.nn.models import SPECS
 from demo_jax.scoring import BLOCK, probability, score_windows
 
 VARIANT_COLUMNS = (
@@ -199,7 +199,7 @@ def _encode(
     models: Sequence[Model], path: str | os.PathLike, fasta: Genome, variant: Variant, pair: Alleles
 ) -> list[np.ndarray]:
     """The tokens of either allele's window, uint8 (L,)."""
-    shortest = max(SPECS[model.spec].min_length for model in models)
+    shortest = max(shortest_of(model.score) for model in models)
     place = f'{variant.sequence}:{variant.position}'
     encoded = []
     for letters in pair[1:]:

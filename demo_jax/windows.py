@@ -19,8 +19,8 @@ from tqdm import tqdm
 from demo_jax.data import dna
 from demo_jax.data.textfile import encode_part, read_fasta_parts
 from demo_jax.errors import InputError, brief
+from demo_jax.explain.score import shortest as shortest_of
 from demo_jax.model import Model
-from demo_jax.nn.models import SPECS
 
 _WHOLE = np.zeros(1, np.int64)  # where the windows of a sequence begin that is one window
 
@@ -179,8 +179,8 @@ def check_fasta(
     """
     if stride < 1:
         raise InputError(f'stride is {stride}, expected 1 or more')
-    needy = max(models, key=lambda model: SPECS[model.spec].min_length)
-    shortest, width = SPECS[needy.spec].min_length, models[0].length
+    needy = max(models, key=lambda model: shortest_of(model.score))
+    shortest, width = shortest_of(needy.score), models[0].length
     n_records, n_windows, unknown, names = 0, 0, set[int](), _Names()
     known, every, before = 0, 0, 0  # of the record that is being read: its windows, and its letters until here
     with tqdm(desc='reading', unit='letter', unit_scale=True, disable=not progress) as bar:

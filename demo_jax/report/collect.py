@@ -293,7 +293,7 @@ class Collector:
         temporal, optima = (
             self._piece(piece, job) if piece in pieces else None for piece in ('temporal', 'class_optimisation')
         )
-        folder = self.run.path / 'motifs' / files.safe_name(job.task) / job.spec
+        folder = self.run.path / 'motifs' / files.safe_name(job.task) / files.safe_name(job.spec)
         meme, tomtom, found = folder / 'motifs.meme', folder / 'tomtom.tsv', folder / 'windows.tsv'
         piles = _whole(folder / 'motifs.tsv', ('windows', 'agree'), ('name',), empty=True)
         return SpecData(

@@ -15,34 +15,24 @@ from demo_jax.data.corpus import Corpus
 from demo_jax.errors import InputError, brief
 from demo_jax.evaluation.compare import Table
 from demo_jax.evaluation.proteins import told_symbols
-from demo_jax.explain.attribution import Attribution
+from demo_jax.explain.attribution import ATTRIBUTIONS
+from demo_jax.explain.pieces import CLASS_OPTIMISATION, PIECES, TRACKS, stored_maps
 from demo_jax.explanations import Explanations
 from demo_jax.motifs import extract, matching, own, piles
 from demo_jax.motifs.column_scores import Targets
 from demo_jax.motifs.matching import Key, Significance
 from demo_jax.motifs.tomtom import prepare_targets
-from demo_jax.nn.models import SPECS
+from demo_jax.nn.architecture import resolve
 from demo_jax.runs import RunDirectory
 from demo_jax.settings import settings as checked
 from demo_jax.stages import motif_files, truth_tables
-from demo_jax.stages.explain import applies, sequences
+from demo_jax.stages.explain import sequences
 from demo_jax.stages.hits import write_hits
 from demo_jax.stages.report import ReportSettings
 from demo_jax.stages.truth_tables import TRUTH_COLUMNS, TRUTH_MEAN_COLUMNS
 from demo_jax.training.jobs import Job
 from demo_jax.training.pool import name_seed
 
-#: The methods that give a window per sequence, and the piece of `explanations.PIECES` that each reads.
-METHODS: Mapping[str, str] = {
-    'saliency': 'saliency',
-    'gradient_x_input': 'saliency',
-    'integrated_gradients': 'integrated_gradients',
-    'mutagenesis': 'mutagenesis',
-    'temporal': 'temporal',
-    'temporal_reverse': 'temporal',
-    'activations': 'activations',
-}
-CLASS_OPTIMISATION = 'class_optimisation'
 #: Changes whenever the files of the same explanations and settings do, so that those of an older version are replaced.
 _FILES = 2
 
@@ -196,7 +186,8 @@ def match_run(run: RunDirectory, settings: MatchSettings | None = None, *, progr
         if corpus.sites is not None:
             truths += truth_tables.judge(job, explained.values, explained.windows, corpus.sites, explained.rows,
                                          explained.lengths, explained.score)  # fmt: skip
-        verdicts += _export(folder / files.safe_name(job.task) / job.spec, store, explained, aligned, optimum, corpus,
+        place = folder / files.safe_name(job.task) / files.safe_name(job.spec)
+        verdicts += _export(place, store, explained, aligned, optimum, corpus,
                             targets, settings)  # fmt: skip
     distinct = len({word for found in (*words.values(), *chance.values()) for word in found})
     with tqdm(total=distinct, desc='Tomtom', unit='word', disable=not progress) as bar:
@@ -226,7 +217,7 @@ def match_run(run: RunDirectory, settings: MatchSettings | None = None, *, progr
 def _digest(store: Explanations, jobs: Sequence[Job]) -> str:
     """Which explanations there are: changes whenever one of their files is written again."""
     facts: list[object] = [store.index()]
-    for piece in sorted({*METHODS.values(), CLASS_OPTIMISATION, 'filters'}):
+    for piece in sorted(PIECES):
         for job in jobs:
             path = store.piece_path(piece, job.index)
             if path.exists():
@@ -261,51 +252,24 @@ def _explained(store: Explanations, corpus: Corpus, job: Job, modisco_map: str |
     tokens, lengths = sequences(corpus, rows)  # as wide as the maps, whose longest sequence may be a negative
     lengths = np.full(len(rows), tokens.shape[1]) if lengths is None else lengths
     rows, tokens, lengths = rows[positive], tokens[positive], lengths[positive]
-    spec = SPECS[job.spec]
     values: dict[str, np.ndarray] = {}
     windows: dict[str, extract.Windows] = {}
     score, contributions = None, None
-    for name, piece in METHODS.items():
-        if not applies(piece, spec) or not store.has(piece, job.index):
-            continue
-        arrays = {key: array[positive] if array.ndim else array for key, array in store.load(piece, job.index).items()}
-        if piece == 'activations':
-            start, width = arrays['start'], int(arrays['width'])
-            position = np.arange(tokens.shape[1]) - start[:, None]
-            values[name] = ((position >= 0) & (position < width)).astype(np.float32)
-            windows[name] = extract.activation_windows(start, width, lengths, score=arrays['strength'])
-        elif piece == 'temporal':
-            reverse = name == 'temporal_reverse'
-            curve = arrays['reverse' if reverse else 'forward']
-            values[name] = _rises(curve, reverse)
-            windows[name] = extract.steepest_windows(curve, lengths, reverse=reverse)
-        else:
-            maps = _maps(name, arrays, tokens)
-            values[name] = maps.values
-            windows[name] = extract.best_windows(maps.values, lengths)
-            score = maps.score if score is None else score
-            contributions = maps.centred if name == modisco_map else contributions
+    stored: dict[str, dict[str, np.ndarray]] = {}
+    for name, (track, piece) in TRACKS.items():
+        if piece not in stored:
+            if not PIECES[piece].applies(resolve(job.spec)) or not store.has(piece, job.index):
+                continue
+            loaded = store.load(piece, job.index)
+            stored[piece] = {key: array[positive] if array.ndim else array for key, array in loaded.items()}
+        arrays = stored[piece]
+        values[name], windows[name] = track.read(arrays, tokens, lengths)
+        score = arrays['score'] if score is None and name in ATTRIBUTIONS else score
+        if name == modisco_map:
+            contributions = stored_maps(name, arrays, tokens).centred
     if not windows:
         raise InputError(f'{store.path}: {job.label} has no explanations to take motifs from; run the stage explain')
     return _Explained(job, rows, tokens, lengths, score, values, windows, contributions, modisco_map)
-
-
-def _maps(method: str, arrays: Mapping[str, np.ndarray], tokens: np.ndarray) -> Attribution:
-    """The stored maps; gradients and integrated gradients keep `signed` only as `hypothetical` at the letters."""
-    hypothetical = arrays['hypothetical']
-    signed = arrays.get('signed')
-    if signed is None:
-        letters = np.minimum(tokens, 3)[..., None].astype(np.int64)
-        signed = np.where(tokens < 4, np.take_along_axis(hypothetical, letters, axis=2)[..., 0], 0)
-    return Attribution(method, arrays['score'], signed, hypothetical)
-
-
-def _rises(curve: np.ndarray, reverse: bool) -> np.ndarray:
-    """How much each base raised a temporal score: (N, L), 0 where no score is known."""
-    curve = curve[:, ::-1] if reverse else curve
-    rise = np.diff(curve, axis=1, prepend=np.nan)
-    rise = np.where(np.isnan(rise), 0, rise)
-    return rise[:, ::-1] if reverse else rise
 
 
 def _aligned(windows: extract.Windows, tokens: np.ndarray) -> extract.Windows:

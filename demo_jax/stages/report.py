@@ -18,7 +18,7 @@ from demo_jax.errors import InputError
 from demo_jax.evaluation.compare import best_of_each_kind
 from demo_jax.evaluation.published import PAPER_TABLE2
 from demo_jax.explain.truth import site_mask
-from demo_jax.nn.models import SPECS
+from demo_jax.nn.architecture import resolve
 from demo_jax.report import architecture, collect, figures_overview, page, payload
 from demo_jax.report.collect import Collector, TaskData
 from demo_jax.report.figures_sequence import ModelView, SequenceView, Span, dashboard_figure
@@ -242,7 +242,7 @@ def _overview(collector: Collector) -> dict[str, Callable[[], Any]]:
 
     def architectures() -> Any:
         names = _best_first(collector, ours)[: len(best_of_each_kind(collector.table('auroc')))]
-        specs = [SPECS[name] for name in names if name in SPECS]
+        specs = [resolve(name) for name in names]
         length = int(np.median(collector.corpus.lengths))
         return architecture.architecture_figure(specs, length=length) if specs else None
 
