@@ -14,7 +14,7 @@ import numpy as np
 from demo_jax.data import dna
 from demo_jax.errors import InputError, brief
 from demo_jax.explain import attribution, batches, class_optimisation, temporal
-from demo_jax.explain.score import call, check_params, check_score, float_type, name_of, takes_lengths
+from demo_jax.explain.score import call, check_params, check_score, float_type, name_of, probability, takes_lengths
 from demo_jax.explain.score import shortest as shortest_of
 from demo_jax.nn import ops
 from demo_jax.nn.architecture import resolve
@@ -256,7 +256,7 @@ class Model:
         return tokens, lengths
 
     def _prediction(self, sequences: tuple[str, ...], score: np.ndarray) -> Prediction:
-        return Prediction(sequences, score, (0.5 * (1 + np.tanh(0.5 * score))).astype(np.float32))
+        return Prediction(sequences, score, probability(score).astype(np.float32))
 
 
 def wrap(

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from demo_jax.data import dna
+from demo_jax.explain.attribution import ATTRIBUTIONS
+from demo_jax.explain.score import probability
 from demo_jax.motifs.extract import information_content
 
 _WRAP = 101  # letters per printed line: the field's usual window fits on one
@@ -51,8 +53,8 @@ class Prediction:
 
     def __str__(self) -> str:
         lines = ['probability    score  sequence']
-        for sequence, score, probability in zip(self.sequences, self.score, self.probability, strict=True):
-            lines.append(f'{probability:11.4f} {score:8.3f}  {_short(sequence, 60)}')
+        for sequence, score, chance in zip(self.sequences, self.score, self.probability, strict=True):
+            lines.append(f'{chance:11.4f} {score:8.3f}  {_short(sequence, 60)}')
         return '\n'.join(lines)
 
 
@@ -84,7 +86,7 @@ class Maps:
     @property
     def values(self) -> tuple[np.ndarray, ...]:
         """N arrays (L,), what the method ranks positions by: sizes for saliency (the paper's map), else signed."""
-        return tuple(map(np.abs, self.signed)) if self.method == 'saliency' else self.signed
+        return tuple(map(np.abs, self.signed)) if ATTRIBUTIONS[self.method].ranks == 'size' else self.signed
 
     def only(self, n: int) -> 'Maps':
         """The map of sequence n (from 0) alone."""
@@ -128,7 +130,7 @@ class Maps:
 
     def __str__(self) -> str:
         strands = ', both strands averaged' if self.both_strands else ''
-        signs = '' if self.method == 'saliency' else '; lower-case letters speak against binding'
+        signs = '' if ATTRIBUTIONS[self.method].ranks == 'size' else '; lower-case letters speak against binding'
         lines = [
             f'{_named(self.method)} of {self.title}{strands}',
             f'digits: tenths of the largest contribution in the sequence{signs}',
@@ -284,8 +286,7 @@ def _short(text: str, limit: int) -> str:
 
 def _tenths(score: np.ndarray) -> str:
     """A digit per score, 0..9: its probability in tenths; blank where there is none."""
-    probability = 0.5 * (1 + np.tanh(0.5 * np.nan_to_num(score)))
-    digits = np.minimum(10 * probability, 9).astype(int)
+    digits = np.minimum(10 * probability(np.nan_to_num(score)), 9).astype(int)
     return ''.join(' ' if np.isnan(s) else str(d) for s, d in zip(score, digits, strict=True))
 
 

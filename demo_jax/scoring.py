@@ -330,4 +330,4 @@ def _named(number: int, name: str, model: Model) -> dict[str, Any]:
 
 def probability(score: np.ndarray | float) -> np.ndarray:
     """The probability of binding, float64 (...,), that scores S (...,), in log odds, mean."""
-    return 0.5 * (1 + np.tanh(0.5 * np.asarray(score, np.float64)))
+    return probability(np.asarray(score, np.float64))

@@ -14,10 +14,10 @@ import numpy as np
 from demo_jax.data.corpus import Corpus
 from demo_jax.data.prepare import left_out, remarks, seen_in_training
 from demo_jax.evaluation.proteins import FOUND, told_symbols
+from demo_jax.explain.pieces import PIECES, TRACKS
 from demo_jax.explanations import Explanations
 from demo_jax.motifs import own
 from demo_jax.nn.architecture import resolve
-from demo_jax.explain.pieces import PIECES, TRACKS
 from demo_jax.nn.operations import forward_operations, operations_per_step
 from demo_jax.report.tables import format_table
 from demo_jax.runs import RunDirectory

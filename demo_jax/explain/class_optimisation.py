@@ -12,7 +12,7 @@ import optax
 
 from demo_jax.errors import InputError
 from demo_jax.explain import batches
-from demo_jax.explain.score import Score, check_score, float_type, name_of, shortest
+from demo_jax.explain.score import Score, check_score, float_type, name_of, probability, shortest
 from demo_jax.nn.ops import Array
 
 
@@ -69,7 +69,7 @@ class ClassOptimum:
     @property
     def probability(self) -> np.ndarray:
         """(M, R), S+ of `raw`: the softmax probability of the positive class."""
-        return np.exp(-np.logaddexp(0, -self.score))
+        return probability(self.score)
 
     @property
     def best(self) -> np.ndarray:

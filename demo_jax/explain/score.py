@@ -43,6 +43,11 @@ class Score(Protocol):
         ...
 
 
+def probability(score: Any) -> np.ndarray:
+    """Log odds as probabilities, float (...), of scores float (...) of the same precision."""
+    return 0.5 * (1 + np.tanh(0.5 * np.asarray(score)))
+
+
 def name_of(score: Any) -> str:
     """What a score is called in messages and titles."""
     return str(getattr(score, 'name', None) or getattr(score, '__name__', None) or type(score).__name__)

@@ -13,20 +13,21 @@ from typing import Any
 import numpy as np
 
 from demo_jax import arrays, files, untrusted
-from demo_jax.data import dna
 from demo_jax.data.corpus import ROLES
 from demo_jax.errors import InputError, brief
 from demo_jax.evaluation.proteins import Protein
 from demo_jax.evaluation.published import published_auroc
+from demo_jax.explain.attribution import ATTRIBUTIONS
+from demo_jax.explain.pieces import CLASS_OPTIMISATION, stored_maps
 from demo_jax.explanations import Explanations
 from demo_jax.motifs import formats, jaspar, own, scan
 from demo_jax.runs import RunDirectory
 from demo_jax.training.jobs import Job
 
+#: Attributions that are shown, the paper's first.
+TRACKS = tuple(name for name, method in ATTRIBUTIONS.items() if not method.reads)
 #: Pieces of the explanations that are shown.
-PIECES = ('saliency', 'integrated_gradients', 'mutagenesis', 'temporal', 'class_optimisation')
-#: Attributions among them, the paper's first; gradient x input is the saliency with its sign.
-TRACKS = ('saliency', 'integrated_gradients', 'mutagenesis')
+PIECES = (*TRACKS, 'temporal', CLASS_OPTIMISATION)
 MEASURES = ('train_loss', 'valid_loss', 'valid_auroc')
 #: What tells a job in auroc.tsv, and what is read out of each table, where it is there.
 _JOB = ('task', 'spec', 'seed', 'learning_rate', 'dropout')
@@ -255,8 +256,7 @@ class Collector:
         jobs = self.explained(task)
         rows = self._explanations.rows(task) if jobs else np.zeros(0, np.int64)
         tokens = self.corpus.padded(rows)
-        one_hot = dna.one_hot(tokens)
-        specs = [self._spec(job, rows, one_hot, pieces, windows) for job in jobs]
+        specs = [self._spec(job, rows, tokens, pieces, windows) for job in jobs]
         known, hits = None, None
         if self._own is not None:
             ids = self._own['tasks'].get(task, ())
@@ -276,7 +276,7 @@ class Collector:
         )
 
     def _spec(
-        self, job: Job, rows: np.ndarray, one_hot: np.ndarray, pieces: Sequence[str], windows: bool
+        self, job: Job, rows: np.ndarray, tokens: np.ndarray, pieces: Sequence[str], windows: bool
     ) -> SpecData | None:
         """What there is of an explained model; None without its saliency map."""
         tracks, score = {}, None
@@ -286,8 +286,7 @@ class Collector:
                 continue
             if method == 'saliency':
                 score = arrays['score']
-            signed = arrays.get('signed')
-            tracks[method] = (arrays['hypothetical'] * one_hot).sum(-1) if signed is None else signed
+            tracks[method] = stored_maps(method, arrays, tokens).signed
         if score is None:
             return None
         temporal, optima = (

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from demo_jax.data import dna
+from demo_jax.explain.score import probability
 from demo_jax.motifs.extract import information_content
 from demo_jax.report import plots
 from demo_jax.report.tables import shorten
@@ -62,7 +63,7 @@ class ModelView:
     @property
     def probability(self) -> float:
         """The score as a probability of binding."""
-        return float(0.5 * (1 + np.tanh(0.5 * self.score)))
+        return float(probability(self.score))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

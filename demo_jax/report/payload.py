@@ -14,6 +14,8 @@ import numpy as np
 from demo_jax.data import dna
 from demo_jax.evaluation import metrics
 from demo_jax.evaluation.compare import kind_of
+from demo_jax.explain.attribution import ATTRIBUTIONS
+from demo_jax.explain.pieces import labels
 from demo_jax.motifs import formats, piles
 from demo_jax.motifs.jaspar import JasparMatrix
 from demo_jax.motifs.own import counterpart
@@ -98,6 +100,13 @@ def run_payload(collector: Collector, *, title: str, made: Sequence[str]) -> dic
         'title': title,
         'source': str(config.get('corpus', {}).get('source', '')),
         'release': collector.release,
+        'methods': labels(),
+        # What the letters of the viewer can show; a track that reads another's numbers names it.
+        'tracks': [
+            {'name': method.name, 'reads': method.reads or method.name, 'size': method.ranks == 'size',
+             'label': method.signed[0], 'unit': method.signed[1]}
+            for method in ATTRIBUTIONS.values()
+        ],
         'criterion': _criterion(collector.match_settings),
         'motif_rule': {'columns': piles.BEST_COLUMNS, 'bits': piles.CLEAR, 'one_in': round(1 / piles.AGREES)},
         'n_sequences': len(corpus),

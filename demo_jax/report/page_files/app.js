@@ -46,6 +46,7 @@
     const path = state.parts.join('/');
     try {
       if (!run) run = await demo.load('run');
+      demo.methods = run.methods;
       document.getElementById('foot').textContent = `${run.title} · ${Object.entries(run.versions).map(([name, version]) => `${name} ${version}`).join(', ')}`;
       if (state.parts[0] !== 'task') {
         crumbs(['Overview', '#/']);

@@ -75,16 +75,7 @@ const demo = {views: {}};
   demo.count = (value) => (missing(value) ? '–' : value.toLocaleString('en'));
   demo.probability = (score) => 1 / (1 + Math.exp(-score));
 
-  demo.methods = {
-    saliency: 'Saliency',
-    gradient_x_input: 'Gradient × input',
-    integrated_gradients: 'Integrated gradients',
-    mutagenesis: 'Mutagenesis',
-    temporal: 'Temporal, forward',
-    temporal_reverse: 'Temporal, backward',
-    activations: 'Convolution activations',
-    class_optimisation: 'Class optimisation',
-  };
+  demo.methods = {};  // label by name, from the run
   demo.methodLabel = (method) => demo.methods[method] || method;
 
   // Colours. Text and letters have a contrast of 4.5 or more against `panel` (a test measures it).

@@ -2,25 +2,18 @@
 // The sequence viewer: choose a test sequence, see how each architecture reads it, letter by letter.
 (() => {
   const {el, svg} = demo;
-  const TRACKS = {
-    saliency: ['Saliency (size)', '|saliency|'],
-    gradient_x_input: ['Gradient × input (signed)', 'gradient × input'],
-    integrated_gradients: ['Integrated gradients (signed)', 'integrated gradients'],
-    mutagenesis: ['Mutagenesis (signed)', 'mutagenesis'],
-  };
   const ORDERS = {chosen: 'As chosen', score: 'Score, highest first', error: 'Error, largest first', disagreement: 'Disagreement, largest first', name: 'Name'};
   const FEWEST = 12;  // letters shown at the closest zoom
   const MONO = 'ui-monospace, SFMono-Regular, Menlo, Consolas, monospace';
   const SANS = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif';
 
-  const has = (model, track) => Boolean(model.tracks[track === 'gradient_x_input' ? 'saliency' : track]);
+  const has = (model, track) => Boolean(model.tracks[track.reads]);
 
   /** Values of a track (the saliency map is the size of gradient x input), forward and backward scores. */
   function values(model, track, index) {
-    const name = track === 'gradient_x_input' ? 'saliency' : track;
-    const signed = demo.unpack(model.tracks[name], index);
+    const signed = demo.unpack(model.tracks[track.reads], index);
     return {
-      main: signed && track === 'saliency' ? signed.map(Math.abs) : signed,
+      main: signed && track.size ? signed.map(Math.abs) : signed,
       forward: demo.unpack(model.forward, index),
       reverse: demo.unpack(model.reverse, index),
     };
@@ -45,10 +38,12 @@
 
   demo.views.viewer = (run, task, state) => {
     const options = state.options;
+    const tracks = Object.fromEntries(run.tracks.map((track) => [track.name, track]));
+    const shownBy = (name) => tracks[name] && task.models.some((model) => has(model, tracks[name]));
     const number = (text, otherwise) => (text !== undefined && /^-?\d+$/.test(text) ? Number(text) : otherwise);
     const view = {
       index: Math.max(task.sequences.findIndex((item) => String(item.row) === state.parts[3]), 0),
-      track: TRACKS[options.track] && task.models.some((model) => has(model, options.track)) ? options.track : 'saliency',
+      track: shownBy(options.track) ? options.track : run.tracks[0].name,
       order: ORDERS[options.sort] ? options.sort : 'chosen',
       by: number(options.by, -1),
       hits: options.hits !== '0', sites: options.sites !== '0', windows: options.windows === '1',
@@ -74,7 +69,7 @@
     };
     const order = pick('order', 'Sort by', Object.entries(ORDERS), view.order, (value) => { view.order = value; showList(); remember(); });
     const by = pick('by', 'of', [['-1', 'all models'], ...task.models.map((model, at) => [String(at), model.label])], String(view.by), (value) => { view.by = Number(value); showList(); remember(); });
-    const track = pick('track', 'Letters show', Object.entries(TRACKS).filter(([name]) => task.models.some((model) => has(model, name))).map(([name, [label]]) => [name, label]), view.track, (value) => { view.track = value; draw(); });
+    const track = pick('track', 'Letters show', run.tracks.filter(({name}) => shownBy(name)).map(({name, label}) => [name, label]), view.track, (value) => { view.track = value; draw(); });
     const toggle = (name, label, there) => {
       const box = el('input', {type: 'checkbox', id: `toggle-${name}`, checked: view[name], disabled: !there});
       box.checked = view[name];
@@ -107,7 +102,7 @@
     function remember() {
       const whole = view.from === 0 && view.to === length();
       history.replaceState(null, '', demo.link(['task', task.name, 'sequence', item().row], {
-        track: view.track === 'saliency' ? null : view.track, sort: view.order === 'chosen' ? null : view.order, by: view.by < 0 ? null : view.by,
+        track: view.track === run.tracks[0].name ? null : view.track, sort: view.order === 'chosen' ? null : view.order, by: view.by < 0 ? null : view.by,
         hits: view.hits ? null : 0, sites: view.sites ? null : 0, windows: view.windows ? 1 : null,
         from: whole ? null : view.from, to: whole ? null : view.to,
       }));
@@ -207,7 +202,7 @@
     function around(span) {
       const weight = new Float64Array(length() + 1);
       for (const model of task.models) {
-        const {main} = values(model, 'saliency', view.index);
+        const {main} = values(model, run.tracks[0], view.index);
         const most = demo.largest(main) || 1;
         for (let i = 0; i < length(); i += 1) weight[i + 1] += (main[i] || 0) / most;
       }
@@ -238,9 +233,9 @@
       readout.replaceChildren(
         el('p', {class: 'spot'}, there ? [el('strong', {id: 'position'}, `Position ${at + 1}`), ' ', el('b', {id: 'base', class: `base base-${one.letters[at]}`}, one.letters[at]), ' ', el('span', {class: 'soft'}, notes.join('; '))]
           : el('span', {class: 'soft'}, 'Point at a letter to read its values.')),
-        el('table', {}, el('thead', {}, el('tr', {}, ['Model', 'Score', 'P(bound)', TRACKS[view.track][1], 'Forward', 'Backward'].map((label, column) => el('th', {scope: 'col', class: column === 1 || column === 2 ? 'number extra' : column ? 'number' : null}, label)))),
+        el('table', {}, el('thead', {}, el('tr', {}, ['Model', 'Score', 'P(bound)', tracks[view.track].unit, 'Forward', 'Backward'].map((label, column) => el('th', {scope: 'col', class: column === 1 || column === 2 ? 'number extra' : column ? 'number' : null}, label)))),
           el('tbody', {}, task.models.map((model, place) => {
-            const shown = values(model, view.track, view.index);
+            const shown = values(model, tracks[view.track], view.index);
             const cell = (name, array) => el('td', {class: 'number', 'data-cell': `${model.spec}:${name}`}, there && array ? demo.short(array[at]) : '–');
             return el('tr', {}, el('th', {scope: 'row'}, model.label),
               el('td', {class: 'number extra'}, demo.signed(one.scores[place])), el('td', {class: 'number extra'}, demo.fixed(demo.probability(one.scores[place]))),
@@ -305,8 +300,8 @@
       const clean = (text) => String(text).replace(/\s+/g, ' ');
       const columns = [];
       task.models.forEach((model) => {
-        for (const name of Object.keys(TRACKS)) if (has(model, name)) columns.push([`${model.spec}:${name}`, values(model, name, view.index).main]);
-        const {forward, reverse} = values(model, 'saliency', view.index);
+        for (const track of run.tracks) if (has(model, track)) columns.push([`${model.spec}:${track.name}`, values(model, track, view.index).main]);
+        const {forward, reverse} = values(model, run.tracks[0], view.index);
         if (forward) columns.push([`${model.spec}:temporal`, forward]);
         if (reverse) columns.push([`${model.spec}:temporal_reverse`, reverse]);
       });
@@ -340,7 +335,7 @@
     const left = narrow ? 40 : 76;
     const step = (width - left - 6) / (view.to - view.from);
     const picture = svg('svg', {xmlns: 'http://www.w3.org/2000/svg', class: 'figure', role: 'img', 'font-family': SANS,
-      'aria-label': `${item.name}, positions ${view.from + 1} to ${view.to}: letters of each model as high as their ${TRACKS[view.track][1]}; the table above reads the values`});
+      'aria-label': `${item.name}, positions ${view.from + 1} to ${view.to}: letters of each model as high as their ${tracks[view.track].unit}; the table above reads the values`});
     const px = (at) => left + (at - view.from) * step;
     const text = (x, y, size, content, extra = {}) => svg('text', {x, y, 'font-size': size, fill: palette.ink, ...extra}, content);
     const side = (y, content) => text(left - 6, y, narrow ? 10 : 11, content, {'text-anchor': 'end', fill: palette.soft});
@@ -402,7 +397,7 @@
 
     // Each model: letters as high as their values, then strips.
     task.models.forEach((model, place) => {
-      const shown = values(model, view.track, view.index);
+      const shown = values(model, tracks[view.track], view.index);
       const chance = demo.probability(item.scores[place]);
       const right = (chance > 0.5) === (item.label === 1);
       y += 24;
@@ -436,7 +431,7 @@
         picture.append(side(y + 5, narrow ? 'win' : 'window'));
         y += 8;
       }
-      const strips = [[narrow ? 'sal' : view.track === 'saliency' ? 'saliency' : 'values', shown.main], [narrow ? 'fwd' : 'forward', shown.forward], [narrow ? 'bwd' : 'backward', shown.reverse]];
+      const strips = [[narrow ? 'sal' : tracks[view.track].size ? 'saliency' : 'values', shown.main], [narrow ? 'fwd' : 'forward', shown.forward], [narrow ? 'bwd' : 'backward', shown.reverse]];
       for (const [label, array] of strips) {
         if (!array) continue;
         const most = demo.largest(array) || 1;
@@ -460,7 +455,7 @@
     if (hits.length) item_((a, b) => svg('rect', {x: a, y: b, width: 14, height: 10, rx: 2, fill: palette.hit, stroke: palette.hitLine}), 'JASPAR hit', 14);
     if (sites.length) item_((a, b) => svg('rect', {x: a, y: b + 4, width: 14, height: 3, fill: palette.site}), 'planted site', 14);
     const bar = (from) => (a, b) => svg('g', {}, Array.from({length: 12}, (_, k) => svg('rect', {x: a + 4 * k, y: b, width: 4.2, height: 10, fill: demo.stripColour(from + (1 - from) * k / 11, palette)})));
-    if (view.track === 'saliency') item_(bar(0), '0 to largest', 48);
+    if (tracks[view.track].size) item_(bar(0), '0 to largest', 48);
     item_(bar(-1), narrow ? 'negative to positive' : 'negative to positive score', 48);
     y += 16;
     picture.setAttribute('width', width);
