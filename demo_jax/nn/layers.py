@@ -44,7 +44,7 @@ class Signal(NamedTuple):
     """What runs through the layers.
 
     Attributes:
-      x: (L', B, C), or (B, C) when positions have been summed up.
+      x: float (L', B, C), or (B, C) when positions have been summed up.
       lengths: (B,) positions of each sequence, None where all have all.
       before_relu: x before the ReLU of the convolution that it comes from, else None. LSTMs take the ReLU themselves.
       pair: of LSTMs, the outputs (L', B, H) of the forward direction in the order of the sequence, and of the backward
@@ -58,7 +58,7 @@ class Signal(NamedTuple):
 
 
 class Run(NamedTuple):
-    """How a model is run: dropout rate and key while training, else None; for the others see `models.apply`."""
+    """How a model is run: dropout rate () and random key () while training, else None; see also `models.apply`."""
 
     dropout: Array | float | None = None
     key: Array | None = None
@@ -66,7 +66,7 @@ class Run(NamedTuple):
     hoist: bool = False
 
     def drop(self, y: Array, place: int) -> Array:
-        """An array (...) with dropout, by masks that depend on the key and the place alone; unchanged in prediction."""
+        """An array y (L, B, C) or (B, C) with dropout; its masks depend on the key and the place alone."""
         if self.dropout is None:
             return y
         assert self.key is not None  # `models.apply` refuses it
