@@ -16,6 +16,7 @@ from demo_jax import files
 from demo_jax.data import dna
 from demo_jax.errors import InputError
 from demo_jax.explain.pieces import PIECES
+from demo_jax.explain.score import probability
 from demo_jax.model import Model
 from demo_jax.results import Maps, Temporal
 from demo_jax.runs import Run
@@ -326,8 +327,3 @@ def draw_windows(best: BestWindows, explained: Sequence[Explained]) -> Any:
 
 def _named(number: int, name: str, model: Model) -> dict[str, Any]:
     return {'record': number, 'sequence': name, 'task': model.task, 'spec': model.spec, 'seed': model.seed}
-
-
-def probability(score: np.ndarray | float) -> np.ndarray:
-    """The probability of binding, float64 (...,), that scores S (...,), in log odds, mean."""
-    return probability(np.asarray(score, np.float64))

@@ -26,9 +26,10 @@ from demo_jax.data.variants import (
     skipped,
 )
 from demo_jax.errors import InputError
+from demo_jax.explain.score import probability
 from demo_jax.explain.score import shortest as shortest_of
 from demo_jax.model import Model
-from demo_jax.scoring import BLOCK, probability, score_windows
+from demo_jax.scoring import BLOCK, score_windows
 
 VARIANT_COLUMNS = (
     'line', 'id', 'sequence', 'position', 'ref', 'alt', 'task', 'spec', 'seed', 'start', 'end', 'score_ref',

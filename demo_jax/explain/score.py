@@ -44,8 +44,8 @@ class Score(Protocol):
 
 
 def probability(score: Any) -> np.ndarray:
-    """Log odds as probabilities, float (...), of scores float (...) of the same precision."""
-    return 0.5 * (1 + np.tanh(0.5 * np.asarray(score)))
+    """The probability of binding, float64 (...,), that scores S (...,), in log odds, mean."""
+    return 0.5 * (1 + np.tanh(0.5 * np.asarray(score, np.float64)))
 
 
 def name_of(score: Any) -> str:
