@@ -56,7 +56,7 @@ class Architecture:
     @property
     def kind(self) -> str:
         """'CNN', 'RNN', 'CNN-RNN' or 'other', by the words of its name."""
-        words = self.name.lower().split('_')
+        words = name_of(self.name).lower().split('_')
         return '-'.join(word.upper() for word in ('cnn', 'rnn') if word in words) or 'other'
 
     def score(
@@ -239,19 +239,15 @@ def _imported(reference: str) -> AnyArchitecture:
             f'unknown spec {brief(reference)}; the specs are {", ".join(SPECS)}, or MODULE:NAME for one of your own'
         )
     module, attribute = match.groups()
-    if attribute in SPECS:
-        raise InputError(f'spec {reference}: {attribute} is the name of an architecture of this package; rename it')
     try:
         found = getattr(importlib.import_module(module), attribute)
     except Exception as error:  # an imported module may raise anything
         text = ' '.join(str(error).split())
         reason = f'{type(error).__name__}: {brief(text, 120)}'
         raise InputError(f'spec {reference}: cannot be imported ({reason})') from error
-    if isinstance(found, ModelSpec):
-        return dataclasses.replace(found, name=attribute)
-    if not isinstance(found, Architecture):
+    if not isinstance(found, ModelSpec | Architecture):
         raise InputError(
             f'spec {reference}: is a {type(found).__name__}, expected a demo_jax.Architecture; a Flax module becomes '
             'one by demo_jax.from_linen(module) or demo_jax.from_nnx(make)'
         )
-    return dataclasses.replace(found, name=attribute)
+    return dataclasses.replace(found, name=reference)
