@@ -220,7 +220,8 @@ def test_figures(tiny):
 
 
 @pytest.mark.parametrize('call, message', [
-    (lambda model: model('tiny_cnn').temporal(SEQUENCES), r'need a recurrent spec \(RNN or CNN-RNN\), tiny_cnn has no'),
+    (lambda model: model('tiny_cnn').temporal(SEQUENCES, truncate='features'),
+     "truncate='features' needs a spec with LSTMs, which tiny_cnn is not"),
     (lambda model: model('tiny_cnn').saliency([]), 'no sequences were given'),
     (lambda model: model('tiny_cnn').saliency(LONG), 'a list of sequences is needed'),
     (lambda model: model('tiny_cnn').mutagenesis([LONG, 'ACG']), 'sequence 2: has 3 letters, tiny_cnn needs at least'),

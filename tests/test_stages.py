@@ -16,6 +16,7 @@ from demo_jax.data.simulate import SimulationSettings, simulate_corpus
 from demo_jax.errors import InputError
 from demo_jax.evaluation.proteins import Protein
 from demo_jax.explain.attribution import attribute
+from demo_jax.explain.pieces import TRACKS
 from demo_jax.explain.temporal import temporal_scores
 from demo_jax.explanations import PIECES, Explanations
 from demo_jax.motifs import extract, formats, jaspar, matching, piles, scan
@@ -366,7 +367,7 @@ def test_truth_judges_the_positives_that_the_model_gets_right(run, tables):
         judged += len(sites)
     assert judged > 0
     methods = {row['method'] for row in tables['truth_mean'].rows if row['spec'] == 'small_rnn'}
-    assert methods == {name for name in match.METHODS if name != 'activations'}
+    assert methods == set(TRACKS) - {'activations'}
 
 
 def test_every_motif_file_is_read_by_other_tools(run, tables):

@@ -121,7 +121,7 @@ def test_models_are_scored_as_if_alone():
 
 
 @pytest.mark.parametrize('spec, arguments, message', [
-    (models.SPECS['small_cnn'], {}, 'temporal scores need a recurrent spec .*, small_cnn has no LSTM'),
+    (models.SPECS['small_cnn'], {'truncate': 'features'}, 'needs a spec with LSTMs, which small_cnn is not'),
     (WIDE, {'truncate': 'output'}, "truncate is 'output', expected one of input, features"),
     (WIDE, {'direction': 'backward'}, "direction is 'backward', expected one of forward, reverse"),
 ])
