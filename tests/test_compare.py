@@ -95,8 +95,8 @@ def test_kind_of(spec, kind):
 
 def test_an_architecture_of_any_name_is_of_its_kind(monkeypatch):
     monkeypatch.setitem(models.SPECS, 'bassetlike', models.ModelSpec('bassetlike', conv=((19, 8),)))
-    monkeypatch.setitem(models.SPECS, 'cnn_after', models.ModelSpec('cnn_after', conv=((9, 8),), lstm_layers=1,
-                                                                    lstm_size=4, padding='same', summary='mean'))  # fmt: skip
+    after = models.ModelSpec('cnn_after', ((9, 8),), 'same', lstm_layers=1, lstm_size=4, summary='mean')
+    monkeypatch.setitem(models.SPECS, 'cnn_after', after)
     assert [compare.kind_of(spec) for spec in ('bassetlike', 'cnn_after')] == ['cnn', 'cnn_rnn']
     rows = [model(task, spec, test=0.8, valid=0.8) for spec in ('bassetlike', 'cnn_after') for task in ('a', 'b')]
     assert [row['spec_a'] for row in compare.table3(rows).rows] == ['cnn_after']

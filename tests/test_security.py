@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from matplotlib.text import Text
 
+import demo_jax
 from demo_jax import arrays, explanations, files, untrusted
 from demo_jax.data import dna, storage
 from demo_jax.data.download import extract
@@ -343,8 +344,9 @@ def jobs_with(run: pathlib.Path, **changes: str) -> None:
 
 
 @pytest.mark.parametrize('changes, message', [
-    ({'spec': '../../../../tmp/evil'}, "no spec '../../../../tmp/evil'"),
-    ({'spec': '/etc'}, "no spec '/etc'"),
+    ({'spec': '../../../../tmp/evil'}, "unknown spec '../../../../tmp/evil'"),
+    ({'spec': '/etc'}, "unknown spec '/etc'"),
+    ({'spec': 'this:d'}, "spec 'this:d' is not of this package; to have it imported, name it"),
     ({'index': '../1'}, r"index is '\.\./1', expected int"),
     ({'index': '-1'}, 'index is -1, expected 0'),
     ({'index': '1'}, 'index is 1, expected 0'),
@@ -357,6 +359,24 @@ def test_hostile_job_tables_are_refused(run, changes, message):
     jobs_with(run, **changes)
     with pytest.raises(InputError, match=f'jobs.tsv: is not a job table .line 2: {message}'):
         untrusted.read_jobs(run / 'jobs.tsv')
+
+
+def test_a_module_that_a_run_names_is_imported_only_if_the_user_names_it(run, tmp_path, monkeypatch):
+    """To import a module is to run it."""
+    (tmp_path / 'hostile_models.py').write_text(
+        'import pathlib\nimport demo_jax\n'
+        f'pathlib.Path({str(tmp_path / "ran")!r}).touch()\n'
+        'net = demo_jax.Architecture(lambda key: {}, lambda params, x: x.sum((1, 2)))\n'
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    jobs_with(run, spec='hostile_models:net')
+    for open_it in (lambda: untrusted.read_jobs(run / 'jobs.tsv'), lambda: demo_jax.load_run(run),
+                    lambda: untrusted.read_jobs(run / 'jobs.tsv', ['hostile_models:other'])):  # fmt: skip
+        with pytest.raises(InputError, match="line 2: spec 'hostile_models:net' is not of this package"):
+            open_it()
+    assert not (tmp_path / 'ran').exists()
+    assert untrusted.read_jobs(run / 'jobs.tsv', ['hostile_models:net'])[0].spec == 'hostile_models:net'
+    assert (tmp_path / 'ran').exists()
 
 
 def test_task_names_lead_nowhere(tmp_path):
@@ -439,7 +459,7 @@ def test_models_of_another_shape_are_refused(run):
     kernel = next(name for name in stored if name.endswith('dense/kernel'))
     for change, message in (
         ({kernel: np.zeros((5, 5), np.float32)}, "'dense/kernel' is"),
-        ({kernel: np.zeros((32, 2), np.int64)}, 'is no parameter'),
+        ({kernel: np.zeros((32, 2), np.int64)}, r"'dense/kernel' is \(32, 2\) int64, small_rnn has \(32, 2\)"),
         ({'params/evil/x': np.zeros(3, np.float32)}, "'evil/x' is"),
         ({'params/a/../../b': np.zeros(3, np.float32)}, "'a/../../b' is"),
         ({'other': np.zeros(3, np.float32)}, "array 'other' is no parameter"),

@@ -242,7 +242,8 @@ def _overview(collector: Collector) -> dict[str, Callable[[], Any]]:
 
     def architectures() -> Any:
         names = _best_first(collector, ours)[: len(best_of_each_kind(collector.table('auroc')))]
-        specs = [resolve(name) for name in names]
+        trained = {job.spec for job in collector.jobs}  # tables hold baselines, too
+        specs = [resolve(name) for name in names if name in trained]
         length = int(np.median(collector.corpus.lengths))
         return architecture.architecture_figure(specs, length=length) if specs else None
 
