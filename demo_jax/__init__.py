@@ -1,7 +1,8 @@
 """The Deep Motif Dashboard in JAX: train, explain and compare models of TF binding, many at once.
 
 Importing this package loads nothing heavy. `load_run(path)` opens what a training left; `wrap(score, params)` makes a
-model of any JAX function, to be explained; `Architecture`, `from_linen`, `from_nnx` make architectures to be trained.
+model of any JAX function, to be explained, and `dashboard` a page of such models; `Architecture`, `from_linen` and
+`from_nnx` make architectures to be trained.
 """
 
 import importlib
@@ -10,6 +11,8 @@ __version__ = '0.1.0'
 _HOMES = {
     'load_run': 'demo_jax.runs',
     'wrap': 'demo_jax.model',
+    'dashboard': 'demo_jax.own_models',
+    'save_models': 'demo_jax.own_models',
     'Architecture': 'demo_jax.nn.architecture',
     'from_linen': 'demo_jax.nn.architecture',
     'from_nnx': 'demo_jax.nn.architecture',

@@ -14,8 +14,12 @@ import numpy as np
 from demo_jax.data import dna
 from demo_jax.errors import InputError, brief
 from demo_jax.explain import attribution, batches, class_optimisation, temporal
+from demo_jax.explain.pieces import PIECES
 from demo_jax.explain.score import call, check_params, check_score, float_type, name_of, probability, takes_lengths
 from demo_jax.explain.score import shortest as shortest_of
+from demo_jax.motifs import scan
+from demo_jax.motifs.jaspar import load_matrices
+from demo_jax.motifs.matching import own_matrices
 from demo_jax.nn import ops
 from demo_jax.nn.architecture import resolve
 from demo_jax.results import Maps, Optimum, Prediction, Temporal
@@ -199,6 +203,47 @@ class Model:
             self.title, found.matrix[0, best], found.raw[0, best], float(found.score[0, best]),
             float(found.objective[0, best]), found.objective[0],
         )  # fmt: skip
+
+    def figure(self, sequence: str, *, tf: str = '', release: str = '') -> Any:
+        """The paper's Figure 2 for one sequence: known motifs and their hits, saliency, temporal scores, class optimum.
+
+        Temporal scores are shown where the model has a fast way to them.
+
+        Args:
+          sequence: as one of those that `predict` takes.
+          tf: its JASPAR matrices are shown, e.g. 'CTCF'; '' = none.
+          release: of JASPAR; '' = the newest installed.
+
+        Returns:
+          A matplotlib Figure.
+
+        Raises:
+          InputError: as `predict`, a TF without a matrix, or no such release.
+        """
+        from demo_jax.report.figures_sequence import ModelView, SequenceView, Span, dashboard_figure
+
+        maps = self.saliency([sequence])
+        known: list[tuple[str, np.ndarray]] = []
+        hits: list[Span] | None = None
+        temporal = self.temporal([sequence]) if PIECES['temporal'].applies(self.score) else None
+        view = ModelView(
+            self.spec.rsplit(':', 1)[-1], float(maps.score[0]), maps.values[0],
+            None if temporal is None else temporal.forward[0], None if temporal is None else temporal.reverse[0],
+            self.class_optimise(length=len(sequence)).matrix,
+        )  # fmt: skip
+        if tf:
+            matrices = load_matrices(release or None)
+            ids = own_matrices(tf, matrices)
+            if not ids:
+                raise InputError(f'JASPAR has no matrix of {brief(tf)} in {release or "its newest release"}')
+            known, hits = [(matrices[m].label, matrices[m].probabilities) for m in ids], []
+            for motif in ids:
+                found = scan.known_hits(matrices[motif].probabilities, dna.encode(sequence)[None], threshold=1e-4)
+                spans = [(int(start), int(strand)) for start, strand, *_ in found.of_row(0)]
+                hits += [Span(at, at + found.width, matrices[motif].name, strand) for at, strand in spans]
+        title = f'{self.title}, {len(sequence)} letters'
+        letters = dna.decode(dna.encode(sequence))
+        return dashboard_figure(SequenceView(title, letters, None, [view], known[:3], hits))
 
     def score_tokens(self, tokens: np.ndarray, lengths: np.ndarray | None = None) -> np.ndarray:
         """Scores S, float32 (N,), of tokens uint8 (N, L); `lengths` int (N,) where they differ."""

@@ -11,9 +11,13 @@ from typing import Any
 import numpy as np
 
 from demo_jax.data import dna
+from demo_jax.errors import InputError
 from demo_jax.explain.attribution import ATTRIBUTIONS
 from demo_jax.explain.score import probability
-from demo_jax.motifs.extract import information_content
+from demo_jax.motifs.extract import WIDTH, Windows, align_strands, best_windows, information_content
+from demo_jax.motifs.jaspar import load_matrices
+from demo_jax.motifs.piles import Pile, pile_windows
+from demo_jax.motifs.tomtom import match_motifs, prepare_targets
 
 _WRAP = 101  # letters per printed line: the field's usual window fits on one
 _SHOWN = 20  # sequences that are printed or drawn
@@ -88,6 +92,31 @@ class Maps:
         """N arrays (L,), what the method ranks positions by: sizes for saliency (the paper's map), else signed."""
         return tuple(map(np.abs, self.signed)) if ATTRIBUTIONS[self.method].ranks == 'size' else self.signed
 
+    def motif(self, width: int = WIDTH) -> 'Motif':
+        """What the most important windows, one per sequence, have in common.
+
+        Args:
+          width: letters per window; shorter sequences give none.
+
+        Raises:
+          InputError: no sequence is long enough.
+        """
+        kept = [n for n, values in enumerate(self.values) if len(values) >= width]
+        if not kept:
+            raise InputError(f'no sequence has {width} letters, which a window needs')
+        longest = max(len(self.values[n]) for n in kept)
+        lengths = np.array([len(self.values[n]) for n in kept])
+        values, tokens = np.zeros((len(kept), longest)), np.full((len(kept), longest), dna.N, np.uint8)
+        for row, n in enumerate(kept):
+            values[row, : lengths[row]], tokens[row, : lengths[row]] = self.values[n], dna.encode(self.sequences[n])
+        windows = best_windows(values, lengths, width=width)
+        strand = windows.strand * align_strands(windows.tokens(tokens))
+        windows = dataclasses.replace(windows, strand=strand, row=np.array(kept)[windows.row])
+        padded = np.full((len(self.sequences), longest), dna.N, np.uint8)
+        padded[kept] = tokens
+        return Motif(self.title, self.method, windows, tuple(windows.words(padded)),
+                     pile_windows(windows.tokens(padded)))  # fmt: skip
+
     def only(self, n: int) -> 'Maps':
         """The map of sequence n (from 0) alone."""
         error = None if self.completeness_error is None else self.completeness_error[n : n + 1]
@@ -145,6 +174,85 @@ class Maps:
             lines.append(f'{n + 1}: score {self.score[n]:.3f}, largest contribution {size.max(initial=0):.3g}{error}')
             lines += _wrapped(('', ''), letters, ''.join(map(str, digits)))
         return '\n'.join([*lines, *_left_out(len(self.sequences))])
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Motif:
+    """What the windows that mattered have in common; see `motifs.piles`.
+
+    Attributes:
+      title: the model.
+      method: the attribution that chose the windows.
+      windows: one per sequence that is long enough, turned so that all show the motif the same way round; `row` is
+        the sequence's place, from 0.
+      words: their letters.
+      pile: the matrix of all of them without its uninformative ends, and whether it is a motif at all.
+    """
+
+    title: str
+    method: str
+    windows: Windows
+    words: tuple[str, ...]
+    pile: Pile
+
+    @property
+    def probabilities(self) -> np.ndarray:
+        """float64 (w, 4), the trimmed matrix: A C G T in columns, rows add up to 1."""
+        return self.pile.probabilities
+
+    def match(self, release: str = '', *, most: int = 10) -> Any:
+        """The best matches in JASPAR, by Tomtom (Euclidean distance) with MEME's q-values.
+
+        Args:
+          release: e.g. 'JASPAR2024'; '' = the newest installed.
+          most: rows at most.
+
+        Returns:
+          A pandas DataFrame: id, name, p_value, e_value, q_value, offset, strand; best first. Empty where the pile is
+          no clear motif: flat columns match anything.
+
+        Raises:
+          InputError: no such release.
+        """
+        columns = ('id', 'name', 'p_value', 'e_value', 'q_value', 'offset', 'strand')
+        if self.pile.verdict != 'motif':
+            return _frame({column: [] for column in columns})
+        known = load_matrices(release or None)
+        found = match_motifs([self.probabilities], prepare_targets({m: x.probabilities for m, x in known.items()}))
+        best = np.argsort(found.p_value[0], kind='stable')[:most]
+        ids = [list(known)[at] for at in best]
+        return _frame({
+            'id': ids, 'name': [known[motif].name for motif in ids], 'p_value': found.p_value[0, best],
+            'e_value': found.e_value[0, best], 'q_value': found.q_value[0, best], 'offset': found.offset[0, best],
+            'strand': np.where(found.forward[0, best], '+', '-'),
+        })  # fmt: skip
+
+    def to_frame(self) -> Any:
+        """A pandas DataFrame with one row per window: sequence, start (both from 1), strand, word, score."""
+        windows = self.windows
+        return _frame({
+            'sequence': windows.row + 1, 'start': windows.start + 1, 'strand': np.where(windows.strand < 0, '-', '+'),
+            'word': self.words, 'score': windows.score,
+        })  # fmt: skip
+
+    def plot(self) -> Any:
+        """The motif as an information logo, in bits."""
+        from demo_jax.report import plots
+
+        figure, ax = _figure(0.45 * len(self.probabilities) + 1.5, 2.0)
+        plots.letter_logo(ax, self.probabilities * information_content(self.probabilities)[:, None], ylabel='bits')
+        ax.set_ylim(0, 2.0)
+        _number_positions(ax, len(self.probabilities))
+        ax.set_title(str(self).splitlines()[0], loc='left', fontsize='small', parse_math=False)
+        return figure
+
+    def __str__(self) -> str:
+        best = ''.join('ACGT'[at] for at in self.probabilities.argmax(axis=1))
+        verdict = {'motif': 'motif', 'vague': 'vague motif', 'none': 'no motif'}[self.pile.verdict]
+        return (
+            f'{verdict} {best} of {self.title} by {_named(self.method)}: {self.pile.agree} of {len(self.words)} '
+            f'windows agree, {self.pile.bits:.1f} of 12 bits in its best six columns'
+        )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -333,8 +333,8 @@ def _difference(section: str, before: Mapping[str, Any], after: Mapping[str, Any
 class Run:
     """A finished (or half-finished) training, for reading. Made by `load_run`."""
 
-    def __init__(self, path: str | os.PathLike, own_specs: Collection[str] | bool = ()):
-        self.directory = RunDirectory(path, own_specs)
+    def __init__(self, directory: RunDirectory):
+        self.directory = directory
         facts = self.directory.facts()
         self.tasks: tuple[str, ...] = tuple(facts['tasks'])
         self.jobs = self.directory.jobs()
@@ -404,4 +404,4 @@ def load_run(path: str | os.PathLike, *, own_specs: Collection[str] | bool = ())
       InputError: it is not a run directory, or JAX finds no device (see `devices.check`).
     """
     devices.check()
-    return Run(path, own_specs)
+    return Run(RunDirectory(path, own_specs))

@@ -7,6 +7,7 @@ import nbclient
 import nbformat
 import pytest
 
+from demo_jax import files
 from tests.test_model import save_run
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -40,3 +41,26 @@ def test_gradients(tmp_path, monkeypatch):
     assert 'CNN: 17 prefixes are too short for it' in text
     hessian = [line for line in text.splitlines() if line.startswith('CNN-RNN  entries of the Hessian')]
     assert len(hessian) == 1 and not hessian[0].endswith('largest 0')
+
+
+def test_own_model(tmp_path, monkeypatch):
+    monkeypatch.setenv('PYTHONPATH', os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')]))
+    monkeypatch.setenv('JAX_PLATFORMS', 'cpu')
+    monkeypatch.setenv('IPYTHONDIR', str(tmp_path / 'ipython'))
+    notebook = nbformat.read(ROOT / 'experiments' / 'notebooks' / 'own_model.ipynb', as_version=4)
+    nbclient.NotebookClient(notebook, timeout=300, resources={'metadata': {'path': str(tmp_path)}}).execute()
+    code = [cell for cell in notebook.cells if cell.cell_type == 'code']
+    lines = [line for cell in code[2:] for line in cell.source.splitlines() if line.strip()]
+    assert len(lines) <= 20  # of the user, once the model is there
+    text = ''.join(output.text for cell in code for output in cell.outputs if output.output_type == 'stream')
+    assert 'motif ' in text and 'no motif' not in text
+    shown = [output.data.get('text/plain', '') for cell in code for output in cell.outputs if hasattr(output, 'data')]
+    matches = [text for text in shown if 'q_value' in text]
+    assert len(matches) == 1 and 'USF1' in matches[0]
+    pictures = [output for cell in code for output in cell.outputs if 'image/png' in getattr(output, 'data', {})]
+    assert len(pictures) == 3
+    page = tmp_path / 'runs' / 'my_net' / 'dashboard' / 'index.html'
+    assert page.exists() and str(page.relative_to(tmp_path)) in text
+    (row,) = files.read_tsv(tmp_path / 'runs' / 'my_net' / 'tables' / 'auroc.tsv')
+    assert (row['spec'], row['status']) == ('__main__:my_net', 'ok')
+    assert float(row['test_auroc']) > 0.8

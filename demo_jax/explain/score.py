@@ -59,12 +59,13 @@ def shortest(score: Any) -> int:
 
 
 def takes_lengths(score: Any) -> bool:
-    """Whether a score has an argument `lengths` (or takes any keyword)."""
+    """Whether a score has an argument `lengths`; one with **keywords hands them on to something else."""
+    if hasattr(score, 'takes_lengths'):
+        return bool(score.takes_lengths)
     try:
-        parameters = inspect.signature(score).parameters.values()
+        return 'lengths' in inspect.signature(score).parameters
     except (TypeError, ValueError):  # a builtin, say
         return False
-    return any(p.name == 'lengths' or p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters)
 
 
 def call(score: Any, params: Any, x: Array, lengths: Array | None) -> Array:

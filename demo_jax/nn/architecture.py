@@ -92,10 +92,8 @@ class Architecture:
 
     @functools.cached_property
     def _takes(self) -> frozenset[str]:
-        parameters = inspect.signature(self.apply).parameters.values()
-        if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters):
-            return frozenset({'lengths', 'dropout', 'key'})
-        return frozenset(parameter.name for parameter in parameters) & {'lengths', 'dropout', 'key'}
+        # By name alone: a function with **keywords, such as a Flax module's apply, hands them on to something else.
+        return frozenset(inspect.signature(self.apply).parameters) & {'lengths', 'dropout', 'key'}
 
     @property
     def takes_lengths(self) -> bool:

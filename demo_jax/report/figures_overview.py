@@ -10,6 +10,7 @@ from typing import Any, ParamSpec
 
 import numpy as np
 
+from demo_jax.nn.architecture import name_of
 from demo_jax.report import plots
 from demo_jax.report.figures_sequence import RC, WIDTH
 
@@ -35,7 +36,9 @@ def _styled(draw: Callable[_P, Any]) -> Callable[_P, Any]:
 
 
 def spec_label(spec: str) -> str:
-    """A spec's name as one writes it: 'medium_cnn_rnn' -> 'medium CNN-RNN'."""
+    """A spec's name as one writes it: 'medium_cnn_rnn' -> 'medium CNN-RNN', and 'my_models:dilated' -> 'dilated'."""
+    if ':' in spec:
+        return name_of(spec)
     written = {'rnn': 'RNN', 'cnn': 'CNN', 'deepbind': 'DeepBind', 'em': 'EM', 'meme': 'MEME', 'chip': 'ChIP'}
     words = ' '.join(written.get(word, word) for word in spec.split('_'))
     return words.replace('CNN RNN', 'CNN-RNN').replace('MEME ChIP', 'MEME-ChIP')

@@ -73,7 +73,7 @@ class SequenceView:
     Attributes:
       title: e.g. 'CTCF_K562_CTCF_Broad, test sequence 12'.
       letters: the sequence.
-      bound: its label.
+      bound: its label; None = not known.
       models: what each architecture says.
       jaspar: (label, probabilities (w, 4)) of the TF's known motifs; empty where there are none.
       hits: where those motifs match; None = nobody looked.
@@ -82,7 +82,7 @@ class SequenceView:
 
     title: str
     letters: str
-    bound: bool
+    bound: bool | None
     models: Sequence[ModelView]
     jaspar: Sequence[tuple[str, np.ndarray]] = ()
     hits: Sequence[Span] | None = None
@@ -138,10 +138,8 @@ def dashboard_figure(view: SequenceView) -> Any:
             0.012, 1 - 0.16 / total, printable(view.title, 88), weight='bold', fontsize=8.5, va='center',
             parse_math=False,
         )  # fmt: skip
-        figure.text(
-            0.988, 1 - 0.16 / total, 'bound (label 1)' if view.bound else 'not bound (label 0)', color=plots.GREY,
-            ha='right', va='center',
-        )  # fmt: skip
+        label = {True: 'bound (label 1)', False: 'not bound (label 0)', None: ''}[view.bound]
+        figure.text(0.988, 1 - 0.16 / total, label, color=plots.GREY, ha='right', va='center')
         _jaspar(rows, view, heights[0], gaps[0])
         for model, gap in zip(optima, gaps[1:], strict=False):
             axes = rows.add(0.42, gap)

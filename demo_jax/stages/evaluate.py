@@ -41,7 +41,7 @@ def evaluate_run(run: RunDirectory, *, n_resamples: int = 1000, progress: bool =
     Raises:
       InputError: a job has not been trained.
     """
-    reader = Run(run.path)
+    reader = Run(run)
     corpus, jobs, config = run.corpus(), run.jobs(), run.config()
     missing = [job for job in jobs if job.index not in run.finished_jobs()]
     if missing:

@@ -47,7 +47,7 @@ def check_specs(corpus: Any, jobs: Sequence[Job]) -> None:
             need = resolve(spec).min_length
             if length < need:
                 raise InputError(f'task {task}: its shortest sequence has {length} bp, {spec} needs at least {need}')
-    longest, some = int(corpus.lengths.max(initial=1)), int(corpus.lengths.min(initial=1))
+    longest, some = int(corpus.lengths.max()), int(corpus.lengths.min())
     for spec in dict.fromkeys(job.spec for job in jobs):
         architecture = resolve(spec)
         if not isinstance(architecture, Architecture):
