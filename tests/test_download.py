@@ -45,8 +45,12 @@ def content():
 
 
 @pytest.fixture(autouse=True)
-def _no_proxy(monkeypatch):
+def waited(monkeypatch):
+    """Seconds that pooch would have waited between tries."""
     monkeypatch.setenv('no_proxy', '127.0.0.1')  # a machine's proxy does not know the servers of these tests
+    seconds = []
+    monkeypatch.setattr('pooch.core.time.sleep', seconds.append)
+    return seconds
 
 
 class Server(http.server.ThreadingHTTPServer):
@@ -80,6 +84,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if server.status:
             self.send_error(server.status)
             return
+        if wanted and server.ranges and int(wanted[6:-1]) >= len(server.content):
+            self.send_error(416)
+            return
         start = int(wanted.removeprefix('bytes=').rstrip('-')) if wanted and server.ranges else 0
         body = server.content[start:]
         self.send_response(206 if start else 200)
@@ -97,7 +104,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 def fetch(server, path, **changes):
-    return download(server.archive(**changes), path, wait=0.01, attempts=3, timeout=60, progress=False)
+    return download(server.archive(**changes), path, attempts=3, timeout=60, progress=False)
 
 
 def test_download(content, tmp_path):
@@ -109,19 +116,33 @@ def test_download(content, tmp_path):
     assert [file.name for file in path.parent.iterdir()] == ['a.tar.gz']
 
 
-def test_broken_download_goes_on_where_it_stopped(content, tmp_path):
+def kept(arrived):
+    """Of the bytes that arrived before a connection was cut, those that were written: whole pieces."""
+    return arrived - arrived % downloads._PIECE
+
+
+def test_broken_download_goes_on_where_it_stopped(content, tmp_path, waited):
     with Server(content, cuts=2) as server:
         assert fetch(server, tmp_path / 'a').read_bytes() == content
-    first = len(content) // 3
-    second = first + (len(content) - first) // 3
+    first = kept(len(content) // 3)
+    second = first + kept((len(content) - first) // 3)
+    assert 0 < first < second < len(content)
     assert server.asked == [None, f'bytes={first}-', f'bytes={second}-']
+    assert waited == [1, 2]
+    assert [file.name for file in tmp_path.iterdir()] == ['a']
 
 
 def test_download_of_an_earlier_run_is_resumed(content, tmp_path):
     (tmp_path / 'a.part').write_bytes(content[:1000])
     with Server(content) as server:
         assert fetch(server, tmp_path / 'a').read_bytes() == content
-    assert server.asked == ['bytes=1000-']
+        assert server.asked == ['bytes=1000-']
+        for other in (content + b'more', b'of another file, as long'.ljust(len(content))):  # no part of this one
+            (tmp_path / 'b.part').write_bytes(other)
+            assert fetch(server, tmp_path / 'b').read_bytes() == content
+            assert server.asked[1:] == [f'bytes={len(other)}-', None]
+            (tmp_path / 'b').unlink()
+            del server.asked[1:]
 
 
 def test_server_without_ranges(content, tmp_path):
@@ -129,9 +150,11 @@ def test_server_without_ranges(content, tmp_path):
         assert fetch(server, tmp_path / 'a').read_bytes() == content
         assert len(server.asked) == 2
     with Server(content, cuts=100, ranges=False) as server:
-        with pytest.raises(InputError, match='after 3 attempts .the connection ended after'):
+        with pytest.raises(InputError, match=r'after 3 attempts \(the connection ended\); [1-9][0-9,]+ of '):
             fetch(server, tmp_path / 'b')
         assert not (tmp_path / 'b').exists()
+        first = kept(len(content) // 3)  # each try starts anew
+        assert (tmp_path / 'b.part').read_bytes() == content[:first]
 
 
 def test_wrong_content_is_removed(content, tmp_path):
@@ -140,6 +163,8 @@ def test_wrong_content_is_removed(content, tmp_path):
             with pytest.raises(InputError, match='is not the expected file'):
                 fetch(server, tmp_path / 'a', **changes)
             assert not list(tmp_path.iterdir())
+            assert len(server.asked) == 1  # another try would bring the same
+            server.asked.clear()
     (tmp_path / 'a').write_bytes(b'something else')
     with pytest.raises(InputError, match='has 14 bytes, expected'):
         fetch(server, tmp_path / 'a')
@@ -157,8 +182,13 @@ def test_refusing_and_missing_servers(content, tmp_path):
         with pytest.raises(InputError, match='after 3 attempts .HTTP status 503'):
             fetch(server, tmp_path / 'a')
         assert len(server.asked) == 3
-    with pytest.raises(InputError, match='cannot be downloaded after 3 attempts'):  # nobody listens there now
+    with pytest.raises(InputError, match='cannot be downloaded after 3 attempts .*refused'):  # nobody listens there now
         fetch(server, tmp_path / 'a')
+    (tmp_path / 'file').touch()
+    with Server(content) as server:
+        with pytest.raises(InputError, match=r'cannot be downloaded \(.*file'):  # no folder can be made there
+            fetch(server, tmp_path / 'file' / 'a')
+        assert server.asked == []
 
 
 def test_the_public_archive_is_the_one_of_the_paper():

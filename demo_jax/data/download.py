@@ -1,14 +1,12 @@
 """Fetching and unpacking the archive of the 108 K562 data sets (edge: network and disk)."""
 
+import contextlib
+import functools
 import gzip
-import http.client
 import os
 import pathlib
 import shutil
 import tarfile
-import time
-import urllib.error
-import urllib.request
 import zlib
 from typing import IO, Any, NamedTuple
 
@@ -17,6 +15,7 @@ from demo_jax.errors import InputError, brief
 from demo_jax.files import atomic_directory, open_input, sha256
 
 _CHUNK = 1 << 18
+_PIECE = 1 << 12  # bytes of a download; up to so many are lost where the connection is cut
 _LONGEST_HEADER = 1 << 20  # bytes; headers hold names and are read whole
 
 
@@ -40,23 +39,21 @@ def download(
     path: str | os.PathLike,
     *,
     attempts: int = 5,
-    wait: float = 2.0,
     timeout: float = 60.0,
     progress: bool = True,
 ) -> pathlib.Path:
     """Fetch a file unless a whole copy is at `path` already.
 
-    What has arrived is kept as `path` + '.part'; a broken download goes on from there (HTTP Range), or from
-    the start where the server does not offer that. The file takes its name only when size and sha256 are
-    right.
+    pooch tries again after 1, 2, 3 ... seconds (at most 10), and gives the file its name when the sha256 is right.
+    What has arrived is kept as `path` + '.part': the next try, or the next call, goes on from there (HTTP Range), or
+    from the start where the server does not offer that.
 
     Args:
       archive: what to fetch.
       path: where to put it.
-      attempts: how often to try in a row without any byte arriving, before giving up.
-      wait: seconds before the second try, doubled for each further one.
+      attempts: how often to try; a try is over when the connection ends.
       timeout: seconds without an answer after which a try has failed.
-      progress: show a progress bar.
+      progress: show a progress bar, and say when a try failed.
 
     Returns:
       `path`.
@@ -69,42 +66,27 @@ def download(
     if path.exists():
         verify(path, archive)
         return path
-    path.parent.mkdir(parents=True, exist_ok=True)
+    import pooch
+    import requests
+
+    pooch.get_logger().setLevel('INFO' if progress else 'WARNING')
     part = path.with_name(path.name + '.part')
-    if part.exists() and part.stat().st_size > archive.size:
-        part.unlink()
-    failures = 0
-    while _size(part) < archive.size:
-        before = _size(part)
-        try:
-            _fetch(archive, part, timeout, progress)
-            reason = f'the connection ended after {_size(part):,} of {archive.size:,} bytes'
-        except urllib.error.HTTPError as error:
-            reason = f'HTTP status {error.code} {error.reason}'
-            if 400 <= error.code < 500 and error.code not in (408, 416, 429):
-                raise InputError(f'{archive.url}: cannot be downloaded ({reason})') from error
-            if error.code == 416:  # the partial file is not a part of what the server has
-                part.unlink(missing_ok=True)
-        except (OSError, http.client.HTTPException) as error:
-            reason = str(getattr(error, 'reason', None) or error or type(error).__name__)
-        if _size(part) >= archive.size:
-            break
-        failures = 0 if _size(part) > before else failures + 1
-        if failures >= attempts:
-            raise InputError(
-                f'{archive.url}: cannot be downloaded after {attempts} attempts ({" ".join(reason.split())}); '
-                f'{_size(part):,} of {archive.size:,} bytes are kept in {part}'
-            )
-        time.sleep(wait * 2 ** max(failures - 1, 0))
+    store = pooch.create(
+        path.parent, '', registry={path.name: archive.sha256}, urls={path.name: archive.url},
+        retry_if_failed=attempts - 1,
+    )  # fmt: skip
     try:
-        verify(part, archive)
-    except InputError:
-        part.unlink(missing_ok=True)
+        store.fetch(path.name, downloader=functools.partial(_fetch, archive, part, timeout, progress))
+    except _Refused as error:
+        raise InputError(f'{archive.url}: {error}') from error
+    except OSError as error:  # of the disk, and all those of requests: pooch tries again after these alone
+        have = part.stat().st_size if part.exists() else 0
+        reason = str(getattr(error.args[0], 'reason', error)) if error.args else type(error).__name__
+        tried = f' after {attempts} attempts' if isinstance(error, requests.RequestException) else ''
         raise InputError(
-            f'{archive.url}: what was downloaded is not the expected file of {archive.size:,} bytes with sha256 '
-            f'{archive.sha256}; it was removed'
-        ) from None
-    os.replace(part, path)
+            f'{archive.url}: cannot be downloaded{tried} ({" ".join(reason.split())}); '
+            f'{have:,} of {archive.size:,} bytes are kept in {part}'
+        ) from error
     return path
 
 
@@ -125,34 +107,49 @@ def verify(path: str | os.PathLike, archive: Archive) -> None:
         raise InputError(f'{path}: has sha256 {found}, expected {archive.sha256}')
 
 
-def _size(path: pathlib.Path) -> int:
-    return path.stat().st_size if path.exists() else 0
+class _Refused(Exception):
+    """No further try would help."""
 
 
-def _fetch(archive: Archive, part: pathlib.Path, timeout: float, progress: bool) -> None:
-    """One request: append what the server sends, or start anew if it does not go on from where we are."""
+def _fetch(
+    archive: Archive, part: pathlib.Path, timeout: float, progress: bool, url: str, output: str, _: Any
+) -> None:
+    """What pooch calls for every try: append to `part` what the server sends, and make it `output` when it is whole."""
+    import requests
     from tqdm import tqdm
 
-    have = _size(part)
-    request = urllib.request.Request(archive.url, headers={'User-Agent': 'demo_jax', 'Accept-Encoding': 'identity'})
-    if have:
-        request.add_header('Range', f'bytes={have}-')
-    with urllib.request.urlopen(request, timeout=timeout) as answer:
-        goes_on = answer.status == 206 and answer.headers.get('Content-Range', '').startswith(f'bytes {have}-')
-        have = have if goes_on else 0
+    have = part.stat().st_size if part.exists() else 0
+    headers = {'Accept-Encoding': 'identity'} | ({'Range': f'bytes={have}-'} if have else {})
+    with requests.get(url, headers=headers, stream=True, timeout=timeout) as answer:
+        if answer.status_code == 416:  # what is there is no part of what the server has
+            part.unlink(missing_ok=True)
+        elif 400 <= answer.status_code < 500 and answer.status_code not in (408, 429):
+            raise _Refused(f'cannot be downloaded (HTTP status {answer.status_code} {answer.reason})')
+        if not answer.ok:
+            raise requests.HTTPError(f'HTTP status {answer.status_code} {answer.reason}')
+        goes_on = answer.headers.get('Content-Range', '').startswith(f'bytes {have}-')
         with (
             open(part, 'ab' if goes_on else 'wb') as target,
-            tqdm(
-                total=archive.size, initial=have, unit='B', unit_scale=True, desc=part.stem, disable=not progress
-            ) as bar,
+            tqdm(total=archive.size, unit='B', unit_scale=True, desc=part.stem, disable=not progress) as bar,
         ):
-            # read1 hands over what has come so far, so that a cut connection loses nothing.
-            while chunk := answer.read1(_CHUNK):
-                target.write(chunk)
-                have += len(chunk)
-                bar.update(len(chunk))
-                if have > archive.size:
-                    break
+            bar.update(target.tell())
+            with contextlib.suppress(requests.exceptions.ChunkedEncodingError):  # cut: the size tells
+                for chunk in answer.iter_content(_PIECE):
+                    target.write(chunk)
+                    bar.update(len(chunk))
+                    if target.tell() > archive.size:
+                        break
+    if part.stat().st_size < archive.size:
+        raise requests.ConnectionError('the connection ended')
+    try:
+        verify(part, archive)
+    except InputError:
+        part.unlink()
+        raise _Refused(
+            f'what was downloaded is not the expected file of {archive.size:,} bytes with sha256 {archive.sha256}; '
+            'it was removed'
+        ) from None
+    os.replace(part, output)
 
 
 def extract(
