@@ -45,7 +45,7 @@ FORMAT = 'demo_jax run'
 VERSION = 1
 HISTORY_TYPES = get_type_hints(EpochRecord)
 HISTORY_COLUMNS = tuple(HISTORY_TYPES)
-PACKAGES = ('demo_jax', 'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'scipy', 'pyjaspar', 'memelite')
+PACKAGES = ('demo_jax', 'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'scipy', 'pyjaspar')
 
 
 @dataclasses.dataclass(frozen=True)

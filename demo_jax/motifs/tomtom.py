@@ -11,8 +11,8 @@ query against both strands of every target.
 
 Written in numpy, for two reasons. The queries here are short words by the ten thousand, made of only four
 different columns; they share most of the work, which a general implementation repeats. And memelite's
-implementation, `memelite.tomtom`, is compiled when first used, which takes a minute or more. It gives the
-same p-values (`memelite_p_values`), with `n_target_bins=None` and enough bins for the medians.
+implementation, `memelite.tomtom`, is compiled when first used, which takes a minute or more. The tests compare
+the two: with `n_target_bins=None` and enough bins for the medians, memelite gives the same p-values.
 """
 
 import os
@@ -235,23 +235,6 @@ def null_share(p_value: np.ndarray) -> np.ndarray:
     error = np.where(share > 0, error, np.inf)
     best = np.take_along_axis(estimate, error.argmin(axis=1)[:, None], axis=1)[:, 0]
     return np.minimum(best, 1.0)
-
-
-def memelite_p_values(queries: Sequence[np.ndarray], targets: Targets) -> np.ndarray:
-    """`Matches.p_value` from memelite's Tomtom, float64 (Q, n): an independent check of this module.
-
-    The first call compiles memelite, for a minute or more. Arguments as for `match_motifs`.
-    """
-    from memelite.tomtom import tomtom
-
-    stops = np.cumsum(np.tile(targets.widths, 2))
-    matrices = [np.ascontiguousarray(matrix.T) for matrix in np.split(targets.columns, stops[:-1])]
-    strandwise = tomtom(
-        [np.ascontiguousarray(np.asarray(query, np.float64).T) for query in queries], matrices,
-        reverse_complement=False, n_target_bins=None, n_median_bins=100_000,
-    )[0]  # fmt: skip
-    n_targets = len(targets)
-    return _both_strands(np.minimum(strandwise[:, :n_targets], strandwise[:, n_targets:]))
 
 
 def _both_strands(p_value: np.ndarray) -> np.ndarray:
