@@ -7,6 +7,8 @@
 from ml_collections import ConfigDict
 
 from configs import default
+from configs.sections import section
+from demo_jax.training.jobs import Recipe
 
 
 def get_config() -> ConfigDict:
@@ -16,22 +18,6 @@ def get_config() -> ConfigDict:
         'small_rnn', 'medium_rnn', 'large_rnn', 'small_cnn', 'medium_cnn', 'large_cnn',
         'small_cnn_rnn', 'medium_cnn_rnn', 'large_cnn_rnn', 'deepbind',
     )  # fmt: skip
-    config.recipe.update({
-        'batch_size': 256,
-        'epochs': 50,
-        'min_steps': 0,
-        'learning_rate': 1e-2,
-        'schedule': 'halving',
-        'halve_every': 10,
-        'warmup': 0.0,
-        'dropout': 0.5,
-        'weight_decay': 0.0,
-        'clip_value': 5.0,
-        'clip_norm': 0.0,
-        'reverse_complement': False,
-        'average_strands': False,
-        'negative_sets': 1,
-        'patience': 0,
-    })  # fmt: skip
+    config.recipe = section(Recipe)  # its defaults are the paper's
     config.match.jaspar = 'JASPAR2016'
     return config

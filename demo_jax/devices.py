@@ -24,6 +24,19 @@ _NUMBERS = {'jax_enable_x64': False, 'jax_default_prng_impl': 'threefry2x32', 'j
 MAX_KEPT = 500_000_000
 
 
+@dataclasses.dataclass(frozen=True)
+class DeviceSettings:
+    """How JAX sees this machine: settled when a process starts, with no effect on any number.
+
+    Attributes:
+      host_devices: CPU devices; 0 = one single-threaded device per core, at most 8.
+      compilation_cache: folder of compiled programs, for the next start; '' = none are kept.
+    """
+
+    host_devices: int = 0
+    compilation_cache: str = '~/.cache/demo_jax/xla'
+
+
 def configure(host_devices: int = 0) -> None:
     """Split the CPU into single-threaded devices, one model's work on each, and multiply in float32 everywhere.
 

@@ -35,6 +35,7 @@ from demo_jax.data import storage
 from demo_jax.data.corpus import Corpus
 from demo_jax.errors import InputError, brief
 from demo_jax.nn.architecture import named_leaves
+from demo_jax.settings import updated
 from demo_jax.training.jobs import Job
 from demo_jax.training.state import EpochRecord, Finished
 
@@ -178,6 +179,20 @@ class RunDirectory:
           InputError: config.json is missing or holds no settings.
         """
         return untrusted.read_config(self.path / 'config.json')
+
+    def update_config(self) -> None:
+        """Write the settings of an older version where this one has them, and say what has moved.
+
+        The caller holds the lock.
+
+        Raises:
+          InputError: as `config`.
+        """
+        config = self.config()
+        for note in updated(files.read_json(self.path / 'config.json')).notes:
+            print(f'note: {self.path / "config.json"}: {note}')
+            self.note(note)
+            files.write_json(self.path / 'config.json', config)
 
     def is_simulated(self) -> bool:
         """Whether the sequences are simulated: published values of tasks of the same names mean nothing then."""

@@ -18,6 +18,7 @@ import numpy as np
 from demo_jax import arrays, files
 from demo_jax.data.corpus import clean_name
 from demo_jax.errors import InputError, brief
+from demo_jax.settings import updated
 from demo_jax.training.jobs import Job
 
 SECTIONS = ('corpus', 'recipe', 'machine', 'baseline', 'evaluate', 'explain', 'match', 'dashboard')
@@ -88,6 +89,10 @@ def read_match_settings(path: str | os.PathLike) -> dict[str, Any]:
     found = state.get('settings') if isinstance(state, dict) else None
     if not isinstance(found, dict) or not all(isinstance(value, str | int | float) for value in found.values()):
         raise InputError(f'{path}: is not what the stage match writes; run it again')
+    found = {name: state[name] for name in ('hit_p_value',) if name in state} | found
+    p_value = found.get('hit_p_value', 0.5)
+    if not isinstance(p_value, float) or not 0 < p_value < 1:
+        raise InputError(f'{path}: hit_p_value is {brief(p_value)}, expected a number above 0 and below 1')
     return found
 
 
@@ -117,7 +122,7 @@ def read_facts(path: str | os.PathLike, form: str, version: int) -> dict[str, An
 
 
 def read_config(path: str | os.PathLike) -> dict[str, Any]:
-    """The contents of config.json; the settings themselves are checked where they are used.
+    """The contents of config.json, with settings where this version has them; they are checked where they are used.
 
     Raises:
       InputError: it is not an object, or one of its `SECTIONS` is not.
@@ -131,7 +136,7 @@ def read_config(path: str | os.PathLike) -> dict[str, Any]:
     average = config.get('recipe', {}).get('average_strands', False)
     if not isinstance(average, bool):
         raise InputError(f'{path}: recipe: average_strands is {brief(average)}, expected true or false')
-    return config
+    return updated(config).config
 
 
 def read_jobs(path: str | os.PathLike, own_specs: Collection[str] | bool = ()) -> tuple[Job, ...]:

@@ -1,5 +1,6 @@
 """What every command shares: how it starts, and how it fails."""
 
+import dataclasses
 import errno
 import functools
 import io
@@ -19,6 +20,7 @@ from ml_collections import ConfigDict, config_flags
 from demo_jax.errors import InputError, brief
 from demo_jax.files import expanded
 from demo_jax.processes import Meeting, ProcessLost
+from demo_jax.settings import meanings, settings
 
 _CONFIG = 'configs/quickstart.py'
 
@@ -77,6 +79,36 @@ def define_tf() -> flags.FlagHolder:
         'tf', [], 'NAME=SYMBOL: the TF of a task, e.g. GSM1_K562=CTCF; may be given several times. That of others is '
         'found among the words of their names, and the plan says which was taken.',
     )  # fmt: skip
+
+
+def define_settings(cls: type) -> Callable[[], Any]:
+    """A flag for every setting of a dataclass, with its default and what its docstring says of it.
+
+    A field's metadata may name its `choices`, or its `kind`, 'path'. Settings that are a dataclass have no flag.
+
+    Returns:
+      A function that gives the settings, to be called once flags are parsed.
+
+    Raises (the function):
+      InputError: as the dataclass.
+    """
+    makers: dict[type, Callable[..., flags.FlagHolder]] = {
+        bool: flags.DEFINE_bool, int: flags.DEFINE_integer, float: flags.DEFINE_float, str: flags.DEFINE_string,
+    }  # fmt: skip
+    made: dict[str, flags.FlagHolder] = {}
+    for field in dataclasses.fields(cls):
+        name, meaning = field.name, meanings(cls)[field.name]
+        default: Any = field.default
+        help = meaning[:1].upper() + meaning[1:]
+        if 'choices' in field.metadata:
+            made[name] = flags.DEFINE_enum(name, default, field.metadata['choices'], help)
+        elif field.metadata.get('kind') == 'path':
+            made[name] = define_paths(name, help) if default == () else define_path(name, default, help)
+        elif isinstance(default, tuple):
+            made[name] = flags.DEFINE_list(name, list(default), help)
+        elif type(default) in makers:
+            made[name] = makers[type(default)](name, default, help)
+    return lambda: settings(cls, {name: flag.value for name, flag in made.items()}, cls.__name__)
 
 
 def define_set(section: str) -> flags.FlagHolder:

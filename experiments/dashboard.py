@@ -31,6 +31,8 @@ def main(argv: Sequence[str]) -> None:
 
     run = RunDirectory(_RUN.value)
     run.facts()
+    with run.locked():
+        run.update_config()
     values = run.config().get('dashboard', {}) | cli.parsed_settings(_SET.value)
     if _SEQUENCES.value is not None:
         values['sequences'] = _SEQUENCES.value

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 
 from absl import flags
 
+from demo_jax.settings import meanings
+from demo_jax.stages.evaluate import EvaluateSettings
 from experiments import cli, pipeline
 
 _RUN = cli.define_run()
 _RESAMPLES = flags.DEFINE_integer(
-    'n_resamples', 1000, 'Bootstrap resamples of positive/shuffle pairs for the 95% intervals.', lower_bound=1
+    'n_resamples', EvaluateSettings.n_resamples, meanings(EvaluateSettings)['n_resamples'], lower_bound=1
 )
 
 

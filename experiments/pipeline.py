@@ -13,7 +13,7 @@ from typing import Any
 
 from demo_jax import processes
 from demo_jax.data.corpus import Corpus
-from demo_jax.data.prepare import prepare_corpus
+from demo_jax.data.prepare import CorpusSettings, prepare_corpus
 from demo_jax.data.readers import split_name
 from demo_jax.data.storage import is_corpus, load_corpus
 from demo_jax.errors import InputError, brief
@@ -90,6 +90,8 @@ def existing(workdir: str, meeting: Meeting = Meeting()) -> Iterator[Opened]:  #
     run.facts()
     config = run.config()
     with _together(run, config.get('machine', {}), meeting) as team:
+        if team.leads:
+            run.update_config()
         yield Opened(run, config, team)
 
 
@@ -186,14 +188,14 @@ def check_settings(config: Mapping[str, Any]) -> None:
     from demo_jax.motifs.jaspar import load_matrices
     from demo_jax.settings import settings
     from demo_jax.stages.baseline import BaselineSettings
+    from demo_jax.stages.evaluate import EvaluateSettings
     from demo_jax.stages.explain import ExplainSettings
     from demo_jax.stages.match import MatchSettings
     from demo_jax.stages.report import ReportSettings
     from demo_jax.stages.train import machine_settings
 
     machine_settings(config)
-    if config['evaluate']['n_resamples'] < 1:
-        raise InputError(f'evaluate: n_resamples is {config["evaluate"]["n_resamples"]}, expected 1 or more')
+    settings(EvaluateSettings, config.get('evaluate', {}), 'evaluate')
     settings(BaselineSettings, config.get('baseline', {}), 'baseline')
     settings(ExplainSettings, config.get('explain', {}), 'explain')
     match = settings(MatchSettings, config.get('match', {}), 'match')
@@ -217,9 +219,10 @@ def _baseline(run: RunDirectory, config: Mapping[str, Any]) -> None:
 
 def _evaluate(run: RunDirectory, config: Mapping[str, Any]) -> None:
     from demo_jax.report import console
-    from demo_jax.stages.evaluate import evaluate_run
+    from demo_jax.settings import settings
+    from demo_jax.stages.evaluate import EvaluateSettings, evaluate_run
 
-    console.print_tables(evaluate_run(run, n_resamples=config['evaluate']['n_resamples']))
+    console.print_tables(evaluate_run(run, settings(EvaluateSettings, config.get('evaluate', {}), 'evaluate')))
 
 
 def _explain(run: RunDirectory, config: Mapping[str, Any], team: Team) -> None:
@@ -301,8 +304,9 @@ def read_corpus(settings: Mapping[str, Any], run: RunDirectory) -> Corpus:
         before = run.config()['corpus']
         if json.loads(json.dumps(values, default=list)) == before:
             return load_corpus(run.path / 'corpus')
-    for name in ('input', 'tasks', 'test_chroms'):
-        values[name] = _listed(values[name])
+    for field in dataclasses.fields(CorpusSettings):
+        if field.metadata.get('commas'):
+            values[field.name] = _listed(values[field.name])
     values['input'] = tuple(_input(part) for part in values['input'])
     if source == 'prepared':
         if len(values['input']) != 1:
@@ -322,9 +326,7 @@ def read_corpus(settings: Mapping[str, Any], run: RunDirectory) -> Corpus:
             f'corpus: source {source} needs an input: --config.corpus.input=PATH (or --config.corpus.source=simulated)'
         )
     if values['tasks']:
-        values['n_tasks'] = None  # the names say how many
-    for name in ('n_tasks', 'test_fraction', 'genome', 'top', 'blacklist', 'jaspar'):
-        values[name] = values[name] or None
+        values['n_tasks'] = 0  # the names say how many
     for name in ('genome', 'blacklist'):
         values[name] = values[name] and _path(values[name])
     return prepare_corpus(**values)

@@ -22,7 +22,7 @@ from typing import Any
 from demo_jax import devices, load_run
 from demo_jax.runs import RunDirectory
 from demo_jax.stages import train
-from demo_jax.stages.evaluate import evaluate_run
+from demo_jax.stages.evaluate import EvaluateSettings, evaluate_run
 from demo_jax.stages.explain import ExplainSettings, explain_run
 from demo_jax.training.jobs import Recipe, make_jobs
 from tests.conftest import toy_corpus
@@ -83,7 +83,7 @@ def make(path: pathlib.Path) -> None:
         again = RunDirectory(copy)
         train.train_run(again, progress=False)
         expected['resumed'] = predictions(copy, SPECS)
-        tables = evaluate_run(again, n_resamples=50, progress=False)
+        tables = evaluate_run(again, EvaluateSettings(50), progress=False)
         expected['test_auroc'] = {f'{row["task"]} {row["spec"]}': row['test_auroc'] for row in tables['auroc'].rows}
     for name in ('tensorboard', '.lock'):
         place = path / name

@@ -27,7 +27,7 @@ EPOCHS, TOLERANCE = 3, 1e-5
 
 def work(folder: pathlib.Path, width: int, tasks: tuple[str, ...]) -> None:
     """Train, evaluate and explain some of the tasks."""
-    from demo_jax.stages.evaluate import evaluate_run
+    from demo_jax.stages.evaluate import EvaluateSettings, evaluate_run
     from demo_jax.stages.explain import ExplainSettings, explain_run
     from demo_jax.stages.train import train_run
     from demo_jax.training.jobs import Recipe, make_jobs
@@ -41,7 +41,7 @@ def work(folder: pathlib.Path, width: int, tasks: tuple[str, ...]) -> None:
     }  # fmt: skip
     run.create(corpus, config, make_jobs(corpus.tasks, [SPEC], recipe))
     train_run(run, progress=False)
-    evaluate_run(run, n_resamples=50, progress=False)
+    evaluate_run(run, EvaluateSettings(50), progress=False)
     explain_run(run, ExplainSettings(pieces=('saliency',)), progress=False)
 
 

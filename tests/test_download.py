@@ -296,7 +296,7 @@ def test_saving_never_replaces_another_corpus_silently(tmp_path):
 def test_bad_settings_of_prepare():
     for settings, message in (
         ({'source': 'magic'}, "source is 'magic', expected one of"),
-        ({'source': 'simulated', 'n_tasks': 0}, 'n_tasks is 0, expected 1 to 108'),
+        ({'source': 'simulated', 'n_tasks': 109}, 'n_tasks is 109, expected 1 to 108'),
         ({'source': 'simulated', 'jaspar': 'JASPAR1999'}, 'is not installed; pyjaspar has JASPAR2026'),
         ({'source': 'simulated', 'simulation': {'bogus': 1}}, 'simulation: .*bogus'),
         ({'source': 'bed', 'input': ['x.bed']}, 'needs --genome'),

@@ -48,7 +48,7 @@ def test_peaks_with_a_dot_for_the_signal_and_broad_peaks(tmp_path):
 @pytest.mark.parametrize(('settings', 'message'), [
     ({'source': 'genbank'}, "source is 'genbank'"),
     ({'source': 'bed', 'input': ['a.bed']}, 'needs --genome'),
-    ({'source': 'simulated', 'n_tasks': 0}, 'n_tasks is 0'),
+    ({'source': 'simulated', 'n_tasks': -1}, 'n_tasks is -1'),
     ({'source': 'simulated', 'n_tasks': 2, 'n_pair_tasks': 3}, 'n_pair_tasks is 3, expected 0 to 2'),
     ({'source': 'simulated', 'n_tasks': 1, 'simulation': {'gravity': 1}}, 'simulation: .*gravity'),
     ({'source': 'deepmotif108', 'input': ['a', 'b']}, 'takes one input, not 2'),

@@ -26,7 +26,7 @@ TOLERANCE = {'float32': 1e-3, 'tf32': 3e-2, 'bf16': 0.2}
 def work(folder: pathlib.Path, precision: str) -> None:
     """Train models of four architectures, find the baseline's motifs, evaluate, and make every explanation."""
     from demo_jax.stages.baseline import BaselineSettings, baseline_run
-    from demo_jax.stages.evaluate import evaluate_run
+    from demo_jax.stages.evaluate import EvaluateSettings, evaluate_run
     from demo_jax.stages.explain import ExplainSettings, explain_run
     from demo_jax.stages.train import train_run
     from demo_jax.training.jobs import Recipe, make_jobs
@@ -41,7 +41,7 @@ def work(folder: pathlib.Path, precision: str) -> None:
     }  # fmt: skip
     run.create(corpus, config, make_jobs(corpus.tasks, SPECS, recipe))
     train_run(run, progress=False)
-    evaluate_run(run, n_resamples=20, progress=False)
+    evaluate_run(run, EvaluateSettings(20), progress=False)
     if precision == 'float32':
         baseline_run(run, BaselineSettings(method='em', n_motifs=1), progress=False)
         settings = ExplainSettings(('all',), positives=10, negatives=5, restarts=2, optimisation_steps=10)

@@ -10,7 +10,7 @@ from demo_jax import files
 from demo_jax.data import dna
 from demo_jax.data.corpus import Corpus
 from demo_jax.runs import RunDirectory
-from demo_jax.stages.evaluate import evaluate_run
+from demo_jax.stages.evaluate import EvaluateSettings, evaluate_run
 from demo_jax.stages.train import train_run
 from demo_jax.training.jobs import Job, Recipe, make_jobs
 from tests.conftest import toy_corpus
@@ -100,11 +100,11 @@ def test_a_job_that_diverged_was_tried_again_and_is_reported(runs, poison, fault
 
 
 def test_the_tables_say_so_and_leave_it_out(runs):
-    tables = evaluate_run(runs['rate'], n_resamples=20, progress=False)
+    tables = evaluate_run(runs['rate'], EvaluateSettings(20), progress=False)
     written = {row['task']: row for row in files.read_tsv(runs['rate'].tables / 'auroc.tsv')}
     assert written['bad']['status'] == 'diverged' and written['bad']['attempt'] == str(RECIPE.retries)
     assert written['bad']['test_auroc'] == written['bad']['valid_auroc'] == ''
-    usual = {row['task']: row for row in evaluate_run(runs[''], n_resamples=20, progress=False)['auroc'].rows}
+    usual = {row['task']: row for row in evaluate_run(runs[''], EvaluateSettings(20), progress=False)['auroc'].rows}
     for row in tables['auroc'].rows:
         if row['task'] != 'bad':
             assert row == usual[row['task']]

@@ -263,7 +263,7 @@ def tables(tmp_path_factory):
     for job in jobs:
         number, params = job.index, fresh(job.spec, job.index)
         run.save_result(Finished(number, number % 3, 40, 1 + number % 5, 0.5 + number / 100, params), [])
-    made = evaluate.evaluate_run(run, n_resamples=1000, progress=False)
+    made = evaluate.evaluate_run(run, evaluate.EvaluateSettings(1000), progress=False)
     return run, corpus, jobs, made
 
 

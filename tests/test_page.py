@@ -364,7 +364,7 @@ def test_one_sequence_on_demand(reported):
 
 
 def test_settings_are_checked():
-    for bad in ({'sequences': 0}, {'dashboards': -1}, {'hit_p_value': 1.0}, {'page_megabytes': 0.0}):
+    for bad in ({'sequences': 0}, {'dashboards': -1}, {'page_megabytes': 0.0}):
         with pytest.raises(InputError, match='dashboard: ' + next(iter(bad))):
             ReportSettings(**bad)
 

@@ -589,9 +589,8 @@ def test_hits_are_made_anew_alone_where_they_are_missing_or_of_another_p_value(t
     times = {path: os.stat(path).st_mtime_ns for path in before}
     match.match_run(copy, usual, progress=False)
     assert {path: os.stat(path).st_mtime_ns for path in before} == times
-    # Another p-value for the page, and a kill while its hits are written.
-    config = copy.config()
-    files.write_json(copy.path / 'config.json', config | {'dashboard': {'hit_p_value': 1e-2}})
+    # Another p-value, and a kill while its hits are written.
+    more = dataclasses.replace(usual, hit_p_value=1e-2)
     write_bed, calls = formats.write_bed, []
 
     def killed(*arguments):
@@ -603,18 +602,16 @@ def test_hits_are_made_anew_alone_where_they_are_missing_or_of_another_p_value(t
     with monkeypatch.context() as patch:
         patch.setattr(formats, 'write_bed', killed)
         with pytest.raises(KeyboardInterrupt):
-            match.match_run(copy, usual, progress=False)
+            match.match_run(copy, more, progress=False)
     assert sum(hit_files(copy)[path] != text for path, text in before.items()) == 1
-    files.write_json(copy.path / 'config.json', config)
     match.match_run(copy, usual, progress=False)
-    assert hit_files(copy) == before
-    files.write_json(copy.path / 'config.json', config | {'dashboard': {'hit_p_value': 1e-2}})
-    match.match_run(copy, usual, progress=False)
+    assert hit_files(copy) == before and Collector(copy).hit_p_value == 1e-4
+    match.match_run(copy, more, progress=False)
     assert all(len(text) > len(before[path]) for path, text in hit_files(copy).items())
+    assert Collector(copy).hit_p_value == 1e-2  # the page shows the hits of the file
     assert {path: os.stat(path).st_mtime_ns for path in copy.path.glob('motifs/*/*/*')} == others
-    files.write_json(copy.path / 'config.json', config | {'dashboard': {'hit_p_value': 2}})
-    with pytest.raises(InputError, match='dashboard: hit_p_value is 2'):
-        match.match_run(copy, usual, progress=False)
+    with pytest.raises(InputError, match='match: hit_p_value is 2'):
+        dataclasses.replace(usual, hit_p_value=2)
 
 
 @pytest.mark.parametrize('name, expected', [
@@ -643,7 +640,7 @@ def test_pair_tasks_have_a_table_of_their_own(tmp_path):
     for job in jobs:
         params = jax.tree.map(np.asarray, models.init(jax.random.key(job.index), models.SPECS[job.spec]))
         run.save_result(Finished(job.index, 0, 1, 1, 0.5, params), [])
-    tables = evaluate.evaluate_run(run, n_resamples=5, progress=False)
+    tables = evaluate.evaluate_run(run, evaluate.EvaluateSettings(5), progress=False)
     aurocs = {(row['task'], row['spec']): row['test_auroc'] for row in tables['auroc'].rows}
     for name, tasks in (('table3_pairs', names[:2]), ('table3_single', names[2:])):
         (row,) = tables[name].rows

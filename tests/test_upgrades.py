@@ -11,7 +11,7 @@ import demo_jax
 from demo_jax.explanations import Explanations
 from demo_jax.runs import RunDirectory
 from demo_jax.stages import train
-from demo_jax.stages.evaluate import evaluate_run
+from demo_jax.stages.evaluate import EvaluateSettings, evaluate_run
 from tests.make_run_fixture import SPECS, TASKS, predictions
 
 FIXTURES = sorted((pathlib.Path(__file__).parent / 'data').glob('run_v*'))
@@ -68,6 +68,6 @@ def test_training_goes_on_from_the_checkpoint(kept, monkeypatch):
     of_jobs = [run.load_result(job.index).steps for job in run.jobs() if job.spec == SPECS[-1]]
     assert 0 < sum(steps) < sum(of_jobs)
     assert_close(predictions(path, SPECS), expected['resumed'])
-    tables = evaluate_run(run, n_resamples=20, progress=False)
+    tables = evaluate_run(run, EvaluateSettings(20), progress=False)
     for row in tables['auroc'].rows:
         assert row['test_auroc'] == pytest.approx(expected['test_auroc'][f'{row["task"]} {row["spec"]}'], abs=0.01)

@@ -21,6 +21,10 @@ _ROUNDS = 50
 _GC_BINS = 50
 
 
+#: What peaks may be set against, see `PeakOptions`.
+NEGATIVES = ('shuffle', 'gc')
+
+
 @dataclasses.dataclass(frozen=True)
 class PeakOptions:
     """How peaks become windows.
@@ -49,7 +53,7 @@ class PeakOptions:
             raise InputError(f'width is {self.width}, expected 4 or more')
         if self.top is not None and self.top < 1:
             raise InputError(f'top is {self.top}, expected 1 or more')
-        if self.negatives not in ('shuffle', 'gc'):
+        if self.negatives not in NEGATIVES:
             raise InputError(f"negatives is {brief(self.negatives)}, expected 'shuffle' or 'gc'")
 
 

@@ -20,83 +20,112 @@ SOURCES = ('auto', *readers.LAYOUTS, 'simulated', 'deepmotif108')
 ARCHIVE_NAME = 'deepbind.tar.gz'
 
 
+# Metadata of fields: a path, and a tuple that configs write as text with commas between the parts.
+_PATH = {'kind': 'path'}
+_COMMAS = {'commas': True}
+
+
+@dataclasses.dataclass(frozen=True)
+class CorpusSettings:
+    """Where the sequences come from. Settings behind a source's name are read for that source alone.
+
+    Attributes:
+      source: what the input is. auto: DeepBind and DeepMotif files wherever they lie in the input, or else labelled
+        FASTA. deepbind: X_AC.seq.gz with X_B.seq.gz. deepmotif: X/train.fa with X/test.fa. fasta: X.fa with labels 0/1
+        in the headers. bed: peaks, with `genome`. simulated: planted motifs, no input. deepmotif108: the 108 K562 sets,
+        with `download` or the archive as `input`. Of a run also prepared: a corpus on disk.
+      input: files and folders to read, separated by commas; folders are searched. NAME=PATH names the task of a file.
+      tasks: only these tasks, by name, separated by commas; none = all.
+      seed: of shuffles, validation rows, held-out rows and the simulation.
+      valid_fraction: share of the training pairs that is set aside to choose epochs and models by.
+      test_fraction: share held out for testing where the input names no test set; 0 = 0.1 of FASTA, and peaks are
+        refused.
+      genome: bed: FASTA file of the genome.
+      width: bed: letters per window, centred on the summit.
+      top: bed: keep only so many peaks, the strongest; 0 = all.
+      test_chroms: bed: chromosomes whose peaks are for testing, separated by commas.
+      blacklist: bed: BED file of regions to leave out.
+      negatives: bed: shuffle (dinucleotide shuffles of the positives), or gc (windows of the genome with the same GC
+        content).
+      n_tasks: simulated: how many of the 108 K562 tasks (or of `tasks`), spread over the list; 0 = all.
+      n_train: simulated: training positives per task.
+      n_test: simulated: test positives per task.
+      n_pair_tasks: simulated: in so many tasks, the first, only the spacing of two motifs tells positives from
+        negatives.
+      jaspar: simulated: JASPAR release of the motifs.
+      simulation: simulated: what the sequences look like, see `simulate.SimulationSettings`.
+      download: deepmotif108: fetch the archive (107 MB) into `cache` unless it is there.
+      cache: deepmotif108: folder where the archive is kept and unpacked.
+    """
+
+    source: str = dataclasses.field(default='auto', metadata={'choices': SOURCES})
+    input: tuple[str, ...] = dataclasses.field(default=(), metadata=_PATH | _COMMAS)
+    tasks: tuple[str, ...] = dataclasses.field(default=(), metadata=_COMMAS)
+    seed: int = 0
+    valid_fraction: float = 0.1
+    test_fraction: float = 0.0
+    genome: str = dataclasses.field(default='', metadata=_PATH)
+    width: int = intervals.PeakOptions.width
+    top: int = 0
+    test_chroms: tuple[str, ...] = dataclasses.field(default=intervals.PeakOptions.test_chroms, metadata=_COMMAS)
+    blacklist: str = dataclasses.field(default='', metadata=_PATH)
+    negatives: str = dataclasses.field(
+        default=intervals.PeakOptions.negatives, metadata={'choices': intervals.NEGATIVES}
+    )
+    n_tasks: int = 0
+    n_train: int = 1000
+    n_test: int = 500
+    n_pair_tasks: int = 0
+    jaspar: str = simulate.RELEASE
+    simulation: simulate.SimulationSettings = simulate.SimulationSettings()
+    download: bool = False
+    cache: str = dataclasses.field(default='~/.cache/demo_jax', metadata=_PATH)
+
+    def __post_init__(self) -> None:
+        if self.source not in SOURCES:
+            raise InputError(f'source is {brief(self.source)}, expected one of {", ".join(SOURCES)}')
+
+
 def prepare_corpus(
-    *,
-    source: str = 'auto',
-    input: Sequence[str] = (),
-    tasks: Sequence[str] = (),
-    seed: int = 0,
-    valid_fraction: float = 0.1,
-    test_fraction: float | None = None,
-    genome: str | None = None,
-    width: int = 101,
-    top: int | None = None,
-    test_chroms: Sequence[str] = ('chr8', 'chr9'),
-    blacklist: str | None = None,
-    negatives: str = 'shuffle',
-    n_tasks: int | None = None,
-    n_train: int = 1000,
-    n_test: int = 500,
-    n_pair_tasks: int = 0,
-    jaspar: str | None = None,
-    simulation: Mapping[str, Any] | None = None,
-    tf: Sequence[str] = (),
-    download: bool = False,
-    cache: str = '~/.cache/demo_jax',
-    progress: bool = True,
+    given: CorpusSettings | None = None, *, tf: Sequence[str] = (), progress: bool = True, **changes: Any
 ) -> Corpus:
     """Make a corpus out of files, the public archive or the simulation.
 
     Args:
-      source: 'deepbind', 'deepmotif', 'fasta', 'bed' or 'auto' (see `readers.find_tasks`), 'simulated', or
-        'deepmotif108' (see `fetch_deepmotif108`).
-      input: files and folders to read; 'NAME=path' names the task of a file.
-      tasks: only these tasks, by name; none = all.
-      seed: seeds shuffles, validation rows, held-out rows and the simulation.
-      valid_fraction: share of the training pairs set aside for validation.
-      test_fraction: share held out where the input names no test set (see `readers.read_tasks`).
-      genome, width, top, test_chroms, blacklist, negatives: how peaks become windows (see
-        `intervals.PeakOptions`).
-      n_tasks: simulated: how many of the 108 K562 tasks (or of `tasks`), spread over the list; None = all.
-      n_train, n_test: simulated: positives per task.
-      n_pair_tasks: simulated: in the first so many tasks only the spacing of two motifs tells.
-      jaspar: simulated: JASPAR release of the motifs; None = `simulate.RELEASE`.
-      simulation: simulated: further fields of `simulate.SimulationSettings`.
+      given: the settings; default: `CorpusSettings()`.
       tf: entries TASK=SYMBOL, which TF a task is of; that of others is found in their names (see
         `proteins.find_protein`). The corpus keeps both (`info['tasks'][name]['tf']`).
-      download: deepmotif108: fetch the archive unless it is there.
-      cache: deepmotif108: folder where the archive is kept and unpacked.
       progress: show a bar over the tasks.
+      **changes: fields of `CorpusSettings` that replace those of `given`; None leaves a field as it is.
 
     Raises:
       InputError: one line that says what is wrong with the input or a setting.
     """
-    if source not in SOURCES:
-        raise InputError(f'source is {brief(source)}, expected one of {", ".join(SOURCES)}')
+    given = given or CorpusSettings()
+    values = {field.name: getattr(given, field.name) for field in dataclasses.fields(given)}
+    values |= {name: value for name, value in changes.items() if value is not None}
+    chosen: CorpusSettings = settings(CorpusSettings, values, 'corpus')
     told = told_symbols(tf)
-    if source == 'simulated':
-        return _simulated(
-            tasks=tasks, n_tasks=n_tasks, n_train=n_train, n_test=n_test, n_pair_tasks=n_pair_tasks, jaspar=jaspar,
-            simulation=dict(simulation or {}), valid_fraction=valid_fraction, seed=seed, told=told,
-        )  # fmt: skip
-    paths = list(input)
+    if chosen.source == 'simulated':
+        return _simulated(chosen, told)
+    paths: list[Any] = list(chosen.input)
     peaks = None
-    if source == 'deepmotif108':
-        paths = [fetch_deepmotif108(paths, download_it=download, cache=cache, progress=progress)]
-    elif source == 'bed':
-        if not genome:
+    if chosen.source == 'deepmotif108':
+        paths = [fetch_deepmotif108(paths, download_it=chosen.download, cache=chosen.cache, progress=progress)]
+    elif chosen.source == 'bed':
+        if not chosen.genome:
             raise InputError('source bed needs --genome, the FASTA file of the genome')
         peaks = intervals.PeakOptions(
-            genome=genome, width=width, top=top, test_chroms=tuple(test_chroms), blacklist=blacklist,
-            negatives=negatives,
+            genome=chosen.genome, width=chosen.width, top=chosen.top or None, test_chroms=chosen.test_chroms,
+            blacklist=chosen.blacklist or None, negatives=chosen.negatives,
         )  # fmt: skip
     corpus = readers.read_corpus(
-        'deepmotif' if source == 'deepmotif108' else source,
+        'deepmotif' if chosen.source == 'deepmotif108' else chosen.source,
         paths,
-        tasks=list(tasks) or None,
-        valid_fraction=valid_fraction,
-        seed=seed,
-        test_fraction=test_fraction,
+        tasks=list(chosen.tasks) or None,
+        valid_fraction=chosen.valid_fraction,
+        seed=chosen.seed,
+        test_fraction=chosen.test_fraction or None,
         peaks=peaks,
         progress=_bar if progress else None,
     )
@@ -154,36 +183,24 @@ def fetch_deepmotif108(
     return downloads.extract(archive, unpacked)
 
 
-def _simulated(
-    *,
-    tasks: Sequence[str],
-    n_tasks: int | None,
-    n_train: int,
-    n_test: int,
-    n_pair_tasks: int,
-    jaspar: str | None,
-    simulation: dict[str, Any],
-    valid_fraction: float,
-    seed: int,
-    told: Mapping[str, str],
-) -> Corpus:
+def _simulated(given: CorpusSettings, told: Mapping[str, str]) -> Corpus:
     from demo_jax.evaluation.published import k562_tasks
     from demo_jax.motifs.jaspar import load_matrices, symbols
     from demo_jax.motifs.matching import own_matrices
 
-    names = list(tasks) if tasks else [task.name for task in k562_tasks()]
-    if n_tasks is not None:
-        if not 1 <= n_tasks <= len(names):
-            raise InputError(f'n_tasks is {n_tasks}, expected 1 to {len(names)}')
+    names = list(given.tasks) if given.tasks else [task.name for task in k562_tasks()]
+    if given.n_tasks:
+        if not 1 <= given.n_tasks <= len(names):
+            raise InputError(f'n_tasks is {given.n_tasks}, expected 1 to {len(names)} (or 0, all)')
         # Spread over the list, so that a few tasks are not all of one family.
-        names = [names[number * len(names) // n_tasks] for number in range(n_tasks)]
-    if not 0 <= n_pair_tasks <= len(names):
-        raise InputError(f'n_pair_tasks is {n_pair_tasks}, expected 0 to {len(names)}')
-    chosen = settings(simulate.SimulationSettings, simulation, 'simulation')
-    if n_pair_tasks and not chosen.pair_tasks:
-        chosen = dataclasses.replace(chosen, pair_tasks=tuple(names[:n_pair_tasks]))
+        names = [names[number * len(names) // given.n_tasks] for number in range(given.n_tasks)]
+    if not 0 <= given.n_pair_tasks <= len(names):
+        raise InputError(f'n_pair_tasks is {given.n_pair_tasks}, expected 0 to {len(names)}')
+    chosen = given.simulation
+    if given.n_pair_tasks and not chosen.pair_tasks:
+        chosen = dataclasses.replace(chosen, pair_tasks=tuple(names[: given.n_pair_tasks]))
     check_told(told, names)
-    release = jaspar or simulate.RELEASE
+    release = given.jaspar or simulate.RELEASE
     known = load_matrices(release)
     matrices = {motif: matrix.probabilities for motif, matrix in known.items()}
     own = {}
@@ -195,11 +212,11 @@ def _simulated(
         names,
         matrices,
         task_motifs=own,
-        n_train=n_train,
-        n_test=n_test,
+        n_train=given.n_train,
+        n_test=given.n_test,
         settings=chosen,
-        valid_fraction=valid_fraction,
-        seed=seed,
+        valid_fraction=given.valid_fraction,
+        seed=given.seed,
         release=release,
     )
     return with_proteins(corpus, told)

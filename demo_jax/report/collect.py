@@ -100,14 +100,12 @@ class Collector:
     Attributes:
       run, corpus, jobs: of the run.
       missing: what the run does not hold yet, or what was guessed, one line each.
-      hit_p_value: the largest p-value of JASPAR hits.
     """
 
-    def __init__(self, run: RunDirectory, *, hit_p_value: float = scan.THRESHOLD):
+    def __init__(self, run: RunDirectory):
         run.facts()
         self.run, self.corpus, self.jobs = run, run.corpus(), run.jobs()
         self.missing: list[str] = []
-        self.hit_p_value = hit_p_value
         self._tables: dict[str, list[dict[str, str]]] = {}
         self._explanations = Explanations(run)
         try:
@@ -157,6 +155,11 @@ class Collector:
     def match_settings(self) -> dict[str, Any]:
         """The settings that motifs were matched with."""
         return untrusted.read_match_settings(self.run.path / 'motifs' / 'complete.json')
+
+    @property
+    def hit_p_value(self) -> float:
+        """The largest p-value of JASPAR hits, as the stage match wrote them."""
+        return self.match_settings.get('hit_p_value', scan.THRESHOLD)
 
     def table(self, name: str) -> list[dict[str, str]]:
         """The rows of tables/NAME.tsv, read once; none where there is no such table."""

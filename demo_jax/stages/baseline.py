@@ -77,7 +77,7 @@ def baseline_run(
     run: RunDirectory,
     settings: BaselineSettings | None = None,
     *,
-    n_resamples: int = 1000,
+    n_resamples: int = evaluate.EvaluateSettings.n_resamples,
     progress: bool = True,
 ) -> list[dict[str, Any]]:
     """Find motifs in the strongest training sequences of every task, and score its test sequences by them.
@@ -91,7 +91,7 @@ def baseline_run(
     Args:
       run: a run directory; the caller holds its lock. Its models need not be trained.
       settings: see `BaselineSettings`.
-      n_resamples: bootstrap resamples of positive/shuffle pairs for the 95% intervals.
+      n_resamples: see `EvaluateSettings`: the rows stand among those of the stage evaluate.
       progress: show bars.
 
     Returns:

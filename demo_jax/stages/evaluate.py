@@ -1,5 +1,6 @@
 """Stage `evaluate`: test scores, and the tables of AUROCs (edge)."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,7 +24,24 @@ AUROC_COLUMNS = (
 BASELINE_TABLE = 'baseline_auroc.tsv'
 
 
-def evaluate_run(run: RunDirectory, *, n_resamples: int = 1000, progress: bool = True) -> dict[str, compare.Table]:
+@dataclasses.dataclass(frozen=True)
+class EvaluateSettings:
+    """How test scores are measured.
+
+    Attributes:
+      n_resamples: bootstrap resamples of positive/shuffle pairs for the 95% intervals.
+    """
+
+    n_resamples: int = 1000
+
+    def __post_init__(self) -> None:
+        if self.n_resamples < 1:
+            raise InputError(f'evaluate: n_resamples is {self.n_resamples}, expected 1 or more')
+
+
+def evaluate_run(
+    run: RunDirectory, settings: EvaluateSettings | None = None, *, progress: bool = True
+) -> dict[str, compare.Table]:
     """Score the test sequences with every model of a run, and write the tables.
 
     Writes `predictions/NNNNN.npy` (float32 scores of the task's test rows, per job) and, under
@@ -35,12 +53,13 @@ def evaluate_run(run: RunDirectory, *, n_resamples: int = 1000, progress: bool =
 
     Args:
       run: the run directory; its jobs must have been trained.
-      n_resamples: bootstrap resamples of positive/shuffle pairs for the 95% intervals.
+      settings: see `EvaluateSettings`.
       progress: show a bar over the models.
 
     Raises:
       InputError: a job has not been trained.
     """
+    n_resamples = (settings or EvaluateSettings()).n_resamples
     reader = Run(run)
     corpus, jobs, config = run.corpus(), run.jobs(), run.config()
     missing = [job for job in jobs if job.index not in run.finished_jobs()]

@@ -35,11 +35,7 @@ _OfPieces: Any = dataclasses.make_dataclass(
 
 @dataclasses.dataclass(frozen=True)
 class ExplainSettings(_OfPieces):
-    """What is explained, and how. Beside these fields there are the settings of the pieces, see `explain.pieces`:
-
-    integration_steps: points of integrated gradients. truncate: see `explain.temporal.temporal_scores`. restarts:
-    random starts of class optimisation. optimisation_steps, optimisation_rate, optimisation_l2: see
-    `ClassOptimisationSettings`.
+    """What is explained, and how. Fields from `integration_steps` on are settings of the pieces, see `explain.pieces`.
 
     Attributes:
       specs: names; empty = of each kind (RNN, CNN, CNN-RNN, other) the spec with the best mean validation AUROC,
@@ -47,6 +43,10 @@ class ExplainSettings(_OfPieces):
       pieces: which explanations, of `explain.pieces.PIECES`; those that a spec has no use for are left out.
       positives: at most so many test positives per task, in their order; 0 = all.
       negatives: at most so many test negatives per task.
+      integration_steps: points of integrated gradients.
+      truncate: see `explain.temporal.temporal_scores`.
+      restarts: random starts of class optimisation.
+      optimisation_steps, optimisation_rate, optimisation_l2: see `ClassOptimisationSettings`.
     """
 
     specs: tuple[str, ...] = ()

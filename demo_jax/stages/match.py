@@ -18,17 +18,15 @@ from demo_jax.evaluation.proteins import told_symbols
 from demo_jax.explain.attribution import ATTRIBUTIONS
 from demo_jax.explain.pieces import CLASS_OPTIMISATION, PIECES, TRACKS, stored_maps
 from demo_jax.explanations import Explanations
-from demo_jax.motifs import extract, matching, own, piles
+from demo_jax.motifs import extract, matching, own, piles, scan
 from demo_jax.motifs.column_scores import Targets
 from demo_jax.motifs.matching import Key, Significance
 from demo_jax.motifs.tomtom import prepare_targets
 from demo_jax.nn.architecture import resolve
 from demo_jax.runs import RunDirectory
-from demo_jax.settings import settings as checked
 from demo_jax.stages import motif_files, truth_tables
 from demo_jax.stages.explain import sequences
 from demo_jax.stages.hits import write_hits
-from demo_jax.stages.report import ReportSettings
 from demo_jax.stages.truth_tables import TRUTH_COLUMNS, TRUTH_MEAN_COLUMNS
 from demo_jax.training.jobs import Job
 from demo_jax.training.pool import name_seed
@@ -51,6 +49,9 @@ class MatchSettings:
       tf: entries TASK=SYMBOL, separated by commas: whose matrices are a task's own where its name does not tell (see
         `proteins.find_protein`).
       measure, threshold: what counts as a match, see `matching.Significance`.
+      hit_p_value: JASPAR hits, in `motifs/TASK/jaspar_hits.bed` and on the page, have at most this p-value. No word of
+        a matrix of w columns is rarer than 4^-w (2.4e-4 with six, as in MAX's of JASPAR2024); of a matrix too short
+        for the p-value the hits are its best words, and the names in the file and the page give the p-value of these.
       chance_draws: random windows per sequence that the chance level is counted from.
       filters: also write the first-layer filters as motifs, with their matches.
       modisco: also write the arrays that TF-MoDISco reads.
@@ -65,6 +66,7 @@ class MatchSettings:
     tf: str = ''
     measure: str = 'q_value'
     threshold: float = 0.5
+    hit_p_value: float = scan.THRESHOLD
     chance_draws: int = 4
     filters: bool = True
     modisco: bool = True
@@ -73,6 +75,8 @@ class MatchSettings:
     def __post_init__(self) -> None:
         if self.rule not in matching.OWN_RULES:
             raise InputError(f'match: rule is {self.rule!r}, expected one of {", ".join(matching.OWN_RULES)}')
+        if not 0 < self.hit_p_value < 1:
+            raise InputError(f'match: hit_p_value is {self.hit_p_value}, expected a number above 0 and below 1')
         if self.chance_draws < 1:
             raise InputError(f'match: chance_draws is {self.chance_draws}, expected 1 or more')
         if self.modisco_map not in ('auto', *motif_files.MODISCO_MAPS):
@@ -114,10 +118,9 @@ def match_run(run: RunDirectory, settings: MatchSettings | None = None, *, progr
     `formats.hit_rows`); and under `WORKDIR/tables/`: `table4.tsv`, `table4_tasks.tsv`, and where the corpus knows its
     sites `truth.tsv` (per task, spec and method) and `truth_mean.tsv`.
 
-    Hits have at most the p-value that the run's config sets for the page (section `dashboard`; default 1e-4); of a
-    matrix too short for it they are the best words, and their names say so ('MA0058.4:MAX:p=2.4e-04'). They lie on
-    the genome where the task's sequences do, and those without a place there (shuffles) are left out; else within the
-    named sequences. No matrix, an empty file.
+    Hits have at most the p-value `hit_p_value`; of a matrix too short for it they are the best words, and their names
+    say so ('MA0058.4:MAX:p=2.4e-04'). They lie on the genome where the task's sequences do, and those without a place
+    there (shuffles) are left out; else within the named sequences. No matrix, an empty file.
 
     Nothing is done again unless settings, explanations or models changed; another p-value changes the hits only.
 
@@ -130,17 +133,17 @@ def match_run(run: RunDirectory, settings: MatchSettings | None = None, *, progr
       The tables by name.
 
     Raises:
-      InputError: nothing is explained yet, no such JASPAR release, a model lacks the map that `modisco_map` names, a TF
-        is told of a task that is not there or is simulated, or a bad section `dashboard` in the run's config.
+      InputError: nothing is explained yet, no such JASPAR release, a model lacks the map that `modisco_map` names, or a
+        TF is told of a task that is not there or is simulated.
     """
     settings = MatchSettings() if settings is None else settings
-    hit_p_value = checked(ReportSettings, run.config().get('dashboard', {}), 'dashboard').hit_p_value
+    hit_p_value = settings.hit_p_value
     store = Explanations(run)
     jobs = store.jobs()
     folder = run.path / 'motifs'
     maps = {job: _modisco_map(settings, store, job) for job in jobs}
-    state = {'settings': dataclasses.asdict(settings), 'made_from': _digest(store, jobs), 'hit_p_value': hit_p_value,
-             'files': _FILES}  # fmt: skip
+    of_motifs = {name: value for name, value in dataclasses.asdict(settings).items() if name != 'hit_p_value'}
+    state = {'settings': of_motifs, 'made_from': _digest(store, jobs), 'hit_p_value': hit_p_value, 'files': _FILES}
     done = folder / 'complete.json'
     before = files.read_json(done) if done.exists() else None
     if before == state:

@@ -38,23 +38,17 @@ class ReportSettings:
       sequences: test sequences per task on the page, see `report.choose.choose_sequences`.
       dashboards: dashboard figures per task: the best-scored positive, then those that the models disagree on
         most; 0 = none.
-      hit_p_value: JASPAR hits, on the page and in `motifs/TASK/jaspar_hits.bed`, have at most this p-value. No word of
-        a matrix of w columns is rarer than 4^-w (2.4e-4 with six, as in MAX's of JASPAR2024); of a matrix too short
-        for the p-value the hits are its best words, and the page and the names in the file give the p-value of these.
       page_megabytes: where the page would be larger, it shows fewer sequences per task (and says so).
     """
 
     sequences: int = 50
     dashboards: int = 2
-    hit_p_value: float = 1e-4
     page_megabytes: float = 60.0
 
     def __post_init__(self) -> None:
         for name, least in (('sequences', 1), ('dashboards', 0)):
             if getattr(self, name) < least:
                 raise InputError(f'dashboard: {name} is {getattr(self, name)}, expected {least} or more')
-        if not 0 < self.hit_p_value < 1:
-            raise InputError(f'dashboard: hit_p_value is {self.hit_p_value}, expected a number above 0 and below 1')
         if not self.page_megabytes > 0:
             raise InputError(f'dashboard: page_megabytes is {self.page_megabytes}, expected a number above 0')
 
@@ -85,7 +79,7 @@ def report_run(
       InputError: it is not a run directory.
     """
     settings = ReportSettings() if settings is None else settings
-    collector = Collector(run, hit_p_value=settings.hit_p_value)
+    collector = Collector(run)
     folder = run.path / 'dashboard' if folder is None else pathlib.Path(folder)
     made = _Made(run.path / 'figures' / 'made.json')
     code = _code()
@@ -103,7 +97,7 @@ def report_run(
     sequences = _affordable(collector, settings)
     for place, task in enumerate(tqdm(collector.corpus.tasks, desc='dashboards', unit='task', disable=not progress)):
         inputs = _inputs(collector, task)
-        of_figures = [code, settings.dashboards, settings.hit_p_value]
+        of_figures = [code, settings.dashboards, collector.hit_p_value]
         for_figures = _digest(run.path, of_figures, inputs, read=['motifs/own.json'])
         for_page = _digest(
             run.path, [for_figures, sequences, str(folder.resolve())], [f'motifs/{files.safe_name(task)}'],
@@ -149,7 +143,7 @@ def draw_sequence(run: RunDirectory, task: str, row: int, settings: ReportSettin
       InputError: no such task, or the sequence is not one of its explained ones.
     """
     settings = ReportSettings() if settings is None else settings
-    collector = Collector(run, hit_p_value=settings.hit_p_value)
+    collector = Collector(run)
     collector.corpus.task_index(task)
     data = collector.task(task, windows=False)
     at = np.flatnonzero(data.rows == row)

@@ -13,7 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from demo_jax import checkpoints, files, monitor
-from demo_jax.devices import compilations
+from demo_jax.devices import DeviceSettings, compilations
 from demo_jax.errors import InputError
 from demo_jax.explain.score import check_params, check_score
 from demo_jax.nn.architecture import Architecture, parameter_shapes, resolve
@@ -27,8 +27,10 @@ from demo_jax.training.layout import Machine
 from demo_jax.training.pool import build_pool, shortest
 from demo_jax.training.state import EpochRecord, Report
 
-# Settings of the section `machine` that are settled when the process starts (see `devices`), and not in training.
-_OF_PROCESS = ('host_devices', 'compilation_cache')
+# Settings of the section `machine` that are settled when the process starts, and not in training.
+_OF_PROCESS = tuple(field.name for field in dataclasses.fields(DeviceSettings))
+#: At least so much time between checkpoints, unless a run's settings say otherwise.
+CHECKPOINT_SECONDS = 60.0
 
 
 class Interrupted(KeyboardInterrupt):
@@ -73,8 +75,9 @@ def machine_settings(config: Mapping[str, Any]) -> Machine:
 
 
 def train_run(
-    run: RunDirectory, *, team: Team | None = None, progress: bool = True, checkpoint_seconds: float = 60.0
-) -> None:
+    run: RunDirectory, *, team: Team | None = None, progress: bool = True,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+) -> None:  # fmt: skip
     """Train the jobs of a run that are not finished, and keep each as it ends.
 
     A run that was killed goes on from its newest checkpoints, with the same result to the last bit on

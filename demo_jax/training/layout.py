@@ -7,6 +7,7 @@ from demo_jax.errors import InputError, brief
 from demo_jax.nn.architecture import AnyArchitecture
 from demo_jax.nn.models import ModelSpec
 from demo_jax.nn.operations import intermediate_bytes
+from demo_jax.settings import PYTHON_ONLY
 from demo_jax.training.jobs import Plan, Recipe
 
 #: At most this many epochs of a job may end in one segment: each needs a copy of the parameters.
@@ -39,7 +40,7 @@ class Machine:
     width: int | None = None
     slots: int = 0
     segment_steps: int = 0
-    hoist: bool | None = None
+    hoist: bool | None = dataclasses.field(default=None, metadata=PYTHON_ONLY)
     precision: str = 'float32'
 
     def __post_init__(self) -> None:

@@ -1,0 +1,197 @@
+"""Configs are made from dataclasses of settings: names, defaults and meanings are those of the dataclasses."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+
+import pytest
+from ml_collections import ConfigDict
+
+from configs import __main__ as listing
+from configs import deepbind, default, pairs, paper, quickstart, simulated108
+from configs.sections import section
+from demo_jax import files
+from demo_jax.data.prepare import CorpusSettings, prepare_corpus
+from demo_jax.errors import InputError
+from demo_jax.runs import RunDirectory
+from demo_jax.settings import PYTHON_ONLY, fields, meanings, settings, updated
+from demo_jax.stages.match import MatchSettings
+from demo_jax.stages.report import ReportSettings
+from tests import fake_run
+
+#: Names and values as users' configs and command lines know them.
+SNAPSHOT = {
+    'corpus': {
+        'source': 'auto', 'input': '', 'tasks': '', 'seed': 0, 'valid_fraction': 0.1, 'n_tasks': 0, 'n_train': 1000,
+        'n_test': 500, 'n_pair_tasks': 0,
+        'simulation': {
+            'length': 101, 'gc': (0.42, 0.60), 'gc_spread': 0.25, 'gc_peak': 0.25, 'motif_share': (0.85, 0.97),
+            'weak_share': (0.10, 0.35), 'sharpness': 1.4, 'weak_sharpness': 0.7, 'centre_sd': 15.0,
+            'cofactor_tasks': 0.4, 'cofactor_share': 0.5, 'decoys': 2, 'decoy_share': 0.4, 'pair_tasks': (),
+            'pair_margin': 3,
+        },
+        'jaspar': 'JASPAR2022', 'test_fraction': 0.0, 'genome': '', 'width': 101, 'top': 0, 'test_chroms': 'chr8,chr9',
+        'blacklist': '', 'negatives': 'shuffle', 'download': False, 'cache': '~/.cache/demo_jax',
+    },
+    'specs': ('medium_cnn', 'medium_rnn', 'medium_cnn_rnn'), 'seeds': (0,), 'learning_rates': (), 'dropouts': (),
+    'recipe': {
+        'batch_size': 128, 'epochs': 16, 'min_steps': 2000, 'learning_rate': 4e-3, 'schedule': 'cosine',
+        'halve_every': 10, 'warmup': 0.1, 'dropout': 0.25, 'weight_decay': 1e-2, 'clip_value': 0.0, 'clip_norm': 1.0,
+        'reverse_complement': True, 'average_strands': True, 'negative_sets': 4, 'patience': 0, 'retries': 3,
+    },
+    'machine': {
+        'host_devices': 0, 'width': None, 'slots': 0, 'segment_steps': 0, 'precision': 'float32',
+        'compilation_cache': '~/.cache/demo_jax/xla',
+    },
+    'checkpoint_seconds': 60.0,
+    'baseline': {'method': 'auto', 'n_sequences': 500, 'n_motifs': 5, 'timeout': 600.0},
+    'evaluate': {'n_resamples': 1000},
+    'explain': {
+        'specs': (), 'pieces': (
+            'saliency', 'integrated_gradients', 'mutagenesis', 'temporal', 'activations', 'filters',
+            'class_optimisation',
+        ),
+        'positives': 500, 'negatives': 50, 'integration_steps': 32, 'truncate': 'input', 'restarts': 4,
+        'optimisation_steps': 1000, 'optimisation_rate': 0.05, 'optimisation_l2': 0.009,
+    },
+    'match': {
+        'jaspar': '', 'tax_group': 'vertebrates', 'collection': 'CORE', 'rule': 'monomer', 'tf': '',
+        'measure': 'q_value', 'threshold': 0.5, 'hit_p_value': 1e-4, 'chance_draws': 4, 'filters': True,
+        'modisco': True, 'modisco_map': 'auto',
+    },
+    'dashboard': {'sequences': 50, 'dashboards': 2, 'page_megabytes': 60.0},
+}  # fmt: skip
+
+
+def typed(value):
+    """A config's values with their types, which `--config.NAME=VALUE` is checked against."""
+    if isinstance(value, dict):
+        return {name: typed(one) for name, one in value.items()}
+    return [typed(one) for one in value] + ['tuple'] if isinstance(value, tuple) else (type(value).__name__, value)
+
+
+def test_the_config_has_the_names_and_defaults_that_it_always_had():
+    config = default.get_config()
+    assert typed(config.to_dict()) == typed(SNAPSHOT)
+    config.machine.width = 3  # none by default, and a whole number
+    with pytest.raises(TypeError):
+        config.machine.width = 'all'
+
+
+@pytest.mark.parametrize('module', [deepbind, pairs, paper, quickstart, simulated108])
+def test_other_configs_have_the_same_settings(module):
+    def names(config, prefix=''):
+        return {f'{prefix}{name}' for name in config} | {
+            inner for name, value in config.items() if isinstance(value, ConfigDict)
+            for inner in names(value, f'{prefix}{name}.')
+        }  # fmt: skip
+
+    assert names(module.get_config()) == names(default.get_config())
+
+
+@dataclasses.dataclass(frozen=True)
+class Shape:
+    """Of a test.
+
+    Attributes:
+      sides, corners: how many; they
+        are equal.
+      colour: none = white.
+      inner: a smaller one.
+    """
+
+    sides: int = 3
+    corners: int = 3
+    colour: str | None = None
+    names: tuple[str, ...] = dataclasses.field(default=('a', 'b'), metadata={'commas': True})
+    hidden: int = dataclasses.field(default=1, metadata=PYTHON_ONLY)
+    inner: MatchSettings = MatchSettings()
+
+
+def test_a_setting_is_written_once():
+    """A field of a dataclass is in the section, the list of settings and the check, with its default and meaning."""
+    made = section(Shape, sides=4)
+    assert made.to_dict() == {
+        'sides': 4, 'corners': 3, 'colour': None, 'names': 'a,b', 'inner': section(MatchSettings).to_dict()
+    }  # fmt: skip
+    with pytest.raises(KeyError, match='no settings size; there are colour, corners'):
+        section(Shape, size=1)
+    assert meanings(Shape) == {
+        'sides': 'how many; they are equal.', 'corners': 'how many; they are equal.', 'colour': 'none = white.',
+        'names': '', 'hidden': '', 'inner': 'a smaller one.',
+    }  # fmt: skip
+    assert [field.name for field in fields(Shape)] == ['sides', 'corners', 'colour', 'names', 'inner']
+    assert settings(Shape, {'inner': {'threshold': 1}}, 'shape').inner.threshold == 1.0
+    with pytest.raises(InputError, match="inner: unknown setting 'x'"):
+        settings(Shape, {'inner': {'x': 1}}, 'shape')
+
+
+def test_every_setting_has_a_meaning():
+    for classes in default.SECTIONS.values():
+        for cls in classes:
+            assert [field.name for field in fields(cls) if not meanings(cls)[field.name]] == []
+    text = listing.described()
+    assert 'corpus.test_chroms = \'chr8,chr9\'\n    bed: chromosomes' in text
+    assert 'corpus.simulation.decoys = 2\n    how many unrelated motifs' in text
+    assert text.count(' = ') >= sum(len(names) for names in SNAPSHOT.values() if isinstance(names, dict)) + 5
+
+
+def test_flags_of_prepare_are_the_settings_of_the_corpus():
+    code = ('from experiments import prepare; from absl import flags; import json; flags.FLAGS(["x", "--out=o"]); '
+            'print(json.dumps([prepare._SETTINGS().__dict__, {n: flags.FLAGS[n].help for n in flags.FLAGS}], '
+            'default=lambda value: value.__dict__))')  # fmt: skip
+    run = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+    values, helps = json.loads(run.stdout)
+    expected = json.loads(json.dumps(dataclasses.asdict(CorpusSettings())))
+    assert {**values, 'cache': ''} == {**expected, 'cache': ''} and values['cache'].endswith('/.cache/demo_jax')
+    assert '~' not in values['cache']
+    for name, meaning in meanings(CorpusSettings).items():
+        assert name == 'simulation' or helps[name].lower().endswith(meaning.lower())
+
+
+def test_the_corpus_of_settings_is_that_of_arguments():
+    given = CorpusSettings(source='simulated', n_tasks=2, n_train=12, n_test=4)
+    one = prepare_corpus(given, progress=False)
+    assert one.n_tasks == 2
+    other = prepare_corpus(source='simulated', n_tasks=2, n_train=12, n_test=4, jaspar=None, progress=False)
+    assert other.fingerprint() == one.fingerprint()
+    assert prepare_corpus(given, seed=1, progress=False).fingerprint() != one.fingerprint()
+    with pytest.raises(InputError, match="corpus: unknown setting 'letters'"):
+        prepare_corpus(given, letters=3)
+    with pytest.raises(InputError, match="corpus: n_train is '12', expected int"):
+        prepare_corpus(given, n_train='12')
+
+
+@pytest.mark.parametrize('old, new, said', [
+    ({'dashboard': {'sequences': 3, 'hit_p_value': 1e-3}, 'match': {'rule': 'any'}},
+     {'dashboard': {'sequences': 3}, 'match': {'rule': 'any', 'hit_p_value': 1e-3}}, 1),
+    ({'dashboard': {'hit_p_value': 1e-3}}, {'dashboard': {}, 'match': {'hit_p_value': 1e-3}}, 1),
+    ({'dashboard': {'hit_p_value': 1e-3}, 'match': {'hit_p_value': 1e-2}},
+     {'dashboard': {}, 'match': {'hit_p_value': 1e-2}}, 1),
+    ({'dashboard': {'sequences': 3}, 'seeds': [0]}, {'dashboard': {'sequences': 3}, 'seeds': [0]}, 0),
+])  # fmt: skip
+def test_a_setting_that_has_moved_is_found_in_old_configs(old, new, said):
+    before = json.dumps(old)
+    assert updated(old).config == new and len(updated(old).notes) == said
+    assert json.dumps(old) == before
+
+
+def test_a_setting_that_has_moved_is_said_and_moved(tmp_path, capsys):
+    run = fake_run.make(tmp_path / 'run')
+    path = run.path / 'config.json'
+    old = files.read_json(path) | {'dashboard': {'sequences': 3, 'hit_p_value': 1e-3}}
+    files.write_json(path, old)
+    assert run.config()['match'] == {'hit_p_value': 1e-3} and files.read_json(path) == old
+    run.update_config()
+    note = 'the setting dashboard.hit_p_value (0.001) is now match.hit_p_value'
+    assert capsys.readouterr().out == f'note: {path}: {note}\n'
+    assert files.read_json(path) == RunDirectory(run.path).config()
+    assert files.read_json(path)['dashboard'] == {'sequences': 3}
+    assert note in (run.path / 'notes.txt').read_text()
+    run.update_config()
+    assert capsys.readouterr().out == ''
+    with pytest.raises(InputError, match='dashboard: hit_p_value is now match.hit_p_value'):
+        settings(ReportSettings, {'hit_p_value': 1e-3}, 'dashboard')
+    with pytest.raises(InputError, match='match: hit_p_value is 1.0, expected a number above 0'):
+        settings(MatchSettings, {'hit_p_value': 1}, 'match')
