@@ -11,6 +11,7 @@ import runpy
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
@@ -180,6 +181,7 @@ def run(main: Callable[[Sequence[str]], int | None]) -> None:
                 raise InputError(f'unexpected argument {argv[1]!r}: every setting is a --flag (see --help)')
             return main(argv)
         except InputError as error:
+            traceback.clear_frames(error.__traceback__)  # a progress bar under way ends its line before the error's
             print(f'error: {error}', file=sys.stderr)
             return 2
         except ProcessLost as error:

@@ -116,3 +116,14 @@ def test_a_device_that_is_not_there_in_python():
             timeout=200, check=False,
         )  # fmt: skip
         assert done.stdout.startswith(f'{name}=nonsense: JAX cannot use such a device on this machine ('), done.stderr
+
+
+def test_an_error_under_a_progress_bar_has_a_line_of_its_own():
+    code = (
+        'import tqdm\nfrom demo_jax.errors import InputError\nfrom experiments import cli\n'
+        'def main(_):\n    for _ in tqdm.tqdm([1, 2], desc="reading"):\n        raise InputError("one line")\n'
+        'cli.run(main)\n'
+    )
+    done = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1] == 'error: one line'
