@@ -2,24 +2,19 @@
 
 import os
 import pathlib
+import sys
 
 import jax
-import numpy as np
 import pytest
+from absl import flags
+from absl.testing import flagsaver
 
 from demo_jax import devices
-from demo_jax.data import dna
-from demo_jax.data.build import Records, TaskRecords, build_corpus
-from demo_jax.data.corpus import Corpus
 
 # Compilation is most of what the tests wait for: leave out the passes that pay only in long runs.
 os.environ['XLA_FLAGS'] = ' '.join(
     [os.environ.get('XLA_FLAGS', ''), '--xla_backend_optimization_level=1', '--xla_llvm_disable_expensive_passes=true']
 )
-#: Compiler options for comparisons that run once: time goes into compilation, so their code stays unoptimised.
-QUICK: dict[str, int | bool] = {'xla_backend_optimization_level': 0}
-if jax.__version_info__ < (0, 11):  # later versions have no such option
-    QUICK['xla_cpu_use_fusion_emitters'] = False
 devices.configure(host_devices=2)
 jax.config.update('jax_numpy_rank_promotion', 'raise')
 
@@ -33,23 +28,20 @@ def real_data() -> pathlib.Path:
     return pathlib.Path(path)
 
 
-def toy_corpus(sizes: dict[str, int], lengths: tuple[int, ...] = (30,), motif: str = 'TGACTCA') -> Corpus:
-    """Tasks with `sizes[name]` training pairs (and 20 test pairs) whose positives hold a motif, quick to learn."""
-    word = dna.encode(motif)
+@pytest.fixture(scope='module')
+def call():
+    """The command's `main` with these flags. Flags of other commands that tests import give way to its own."""
+    if 'experiments.score' not in sys.modules:
+        theirs = [name for name in ('run', 'specs', 'tasks', 'out') if name in flags.FLAGS]
+        flags.FLAGS.remove_flag_values(theirs)
+    from experiments import score
 
-    def records(count, rng, name):
-        tokens, labels, pairs = [], [], []
-        for i in range(count):
-            positive = rng.integers(0, 4, lengths[i % len(lengths)]).astype(np.uint8)
-            at = rng.integers(0, len(positive) - len(word) + 1)
-            positive[at : at + len(word)] = word
-            tokens += [positive, dna.dinucleotide_shuffle(positive[None], rng)[0]]
-            labels += [1, 0]
-            pairs += [i, i]
-        return Records(tokens, np.array(labels, np.uint8), [f'{name}{i}' for i in range(2 * count)], np.array(pairs))
+    flags.FLAGS.mark_as_parsed()
 
-    tasks = []
-    for number, (name, count) in enumerate(sizes.items()):
-        rng = np.random.default_rng(number)
-        tasks.append(TaskRecords(name, records(count, rng, 'train'), records(20, rng, 'test')))
-    return build_corpus(tasks)
+    @flagsaver.flagsaver
+    def with_flags(**values):
+        for name, value in values.items():
+            setattr(flags.FLAGS, name, value)
+        score.main(['score'])
+
+    return with_flags

@@ -25,7 +25,7 @@ from demo_jax.stages import train
 from demo_jax.stages.evaluate import EvaluateSettings, evaluate_run
 from demo_jax.stages.explain import ExplainSettings, explain_run
 from demo_jax.training.jobs import Recipe, make_jobs
-from tests.conftest import toy_corpus
+from tests.helpers import toy_corpus
 
 SPECS = ('deepbind', 'small_rnn')
 TASKS = {'GATA1_K562': 24, 'odd "name"/é': 16}

@@ -15,7 +15,7 @@ from demo_jax.explain.activations import (
     strongest_activations_models,
 )
 from demo_jax.nn.models import ModelSpec
-from tests.test_attribution import CNN, CNN_RNN, random_params, sequences, stack
+from tests.helpers_models import CNN, CNN_RNN, random_params, sequences, stack
 
 FULL = ModelSpec('full', conv=((5, 4),), padding='full', summary='max_mean', both_strands=True)
 LENGTHS = np.array([13, 9, 13, 11, 13, 8, 13])

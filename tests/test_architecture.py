@@ -1,16 +1,14 @@
 """The shape of the code: what may import what, nothing that runs data as code, docstrings, short modules."""
 
 import ast
-import pathlib
 import re
 import subprocess
 import sys
 
 import pytest
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-FOLDERS = ('demo_jax', 'experiments', 'configs')
-MODULES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob('*.py'))
+from tests.helpers import ROOT
+from tests.helpers_source import MODULES, imports, module_name, unsafe_calls
 
 # Arrays in, arrays out: no files, no flags, no logging.
 CORE = ('demo_jax.nn', 'demo_jax.training', 'demo_jax.evaluation', 'demo_jax.explain', 'demo_jax.data.dna',
@@ -32,35 +30,9 @@ HEAVY = ('jax', 'flax', 'optax', 'orbax', 'scipy', 'sklearn', 'matplotlib', 'pan
 LONGEST_FUNCTION = 80  # lines without the docstring
 
 
-def module_name(path: pathlib.Path) -> str:
-    parts = path.relative_to(ROOT).with_suffix('').parts
-    return '.'.join(parts[:-1] if parts[-1] == '__init__' else parts)
-
-
 def within(name: str, packages) -> bool:
     """Whether a dotted name is one of the packages or lies inside one."""
     return any(name == package or name.startswith(f'{package}.') for package in packages)
-
-
-def imports(source: str, module: str, is_package: bool = False) -> list[str]:
-    """Every dotted name that the source imports, at the top or inside functions.
-
-    `from a import b` gives both 'a' and 'a.b', since `b` may be a module. Imports for type checkers alone count too.
-    """
-    names = []
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            base = node.module or ''
-            if node.level:
-                package = module.split('.') if is_package else module.split('.')[:-1]
-                package = package[: len(package) - node.level + 1]
-                base = '.'.join([*package, base] if base else package)
-            names += [base, *(f'{base}.{alias.name}' for alias in node.names)]
-        elif isinstance(node, ast.Call) and ast.unparse(node.func) in ('importlib.import_module', '__import__'):
-            names += [arg.value for arg in node.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str)]
-    return names
 
 
 def forbidden_imports(source: str, module: str, is_package: bool = False) -> list[str]:
@@ -83,23 +55,6 @@ def long_functions(source: str) -> list[str]:
             lines = node.end_lineno - node.lineno + 1 - (len(text.splitlines()) if text else 0)
             if lines > LONGEST_FUNCTION:
                 found.append(f'{node.name}: {lines} lines')
-    return found
-
-
-def unsafe_calls(source: str) -> list[str]:
-    """Calls that run text as code, start a shell, or let NumPy unpickle."""
-    found = []
-    for node in ast.walk(ast.parse(source)):
-        if not isinstance(node, ast.Call):
-            continue
-        name = ast.unparse(node.func)
-        if name in ('eval', 'exec', 'builtins.eval', 'builtins.exec', 'os.system', 'os.popen'):
-            found.append(f'line {node.lineno}: {name}')
-        for keyword in node.keywords:
-            if keyword.arg in ('allow_pickle', 'shell') and not (
-                isinstance(keyword.value, ast.Constant) and keyword.value.value is False
-            ):
-                found.append(f'line {node.lineno}: {keyword.arg}={ast.unparse(keyword.value)}')
     return found
 
 

@@ -12,26 +12,9 @@ from demo_jax.explain import batches
 from demo_jax.explain.attribution import attribute, attribute_models
 from demo_jax.nn import models
 from demo_jax.nn.models import ModelSpec
+from tests.helpers_models import CNN, CNN_RNN, LENGTH, random_params, sequences, stack
 
-CNN = ModelSpec('cnn', conv=((3, 5), (3, 4)), pool=2)
-CNN_RNN = ModelSpec('cnn_rnn', conv=((4, 5),), padding='same', lstm_layers=1, lstm_size=3, summary='mean')
 STRANDS = ModelSpec('strands', conv=((5, 4),), padding='full', summary='max_mean', both_strands=True)
-LENGTH = 13
-
-
-def random_params(spec, seed=0, dtype=np.float32):
-    """Parameters large enough that no gradient is small; nothing needs to be compiled to draw them."""
-    shapes = jax.eval_shape(lambda: models.init(jax.random.key(0), spec))
-    rng = np.random.default_rng(seed)
-    return jax.tree.map(lambda leaf: (0.6 * rng.normal(size=leaf.shape)).astype(dtype), shapes)
-
-
-def stack(*params):
-    return jax.tree.map(lambda *leaves: np.stack(leaves), *params)
-
-
-def sequences(n, seed=0, length=LENGTH):
-    return np.random.default_rng(seed).integers(0, 4, (n, length)).astype(np.uint8)
 
 
 @functools.partial(jax.jit, static_argnums=1)

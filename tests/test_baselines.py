@@ -18,7 +18,7 @@ from demo_jax.runs import RunDirectory
 from demo_jax.stages import baseline, evaluate
 from demo_jax.stages.baseline import BaselineSettings, baseline_run
 from demo_jax.training.jobs import Recipe, make_jobs
-from tests.conftest import toy_corpus
+from tests.helpers import toy_corpus
 
 
 @pytest.fixture(scope='module')

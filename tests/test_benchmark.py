@@ -4,7 +4,6 @@ import dataclasses
 import functools
 import json
 import os
-import pathlib
 import subprocess
 import sys
 
@@ -23,8 +22,7 @@ from demo_jax.nn.operations import forward_operations, operations_per_step
 from experiments import benchmark
 from experiments.benchmarks import explaining
 from experiments.benchmarks.measure import Settings, interleaved, summarise
-
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+from tests.helpers import ROOT
 
 
 def shapes_of(spec):

@@ -9,7 +9,7 @@ import pytest
 from demo_jax.errors import InputError
 from demo_jax.explain.class_optimisation import ClassOptimisationSettings, optimise_class, to_matrix
 from demo_jax.nn import models
-from tests.test_attribution import CNN, CNN_RNN, random_params, stack
+from tests.helpers_models import CNN, CNN_RNN, random_params, stack
 
 PARAMS = [random_params(CNN, seed) for seed in range(3)]
 SHORT = ClassOptimisationSettings(steps=20)

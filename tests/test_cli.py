@@ -9,7 +9,7 @@ import sys
 import jax
 import pytest
 
-from tests.faults import ROOT
+from tests.helpers import ROOT
 
 #: Ctrl-C may be ignored here, as in a shell's background jobs; a command that a person starts hears it.
 HEARING = 'import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.executable, sys.argv[1:])'
@@ -19,10 +19,12 @@ COLLECTING = """
 import gc, os, signal, time
 from experiments import cli
 
+
 def stop(*_):
     gc.callbacks.remove(stop)
     os.kill(os.getpid(), signal.NAME)
     time.sleep(1)
+
 
 def main(_):
     gc.callbacks.append(stop)

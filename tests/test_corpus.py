@@ -9,23 +9,7 @@ from demo_jax.data import dna
 from demo_jax.data.build import Records, TaskRecords, build_corpus, find_pairs, hold_out
 from demo_jax.data.storage import load_corpus, save_corpus
 from demo_jax.errors import InputError
-
-
-def positives(n, seed=0, low=20, high=30):
-    rng = np.random.default_rng(seed)
-    tokens = [rng.integers(0, 4, rng.integers(low, high), dtype=np.uint8) for _ in range(n)]
-    return Records(tokens, np.ones(n, np.uint8), [f'peak_{seed}_{number}' for number in range(n)])
-
-
-def labelled(n, seed=0, unpaired=0):
-    """Positives, then their shuffles in another order, then negatives without a partner; pairs not given."""
-    given = positives(n, seed)
-    rng = np.random.default_rng(seed + 100)
-    shuffles = [dna.dinucleotide_shuffle(sequence[None], rng)[0] for sequence in given.tokens[::-1]]
-    strangers = [rng.integers(0, 4, 50, dtype=np.uint8) for _ in range(unpaired)]
-    tokens = [*given.tokens, *shuffles, *strangers]
-    labels = [1] * n + [0] * (n + unpaired)
-    return Records(tokens, labels, [f'record_{seed}_{number}' for number in range(len(tokens))])
+from tests.helpers import labelled, positives
 
 
 def task(name, seed=0, n_train=40, n_test=10, **changes):

@@ -16,8 +16,7 @@ import pytest
 from demo_jax import devices
 from demo_jax.explanations import Explanations
 from demo_jax.runs import RunDirectory
-from tests.conftest import toy_corpus
-from tests.faults import ROOT, contents
+from tests.helpers import ROOT, contents, toy_corpus
 
 SIZES = {'a': 60, 'b': 40, 'c': 25}
 SPEC = 'small_rnn'

@@ -11,8 +11,7 @@ import pytest
 
 from demo_jax import devices
 from demo_jax.errors import InputError
-
-ROOT = pathlib.Path(__file__).parent.parent
+from tests.helpers import ROOT
 
 
 @pytest.fixture

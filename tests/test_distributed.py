@@ -16,8 +16,8 @@ from demo_jax import processes
 from demo_jax.errors import InputError
 from demo_jax.processes import Meeting, ProcessLost, Team
 from demo_jax.runs import RunDirectory
+from tests.helpers import ROOT
 
-ROOT = pathlib.Path(__file__).parent.parent
 N_JOBS = 5
 TINY = (
     '--config=configs/quickstart.py', '--config.corpus.n_tasks=1', '--config.corpus.n_train=200',

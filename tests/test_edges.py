@@ -18,8 +18,8 @@ from demo_jax.explain.truth import score_truth
 from demo_jax.motifs.extract import Windows
 from demo_jax.nn.models import SPECS
 from demo_jax.training.pool import build_pool
-from tests.conftest import toy_corpus
-from tests.test_oracles import fresh, some_tokens
+from tests.helpers import toy_corpus
+from tests.helpers_models import fresh, some_tokens
 
 
 @pytest.mark.parametrize(('changed', 'message'), [

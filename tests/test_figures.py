@@ -17,7 +17,7 @@ from demo_jax.report.figures_sequence import (
     dashboard_figure,
     information_heights,
 )
-from tests.test_plots import drawn_letters
+from tests.helpers_figures import drawn_letters
 
 LETTERS = 'ACGTNACGTTGACTCATTTACG'
 

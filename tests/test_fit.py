@@ -15,7 +15,7 @@ from demo_jax.training.fit import Machine, Progress, Started, fit, programs_of
 from demo_jax.training.jobs import Plan, Recipe, epoch_order, make_jobs
 from demo_jax.training.layout import Layout, bytes_per_model, make_layout
 from demo_jax.training.pool import build_pool
-from tests.conftest import toy_corpus
+from tests.helpers import toy_corpus
 
 RECIPE = Recipe(batch_size=16, epochs=4, learning_rate=3e-3, reverse_complement=True, average_strands=True)
 SIZES = {'a': 60, 'b': 25, 'c': 90}

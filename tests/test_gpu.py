@@ -15,8 +15,7 @@ import pytest
 from demo_jax import devices, files
 from demo_jax.explanations import PIECES, Explanations
 from demo_jax.runs import RunDirectory
-from tests.conftest import toy_corpus
-from tests.faults import ROOT
+from tests.helpers import ROOT, toy_corpus
 
 SPECS = ('small_cnn', 'medium_cnn_rnn', 'large_rnn', 'deepbind')
 #: Allowed differences, relative to the largest value: after one epoch of seven steps.

@@ -10,7 +10,7 @@ from demo_jax.errors import InputError
 from demo_jax.explain.attribution import attribute
 from demo_jax.explain.interactions import interactions
 from demo_jax.nn import models
-from tests.test_attribution import CNN, CNN_RNN, LENGTH, random_params, sequences
+from tests.helpers_models import CNN, CNN_RNN, LENGTH, random_params, sequences
 
 TOKENS = sequences(1)[0]
 

@@ -13,7 +13,7 @@ from demo_jax.runs import RunDirectory
 from demo_jax.stages.evaluate import EvaluateSettings, evaluate_run
 from demo_jax.stages.train import train_run
 from demo_jax.training.jobs import Job, Recipe, make_jobs
-from tests.conftest import toy_corpus
+from tests.helpers import toy_corpus
 
 RECIPE = Recipe(batch_size=16, epochs=3, learning_rate=3e-3, dropout=0.5, retries=2)
 SIZES = {'good': 48, 'bad': 40, 'fine': 30}

@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import pathlib
 import subprocess
 import sys
 
@@ -14,8 +13,8 @@ from demo_jax.data import dna
 from demo_jax.nn.models import SPECS
 from demo_jax.runs import RunDirectory
 from demo_jax.training.jobs import Recipe
+from tests.helpers import ROOT
 
-ROOT = pathlib.Path(__file__).parent.parent
 SITE = 'TGACTCAGC'
 SMALL = (
     '--config=configs/default.py', '--specs=small_cnn', '--config.recipe.epochs=3', '--config.recipe.min_steps=0',

@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import demo_jax
 from demo_jax.data import dna
 from demo_jax.errors import InputError
 from demo_jax.explain.attribution import attribute
@@ -18,11 +17,7 @@ from demo_jax.motifs.extract import information_content
 from demo_jax.nn import models
 from demo_jax.nn.models import SPECS, ModelSpec
 from demo_jax.results import Temporal
-from demo_jax.runs import RunDirectory
-from demo_jax.training.fit import Finished
-from demo_jax.training.jobs import Recipe, make_jobs
-from tests.conftest import toy_corpus
-from tests.test_attribution import random_params
+from tests.helpers_models import random_params, save_run
 
 TINY = {
     'tiny_cnn': ModelSpec('tiny_cnn', conv=((5, 6), (3, 4)), pool=2),
@@ -36,23 +31,6 @@ SEQUENCES = [LONG, LONG[3:20].lower(), LONG[5:]]
 
 def turned(text):
     return dna.decode(dna.reverse_complement(dna.encode(text)))
-
-
-def save_run(path, specs, *, tasks=('one', 'two'), seeds=(0,), average_strands=True, lengths=(30,)):
-    """A run directory as training leaves it, with random parameters; validation AUROCs rise with the job's number."""
-    corpus = toy_corpus(dict.fromkeys(tasks, 6), lengths=lengths)
-    recipe = Recipe(epochs=1, average_strands=average_strands)
-    jobs = make_jobs(corpus.tasks, specs, recipe, seeds=seeds)
-    config = {
-        'corpus': {'source': 'fasta'}, 'specs': specs, 'seeds': seeds, 'learning_rates': (), 'dropouts': (),
-        'recipe': dataclasses.asdict(recipe),
-    }  # fmt: skip
-    directory = RunDirectory(path)
-    directory.create(corpus, config, jobs)
-    for job in jobs:
-        params = jax.tree.map(lambda leaf: 0.25 * leaf, random_params(SPECS[job.spec], job.index))
-        directory.save_result(Finished(job.index, 0, 1, 1, 0.5 + job.index / 100, params), ())
-    return demo_jax.load_run(path)
 
 
 @pytest.fixture

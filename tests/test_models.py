@@ -9,7 +9,7 @@ import pytest
 from demo_jax.data import dna
 from demo_jax.nn import models, ops
 from demo_jax.nn.models import SPECS
-from tests.conftest import QUICK
+from tests.helpers_models import QUICK
 
 every_spec = pytest.mark.parametrize('spec', SPECS.values(), ids=list(SPECS))
 

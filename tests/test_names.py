@@ -9,8 +9,8 @@ from demo_jax import files, score_tables, windows
 from demo_jax.data import textfile
 from demo_jax.errors import InputError
 from demo_jax.scoring import choose_models
-from tests.test_model import save_run
-from tests.test_score import call, checked, letters, vcf  # noqa: F401 (call is a fixture)
+from tests.helpers_models import save_run
+from tests.helpers_score import checked, letters, vcf
 
 
 @pytest.fixture(scope='module')
@@ -54,7 +54,7 @@ def test_every_record_has_a_name_of_its_own(models, tmp_path, monkeypatch, heade
     assert found.shared.n_records == (changed if '' not in headers else 2)
 
 
-def test_the_command_tells_records_apart(run, tmp_path, call, capsys):  # noqa: F811
+def test_the_command_tells_records_apart(run, tmp_path, call, capsys):
     path = written(tmp_path / 'x.fa', ['seq 0', 'seq 1', 'other'])
     flags = {'run': str(run.directory.path), 'fasta': str(path), 'tasks': ['one'], 'out': str(tmp_path / 'o.tsv')}
     call(track=str(tmp_path / 'o.bed'), threshold=-math.inf, explain=True, figures=3, **flags)
@@ -83,7 +83,7 @@ def test_scores_do_not_depend_on_the_names(models, tmp_path):
     assert rows[0] == rows[1] and len(rows[0]) == 3
 
 
-def test_where_names_are_looked_up_two_of_one_are_an_error(run, tmp_path, call):  # noqa: F811
+def test_where_names_are_looked_up_two_of_one_are_an_error(run, tmp_path, call):
     path = written(tmp_path / 'x.fa', ['seq 0', 'seq 1'])
     (tmp_path / 'v.vcf').write_text(vcf(('seq', 4, '.', letters(40)[3], 'A')))
     with pytest.raises(InputError, match=r"x.fa: record 2: a second sequence is called 'seq'"):

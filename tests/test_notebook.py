@@ -1,16 +1,15 @@
 """The notebook from start to end, on a small run; its own assertions compare what is done by hand with the library."""
 
 import os
-import pathlib
 
 import nbclient
 import nbformat
 import pytest
 
 from demo_jax import files
-from tests.test_model import save_run
+from tests.helpers import ROOT
+from tests.helpers_models import save_run
 
-ROOT = pathlib.Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / 'experiments' / 'notebooks').glob('*.ipynb'))
 
 

@@ -11,7 +11,7 @@ from jax.test_util import check_vjp
 
 from demo_jax.data import dna
 from demo_jax.nn import ops
-from tests.conftest import QUICK
+from tests.helpers_models import QUICK
 
 RAGGED = (9, 1, 4)
 

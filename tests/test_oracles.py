@@ -24,7 +24,8 @@ from demo_jax.runs import RunDirectory
 from demo_jax.stages import baseline, evaluate, match
 from demo_jax.training.fit import Finished
 from demo_jax.training.jobs import Recipe, make_jobs
-from tests.conftest import toy_corpus
+from tests.helpers import toy_corpus
+from tests.helpers_models import fresh, some_tokens
 
 #: What is checked, the oracle, and the tests that do it ('file::test', without tests/test_ and .py).
 ORACLES: dict[str, tuple[str, str]] = {
@@ -164,17 +165,6 @@ def _strand_score(params, spec, x):
 
 def letters_of(tokens):
     return np.concatenate([np.eye(4), np.zeros((1, 4))])[tokens]
-
-
-def fresh(name, seed=0):
-    """Parameters with biases that are not zero, so that a bias left out would show."""
-    params = jax.tree.map(np.asarray, models.init(jax.random.key(seed), SPECS[name]))
-    rng = np.random.default_rng(seed)
-    return jax.tree.map(lambda leaf: leaf + rng.normal(0, 0.1, leaf.shape).astype(np.float32), params)
-
-
-def some_tokens(count, length=LENGTH, seed=0):
-    return np.random.default_rng(seed).integers(0, 5, (count, length)).astype(np.uint8)
 
 
 @pytest.fixture(scope='module', params=DEEP)

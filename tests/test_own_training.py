@@ -19,7 +19,7 @@ from demo_jax.report.payload import run_payload, task_payload
 from demo_jax.runs import RunDirectory
 from demo_jax.stages import evaluate, explain, match, report, train
 from demo_jax.training.jobs import Recipe, make_jobs
-from tests.conftest import toy_corpus
+from tests.helpers import toy_corpus
 
 MODULE = """
     from flax import linen as nn

@@ -16,7 +16,7 @@ from demo_jax.data import dna
 from demo_jax.data.prepare import fetch_deepmotif108
 from demo_jax.data.storage import load_corpus
 from demo_jax.errors import InputError
-from tests.faults import ROOT
+from tests.helpers import ROOT
 
 #: The flags of each command that are paths. Of `paper`, those that stand for settings are looked at with these.
 PATHS = {

@@ -9,7 +9,7 @@ import pytest
 from demo_jax.data import dna
 from demo_jax.training import stack
 from demo_jax.training.pool import build_pool, shortest
-from tests.conftest import toy_corpus
+from tests.helpers import toy_corpus
 
 
 def make_corpus(lengths=(30,)):

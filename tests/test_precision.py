@@ -15,7 +15,7 @@ from demo_jax.nn import ops
 from demo_jax.runs import RunDirectory
 from demo_jax.training.layout import PRECISIONS
 from experiments.benchmarks import rounding
-from tests.faults import ROOT
+from tests.helpers import ROOT
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from demo_jax.data.splits import either_strand
 from demo_jax.errors import InputError, brief, printable
 from demo_jax.motifs import formats
 from demo_jax.settings import settings as make_settings
-from tests.fuzz_readers import check_corpus, check_motifs
+from tests.helpers import check_corpus, check_motifs
 
 # The same examples everywhere and no clock: a test that fails does so again.
 quickly = settings(
@@ -536,8 +536,6 @@ FRAGMENTS = {
         b'\x93NUMPY\x01\0', b'v\0', b"{'descr': '|O', 'fortran_order': False, 'shape': (), }",
     ]),
 }  # fmt: skip
-
-
 
 
 @pytest.mark.parametrize('name', FRAGMENTS)

@@ -2,7 +2,6 @@
 
 import json
 import os
-import pathlib
 import shutil
 import signal
 import subprocess
@@ -18,9 +17,8 @@ from demo_jax.data import dna, storage
 from demo_jax.errors import InputError
 from demo_jax.runs import RunDirectory
 from demo_jax.training.jobs import Recipe, make_jobs
-from tests.conftest import toy_corpus
+from tests.helpers import ROOT, toy_corpus
 
-ROOT = pathlib.Path(__file__).parent.parent
 TINY = (
     '--config=configs/quickstart.py', '--config.corpus.n_tasks=2', '--config.corpus.n_train=300',
     '--config.corpus.n_test=40', '--config.specs=("small_cnn",)', '--config.seeds=(0,1)', '--config.recipe.epochs=6',

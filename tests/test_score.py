@@ -4,15 +4,12 @@ import dataclasses
 import gzip
 import math
 import os
-import pathlib
 import subprocess
 import sys
 import tracemalloc
 
 import numpy as np
 import pytest
-from absl import flags
-from absl.testing import flagsaver
 
 from demo_jax import files, score_tables, scoring, variant_effects, windows
 from demo_jax.data import dna, textfile, variants
@@ -22,15 +19,11 @@ from demo_jax.model import Model
 from demo_jax.report.plots import LETTER_COLOURS
 from demo_jax.scoring import choose_models, score_fasta
 from demo_jax.training.fit import Finished
-from demo_jax.windows import check_fasta
-from tests.test_model import save_run
+from tests.helpers import ROOT
+from tests.helpers_models import save_run
+from tests.helpers_score import checked, fasta, letters, other, read, vcf
 
-ROOT = pathlib.Path(__file__).parent.parent
 WIDTH = 30
-
-
-def letters(n, seed=0):
-    return dna.decode(np.random.default_rng(seed).integers(0, 4, n))
 
 
 @pytest.fixture(scope='module')
@@ -42,11 +35,6 @@ def run(tmp_path_factory):
 @pytest.fixture(scope='module')
 def models(run):
     return choose_models(run, ['one'], ['small_cnn', 'small_rnn'])
-
-
-def fasta(path, **sequences):
-    path.write_text(''.join(f'>{name} more words\n{text}\n' for name, text in sequences.items()))
-    return path
 
 
 def test_the_best_model_by_validation_is_chosen(run):
@@ -73,10 +61,6 @@ def test_models_that_are_not_there(run, tmp_path):
     assert [m.spec for m in choose_models(half, ['two'])] == ['small_cnn']
     with pytest.raises(InputError, match='no model of one with small_cnn, small_rnn has been trained'):
         choose_models(half)
-
-
-def checked(path, models, stride=10):
-    return check_fasta(path, models, stride=stride, progress=False)
 
 
 def scored_starts(path, stride, width=WIDTH):
@@ -422,28 +406,10 @@ def test_explanations_are_of_the_best_window(models, tmp_path):
 SEQUENCE = letters(90, 5)
 
 
-def vcf(*lines):
-    return '##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n' + ''.join(
-        '\t'.join(map(str, line)) + '\t.\tPASS\t.\n' for line in lines
-    )
-
-
 def edited(position, ref, alt):
     """The whole sequence with a variant in it."""
     assert SEQUENCE[position - 1 : position - 1 + len(ref)] == ref
     return SEQUENCE[: position - 1] + alt + SEQUENCE[position - 1 + len(ref) :]
-
-
-def other(base, step=1):
-    return 'ACGT'[('ACGT'.index(base) + step) % 4]
-
-
-def read(path):
-    """The variants of a file, and what is passed over."""
-    items = list(variants.read_variants(path))
-    return [item for item in items if isinstance(item, variants.Variant)], [
-        item for item in items if isinstance(item, variants.Skipped)
-    ]
 
 
 def test_vcf_and_table_are_read_alike(tmp_path):
@@ -578,25 +544,6 @@ def test_ref_may_name_one_base_of_an_ambiguity_letter(tmp_path):
     assert (found.ref, found.alt) == (b'ACGTAACGTN', b'ACGTCACGTN')
     with pytest.raises(InputError, match="REF is 'A', but .* has 'N' at s:10"):
         variants.cut_alleles(source, 'v.vcf', variants.Variant(1, '', 's', 10, 'A', 'C'), 30)
-
-
-@pytest.fixture(scope='module')
-def call():
-    """The command's `main` with these flags. Flags of other commands that tests import give way to its own."""
-    if 'experiments.score' not in sys.modules:
-        theirs = [name for name in ('run', 'specs', 'tasks', 'out') if name in flags.FLAGS]
-        flags.FLAGS.remove_flag_values(theirs)
-    from experiments import score
-
-    flags.FLAGS.mark_as_parsed()
-
-    @flagsaver.flagsaver
-    def with_flags(**values):
-        for name, value in values.items():
-            setattr(flags.FLAGS, name, value)
-        score.main(['score'])
-
-    return with_flags
 
 
 def test_the_command_writes_and_prints(run, tmp_path, call, capsys):

@@ -26,8 +26,8 @@ from demo_jax.motifs import formats
 from demo_jax.report import page
 from demo_jax.results import Maps, Optimum
 from demo_jax.runs import FORMAT, HISTORY_COLUMNS, VERSION, RunDirectory, load_run
-from tests.fuzz_readers import make_run, small_corpus
-from tests.test_architecture import MODULES, ROOT, imports, module_name, unsafe_calls
+from tests.helpers import ROOT, make_run, small_corpus
+from tests.helpers_source import MODULES, imports, module_name, unsafe_calls
 
 HOSTILE = (
     '</script><script>alert(1)</script>', '<!--<script>', '"onmouseover="alert(1)', "'-alert(1)-'",

@@ -10,7 +10,7 @@ from demo_jax.data.prepare import describe, seen_in_training
 from demo_jax.data.readers import read_corpus
 from demo_jax.data.splits import choose_rows, related
 from demo_jax.errors import InputError
-from tests.test_corpus import labelled, positives
+from tests.helpers import labelled, positives
 
 WIDTH = 20
 

@@ -11,7 +11,7 @@ from demo_jax.nn import models
 from demo_jax.nn.models import ModelSpec
 from demo_jax.training import step
 from demo_jax.training.pool import Pool
-from tests.conftest import QUICK
+from tests.helpers_models import QUICK
 
 SPEC = ModelSpec('two_layers', conv=((3, 4), (2, 4)), pool=2)
 RATE = 1e-2

@@ -5,7 +5,6 @@ Settings of the environment are read when a program starts, so most of these sta
 
 import errno
 import os
-import pathlib
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -19,9 +18,9 @@ from demo_jax.errors import InputError
 from demo_jax.motifs import tomtom
 from demo_jax.runs import RunDirectory
 from experiments import pipeline
-from tests.test_model import save_run
+from tests.helpers import ROOT
+from tests.helpers_models import save_run
 
-ROOT = pathlib.Path(__file__).parent.parent
 STEP = {
     'SLURM_JOB_ID': '77', 'SLURM_STEP_NODELIST': 'localhost', 'SLURM_NTASKS': '1', 'SLURM_PROCID': '0',
     'SLURM_LOCALID': '1',
@@ -44,7 +43,7 @@ from demo_jax.runs import RunDirectory
 from demo_jax.stages.train import train_run
 from demo_jax.training.jobs import Recipe, make_jobs
 devices.configure(1)
-from tests.conftest import toy_corpus
+from tests.helpers import toy_corpus
 corpus = toy_corpus({'one': 40})
 run = RunDirectory(sys.argv[1])
 jobs = make_jobs(corpus.tasks, ['deepbind'], Recipe(batch_size=16, epochs=1, min_steps=0, dropout=0.5))

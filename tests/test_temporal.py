@@ -10,7 +10,7 @@ from demo_jax.errors import InputError
 from demo_jax.explain.temporal import temporal_scores, temporal_scores_models
 from demo_jax.nn import models
 from demo_jax.nn.models import ModelSpec
-from tests.test_attribution import random_params, sequences, stack
+from tests.helpers_models import random_params, sequences, stack
 
 
 def recurrent(name, conv=(), pool=1, layers=1):

@@ -13,8 +13,8 @@ from demo_jax import files, variant_effects
 from demo_jax.data import names, variants
 from demo_jax.errors import InputError
 from demo_jax.scoring import choose_models
-from tests.test_model import save_run
-from tests.test_score import call, fasta, letters, other, read, vcf  # noqa: F401 (call is a fixture)
+from tests.helpers_models import save_run
+from tests.helpers_score import fasta, letters, other, read, vcf
 
 TEXT = letters(90, 5)
 FAR = letters(60, 6)
@@ -160,7 +160,7 @@ def test_chromosomes_are_spelt_in_two_ways():
     ]  # fmt: skip
 
 
-def test_the_command_lists_what_it_passes_over(run, tmp_path, call, capsys):  # noqa: F811
+def test_the_command_lists_what_it_passes_over(run, tmp_path, call, capsys):
     path = fasta(tmp_path / 'x.fa', chr1=TEXT)
     swapped = ('chr1', 10, '.', other(at(10)), at(10))
     packed = tmp_path / 'v.vcf.gz'

@@ -5,7 +5,7 @@ itself costs and not the seconds that Python takes to start. In the child an aud
 run directory (opening for writing, renaming, removing, making folders, and each array of an .npz), and at the
 count that the fault names it kills the process, or lets the disk be full.
 
-    python -m tests.faults --kills=20 --stage=train        # prints what happened, ends with status 1 if a bit differs
+    python -m tests.robustness.faults --kills=20 --stage=train   # status 1 if a bit differs
 """
 
 import argparse
@@ -30,7 +30,8 @@ from typing import Any
 
 import numpy as np
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+from tests.helpers import ROOT, contents
+
 #: A corpus and a training that take seconds: three models, on two devices, so that one has to wait for its slot.
 CONFIG = (
     '--config=configs/quickstart.py', '--config.corpus.n_tasks=3', '--config.corpus.n_train=60',
@@ -94,7 +95,7 @@ class Launcher:
             'XLA_FLAGS': '--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true',
         }  # fmt: skip
         self._process = subprocess.Popen(
-            [sys.executable, '-m', 'tests.faults', '--serve'], cwd=ROOT, env=environment, text=True,
+            [sys.executable, '-m', 'tests.robustness.faults', '--serve'], cwd=ROOT, env=environment, text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         )  # fmt: skip
         return self
@@ -240,19 +241,6 @@ def _strike(fault: Fault, root: str, note: pathlib.Path) -> Callable[[], int]:
     if fault.kind == 'time':
         later(signal.SIGKILL)
     return lambda: last[0]
-
-
-def contents(run: pathlib.Path) -> dict[str, bytes]:
-    """What a run found, by file: parameters, tables, explanations, motifs; not the logs that hold times."""
-    folders = ('models', 'tables', 'explain', 'motifs', 'corpus')
-    paths = [path for folder in folders for path in (run / folder).rglob('*')]
-    paths += [run / name for name in ('history.tsv', 'jobs.tsv', 'config.json', 'run.json')]
-    # complete.json holds the times of the files it was made from.
-    return {
-        str(path.relative_to(run)): path.read_bytes()
-        for path in sorted(paths)
-        if path.is_file() and not path.name.startswith('.') and path.name != 'complete.json'
-    }
 
 
 def leftovers(run: pathlib.Path) -> list[str]:

@@ -1,6 +1,6 @@
 """Mutated files against every reader: what is not read is refused with one line, in bounded time and memory.
 
-    python -m tests.fuzz --per_reader=10000 --seconds=600
+    python -m tests.robustness.fuzz --per_reader=10000 --seconds=600
 
 Each reader runs in a process of its own, on small files that look real, one of which is damaged each time: bits and
 bytes, lines and numbers, encodings, compression, the structure of JSON and NumPy files, and what lies in the file's
@@ -26,8 +26,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from demo_jax.errors import InputError
-from tests import fuzz_readers, fuzz_specials
-from tests.mutation import mutated, replaced
+from tests.robustness import fuzz_readers, fuzz_specials
+from tests.robustness.mutation import mutated, replaced
 
 #: Seconds after which a file counts as a hang, of the special cases (which may be a million records), and of a whole
 #: process beyond its share.
@@ -97,8 +97,8 @@ def run(
     running = []
     for some, special in shares:
         request = {'per_reader': per_reader, 'seconds': seconds_limit, 'readers': some, 'seed': seed, 'cases': special}
-        command = [sys.executable, '-m', 'tests.fuzz', f'--worker={json.dumps(request)}']
-        root = pathlib.Path(__file__).resolve().parent.parent
+        command = [sys.executable, '-m', 'tests.robustness.fuzz', f'--worker={json.dumps(request)}']
+        root = pathlib.Path(__file__).resolve().parents[2]
         running.append(subprocess.Popen(command, cwd=root, env=environment, stdout=subprocess.PIPE, text=True))
     rows = {}
     for process in running:

@@ -1,13 +1,11 @@
-"""The readers that `tests.fuzz` feeds, each with small files that look real, and what a result of it must hold.
+"""The readers that are fed damaged files: small files that look real, and what a result of each must hold.
 
 A reader is made in an empty folder, where it writes its `files`; `read` reads them, and raises AssertionError where
 the result does not hold together; `tidy` removes what reading has left.
 """
 
-import functools
 import gzip
 import io
-import json
 import pathlib
 import random
 import shutil
@@ -20,13 +18,12 @@ from Bio import bgzf
 
 from demo_jax import arrays, files, windows
 from demo_jax.data import dna, download, intervals, storage, textfile, variants
-from demo_jax.data.build import Records, TaskRecords, build_corpus
-from demo_jax.data.corpus import Corpus
 from demo_jax.data.genome import Genome as GenomeFasta
 from demo_jax.data.readers import read_corpus
 from demo_jax.errors import InputError
 from demo_jax.motifs import formats
 from demo_jax.settings import settings
+from tests.helpers import check_corpus, check_motifs, make_run, small_corpus, small_rnn_shapes
 
 
 class Reader:
@@ -63,21 +60,6 @@ class Reader:
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(text.encode() if isinstance(text, str) else text)
-
-
-def check_corpus(corpus: Corpus) -> None:
-    """A corpus as readers promise it."""
-    n = len(corpus)
-    assert corpus.starts.shape == (n + 1,) and corpus.starts[-1] == len(corpus.tokens)
-    assert corpus.tokens.max(initial=0) <= 4 and set(np.unique(corpus.labels)) <= {0, 1}
-    assert corpus.bounds.shape == (corpus.n_tasks, 4) and (not corpus.n_tasks or corpus.bounds[-1, -1] == n)
-    for task in corpus.tasks:
-        assert ' '.join(task.split()) == task and task.isprintable()
-        rows = corpus.rows(task, 'test')
-        dna.one_hot(corpus.padded(rows))
-    for row in range(min(n, 3)):
-        corpus.name(row), corpus.sequence(row)
-    json.dumps(dict(corpus.info))
 
 
 class DeepBind(Reader):
@@ -276,13 +258,6 @@ class Meme(Reader):
         check_motifs(formats.read_meme(self.folder / 'm.meme'))
 
 
-def check_motifs(motifs: dict[str, np.ndarray]) -> None:
-    """Named matrices of finite numbers."""
-    assert motifs
-    for matrix in motifs.values():
-        assert matrix.ndim == 2 and matrix.shape[1] == 4 and len(matrix) and np.isfinite(matrix).all()
-
-
 class Jaspar(Reader):
     """Motifs in JASPAR's format."""
 
@@ -354,21 +329,6 @@ class StoredCorpus(Reader):
         check_corpus(corpus)
         corpus.select(corpus.tasks[::-1])
         corpus.fingerprint()
-
-
-def small_corpus(tasks: Sequence[str] = ('one', 'two')) -> Corpus:
-    """Tasks of ten sequences with places, sites and shuffles."""
-    rng = np.random.default_rng(0)
-
-    def records(count: int) -> Records:
-        tokens = [rng.integers(0, 5, 20).astype(np.uint8) for _ in range(2 * count)]
-        return Records(
-            tokens, [1, 0] * count, [f'r{i}' for i in range(2 * count)], pairs=np.repeat(np.arange(count), 2),
-            intervals=[('chr1', 10 * i, 1) if i % 2 else (None, 0, 1) for i in range(2 * count)],
-            sites=[(0, 3, 5, 1, 'MA0001.1', 'primary'), (1, 2, 8, -1, 'MA0002.1', 'decoy')],
-        )  # fmt: skip
-
-    return build_corpus([TaskRecords(name, records(3), records(2), {'motif': 'x'}) for name in tasks])
 
 
 class Tables(Reader):
@@ -507,42 +467,6 @@ class Explained(Reader):
         for name in self.files[1:]:
             piece = name.split('/')[2]
             assert store.load(piece, 0).keys() == PIECES[piece].keys()
-
-
-def make_run(folder: pathlib.Path) -> None:
-    """A run directory of two tasks and one small spec, with models of random parameters."""
-    from demo_jax.runs import HISTORY_COLUMNS, RunDirectory
-    from demo_jax.training.jobs import Recipe, make_jobs
-
-    corpus = small_corpus()
-    jobs = make_jobs(corpus.tasks, ('small_rnn',), Recipe())
-    config = {'corpus': {'source': 'fasta'}, 'specs': ['small_rnn'], 'seeds': [0], 'recipe': {'average_strands': True}}
-    run = RunDirectory(folder)
-    run.create(corpus, config, jobs)
-    (folder / 'models').mkdir()
-    rng = np.random.default_rng(0)
-    for job in jobs:
-        facts = {'job': job.index, 'status': 'ok', 'attempt': 0, 'steps': 3, 'best_epoch': 1, 'best_auroc': 0.75}
-        history = np.full((2, len(HISTORY_COLUMNS)), 0.5)
-        history[:, :3] = [[job.index, 0, 1], [job.index, 0, 2]]
-        params = {
-            f'params/{layer}/{name}': rng.normal(size=leaf.shape).astype(np.float32)
-            for layer, leaves in small_rnn_shapes().items() for name, leaf in leaves.items()
-        }  # fmt: skip
-        np.savez(
-            folder / 'models' / f'{job.index:05d}.npz', allow_pickle=False, facts=np.array(json.dumps(facts)),
-            history=history, **params,
-        )  # fmt: skip
-
-
-@functools.cache
-def small_rnn_shapes() -> dict[str, dict[str, Any]]:
-    """The shapes of the small RNN's parameters."""
-    import jax
-
-    from demo_jax.nn.models import SPECS, init
-
-    return jax.eval_shape(lambda: init(jax.random.key(0), SPECS['small_rnn']))
 
 
 class RunFolder(Reader):

@@ -1,4 +1,4 @@
-"""Files made to hurt, against every reader that could meet them: the special cases of `tests.fuzz`.
+"""Files made to hurt, against every reader that could meet them: the special cases of `tests.robustness.fuzz`.
 
 A case is a function of an empty folder that yields (what it is, a call of the reader), one after the other.
 """
@@ -22,7 +22,7 @@ from demo_jax.data.genome import Genome
 from demo_jax.data.readers import read_corpus
 from demo_jax.errors import InputError
 from demo_jax.motifs import formats
-from tests.fuzz_readers import check_corpus, small_corpus
+from tests.helpers import check_corpus, small_corpus
 
 Attempt = tuple[str, Callable[[], Any]]
 Case = Callable[[pathlib.Path], Iterator[Attempt]]

@@ -4,8 +4,8 @@ Each mutant is one small change of a core function: a sign, an off-by-one, a wro
 changed tree lies in a temporary folder; first the test runs that should notice, and if it passes, the whole file of
 it. A mutant that all tests survive is a hole in them.
 
-    python -m tests.mutants                    # all, some minutes on 2 cores
-    python -m tests.mutants --only=ops.py      # those whose file's name holds this
+    python -m tests.robustness.mutants                    # all, some minutes on 2 cores
+    python -m tests.robustness.mutants --only=ops.py      # those whose file's name holds this
 """
 
 import argparse
@@ -23,7 +23,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 #: Seconds after which a test that does not end counts as having noticed.
 TIMEOUT = 240
 

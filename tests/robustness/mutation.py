@@ -1,4 +1,4 @@
-"""Ways to damage a file, each drawn from a `random.Random`: what `tests.fuzz` feeds to readers."""
+"""Ways to damage a file, each drawn from a `random.Random`: what `tests.robustness.fuzz` feeds to readers."""
 
 import gzip
 import io

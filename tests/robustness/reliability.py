@@ -1,8 +1,8 @@
 r"""How far this package can be trusted, measured: kills, full disks, poisoned tasks, damaged files, mutants, coverage.
 
-    python -m tests.reliability                    # about 20 minutes on 2 cores; writes RELIABILITY.md
-    python -m tests.reliability --short --out=/tmp/short.md
-    python -m tests.reliability --only=kills,mutants --out=/tmp/some.md
+    python -m tests.robustness                    # about 20 minutes on 2 cores; writes RELIABILITY.md
+    python -m tests.robustness --short --out=/tmp/short.md
+    python -m tests.robustness --only=kills,mutants --out=/tmp/some.md
 
 The status is 1 where something is not as it should be; the table says what. Of the long form's parts, those that use
 one core each run side by side.
@@ -23,8 +23,8 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from tests import faults
-from tests.mutants import MUTANTS, ROOT
+from tests.robustness import faults
+from tests.robustness.mutants import MUTANTS, ROOT
 
 #: Packages of the core, and the share of their lines and branches that tests must reach.
 CORE, LEAST_COVERAGE = ('data', 'nn', 'training', 'evaluation', 'explain', 'motifs'), 0.95
@@ -32,8 +32,8 @@ LEAST_KILLED = 0.95
 MOST_MEGABYTES = 1000
 #: Tests that say nothing of the core's coverage: pages, pictures, commands in other processes, this machinery.
 OTHERS = (
-    'architecture', 'benchmark', 'browser', 'determinism', 'distributed', 'faults', 'figures', 'fuzz', 'main_command',
-    'mutants', 'notebook', 'page', 'plots', 'reliability', 'runs',
+    'architecture', 'benchmark', 'browser', 'determinism', 'distributed', 'figures', 'main_command', 'notebook', 'page',
+    'plots', 'robustness', 'runs',
 )  # fmt: skip
 PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'scipy')
 
@@ -96,7 +96,9 @@ def tests_of(what: str, files: Sequence[str], selected: str = '') -> Callable[[S
         del size
         start = time.monotonic()
         command = [sys.executable, '-m', 'pytest', '-q', '-p', 'no:cacheprovider', '-p', 'no:xdist']
-        command += [f'tests/test_{file}.py' for file in files] + (['-k', selected] if selected else [])
+        paths = [f'test_{file}.py' for file in files]
+        paths = [f'tests/{"" if (ROOT / "tests" / path).exists() else "robustness/"}{path}' for path in paths]
+        command += paths + (['-k', selected] if selected else [])
         done = subprocess.run(command, cwd=ROOT, env=_environment(), capture_output=True, text=True, check=False)
         counted = re.findall(r'(\d+) (passed|failed|skipped|errors?)', done.stdout)
         counts = {word: int(number) for number, word in counted}
@@ -112,7 +114,7 @@ def tests_of(what: str, files: Sequence[str], selected: str = '') -> Callable[[S
 
 def fuzzed(size: Size, say: Say) -> list[Row]:
     """Damaged files against every reader."""
-    from tests import fuzz
+    from tests.robustness import fuzz
 
     start = time.monotonic()
     found = fuzz.run(size.files, size.file_seconds, specials=size.specials)
@@ -137,7 +139,7 @@ def mutated(size: Size, say: Say) -> list[Row]:
     start = time.monotonic()
     step = -(-len(MUTANTS) // size.mutants)
     code = (
-        'import json\nfrom tests import mutants\n'
+        'import json\nfrom tests.robustness import mutants\n'
         f'found = mutants.judge_all(mutants.MUTANTS[::{step}], say=lambda text: print(text, flush=True))\n'
         'print(json.dumps([[v.mutant.file, v.mutant.old, v.mutant.new, v.by] for v in found]))'
     )
@@ -303,7 +305,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f'[{(time.monotonic() - start) / 60:4.1f} min] {text}', flush=True)
 
     results = measure(SHORT if given.short else LONG, only, say)
-    command = 'python -m tests.reliability' + (' --short' if given.short else '')
+    command = 'python -m tests.robustness' + (' --short' if given.short else '')
     page = describe(results, command=command, seconds=time.monotonic() - start)
     pathlib.Path(given.out).write_text(page, encoding='utf-8')
     rows = [row for part in results.values() for row in part]

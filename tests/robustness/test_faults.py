@@ -8,8 +8,9 @@ import subprocess
 import pytest
 
 from demo_jax.runs import RunDirectory
-from tests import faults
-from tests.faults import STAGES, Ended, Fault, Launcher, command, contents
+from tests.helpers import contents
+from tests.robustness import faults
+from tests.robustness.faults import STAGES, Ended, Fault, Launcher, command
 
 
 @pytest.fixture(scope='module')

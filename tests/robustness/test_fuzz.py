@@ -1,4 +1,4 @@
-"""A short form of `tests.fuzz`: a few hundred damaged files per reader, and the special cases that are quick."""
+"""A few hundred damaged files per reader, and the special cases that are quick."""
 
 import pathlib
 import random
@@ -6,9 +6,9 @@ import random
 import pytest
 
 from demo_jax.errors import InputError
-from tests import fuzz, fuzz_readers, fuzz_specials, mutation
+from tests.robustness import fuzz, fuzz_readers, fuzz_specials, mutation
 
-#: In the short form each of these takes too long; `python -m tests.fuzz` has them all.
+#: In the short form each of these takes too long; `python -m tests.robustness.fuzz` has them all.
 LONG = ('checkpoints',)
 FILES = 100
 

@@ -7,8 +7,8 @@ import textwrap
 
 import pytest
 
-from tests import mutants
-from tests.mutants import MUTANTS, ROOT, Mutant, names_of, places
+from tests.robustness import mutants
+from tests.robustness.mutants import MUTANTS, ROOT, Mutant, names_of, places
 
 
 @pytest.mark.parametrize('mutant', MUTANTS, ids=lambda mutant: f'{mutant.file}:{mutant.old[:40]}')
@@ -45,7 +45,7 @@ def test_noticed_and_unnoticed(tmp_path):
     script = tmp_path / 'judge.py'
     script.write_text(textwrap.dedent("""
         import pathlib, sys
-        from tests.mutants import Mutant, judge
+        from tests.robustness.mutants import Mutant, judge
         tree = pathlib.Path(sys.argv[1])
         for new in ('a - b', 'b + a'):
             print(judge(Mutant('sums.py', 'a + b', new, 'sums::test_two'), tree).by or 'survived')

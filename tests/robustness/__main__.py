@@ -1,0 +1,7 @@
+"""The command of this package; see `reliability`."""
+
+import sys
+
+from tests.robustness.reliability import main
+
+sys.exit(main())
