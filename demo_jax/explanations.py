@@ -16,6 +16,7 @@ import numpy as np
 
 from demo_jax import arrays as stored_arrays
 from demo_jax import files
+from demo_jax.done import Made, read_made
 from demo_jax.errors import InputError, brief
 from demo_jax.explain import pieces
 from demo_jax.runs import RunDirectory
@@ -113,13 +114,13 @@ class Explanations:
             raise InputError(f'no explanation {brief(piece)}; the pieces are {", ".join(PIECES)}')
         return self.path / piece / f'{job:05d}.npz'
 
-    def has(self, piece: str, job: int, settings: Mapping[str, Any] | None = None) -> bool:
-        """Whether a piece is there and can be loaded; with `settings`, whether it was made with these."""
+    def has(self, piece: str, job: int, made: Made | None = None) -> bool:
+        """Whether a piece is there and can be loaded; with `made`, whether it was made from this."""
         try:
-            if settings is None:
+            if made is None:
                 self.load(piece, job)
                 return True
-            return self._read(piece, job)[0] == json.loads(json.dumps(dict(settings)))
+            return self._read(piece, job)[0].as_json() == made.as_json()
         except InputError:
             return False
 
@@ -130,32 +131,32 @@ class Explanations:
           InputError: it is missing, cannot be read, or is of other sequences than those of the index; the message
             names the file.
         """
-        facts, arrays = self._read(piece, job)
+        made, arrays = self._read(piece, job)
         for name, value in self.index().get('settings', {}).items():
-            if facts.get(name, value) != value:
+            if made.settings.get(name, value) != value:
                 raise InputError(
                     f'{self.piece_path(piece, job)}: is of other sequences than those explained last ({name} '
-                    f'{brief(facts[name])}, now {brief(value)}); run the stage explain for it again'
+                    f'{brief(made.settings[name])}, now {brief(value)}); run the stage explain for it again'
                 )
         return arrays
 
-    def save(self, piece: str, job: int, arrays: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
-        """Keep the arrays of a piece (see `PIECES`), and the settings they were made with.
+    def save(self, piece: str, job: int, arrays: Mapping[str, Any], made: Made) -> None:
+        """Keep the arrays of a piece (see `PIECES`) with what they were made from, in one file.
 
         Raises:
           KeyError: other arrays than the piece's.
         """
         if set(arrays) != set(PIECES[piece]):
             raise KeyError(f'{piece} has the arrays {list(PIECES[piece])}, not {sorted(arrays)}')
-        facts = np.array(json.dumps(dict(settings)))
+        facts = np.array(json.dumps(made.as_json()))
         with files.atomic_path(self.piece_path(piece, job)) as temporary, open(temporary, 'wb') as handle:
             np.savez(handle, allow_pickle=False, facts=facts, **{name: np.asarray(a) for name, a in arrays.items()})
 
-    def _read(self, piece: str, job: int) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    def _read(self, piece: str, job: int) -> tuple[Made, dict[str, np.ndarray]]:
         path = self.piece_path(piece, job)
         try:
             stored = stored_arrays.read_npz(path, ['facts', *PIECES[piece]])
-            facts = json.loads(str(stored.pop('facts')))
+            made = read_made(json.loads(str(stored.pop('facts'))))
         except InputError as error:
             if isinstance(error.__cause__, FileNotFoundError):
                 raise InputError(f'{path}: is missing; run the stage explain') from error
@@ -163,9 +164,9 @@ class Explanations:
         except (ValueError, RecursionError) as error:
             raise InputError(f'{path}: cannot be read (its facts are no JSON: {brief(str(error))})') from error
         wrong = _misfit(stored, PIECES[piece])
-        if wrong or not isinstance(facts, dict):
-            raise InputError(f'{path}: cannot be read ({wrong or "its facts are no settings"})')
-        return facts, stored
+        if wrong or made is None:
+            raise InputError(f'{path}: cannot be read ({wrong or "its facts do not say what it was made from"})')
+        return made, stored
 
 
 def _whole_numbers(value: Any) -> bool:

@@ -18,6 +18,7 @@ import dataclasses
 import errno
 import fcntl
 import functools
+import hashlib
 import importlib.metadata
 import json
 import os
@@ -71,6 +72,17 @@ class JobResult:
     best_auroc: float
     history: tuple[EpochRecord, ...]
     params: Any
+
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """sha256 of the parameters, by which results that were made from them are told."""
+        found = hashlib.sha256()
+        for name, leaf in named_leaves(self.params).items():
+            array = np.ascontiguousarray(leaf)
+            found.update(f'{name} {array.dtype} {array.shape}'.encode())
+            found.update(array.tobytes())
+        return found.hexdigest()
 
 
 _RESULT_KINDS = {name: kind for name, kind in get_type_hints(JobResult).items() if name not in ('history', 'params')}

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, get_type_hints
 
 import numpy as np
 
-from demo_jax import arrays, files
+from demo_jax import arrays, done, files
 from demo_jax.data.corpus import clean_name
 from demo_jax.errors import InputError, brief
 from demo_jax.settings import updated
@@ -79,20 +79,26 @@ def _texts(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(entry, str) for entry in value)
 
 
-def read_match_settings(path: str | os.PathLike) -> dict[str, Any]:
-    """The settings in motifs/complete.json; none where it is missing.
+def read_match_settings(folder: str | os.PathLike) -> dict[str, Any]:
+    """The settings that the stage match has made a run's `motifs/` with; none where it has not run.
 
     Raises:
-      InputError: it cannot be read, or is something else.
+      InputError: they cannot be read, or are something else.
     """
-    state = files.read_json(path) if os.path.isfile(path) else {'settings': {}}
-    found = state.get('settings') if isinstance(state, dict) else None
-    if not isinstance(found, dict) or not all(isinstance(value, str | int | float) for value in found.values()):
-        raise InputError(f'{path}: is not what the stage match writes; run it again')
-    found = {name: state[name] for name in ('hit_p_value',) if name in state} | found
+    records, path = done.Records(folder), os.path.join(folder, 'complete.json')
+    found: dict[str, Any] = {}
+    for made in (records.made('motifs'), records.made('hits')):
+        found |= dict(made.settings) if made else {}
+    if not found and os.path.isfile(path):  # of an older version
+        state = files.read_json(path)
+        state = state if isinstance(state, dict) else {}
+        found = {name: state[name] for name in ('hit_p_value',) if name in state}
+        found |= state['settings'] if isinstance(state.get('settings'), dict) else {'': state}
     p_value = found.get('hit_p_value', 0.5)
-    if not isinstance(p_value, float) or not 0 < p_value < 1:
-        raise InputError(f'{path}: hit_p_value is {brief(p_value)}, expected a number above 0 and below 1')
+    if not isinstance(p_value, float) or not all(isinstance(value, str | int | float) for value in found.values()):
+        raise InputError(f'{path}: is not what the stage match writes; run it again')
+    if not 0 < p_value < 1:
+        raise InputError(f'{folder}: hit_p_value is {brief(p_value)}, expected a number above 0 and below 1')
     return found
 
 

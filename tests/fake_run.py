@@ -7,6 +7,7 @@ import numpy as np
 from demo_jax import files
 from demo_jax.data import dna
 from demo_jax.data.build import Records, TaskRecords, build_corpus
+from demo_jax.done import Made
 from demo_jax.explanations import Explanations
 from demo_jax.motifs import formats, jaspar
 from demo_jax.motifs.extract import best_windows
@@ -99,18 +100,18 @@ def _tables(run: RunDirectory, jobs, alive, rng) -> None:
 def _explain(store: Explanations, job, n: int, rng) -> None:
     score = rng.normal(size=n).astype(np.float32)
     hypothetical = rng.normal(size=(n, LENGTH, 4)).astype(np.float32)
-    store.save('saliency', job.index, {'score': score, 'hypothetical': hypothetical}, {})
+    store.save('saliency', job.index, {'score': score, 'hypothetical': hypothetical}, Made({}, {}))
     store.save('mutagenesis', job.index, {
         'score': score, 'hypothetical': hypothetical, 'signed': hypothetical[..., 0] / 7,
-    }, {})  # fmt: skip
+    }, Made({}, {}))  # fmt: skip
     if job.spec == SPECS[1]:
         temporal = rng.normal(size=(2, n, LENGTH)).astype(np.float32)
         temporal[:, :, :3] = np.nan
-        store.save('temporal', job.index, {'forward': temporal[0], 'reverse': temporal[1]}, {})
+        store.save('temporal', job.index, {'forward': temporal[0], 'reverse': temporal[1]}, Made({}, {}))
     matrix = rng.dirichlet(np.ones(4), (2, LENGTH)).astype(np.float32)
     store.save('class_optimisation', job.index, {
         'matrix': matrix, 'raw': matrix, 'score': np.ones(2), 'objective': np.array([0.0, 1.0]),
-    }, {})  # fmt: skip
+    }, Made({}, {}))  # fmt: skip
 
 
 def _match(run: RunDirectory, store: Explanations, alive, rng) -> None:

@@ -132,9 +132,9 @@ def contents(run: pathlib.Path) -> dict[str, bytes]:
     folders = ('models', 'tables', 'explain', 'motifs', 'corpus')
     paths = [path for folder in folders for path in (run / folder).rglob('*')]
     paths += [run / name for name in ('history.tsv', 'jobs.tsv', 'config.json', 'run.json')]
-    # complete.json holds the times of the files it was made from.
+    # made.json holds the times of the files that parts were made from.
     return {
         str(path.relative_to(run)): path.read_bytes()
         for path in sorted(paths)
-        if path.is_file() and not path.name.startswith('.') and path.name != 'complete.json'
+        if path.is_file() and not path.name.startswith('.') and path.name != 'made.json'
     }

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from demo_jax import files
+from demo_jax import done, files
 from demo_jax.data import dna
 from demo_jax.data.build import Records, TaskRecords, build_corpus
 from demo_jax.data.simulate import SimulationSettings, simulate_corpus
@@ -578,12 +578,12 @@ def test_hits_are_made_anew_alone_where_they_are_missing_or_of_another_p_value(t
     copy = RunDirectory(tmp_path / 'copy')
     usual = match.MatchSettings(jaspar='JASPAR2016', chance_draws=2)
     match.match_run(copy, usual, progress=False)  # the explanations have other times here
-    before, done = hit_files(copy), copy.path / 'motifs' / 'complete.json'
+    before = hit_files(copy)
     others = {path: os.stat(path).st_mtime_ns for path in copy.path.glob('motifs/*/*/*')}
-    # A run that was matched before there were such files.
+    # A run of which all but the hits was made.
     for path in before:
         path.unlink()
-    files.write_json(done, {name: value for name, value in files.read_json(done).items() if name != 'hit_p_value'})
+    done.Records(copy.path / 'motifs').forget('hits')
     again = match.match_run(copy, usual, progress=False)
     assert hit_files(copy) == before and set(again) == set(tables)
     times = {path: os.stat(path).st_mtime_ns for path in before}

@@ -154,7 +154,7 @@ class Collector:
     @functools.cached_property
     def match_settings(self) -> dict[str, Any]:
         """The settings that motifs were matched with."""
-        return untrusted.read_match_settings(self.run.path / 'motifs' / 'complete.json')
+        return untrusted.read_match_settings(self.run.path / 'motifs')
 
     @property
     def hit_p_value(self) -> float:

@@ -12,6 +12,7 @@ from tqdm import tqdm
 from demo_jax import files
 from demo_jax.data import dna
 from demo_jax.data.corpus import Corpus
+from demo_jax.done import Made, Records
 from demo_jax.errors import InputError, brief
 from demo_jax.evaluation import baselines, metrics
 from demo_jax.evaluation.published import published_auroc
@@ -105,9 +106,14 @@ def baseline_run(
     method, corpus = settings.found_by(), run.corpus()
     published = not run.is_simulated()
     folder = run.path / 'motifs' / 'baseline'
-    _clear_others(folder, {'method': method, 'n_sequences': settings.n_sequences, 'n_motifs': settings.n_motifs})
     paths = {task: folder / f'{files.safe_name(task)}.meme' for task in corpus.tasks}
-    missing = [task for task, path in paths.items() if not _holds_motifs(path)]
+    records = Records(folder)
+    made = Made({'method': method, 'n_sequences': settings.n_sequences, 'n_motifs': settings.n_motifs}, {})
+    missing = [task for task in corpus.tasks if not records.has(task, made)]
+    records.forget(*missing)
+    (folder / 'settings.json').unlink(missing_ok=True)  # of an older version
+    for task in missing:
+        paths[task].unlink(missing_ok=True)
     with tqdm(total=len(missing), desc=f'motifs by {method}', unit='task', disable=not (progress and missing)) as bar:
         for group in _groups(missing, method):
             tops = [top_positives(corpus, task, settings.n_sequences) for task in group]
@@ -119,6 +125,7 @@ def baseline_run(
                     sites={name: motif.n_sites for name, motif in motifs.items()},
                     background=Background.of(top).letters,
                 )
+                records.keep(task, made, [paths[task]])
             bar.update(len(group))
     rows, facts = [], []
     for task in tqdm(corpus.tasks, desc='scoring by motifs', unit='task', disable=not progress):
@@ -145,19 +152,9 @@ def top_positives(corpus: Corpus, task: str, n: int) -> list[np.ndarray]:
     return [np.asarray(corpus.tokens[corpus.starts[row] : corpus.starts[row + 1]]) for row in positives]
 
 
-def _clear_others(folder: pathlib.Path, made_with: Mapping[str, Any]) -> None:
-    """Remove motifs that were made with other settings, and keep what the next ones are made with."""
-    record = folder / 'settings.json'
-    if record.exists() and files.read_json(record) == made_with:
-        return
-    for path in folder.glob('*.meme'):
-        path.unlink()
-    files.write_json(record, made_with)
-
-
 def _holds_motifs(path: pathlib.Path) -> bool:
-    """Whether a file is there and not empty or cut off before its first motif."""
-    return path.exists() and '\nMOTIF ' in path.read_text(encoding='utf-8', errors='replace')
+    """Whether any motif was found: a file of none is not in the format."""
+    return '\nMOTIF ' in path.read_text(encoding='utf-8', errors='replace')
 
 
 def _groups(tasks: Sequence[str], method: str) -> list[Sequence[str]]:

@@ -1,6 +1,7 @@
 """Stage `evaluate`: test scores, and the tables of AUROCs (edge)."""
 
 import dataclasses
+import pathlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ from tqdm import tqdm
 
 from demo_jax import arrays, files
 from demo_jax.data.corpus import Corpus
+from demo_jax.done import Made, Records
 from demo_jax.errors import InputError
 from demo_jax.evaluation import compare, metrics
 from demo_jax.model import Model
@@ -68,6 +70,7 @@ def evaluate_run(
     published = not run.is_simulated()
     average = bool(config['recipe']['average_strands'])
     test = {task: read_test_set(corpus, task) for task in corpus.tasks}
+    records = Records(run.path / 'predictions')
     rows, scores = [], {}
     for job in tqdm(jobs, desc='evaluating', unit='model', disable=not progress):
         result = run.load_result(job.index)
@@ -75,8 +78,12 @@ def evaluate_run(
         row |= {'n_epochs': len(result.history), 'attempt': result.attempt, 'status': result.status}
         if result.params is not None:
             path = run.path / 'predictions' / f'{job.index:05d}.npy'
-            model = Model(job.task, job.spec, job.seed, result.params, average)
-            scores[job.index] = _scores(path, model, test[job.task])
+            made = Made({'both_strands': average}, {'model': result.digest})
+            if not records.has(path.stem, made):
+                model = Model(job.task, job.spec, job.seed, result.params, average)
+                _write_scores(path, model.score_tokens(test[job.task].tokens, test[job.task].lengths))
+                records.keep(path.stem, made, [path])
+            scores[job.index] = arrays.read_npy(path)
             row |= {'valid_auroc': result.best_auroc, 'best_epoch': result.best_epoch}
             row |= measure(scores[job.index], test[job.task], n_resamples)
         rows.append(row)
@@ -123,19 +130,9 @@ def read_test_set(corpus: Corpus, task: str) -> TestSet:
     )
 
 
-def _scores(path, model: Model, test: TestSet) -> np.ndarray:
-    """The model's scores, from the file if it is there and fits."""
-    if path.exists():
-        try:
-            scores = arrays.read_npy(path)
-            if scores.shape == test.labels.shape and scores.dtype == np.float32:
-                return scores
-        except InputError:
-            pass  # a file cut short: scored again
-    scores = model.score_tokens(test.tokens, test.lengths)
+def _write_scores(path: pathlib.Path, scores: np.ndarray) -> None:
     with files.atomic_path(path) as temporary, open(temporary, 'wb') as handle:
         np.save(handle, scores, allow_pickle=False)
-    return scores
 
 
 def measure(scores: np.ndarray, test: TestSet, n_resamples: int) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 from demo_jax.data.corpus import Corpus
+from demo_jax.done import Made
 from demo_jax.errors import InputError, brief
 from demo_jax.evaluation import compare
 from demo_jax.explain.class_optimisation import ClassOptimum, optimise_class
@@ -110,7 +111,7 @@ def explain_run(
     longest = int(corpus.lengths.max(initial=1))
     costs = {job.index: _cost(resolve(job.spec), settings, longest) for job in results}
     mine = set(share(costs, team.count)[team.index])
-    todo: list[tuple[str, Job, dict[str, Any]]] = []
+    todo: list[tuple[str, Job, Made]] = []
     for piece in settings.pieces:
         for job, result in results.items():
             facts = _facts(piece, settings, result, average)
@@ -218,13 +219,12 @@ def _short(task: str) -> str:
     return task.split('_')[0][:20]
 
 
-def _facts(piece: str, settings: ExplainSettings, result: JobResult, average: bool) -> dict[str, Any]:
-    """What a piece depends on: the model, and those settings that it reads."""
-    facts: dict[str, Any] = {'best_epoch': result.best_epoch, 'attempt': result.attempt, 'steps': result.steps}
+def _facts(piece: str, settings: ExplainSettings, result: JobResult, average: bool) -> Made:
+    """What a piece is made from: the model, and those settings that it reads."""
     found = PIECES[piece]
     names = [*found.options, *(() if found.of == 'model' else _OF_ROWS)]
-    facts |= {name: getattr(settings, name) for name in sorted(names)}
-    return facts | ({'both_strands': average} if found.averages else {})
+    chosen = {name: getattr(settings, name) for name in sorted(names)}
+    return Made(chosen | ({'both_strands': average} if found.averages else {}), {'model': result.digest})
 
 
 def work(piece: str, settings: ExplainSettings, length: int) -> float:

@@ -1,9 +1,6 @@
 """Stage `match`: motifs out of the explanations, their JASPAR matches, Table 4, and planted truth (edge)."""
 
 import dataclasses
-import hashlib
-import json
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +9,7 @@ from tqdm import tqdm
 
 from demo_jax import files, untrusted
 from demo_jax.data.corpus import Corpus
+from demo_jax.done import Made, Records, digest
 from demo_jax.errors import InputError, brief
 from demo_jax.evaluation.compare import Table
 from demo_jax.evaluation.proteins import told_symbols
@@ -137,73 +135,86 @@ def match_run(run: RunDirectory, settings: MatchSettings | None = None, *, progr
         TF is told of a task that is not there or is simulated.
     """
     settings = MatchSettings() if settings is None else settings
-    hit_p_value = settings.hit_p_value
-    store = Explanations(run)
-    jobs = store.jobs()
-    folder = run.path / 'motifs'
+    store, folder = Explanations(run), run.path / 'motifs'
+    jobs, corpus = store.jobs(), run.corpus()
     maps = {job: _modisco_map(settings, store, job) for job in jobs}
-    of_motifs = {name: value for name, value in dataclasses.asdict(settings).items() if name != 'hit_p_value'}
-    state = {'settings': of_motifs, 'made_from': _digest(store, jobs), 'hit_p_value': hit_p_value, 'files': _FILES}
-    done = folder / 'complete.json'
-    before = files.read_json(done) if done.exists() else None
-    if before == state:
+    records = Records(folder)
+    of_motifs, of_hits = _made_from(settings, store, jobs)
+    matched = records.has('motifs', of_motifs)
+    if matched and records.has('hits', of_hits):
         return _tables(run)
-    matched = isinstance(before, dict) and before | {'hit_p_value': hit_p_value} == state  # all but the hits is there
     earlier = untrusted.read_own(folder / 'own.json') if matched else None
-    corpus = run.corpus()
     release = earlier['release'] if earlier else settings.jaspar
     found = own.find_own(
         corpus, list(dict.fromkeys(job.task for job in jobs)), release=release,
         tax_group=settings.tax_group, collection=settings.collection, rule=settings.rule, tf=settings.tf,
     )  # fmt: skip
-    if matched:
-        files.write_json(done, {name: value for name, value in state.items() if name != 'hit_p_value'})
-    else:
-        done.unlink(missing_ok=True)  # what is there is about to be replaced, one model after the other
+    records.forget('hits')
     for task, ids in found.ids.items():
         write_hits(folder / files.safe_name(task), corpus, store.rows(task), [found.matrices[motif] for motif in ids],
-                   found.release, hit_p_value)  # fmt: skip
+                   found.release, settings.hit_p_value)  # fmt: skip
     if matched:
-        files.write_json(done, state)
+        records.keep('hits', of_hits)
         return _tables(run)
+    records.forget('motifs')  # what is there is replaced, one model after the other
+    tables = _make_motifs(run, settings, store, found, maps, progress=progress)
+    records.keep('motifs', of_motifs, [folder / 'own.json'])
+    records.keep('hits', of_hits)
+    (folder / 'complete.json').unlink(missing_ok=True)  # of an older version
+    return tables
 
+
+def _made_from(settings: MatchSettings, store: Explanations, jobs: Sequence[Job]) -> tuple[Made, Made]:
+    """What motifs and tables are made from, and what the hits are: these depend on another p-value, too."""
+    pieces = [f'explain/{piece}/{job.index:05d}.npz' for piece in PIECES for job in jobs]
+    inputs = {'explanations': digest(store.run.path, pieces, read=['explain/index.json'])}
+    values = dataclasses.asdict(settings)
+    hits = {name: values[name] for name in ('hit_p_value', 'jaspar', 'tax_group', 'collection', 'rule', 'tf')}
+    del values['hit_p_value']
+    return Made(values, inputs, _FILES), Made(hits, inputs)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Candidates:
+    """What is matched and counted over all models.
+
+    Attributes:
+      words: the letters of each method's windows.
+      chance: random words of the same sequences.
+      motifs: class optima, matrices (w, 4).
+      truths: rows of truth.tsv.
+      verdicts: how clear each motif is.
+    """
+
+    words: dict[Key, list[str]] = dataclasses.field(default_factory=dict)
+    chance: dict[Key, list[str]] = dataclasses.field(default_factory=dict)
+    motifs: dict[Key, list[np.ndarray]] = dataclasses.field(default_factory=dict)
+    truths: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    verdicts: list[str] = dataclasses.field(default_factory=list)
+
+
+def _make_motifs(
+    run: RunDirectory, settings: MatchSettings, store: Explanations, found: own.OwnMatrices,
+    maps: Mapping[Job, str | None], *, progress: bool,
+) -> dict[str, Table]:  # fmt: skip
+    """Write the files of every model, the tables and own.json, and say what was left out."""
+    corpus, folder = run.corpus(), run.path / 'motifs'
     targets = prepare_targets({motif: matrix.probabilities for motif, matrix in found.matrices.items()})
-    words: dict[Key, list[str]] = {}
-    chance: dict[Key, list[str]] = {}
-    motifs: dict[Key, list[np.ndarray]] = {}
-    truths: list[dict[str, Any]] = []
-    chance_of_task: dict[str, list[str]] = {}
-    verdicts: list[str] = []
-    for job in tqdm(jobs, desc='motifs', unit='model', disable=not progress):
-        explained = _explained(store, corpus, job, maps[job])
-        if job.task not in chance_of_task:
-            chance_of_task[job.task] = _random_words(explained, settings.chance_draws)
-        aligned = {name: _aligned(windows, explained.tokens) for name, windows in explained.windows.items()}
-        for name, windows in aligned.items():
-            words[Key(job.task, job.spec, name)] = windows.words(explained.tokens)
-        optimum = _class_motif(store, job)
-        if optimum is not None:
-            motifs[Key(job.task, job.spec, CLASS_OPTIMISATION)] = [optimum]
-        for key in (*(Key(job.task, job.spec, name) for name in aligned), Key(job.task, job.spec, CLASS_OPTIMISATION)):
-            chance[key] = chance_of_task[job.task]
-        if corpus.sites is not None:
-            truths += truth_tables.judge(job, explained.values, explained.windows, corpus.sites, explained.rows,
-                                         explained.lengths, explained.score)  # fmt: skip
-        place = folder / files.safe_name(job.task) / files.safe_name(job.spec)
-        verdicts += _export(place, store, explained, aligned, optimum, corpus,
-                            targets, settings)  # fmt: skip
-    distinct = len({word for found in (*words.values(), *chance.values()) for word in found})
+    candidates = _candidates(run, settings, store, targets, maps, progress=progress)
+    words, chance = candidates.words, candidates.chance
+    distinct = len({word for texts in (*words.values(), *chance.values()) for word in texts})
     with tqdm(total=distinct, desc='Tomtom', unit='word', disable=not progress) as bar:
         counted = matching.count_matches(
-            words, chance, found.ids, targets, motifs=motifs,
+            words, chance, found.ids, targets, motifs=candidates.motifs,
             significance=Significance(settings.measure, settings.threshold), progress=bar.update,
         )  # fmt: skip
-    table4 = Table(matching.table4(counted, published=corpus.sites is None), matching.TABLE4_COLUMNS)
-    of_tasks = Table(matching.table4_tasks(counted, found.facts()), matching.TASK_COLUMNS)
-    tables = {'table4': table4, 'table4_tasks': of_tasks}
-    if truths:
-        tables |= {'truth': Table(truths, TRUTH_COLUMNS),
-                   'truth_mean': Table(truth_tables.means(truths), TRUTH_MEAN_COLUMNS)}  # fmt: skip
+    tables = {
+        'table4': Table(matching.table4(counted, published=corpus.sites is None), matching.TABLE4_COLUMNS),
+        'table4_tasks': Table(matching.table4_tasks(counted, found.facts()), matching.TASK_COLUMNS),
+    }
+    if candidates.truths:
+        tables |= {'truth': Table(candidates.truths, TRUTH_COLUMNS),
+                   'truth_mean': Table(truth_tables.means(candidates.truths), TRUTH_MEAN_COLUMNS)}  # fmt: skip
     for name, table in tables.items():
         files.write_tsv(run.tables / f'{name}.tsv', table.rows, table.columns)
     files.write_json(folder / 'own.json', found.as_json())
@@ -212,21 +223,37 @@ def match_run(run: RunDirectory, settings: MatchSettings | None = None, *, progr
     if found.without:
         print(f'Table 4 leaves out {len(found.without)} of {len(found.ids)} tasks, whose TF has no matrix in '
               f'{found.release}: {", ".join(found.without[:6])}{" ..." if len(found.without) > 6 else ""}')  # fmt: skip
-    motif_files.say_what_is_there(verdicts, [name for name in maps.values() if name is not None])
-    files.write_json(done, state)
+    motif_files.say_what_is_there(candidates.verdicts, [name for name in maps.values() if name is not None])
     return tables
 
 
-def _digest(store: Explanations, jobs: Sequence[Job]) -> str:
-    """Which explanations there are: changes whenever one of their files is written again."""
-    facts: list[object] = [store.index()]
-    for piece in sorted(PIECES):
-        for job in jobs:
-            path = store.piece_path(piece, job.index)
-            if path.exists():
-                status = os.stat(path)
-                facts.append([piece, job.index, status.st_size, status.st_mtime_ns])
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+def _candidates(
+    run: RunDirectory, settings: MatchSettings, store: Explanations, targets: Targets, maps: Mapping[Job, str | None],
+    *, progress: bool,
+) -> _Candidates:  # fmt: skip
+    """Take motifs out of every model's explanations, and write the files of each."""
+    corpus, candidates = run.corpus(), _Candidates()
+    chance_of_task: dict[str, list[str]] = {}
+    for job in tqdm(maps, desc='motifs', unit='model', disable=not progress):
+        explained = _explained(store, corpus, job, maps[job])
+        if job.task not in chance_of_task:
+            chance_of_task[job.task] = _random_words(explained, settings.chance_draws)
+        aligned = {name: _aligned(windows, explained.tokens) for name, windows in explained.windows.items()}
+        for name, windows in aligned.items():
+            candidates.words[Key(job.task, job.spec, name)] = windows.words(explained.tokens)
+        optimum = _class_motif(store, job)
+        if optimum is not None:
+            candidates.motifs[Key(job.task, job.spec, CLASS_OPTIMISATION)] = [optimum]
+        for name in (*aligned, CLASS_OPTIMISATION):
+            candidates.chance[Key(job.task, job.spec, name)] = chance_of_task[job.task]
+        if corpus.sites is not None:
+            candidates.truths.extend(truth_tables.judge(
+                job, explained.values, explained.windows, corpus.sites, explained.rows, explained.lengths,
+                explained.score,
+            ))  # fmt: skip
+        place = run.path / 'motifs' / files.safe_name(job.task) / files.safe_name(job.spec)
+        candidates.verdicts.extend(_export(place, store, explained, aligned, optimum, corpus, targets, settings))
+    return candidates
 
 
 def _tables(run: RunDirectory) -> dict[str, Table]:

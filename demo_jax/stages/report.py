@@ -3,8 +3,6 @@
 import dataclasses
 import hashlib
 import importlib.resources
-import json
-import os
 import pathlib
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from demo_jax import files, monitor
+from demo_jax.done import Made, Records, digest
 from demo_jax.errors import InputError
 from demo_jax.evaluation.compare import best_of_each_kind
 from demo_jax.evaluation.published import PAPER_TABLE2
@@ -81,43 +80,52 @@ def report_run(
     settings = ReportSettings() if settings is None else settings
     collector = Collector(run)
     folder = run.path / 'dashboard' if folder is None else pathlib.Path(folder)
-    made = _Made(run.path / 'figures' / 'made.json')
+    figures = run.path / 'figures'
+    records = Records(figures)
     code = _code()
     drawn = False
-    overview = _digest(run.path, [code], ['explain'], read=['tables', 'history.tsv'])
-    figures = run.path / 'figures'
-    if not made.fresh('overview', overview):
+    files_read = digest(run.path, ['explain'], read=['tables', 'history.tsv'])
+    overview = Made({}, {'code': code, 'files': files_read})
+    if not records.has('overview', overview):
+        records.forget('overview')
         for name, draw in _overview(collector).items():
             figure = draw()
             if figure is not None:
                 _save(figure, figures / name)
-        made.keep('overview', overview)
+        records.keep('overview', overview)
         drawn = True
     page.write_assets(folder)
     sequences = _affordable(collector, settings)
     for place, task in enumerate(tqdm(collector.corpus.tasks, desc='dashboards', unit='task', disable=not progress)):
         inputs = _inputs(collector, task)
-        of_figures = [code, settings.dashboards, collector.hit_p_value]
-        for_figures = _digest(run.path, of_figures, inputs, read=['motifs/own.json'])
-        for_page = _digest(
-            run.path, [for_figures, sequences, str(folder.resolve())], [f'motifs/{files.safe_name(task)}'],
-            read=['tables', 'history.tsv'],
-        )  # fmt: skip
+        for_figures = Made(
+            {'dashboards': settings.dashboards, 'hit_p_value': collector.hit_p_value},
+            {'code': code, 'files': digest(run.path, inputs, read=['motifs/own.json'])},
+        )
+        shown = [f'motifs/{files.safe_name(task)}', *inputs]
+        of_page = digest(run.path, shown, read=['tables', 'history.tsv', 'motifs/own.json'])
+        for_page = Made(
+            {'sequences': sequences, 'hit_p_value': collector.hit_p_value},
+            {'code': code, 'files': of_page, 'folder': str(folder.resolve())},
+        )
         script = folder / 'data' / f'{page.task_key(place)}.js'
-        new_page = not (made.fresh(f'page {task}', for_page) and script.is_file())
-        new_figures = not made.fresh(f'figures {task}', for_figures)
+        new_page, new_figures = (
+            not records.has(f'{part} {task}', made) for part, made in (('page', for_page), ('figures', for_figures))
+        )
         if not (new_page or new_figures):
             continue
         data = collector.task(task, windows=new_page)
         if new_figures:
+            records.forget(f'figures {task}')
             shutil.rmtree(figures / 'dashboards' / files.safe_name(task), ignore_errors=True)
             for rank, at in enumerate(_worth_a_figure(data, settings.dashboards)):
                 formats = FORMATS if rank == 0 else FORMATS[:1]
                 _save(dashboard_figure(sequence_view(collector, data, at)), _place(run, data, at), formats)
-            made.keep(f'figures {task}', for_figures)
+            records.keep(f'figures {task}', for_figures)
         if new_page:
+            records.forget(f'page {task}')
             page.write_task(folder, place, payload.task_payload(collector, data, sequences=sequences))
-            made.keep(f'page {task}', for_page)
+            records.keep(f'page {task}', for_page, [script])
         drawn = True
     index = folder / 'index.html'
     if drawn or not (folder / 'data' / 'run.js').is_file():
@@ -325,49 +333,11 @@ def _pictures(figures: pathlib.Path, tasks: Sequence[str]) -> Iterator[tuple[str
             yield f'dashboards/{tag}/{path.stem}', path.read_bytes()
 
 
-class _Made:
-    """Remembers, in a file, from which inputs each part was made."""
-
-    def __init__(self, path: pathlib.Path):
-        self._path = path
-        try:
-            stored = files.read_json(path) if path.is_file() else {}
-        except InputError:
-            stored = {}  # cut short: everything is drawn again
-        self._digests: dict[str, str] = stored if isinstance(stored, dict) else {}
-
-    def fresh(self, part: str, digest: str) -> bool:
-        """Whether a part was made from these inputs."""
-        return self._digests.get(part) == digest
-
-    def keep(self, part: str, digest: str) -> None:
-        """Note that a part has been made."""
-        self._digests[part] = digest
-        files.write_json(self._path, self._digests)
-
-
 def _inputs(collector: Collector, task: str) -> list[str]:
     """The files of a task's models that figures and page are drawn from."""
     jobs = [job.index for job in collector.jobs if job.task == task]
     names = [f'explain/{piece}/{job:05d}.npz' for piece in collect.PIECES for job in jobs]
     return [*names, *(f'predictions/{job:05d}.npy' for job in jobs), 'explain/index.json']
-
-
-def _digest(root: pathlib.Path, facts: Sequence[Any], names: Sequence[str], *, read: Sequence[str] = ()) -> str:
-    """sha256 of some facts, of the sizes and times of files, and of the contents of those to be read.
-
-    Folders stand for all files in them. Tables are read, because every call of their stages writes them anew.
-    """
-    found: list[Any] = []
-    for name in (*names, *read):
-        path = root / name
-        for file in sorted(path.rglob('*')) if path.is_dir() else [path]:
-            if not file.is_file():
-                continue
-            status = os.stat(file)
-            content = files.sha256(file) if name in read else [status.st_size, status.st_mtime_ns]
-            found.append([str(file.relative_to(root)), content])
-    return hashlib.sha256(json.dumps([*facts, found], sort_keys=True).encode()).hexdigest()
 
 
 def _code() -> str:

@@ -20,6 +20,7 @@ from demo_jax import arrays, files, windows
 from demo_jax.data import dna, download, intervals, storage, textfile, variants
 from demo_jax.data.genome import Genome as GenomeFasta
 from demo_jax.data.readers import read_corpus
+from demo_jax.done import Made
 from demo_jax.errors import InputError
 from demo_jax.motifs import formats
 from demo_jax.settings import settings
@@ -453,7 +454,8 @@ class Explained(Reader):
         for name in self.files[1:]:
             piece = name.split('/')[2]
             shapes = {array: tuple(sizes[axis] for axis in axes) for array, axes in PIECES[piece].items()}
-            store.save(piece, 0, {array: np.zeros(shape, np.float32) for array, shape in shapes.items()}, {'a': 1})
+            zeros = {array: np.zeros(shape, np.float32) for array, shape in shapes.items()}
+            store.save(piece, 0, zeros, Made({'a': 1}, {}))
 
     def read(self) -> None:
         """Arrays whose axes fit."""
