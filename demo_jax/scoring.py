@@ -15,12 +15,12 @@ from tqdm import tqdm
 from demo_jax import files
 from demo_jax.data import dna
 from demo_jax.errors import InputError
+from demo_jax.evaluation import choose
 from demo_jax.explain.pieces import PIECES
 from demo_jax.explain.score import probability
 from demo_jax.model import Model
 from demo_jax.results import Maps, Temporal
 from demo_jax.runs import Run
-from demo_jax.training.jobs import Job
 from demo_jax.windows import Block, Fasta, Record, read_blocks
 
 SCORE_COLUMNS = (
@@ -57,15 +57,13 @@ def choose_models(run: Run, tasks: Sequence[str] = (), specs: Sequence[str] = ()
     choices: list[tuple[str, ...]] = [(spec,) for spec in dict.fromkeys(specs)]
     for task in dict.fromkeys(tasks or run.tasks):
         for allowed in choices or [run.specs]:
-            best: tuple[float, Job] | None = None
-            for job in run.jobs:
-                if job.task == task and job.spec in allowed and job.index in trained:
-                    result = run.directory.load_result(job.index)
-                    if result.params is not None and (best is None or result.best_auroc > best[0]):
-                        best = (result.best_auroc, job)
+            mine = (job for job in run.jobs if job.task == task and job.spec in allowed and job.index in trained)
+            read = ((job, run.directory.load_result(job.index)) for job in mine)
+            alive = ((job, result.best_auroc) for job, result in read if result.params is not None)
+            best = choose.best(alive, lambda one: one[1])
             if best is None:
                 raise InputError(f'{run.directory.path}: no model of {task} with {", ".join(allowed)} has been trained')
-            models.append(run.model_of(best[1]))
+            models.append(run.model_of(best[0]))
     return models
 
 

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from demo_jax.errors import InputError, brief
+from demo_jax.evaluation import choose
 from demo_jax.evaluation.published import PAPER_TABLE2, PAPER_TABLE3, PublishedAuroc, published_auroc
 
 KIND_LABELS = {
@@ -200,7 +201,7 @@ def table2(rows: Iterable[Mapping[str, Any]], *, published: bool = True) -> Tabl
 def best_of_each_kind(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """The spec with the highest mean validation AUROC of each kind: {'cnn': 'medium_cnn', ...}.
 
-    The mean is over the tasks that all specs of the kind have; where there are none, over each spec's own.
+    Seeds are averaged first; see `choose.best_of_each_kind`.
 
     Raises:
       InputError: as `table2`.
@@ -279,7 +280,7 @@ def beside_published(rows: Iterable[Mapping[str, Any]], *, published: bool = Tru
 
 def _results(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, _Result]]:
     """results[spec][task], averaged over seeds; models without a test AUROC are left out."""
-    runs: dict[tuple[str, str], dict[str, tuple[float, ...]]] = {}
+    found = []
     for number, row in enumerate(rows, start=1):
         missing = [column for column in ('task', 'spec', 'seed', 'valid_auroc', 'test_auroc') if column not in row]
         if missing:
@@ -288,16 +289,16 @@ def _results(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, _Result]]
             _auroc(row, number, column)
             for column in ('valid_auroc', 'test_auroc', 'test_auroc_low', 'test_auroc_high')
         )
-        if math.isnan(values[1]):
-            continue
-        seeds = runs.setdefault((str(row['spec']), str(row['task'])), {})
-        seed = str(row['seed'])
-        if seed not in seeds or _rank(values[0]) > _rank(seeds[seed][0]):
-            seeds[seed] = values
+        if not math.isnan(values[1]):
+            found.append(((str(row['spec']), str(row['task']), str(row['seed'])), values))
+    best = choose.best_of_each(found, lambda one: one[0], lambda one: one[1][0])
+    seeds: dict[tuple[str, str], list[tuple[float, ...]]] = {}
+    for (spec, task, _), (_, values) in best.items():
+        seeds.setdefault((spec, task), []).append(values)
     results: dict[str, dict[str, _Result]] = {}
-    for (spec, task), seeds in runs.items():
-        valid, test, low, high = (float(value) for value in np.mean(list(seeds.values()), axis=0))
-        results.setdefault(spec, {})[task] = _Result(valid, test, low, high, len(seeds))
+    for (spec, task), of_seeds in seeds.items():
+        valid, test, low, high = (float(value) for value in np.mean(of_seeds, axis=0))
+        results.setdefault(spec, {})[task] = _Result(valid, test, low, high, len(of_seeds))
     return results
 
 
@@ -314,36 +315,17 @@ def _auroc(row: Mapping[str, Any], number: int, column: str) -> float:
     return value
 
 
-def _rank(valid: float) -> float:
-    """A missing validation AUROC ranks below every other."""
-    return -math.inf if math.isnan(valid) else valid
-
-
 def _chosen(results: Mapping[str, Mapping[str, _Result]]) -> dict[str, str]:
-    """The spec with the best validation AUROC for each task; the first of equals."""
-    chosen: dict[str, str] = {}
-    for spec, by_task in results.items():
-        if kind_of(spec) == 'motifs':  # a baseline, not a model of ours to choose
-            continue
-        for task, result in by_task.items():
-            if task not in chosen or _rank(result.valid) > _rank(results[chosen[task]][task].valid):
-                chosen[task] = spec
-    return chosen
+    """The spec with the best validation AUROC for each task."""
+    models = [spec for spec in results if kind_of(spec) != 'motifs']  # a baseline is no model of ours to choose
+    everything = ((spec, task, result.valid) for spec in models for task, result in results[spec].items())
+    best = choose.best_of_each(everything, lambda one: one[1], lambda one: one[2])
+    return {task: spec for task, (spec, _, _) in best.items()}
 
 
 def _best_of_each_kind(results: Mapping[str, Mapping[str, _Result]]) -> dict[str, str]:
-    kinds: dict[str, list[str]] = {}
-    for spec in results:
-        kinds.setdefault(kind_of(spec), []).append(spec)
-    best = {}
-    for kind, specs in kinds.items():
-        common = set.intersection(*(set(results[spec]) for spec in specs))
-
-        def mean_valid(spec: str, common: set[str] = common) -> float:
-            return _rank(float(np.mean([results[spec][task].valid for task in common or results[spec]])))
-
-        best[kind] = max(specs, key=mean_valid)
-    return best
+    valid = {spec: {task: result.valid for task, result in by_task.items()} for spec, by_task in results.items()}
+    return choose.best_of_each_kind(valid, kind_of)
 
 
 def _published_columns(results: Mapping[str, Mapping[str, _Result]]) -> dict[str, dict[str, float]]:

@@ -15,6 +15,7 @@ import numpy as np
 from demo_jax import arrays, files, untrusted
 from demo_jax.data.corpus import ROLES
 from demo_jax.errors import InputError, brief
+from demo_jax.evaluation import choose
 from demo_jax.evaluation.proteins import Protein
 from demo_jax.evaluation.published import published_auroc
 from demo_jax.explain.attribution import ATTRIBUTIONS
@@ -179,16 +180,16 @@ class Collector:
 
         Of a grid each seed's best model by validation, averaged over seeds.
         """
-        best: dict[tuple[str, str], dict[str, tuple[float, float]]] = {}
-        for row in self.table('auroc'):
-            if row.get('test_auroc'):
-                seeds = best.setdefault((row['spec'], row['task']), {})
-                found = (number(row['valid_auroc']), number(row['test_auroc']))
-                if row['seed'] not in seeds or found[0] > seeds[row['seed']][0]:
-                    seeds[row['seed']] = found
+        scored = (row for row in self.table('auroc') if row.get('test_auroc'))
+        best = choose.best_of_each(
+            scored, lambda row: (row['spec'], row['task'], row['seed']), lambda row: number(row['valid_auroc'])
+        )
+        seeds: dict[tuple[str, str], list[float]] = {}
+        for (spec, task, _), row in best.items():
+            seeds.setdefault((spec, task), []).append(number(row['test_auroc']))
         return {
             spec: np.array([
-                np.mean([test for _, test in best[spec, task].values()]) if (spec, task) in best else np.nan
+                np.mean(seeds[spec, task]) if (spec, task) in seeds else np.nan
                 for task in self.corpus.tasks
             ])
             for spec in self.scored

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from demo_jax.data import dna
-from demo_jax.evaluation import metrics
+from demo_jax.evaluation import choose, metrics
 from demo_jax.evaluation.compare import kind_of
 from demo_jax.explain.attribution import ATTRIBUTIONS
 from demo_jax.explain.pieces import labels
@@ -22,6 +22,7 @@ from demo_jax.motifs.own import counterpart
 from demo_jax.report.choose import choose_sequences
 from demo_jax.report.collect import MEASURES, TRACKS, Collector, SpecData, TaskData, number
 from demo_jax.report.figures_overview import spec_label
+from demo_jax.training.jobs import Job
 
 #: Largest whole number of a 16-bit value; the smallest, -32768, stands for 'nothing here'.
 FULL = 32767
@@ -149,8 +150,12 @@ def _explained_choice(collector: Collector, task: str, chosen: str) -> str | Non
     specs = [job.spec for job in jobs]
     if chosen in specs or len(jobs) < 2:
         return chosen if chosen in specs else next(iter(specs), None)
-    valid = [number((collector.rating(job) or {}).get('valid_auroc', '')) for job in jobs]
-    return specs[int(np.nanargmax(valid))] if np.isfinite(valid).any() else None
+
+    def valid(job: Job) -> float:
+        return number((collector.rating(job) or {}).get('valid_auroc', ''))
+
+    best = choose.best(jobs, valid)
+    return best.spec if best is not None and math.isfinite(valid(best)) else None
 
 
 def _criterion(settings: Mapping[str, Any]) -> str:

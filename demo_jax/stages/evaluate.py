@@ -12,7 +12,7 @@ from demo_jax import arrays, files
 from demo_jax.data.corpus import Corpus
 from demo_jax.done import Made, Records
 from demo_jax.errors import InputError
-from demo_jax.evaluation import compare, metrics
+from demo_jax.evaluation import choose, compare, metrics
 from demo_jax.model import Model
 from demo_jax.runs import Run, RunDirectory
 
@@ -155,13 +155,15 @@ def _ensembles(reader: Run, rows, scores, test, n_resamples: int) -> list[dict[s
     result = []
     for task in reader.tasks:
         for spec in reader.specs:
-            best: dict[int, tuple[float, int]] = {}
-            for job, row in zip(reader.jobs, rows, strict=True):
-                if job.task == task and job.spec == spec and row['status'] == 'ok':
-                    best[job.seed] = max(best.get(job.seed, (-1.0, -1)), (row['valid_auroc'], job.index))
+            alive = [
+                (job, row['valid_auroc'])
+                for job, row in zip(reader.jobs, rows, strict=True)
+                if job.task == task and job.spec == spec and row['status'] == 'ok'
+            ]
+            best = choose.best_of_each(alive, lambda one: one[0].seed, lambda one: one[1])
             if len(best) > 1:
-                mean = np.mean([scores[index] for _, index in best.values()], axis=0)
+                mean = np.mean([scores[job.index] for job, _ in best.values()], axis=0)
                 row = {'task': task, 'spec': spec, 'seed': 0, 'status': 'ok'}
-                row['valid_auroc'] = float(np.mean([auroc for auroc, _ in best.values()]))
+                row['valid_auroc'] = float(np.mean([auroc for _, auroc in best.values()]))
                 result.append(row | measure(mean, test[task], n_resamples))
     return result

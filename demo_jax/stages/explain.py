@@ -11,7 +11,8 @@ from tqdm import tqdm
 from demo_jax.data.corpus import Corpus
 from demo_jax.done import Made
 from demo_jax.errors import InputError, brief
-from demo_jax.evaluation import compare
+from demo_jax.evaluation import choose
+from demo_jax.evaluation.compare import kind_of
 from demo_jax.explain.class_optimisation import ClassOptimum, optimise_class
 from demo_jax.explain.pieces import CLASS_OPTIMISATION, PIECES, Subject, optimisation_settings, options
 from demo_jax.explanations import Explanations
@@ -162,14 +163,9 @@ def best_results(run: RunDirectory) -> dict[Job, JobResult]:
       InputError: no model is trained.
     """
     finished = run.finished_jobs()
-    best: dict[tuple[str, str], tuple[Job, JobResult]] = {}
-    for job in run.jobs():
-        if job.index not in finished:
-            continue
-        result = run.load_result(job.index)
-        key = (job.task, job.spec)
-        if result.params is not None and (key not in best or result.best_auroc > best[key][1].best_auroc):
-            best[key] = (job, result)
+    trained = ((job, run.load_result(job.index)) for job in run.jobs() if job.index in finished)
+    alive = ((job, result) for job, result in trained if result.params is not None)
+    best = choose.best_of_each(alive, lambda one: (one[0].task, one[0].spec), lambda one: one[1].best_auroc)
     if not best:
         raise InputError(f'{run.path}: no model is trained yet; run the stage train')
     return dict(best.values())
@@ -189,12 +185,10 @@ def chosen_specs(results: Mapping[Job, JobResult], names: Sequence[str]) -> tupl
             raise InputError(f'explain: the run has no trained spec {brief(name)}; it has {", ".join(there)}')
     if names:
         return tuple(spec for spec in there if spec in names)
-    rows = [
-        {'task': job.task, 'spec': job.spec, 'seed': job.seed, 'valid_auroc': result.best_auroc,
-         'test_auroc': result.best_auroc}  # the choice reads the validation column alone
-        for job, result in results.items()
-    ]  # fmt: skip
-    best = compare.best_of_each_kind(rows)
+    valid: dict[str, dict[str, float]] = {}
+    for job, result in results.items():
+        valid.setdefault(job.spec, {})[job.task] = result.best_auroc
+    best = choose.best_of_each_kind(valid, kind_of)
     chosen = [spec for kind, spec in best.items() if kind != 'deepbind'] or list(best.values())
     return tuple(spec for spec in there if spec in chosen)
 
