@@ -85,7 +85,8 @@ def define_tf() -> flags.FlagHolder:
 def define_settings(cls: type) -> Callable[[], Any]:
     """A flag for every setting of a dataclass, with its default and what its docstring says of it.
 
-    A field's metadata may name its `choices`, or its `kind`, 'path'. Settings that are a dataclass have no flag.
+    A field's metadata may have `choices`, a function that names them, or its `kind`, 'path'. Settings that are a
+    dataclass have no flag.
 
     Returns:
       A function that gives the settings, to be called once flags are parsed.
@@ -102,7 +103,7 @@ def define_settings(cls: type) -> Callable[[], Any]:
         default: Any = field.default
         help = meaning[:1].upper() + meaning[1:]
         if 'choices' in field.metadata:
-            made[name] = flags.DEFINE_enum(name, default, field.metadata['choices'], help)
+            made[name] = flags.DEFINE_enum(name, default, field.metadata['choices'](), help)
         elif field.metadata.get('kind') == 'path':
             made[name] = define_paths(name, help) if default == () else define_path(name, default, help)
         elif isinstance(default, tuple):

@@ -13,7 +13,7 @@ from typing import Any
 
 from demo_jax import processes
 from demo_jax.data.corpus import Corpus
-from demo_jax.data.prepare import CorpusSettings, prepare_corpus
+from demo_jax.data.prepare import CorpusSettings, find_source, prepare_corpus
 from demo_jax.data.readers import split_name
 from demo_jax.data.storage import is_corpus, load_corpus
 from demo_jax.errors import InputError, brief
@@ -299,8 +299,8 @@ def read_corpus(settings: Mapping[str, Any], run: RunDirectory) -> Corpus:
     the run was made with is not made again.
     """
     values = dict(settings)
-    source, held = values['source'], is_corpus(run.path / 'corpus')
-    if source == 'simulated' and held and (run.path / 'run.json').is_file():
+    source, held = find_source(values['source']), is_corpus(run.path / 'corpus')
+    if source.from_settings and held and (run.path / 'run.json').is_file():
         before = run.config()['corpus']
         if json.loads(json.dumps(values, default=list)) == before:
             return load_corpus(run.path / 'corpus')
@@ -308,11 +308,6 @@ def read_corpus(settings: Mapping[str, Any], run: RunDirectory) -> Corpus:
         if field.metadata.get('commas'):
             values[field.name] = _listed(values[field.name])
     values['input'] = tuple(_input(part) for part in values['input'])
-    if source == 'prepared':
-        if len(values['input']) != 1:
-            raise InputError('corpus: source prepared takes one input, a directory made by experiments.prepare')
-        corpus = load_corpus(values['input'][0])
-        return corpus.select(values['tasks']) if values['tasks'] else corpus
     if _has_no_input(settings):
         if held:
             corpus = load_corpus(run.path / 'corpus')
@@ -323,7 +318,8 @@ def read_corpus(settings: Mapping[str, Any], run: RunDirectory) -> Corpus:
                 )
             return corpus
         raise InputError(
-            f'corpus: source {source} needs an input: --config.corpus.input=PATH (or --config.corpus.source=simulated)'
+            f'corpus: source {source.name} needs an input: --config.corpus.input=PATH '
+            '(or --config.corpus.source=simulated)'
         )
     if values['tasks']:
         values['n_tasks'] = 0  # the names say how many
@@ -341,7 +337,7 @@ def _as_run(config: Mapping[str, Any], run: RunDirectory) -> Mapping[str, Any]:
 
 def _has_no_input(corpus: Mapping[str, Any]) -> bool:
     """Whether the settings leave it to the run directory where the sequences come from."""
-    return not corpus['input'] and corpus['source'] not in ('simulated', 'deepmotif108', 'prepared')
+    return not corpus['input'] and find_source(corpus['source']).needs_input
 
 
 def _listed(text: str) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from demo_jax.data.prepare import CorpusSettings, describe, prepare_corpus, save_prepared
+from demo_jax.data.prepare import CorpusSettings, describe, prepare_corpus, save_prepared, unread
 from experiments import cli
 
 _SETTINGS = cli.define_settings(CorpusSettings)
@@ -24,7 +24,10 @@ _FORCE = flags.DEFINE_bool('force', False, 'Replace another corpus that is alrea
 def main(argv: Sequence[str]) -> None:
     """Prepare the corpus that the flags describe, and say what is in it."""
     del argv
-    corpus = prepare_corpus(_SETTINGS(), tf=_TF.value)
+    chosen = _SETTINGS()
+    if ignored := unread(chosen):
+        print(f'note: source {chosen.source} does not read {", ".join(ignored)}')
+    corpus = prepare_corpus(chosen, tf=_TF.value)
     save_prepared(corpus, _OUT.value, force=_FORCE.value)
     print(describe(corpus))
     print(f'corpus: {_OUT.value}')

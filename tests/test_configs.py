@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
@@ -12,12 +13,15 @@ from configs import __main__ as listing
 from configs import deepbind, default, pairs, paper, quickstart, simulated108
 from configs.sections import section
 from demo_jax import files
+from demo_jax.data import prepare
 from demo_jax.data.prepare import CorpusSettings, prepare_corpus
+from demo_jax.data.simulate import SimulationSettings, simulate_corpus
 from demo_jax.errors import InputError
 from demo_jax.runs import RunDirectory
 from demo_jax.settings import PYTHON_ONLY, fields, meanings, settings, updated
 from demo_jax.stages.match import MatchSettings
 from demo_jax.stages.report import ReportSettings
+from experiments import pipeline
 from tests import fake_run
 
 #: Names and values as users' configs and command lines know them.
@@ -148,6 +152,39 @@ def test_flags_of_prepare_are_the_settings_of_the_corpus():
     assert '~' not in values['cache']
     for name, meaning in meanings(CorpusSettings).items():
         assert name == 'simulation' or helps[name].lower().endswith(meaning.lower())
+
+
+def test_a_source_is_one_entry(tmp_path, monkeypatch):
+    """It is made, listed, a choice of the flag, and told which settings it does not read."""
+
+    def letters(given, told, progress):
+        matrices = {'M': np.full((8, 4), 0.25), 'N': np.eye(4).repeat(2, 0) * 0.9 + 0.025,
+                    'O': np.eye(4)[::-1].repeat(2, 0) * 0.9 + 0.025, 'P': np.eye(4)[[0, 2, 1, 3] * 2] * 0.9 + 0.025}
+        shape = SimulationSettings(decoys=0, cofactor_tasks=0.0)
+        return simulate_corpus(['mine'], matrices, n_train=given.n_train, n_test=given.n_test, settings=shape)
+
+    source = prepare.Source('letters', letters, ('n_train', 'n_test'), needs_input=False)
+    with pytest.raises(InputError, match="source is 'letters', expected one of auto"):
+        CorpusSettings(source='letters')
+    monkeypatch.setattr(prepare, 'SOURCES', (*prepare.SOURCES, source))
+    given = CorpusSettings(source='letters', n_train=12, n_test=4, width=99)
+    assert prepare.unread(given) == ('width',)
+    assert prepare_corpus(given).tasks == ('mine',)
+    config = default.get_config()
+    config.corpus.update({'source': 'letters', 'n_train': 12, 'n_test': 4})
+    corpus = pipeline.read_corpus(config.corpus.to_dict(), RunDirectory(tmp_path / 'run'))
+    assert corpus.tasks == ('mine',) and len(corpus) == 32
+    (flag,) = [f.metadata['choices']() for f in dataclasses.fields(CorpusSettings) if f.name == 'source']
+    assert flag[-1] == 'letters'
+
+
+def test_every_setting_is_read_for_some_source():
+    read = {name for source in prepare.SOURCES for name in source.reads}
+    assert read | {'source'} == {field.name for field in dataclasses.fields(CorpusSettings)}
+    for name, meaning in meanings(CorpusSettings).items():
+        prefix, colon, _ = meaning.partition(': ')
+        if colon and prefix in prepare.source_names():
+            assert [source.name for source in prepare.SOURCES if name in source.reads] == [prefix]
 
 
 def test_the_corpus_of_settings_is_that_of_arguments():

@@ -128,9 +128,9 @@ def test_links_and_files_exist(path):
 def test_the_table_of_inputs_has_every_source():
     text = (ROOT / 'README.md').read_text(encoding='utf-8')
     table = text[text.index('| `--corpus` |') :].partition('\n\n')[0]
-    from demo_jax.data.prepare import SOURCES
+    from demo_jax.data.prepare import source_names
 
-    assert sorted(re.findall(r'^\| `(\w+)`', table, re.M)) == sorted([*SOURCES, 'prepared'])
+    assert sorted(re.findall(r'^\| `(\w+)`', table, re.M)) == sorted(source_names())
 
 
 def test_the_table_of_stages_has_every_stage_in_order():

@@ -229,7 +229,7 @@ def test_another_layout_is_one_more_entry(monkeypatch, tmp_path):
     assert corpus.tasks == ('A', 'B')
     row = corpus.rows('B', 'test').start
     assert (corpus.sequence(row), corpus.name(row)) == (sequences[0], '3.0')
-    assert set(readers.LAYOUTS) - {'lines'} < set(prepare.SOURCES)
+    assert set(readers.LAYOUTS) - {'lines'} < set(prepare.source_names())
 
 
 def test_real_data(real_data):

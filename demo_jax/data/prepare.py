@@ -4,8 +4,8 @@ import dataclasses
 import os
 import pathlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from demo_jax.data import download as downloads
 from demo_jax.data import intervals, readers, simulate, storage
@@ -15,9 +15,12 @@ from demo_jax.evaluation.proteins import check_told, find_protein, read_protein,
 from demo_jax.files import expanded
 from demo_jax.settings import settings
 
-#: Where sequences may come from.
-SOURCES = ('auto', *readers.LAYOUTS, 'simulated', 'deepmotif108')
 ARCHIVE_NAME = 'deepbind.tar.gz'
+
+
+def source_names() -> tuple[str, ...]:
+    """The names of `SOURCES`."""
+    return tuple(source.name for source in SOURCES)
 
 
 # Metadata of fields: a path, and a tuple that configs write as text with commas between the parts.
@@ -33,7 +36,7 @@ class CorpusSettings:
       source: what the input is. auto: DeepBind and DeepMotif files wherever they lie in the input, or else labelled
         FASTA. deepbind: X_AC.seq.gz with X_B.seq.gz. deepmotif: X/train.fa with X/test.fa. fasta: X.fa with labels 0/1
         in the headers. bed: peaks, with `genome`. simulated: planted motifs, no input. deepmotif108: the 108 K562 sets,
-        with `download` or the archive as `input`. Of a run also prepared: a corpus on disk.
+        with `download` or the archive as `input`. prepared: a corpus on disk.
       input: files and folders to read, separated by commas; folders are searched. NAME=PATH names the task of a file.
       tasks: only these tasks, by name, separated by commas; none = all.
       seed: of shuffles, validation rows, held-out rows and the simulation.
@@ -58,7 +61,7 @@ class CorpusSettings:
       cache: deepmotif108: folder where the archive is kept and unpacked.
     """
 
-    source: str = dataclasses.field(default='auto', metadata={'choices': SOURCES})
+    source: str = dataclasses.field(default='auto', metadata={'choices': source_names})
     input: tuple[str, ...] = dataclasses.field(default=(), metadata=_PATH | _COMMAS)
     tasks: tuple[str, ...] = dataclasses.field(default=(), metadata=_COMMAS)
     seed: int = 0
@@ -70,7 +73,7 @@ class CorpusSettings:
     test_chroms: tuple[str, ...] = dataclasses.field(default=intervals.PeakOptions.test_chroms, metadata=_COMMAS)
     blacklist: str = dataclasses.field(default='', metadata=_PATH)
     negatives: str = dataclasses.field(
-        default=intervals.PeakOptions.negatives, metadata={'choices': intervals.NEGATIVES}
+        default=intervals.PeakOptions.negatives, metadata={'choices': lambda: intervals.NEGATIVES}
     )
     n_tasks: int = 0
     n_train: int = 1000
@@ -82,8 +85,8 @@ class CorpusSettings:
     cache: str = dataclasses.field(default='~/.cache/demo_jax', metadata=_PATH)
 
     def __post_init__(self) -> None:
-        if self.source not in SOURCES:
-            raise InputError(f'source is {brief(self.source)}, expected one of {", ".join(SOURCES)}')
+        if self.source not in source_names():
+            raise InputError(f'source is {brief(self.source)}, expected one of {", ".join(source_names())}')
 
 
 def prepare_corpus(
@@ -105,27 +108,87 @@ def prepare_corpus(
     values = {field.name: getattr(given, field.name) for field in dataclasses.fields(given)}
     values |= {name: value for name, value in changes.items() if value is not None}
     chosen: CorpusSettings = settings(CorpusSettings, values, 'corpus')
-    told = told_symbols(tf)
-    if chosen.source == 'simulated':
-        return _simulated(chosen, told)
-    paths: list[Any] = list(chosen.input)
-    peaks = None
-    if chosen.source == 'deepmotif108':
-        paths = [fetch_deepmotif108(paths, download_it=chosen.download, cache=chosen.cache, progress=progress)]
-    elif chosen.source == 'bed':
-        if not chosen.genome:
-            raise InputError('source bed needs --genome, the FASTA file of the genome')
-        peaks = intervals.PeakOptions(
-            genome=chosen.genome, width=chosen.width, top=chosen.top or None, test_chroms=chosen.test_chroms,
-            blacklist=chosen.blacklist or None, negatives=chosen.negatives,
-        )  # fmt: skip
+    return find_source(chosen.source).make(chosen, told_symbols(tf), progress)
+
+
+class Source(NamedTuple):
+    """Where sequences may come from.
+
+    Attributes:
+      name: what `CorpusSettings.source` calls it.
+      make: of (settings, task -> TF as told, whether to show progress), the corpus.
+      reads: the settings that it reads, beside `source`.
+      needs_input: whether `input` has to name something; a run without it goes on with the sequences that it holds.
+      from_settings: whether the settings alone say what comes out, so that it need not be made again.
+    """
+
+    name: str
+    make: Callable[[CorpusSettings, Mapping[str, str], bool], Corpus]
+    reads: tuple[str, ...]
+    needs_input: bool = True
+    from_settings: bool = False
+
+
+def find_source(name: str) -> Source:
+    """The source of a name.
+
+    Raises:
+      InputError: there is none; the message lists those there are.
+    """
+    for source in SOURCES:
+        if source.name == name:
+            return source
+    raise InputError(f'source is {brief(name)}, expected one of {", ".join(source_names())}')
+
+
+def unread(given: CorpusSettings) -> tuple[str, ...]:
+    """The settings that differ from their defaults, but are not read for this source."""
+    reads = ('source', *find_source(given.source).reads)
+    return tuple(
+        field.name
+        for field in dataclasses.fields(given)
+        if field.name not in reads and getattr(given, field.name) != field.default
+    )
+
+
+def _from_files(given: CorpusSettings, told: Mapping[str, str], progress: bool) -> Corpus:
+    return _read(given.source, given.input, given, told, progress)
+
+
+def _from_peaks(given: CorpusSettings, told: Mapping[str, str], progress: bool) -> Corpus:
+    if not given.genome:
+        raise InputError('source bed needs --genome, the FASTA file of the genome')
+    peaks = intervals.PeakOptions(
+        genome=given.genome, width=given.width, top=given.top or None, test_chroms=given.test_chroms,
+        blacklist=given.blacklist or None, negatives=given.negatives,
+    )  # fmt: skip
+    return _read('bed', given.input, given, told, progress, peaks)
+
+
+def _from_archive(given: CorpusSettings, told: Mapping[str, str], progress: bool) -> Corpus:
+    folder = fetch_deepmotif108(given.input, download_it=given.download, cache=given.cache, progress=progress)
+    return _read('deepmotif', [folder], given, told, progress)
+
+
+def _from_corpus(given: CorpusSettings, told: Mapping[str, str], progress: bool) -> Corpus:
+    if len(given.input) != 1:
+        raise InputError('corpus: source prepared takes one input, a directory made by experiments.prepare')
+    corpus = storage.load_corpus(given.input[0])
+    corpus = corpus.select(given.tasks) if given.tasks else corpus
+    return with_proteins(corpus, told) if told else corpus
+
+
+def _read(
+    layout: str, paths: Sequence[str | os.PathLike], given: CorpusSettings, told: Mapping[str, str], progress: bool,
+    peaks: intervals.PeakOptions | None = None,
+) -> Corpus:  # fmt: skip
     corpus = readers.read_corpus(
-        'deepmotif' if chosen.source == 'deepmotif108' else chosen.source,
-        paths,
-        tasks=list(chosen.tasks) or None,
-        valid_fraction=chosen.valid_fraction,
-        seed=chosen.seed,
-        test_fraction=chosen.test_fraction or None,
+        layout,
+        list(paths),
+        tasks=list(given.tasks) or None,
+        valid_fraction=given.valid_fraction,
+        seed=given.seed,
+        test_fraction=given.test_fraction or None,
         peaks=peaks,
         progress=_bar if progress else None,
     )
@@ -183,7 +246,7 @@ def fetch_deepmotif108(
     return downloads.extract(archive, unpacked)
 
 
-def _simulated(given: CorpusSettings, told: Mapping[str, str]) -> Corpus:
+def _simulated(given: CorpusSettings, told: Mapping[str, str], progress: bool) -> Corpus:
     from demo_jax.evaluation.published import k562_tasks
     from demo_jax.motifs.jaspar import load_matrices, symbols
     from demo_jax.motifs.matching import own_matrices
@@ -220,6 +283,24 @@ def _simulated(given: CorpusSettings, told: Mapping[str, str]) -> Corpus:
         release=release,
     )
     return with_proteins(corpus, told)
+
+
+_EVERY = ('tasks', 'seed', 'valid_fraction')
+_PEAKS = ('genome', 'width', 'top', 'test_chroms', 'blacklist', 'negatives')
+_SIMULATED = ('n_tasks', 'n_train', 'n_test', 'n_pair_tasks', 'jaspar', 'simulation')
+
+#: Where sequences may come from. Another source is another entry here, and a function that makes a corpus.
+SOURCES: tuple[Source, ...] = (
+    Source('auto', _from_files, ('input', 'test_fraction', *_EVERY)),
+    *(
+        Source(name, _from_peaks if name == 'bed' else _from_files,
+               ('input', 'test_fraction', *_EVERY, *(_PEAKS if name == 'bed' else ())))
+        for name in readers.LAYOUTS
+    ),
+    Source('simulated', _simulated, (*_EVERY, *_SIMULATED), needs_input=False, from_settings=True),
+    Source('deepmotif108', _from_archive, ('input', 'download', 'cache', *_EVERY), needs_input=False),
+    Source('prepared', _from_corpus, ('input', 'tasks'), needs_input=False),  # says itself that it takes one
+)  # fmt: skip
 
 
 def _bar(tasks: list[readers.TaskFiles]) -> Any:
