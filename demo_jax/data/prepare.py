@@ -144,10 +144,11 @@ def find_source(name: str) -> Source:
 def unread(given: CorpusSettings) -> tuple[str, ...]:
     """The settings that differ from their defaults, but are not read for this source."""
     reads = ('source', *find_source(given.source).reads)
+    default = CorpusSettings(cache=expanded(CorpusSettings.cache))  # as flags give it
     return tuple(
         field.name
         for field in dataclasses.fields(given)
-        if field.name not in reads and getattr(given, field.name) != field.default
+        if field.name not in reads and getattr(given, field.name) not in (field.default, getattr(default, field.name))
     )
 
 
