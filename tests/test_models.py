@@ -9,7 +9,6 @@ import pytest
 from demo_jax.data import dna
 from demo_jax.nn import models, ops
 from demo_jax.nn.models import SPECS
-from tests.helpers_models import QUICK
 
 every_spec = pytest.mark.parametrize('spec', SPECS.values(), ids=list(SPECS))
 
@@ -126,7 +125,7 @@ def test_model_is_the_one_of_flax_layers(spec):
         ours = values_and_gradients(lambda p, x: models.apply(p, x, spec, hoist=hoist), params, x)
         return ours, values_and_gradients(lambda p, x: flax_model(p, x, spec), params, x)
 
-    assert_close(*jax.jit(both, compiler_options=QUICK)(params, x))
+    assert_close(*jax.jit(both)(params, x))
 
 
 @pytest.mark.parametrize('name', ['large_rnn', 'large_cnn', 'small_cnn_rnn', 'large_cnn_rnn', 'deepbind'])
@@ -147,7 +146,7 @@ def test_masked_is_truncated(name):
     def both(params, x):
         return values_and_gradients(masked, params, x), values_and_gradients(truncated, params, x)
 
-    (out, gradients), (expected, expected_gradients) = jax.jit(both, compiler_options=QUICK)(params, x)
+    (out, gradients), (expected, expected_gradients) = jax.jit(both)(params, x)
     assert_close(out.logits, expected.logits)
     assert_close(gradients, expected_gradients)
 
@@ -209,7 +208,7 @@ def test_tokens_or_letters_alike(name):
         whole = [models.apply(params, x, spec) for x in (tokens, letters)]
         return whole, [models.apply(params, x, spec, lengths=ends) for x in (tokens, letters, padded)]
 
-    (one, two), ragged = jax.jit(run, compiler_options=QUICK)(tokens, letters, padded, ends)
+    (one, two), ragged = jax.jit(run)(tokens, letters, padded, ends)
     assert_close(one, two)
     assert_close(ragged[0], ragged[1])
     assert_close(ragged[0], ragged[2])
@@ -223,7 +222,7 @@ def test_hidden_and_activations_are_zero_in_padding():
     spec = SPECS['large_cnn_rnn']
     params, x = random_params(spec), normal(6, 2, 20, 4)
     params = {name: {**layer, 'bias': layer['bias'] + 3} for name, layer in params.items()}
-    run = jax.jit(lambda x: models.apply(params, x, spec, lengths=jnp.array([20, 11])), compiler_options=QUICK)
+    run = jax.jit(lambda x: models.apply(params, x, spec, lengths=jnp.array([20, 11])))
     out = run(x)
     for array, length in ((out.activations[0], 11), (out.activations[1], 5), (out.hidden, 5)):
         assert np.asarray(array)[1, :length].any(axis=-1).all()
@@ -236,13 +235,13 @@ def test_deepbind_reads_both_strands():
     params, random = random_params(spec), np.random.default_rng(7)
     tokens = random.integers(0, 5, (16, 40), dtype=np.uint8)
     lengths = jnp.asarray(random.integers(1, 41, 16))
-    run = jax.jit(lambda x, lengths: models.apply(params, x, spec, lengths=lengths), compiler_options=QUICK)
+    run = jax.jit(lambda x, lengths: models.apply(params, x, spec, lengths=lengths))
     for ends in (None, lengths):
         given, turned = (run(x, ends) for x in (tokens, ops.reverse_complement(tokens, ends)))
         assert_close(given.logits, turned.logits)
         assert np.std(given.score) > 0.01
     # One strand alone, by a model that reads only it: the better of the two is what counts.
-    single = jax.jit(lambda x: flax_strand(params, x, spec, lambda y: y).score, compiler_options=QUICK)
+    single = jax.jit(lambda x: flax_strand(params, x, spec, lambda y: y).score)
     strands = np.stack([single(dna.one_hot(each)) for each in (tokens, dna.reverse_complement(tokens))])
     assert set(strands.argmax(axis=0)) == {0, 1}
     np.testing.assert_allclose(run(tokens, None).score, strands.max(axis=0), rtol=1e-5, atol=1e-5)
@@ -287,7 +286,7 @@ def test_dropout_places(monkeypatch, name):
         return found, flax_model(params, x, spec, flax_third), jnp.stack(keys)
 
     monkeypatch.setattr(ops, 'dropout', third)
-    found, expected, drawn = jax.jit(both, compiler_options=QUICK)(params, x, key)
+    found, expected, drawn = jax.jit(both)(params, x, key)
     assert_close(found, expected)
     assert units['ours'] == units['flax'] > 0
     assert len(np.unique(drawn, axis=0)) == len(drawn)  # no mask is used twice
@@ -296,7 +295,7 @@ def test_dropout_places(monkeypatch, name):
 def test_dropout_of_a_model():
     spec = SPECS['small_cnn_rnn']
     params, x = random_params(spec), normal(10, 3, 12, 4)
-    run = jax.jit(lambda rate, key: models.apply(params, x, spec, dropout=rate, key=key).logits, compiler_options=QUICK)
+    run = jax.jit(lambda rate, key: models.apply(params, x, spec, dropout=rate, key=key).logits)
     one, two = jax.random.split(jax.random.key(11))
     np.testing.assert_array_equal(run(0.5, one), run(0.5, one))
     assert not np.allclose(run(0.5, one), run(0.5, two))
@@ -312,7 +311,7 @@ INIT_SPECS = ('small_cnn', 'small_rnn', 'small_cnn_rnn', 'deepbind')
 
 @pytest.fixture(scope='module')
 def fresh() -> dict[str, models.Params]:
-    make = jax.jit(lambda key: {name: models.init(key, SPECS[name]) for name in INIT_SPECS}, compiler_options=QUICK)
+    make = jax.jit(lambda key: {name: models.init(key, SPECS[name]) for name in INIT_SPECS})
     first, again, other = (make(jax.random.key(seed)) for seed in (0, 0, 1))
     for a, b, c in zip(*(jax.tree.leaves_with_path(p) for p in (first, again, other)), strict=True):
         np.testing.assert_array_equal(a[1], b[1])

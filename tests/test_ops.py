@@ -11,7 +11,6 @@ from jax.test_util import check_vjp
 
 from demo_jax.data import dna
 from demo_jax.nn import ops
-from tests.helpers_models import QUICK
 
 RAGGED = (9, 1, 4)
 
@@ -39,7 +38,7 @@ def with_gradients(function, weights, *arguments):
         return sum(jax.tree.leaves(terms)), out
 
     gradient = jax.value_and_grad(loss, tuple(range(len(arguments))), has_aux=True)
-    (_, out), gradients = jax.jit(gradient, compiler_options=QUICK)(*arguments)
+    (_, out), gradients = jax.jit(gradient)(*arguments)
     return out, gradients
 
 
@@ -170,7 +169,7 @@ def test_second_derivatives_of_convolution_and_pooling(padding):
 
     def second(model):
         gradient = jax.grad(lambda x, kernel: (model(x, kernel) ** 2).sum(), (0, 1))
-        return jax.jit(lambda: jax.jvp(lambda x: gradient(x, kernel), (x,), (along,))[1], compiler_options=QUICK)()
+        return jax.jit(lambda: jax.jvp(lambda x: gradient(x, kernel), (x,), (along,))[1])()
 
     assert_close(second(ours), second(plain), 1e-4)
 
@@ -300,8 +299,8 @@ def test_bilstm_scan_gradients_are_finite_differences(hoist, order):
 
         point = jnp.asarray(np.random.default_rng(0).normal(size=ends[-1]))
         for function in (squares, jax.grad(squares))[:order]:
-            value = jax.jit(function, compiler_options=QUICK)
-            pull = jax.jit(lambda p, g, f=function: jax.vjp(f, p)[1](g), compiler_options=QUICK)
+            value = jax.jit(function)
+            pull = jax.jit(lambda p, g, f=function: jax.vjp(f, p)[1](g))
             check_vjp(value, lambda p, v=value, b=pull: (v(p), lambda g: b(p, g)), (point,), atol=1e-6, rtol=1e-6)
 
 
@@ -368,7 +367,7 @@ def test_dropout_bytes_are_uniform():
 @pytest.mark.parametrize(('bits', 'rate'), [(1, 0.5), (8, 0.4)])
 def test_dropout_under_vmap_draws_what_it_draws_alone(bits, rate):
     x, keys = jnp.ones((4, 5, 7)), jax.random.split(jax.random.key(4), 4)
-    over = jax.jit(jax.vmap(lambda x, key: ops.dropout(x, rate, key, bits)), compiler_options=QUICK)(x, keys)
+    over = jax.jit(jax.vmap(lambda x, key: ops.dropout(x, rate, key, bits)))(x, keys)
     alone = [dropout(x[m], rate, keys[m], bits) for m in range(4)]
     np.testing.assert_array_equal(over, jnp.stack(alone))
     assert len({np.asarray(mask).tobytes() for mask in alone}) == 4
@@ -376,7 +375,7 @@ def test_dropout_under_vmap_draws_what_it_draws_alone(bits, rate):
 
 def test_dropout_gradient_is_its_mask():
     x, key = normal(0, 50), jax.random.key(5)
-    gradient = jax.jit(jax.grad(lambda x: ops.dropout(x, 0.5, key, 1).sum()), compiler_options=QUICK)(x)
+    gradient = jax.jit(jax.grad(lambda x: ops.dropout(x, 0.5, key, 1).sum()))(x)
     np.testing.assert_array_equal(gradient, dropout(jnp.ones(50), 0.5, key, 1))
 
 

@@ -1,12 +1,6 @@
-"""Every printed number against something that shares no code with it: plain NumPy in float64, scikit-learn, SciPy.
+"""Printed numbers against something that shares no code with them: plain NumPy in float64, scikit-learn, SciPy."""
 
-`ORACLES` lists what is checked where; a test sees that it names every column of every table, every operation and
-every explanation, and that the tests it names exist.
-"""
-
-import ast
 import dataclasses
-import pathlib
 import statistics
 
 import jax
@@ -14,98 +8,18 @@ import numpy as np
 import pytest
 
 from demo_jax.data.corpus import ROLES, SITE_DTYPE
-from demo_jax.explain.attribution import METHODS, attribute
+from demo_jax.explain.attribution import attribute
 from demo_jax.explain.temporal import temporal_scores
 from demo_jax.explain.truth import Truth, score_truth
 from demo_jax.motifs.extract import Windows
-from demo_jax.nn import models
 from demo_jax.nn.models import SPECS
 from demo_jax.runs import RunDirectory
-from demo_jax.stages import baseline, evaluate, match
+from demo_jax.stages import evaluate
 from demo_jax.training.fit import Finished
 from demo_jax.training.jobs import Recipe, make_jobs
 from tests.helpers import toy_corpus
 from tests.helpers_models import fresh, some_tokens
 
-#: What is checked, the oracle, and the tests that do it ('file::test', without tests/test_ and .py).
-ORACLES: dict[str, tuple[str, str]] = {
-    # operations
-    'conv1d': ('flax.linen.Conv; NumPy float64', 'ops::test_conv1d_is_flax_conv oracles::test_scores'),
-    'max_pool1d': ('flax.linen.max_pool; NumPy float64', 'ops::test_max_pool1d_is_flax_max_pool oracles::test_scores'),
-    'lstm_step': ('flax.linen LSTM cell; NumPy float64', 'ops::test_lstm_step_is_flax_cell oracles::test_scores'),
-    'bilstm_scan': (
-        'flax.linen.Bidirectional; finite differences; NumPy float64',
-        'ops::test_bilstm_scan_is_flax_bidirectional ops::test_bilstm_scan_gradients_are_finite_differences '
-        'oracles::test_scores',
-    ),
-    'dropout': ('binomial expectation', 'ops::test_dropout_rate_and_scale ops::test_dropout_units_are_independent'),
-    'one_hot': ('NumPy', 'ops::test_one_hot_agrees_with_numpy_and_n_is_zero'),
-    'reverse_complement': ('NumPy; slow loop', 'ops::test_reverse_complement_agrees_with_numpy '
-                           'ops::test_reverse_complement_within_lengths'),
-    # explanations
-    'saliency': ('finite differences of NumPy float64', 'oracles::test_gradients_are_finite_differences'),
-    'gradient_x_input': ('finite differences', 'attribution::test_gradient_x_input_keeps_the_sign_and_can_be_centred'),
-    'integrated_gradients': ('path integral of finite differences',
-                             'oracles::test_integrated_gradients_are_the_path_integral'),
-    'mutagenesis': ('NumPy float64 score of every mutant', 'oracles::test_mutagenesis_and_temporal_scores'),
-    'temporal': ('NumPy float64 score of every prefix and suffix; every truncated sequence',
-                 'oracles::test_mutagenesis_and_temporal_scores '
-                 'temporal::test_equal_to_running_every_truncated_sequence'),
-    'activations': ('slow loop', 'activations::test_strongest_activation activations::test_filters_as_motifs'),
-    'class_optimisation': ('RMSProp by hand', 'class_optimisation::test_steps_are_those_of_rmsprop'),
-    'interactions': ('finite differences; jax.hessian', 'interactions::test_rows_are_the_change_of_the_gradient '
-                     'interactions::test_chosen_rows_equal_the_hessian'),
-    # tables: columns
-    'test_auroc': ('scikit-learn', 'oracles::test_auroc_table'),
-    'test_auprc': ('scikit-learn', 'oracles::test_auroc_table'),
-    'valid_auroc': ('scikit-learn', 'fit::test_the_kept_parameters_give_the_reported_auroc'),
-    'test_auroc_low test_auroc_high test_auprc_low test_auprc_high': (
-        'a plain bootstrap loop over pairs',
-        'oracles::test_intervals metrics::test_bootstrap_agrees_with_a_plain_one_over_pairs',
-    ),
-    'n_test best_epoch n_epochs attempt status learning_rate dropout': (
-        'the run that was made', 'oracles::test_auroc_table runs::test_the_run_directory_records_how_it_was_made '
-        'isolation::test_the_tables_say_so_and_leave_it_out',
-    ),
-    'mean median sd n_tasks': ('statistics module', 'oracles::test_table2'),
-    'published_mean published_median published_sd published_p published deepbind meme_sum': (
-        'the published per-task values and tables',
-        'compare::test_published_columns_give_the_papers_baseline_rows '
-        'published::test_per_task_values_reproduce_the_baseline_rows_of_table_2 '
-        'compare::test_beside_published_values_and_difference',
-    ),
-    'mean_difference t p_t w p_wilcoxon': ('SciPy', 'oracles::test_table3 compare::test_paired_tests_equal_scipy'),
-    'p_holm': ('a plain loop; hand-worked values', 'oracles::test_table3 compare::test_holm_by_hand'),
-    'difference n_seeds': ('hand-worked values', 'compare::test_beside_published_values_and_difference'),
-    'ensemble': ('scikit-learn over mean scores', 'oracles::test_ensemble_table'),
-    'mean_matches matches out_of chance_matches chance_out_of matrices': (
-        'one by one; whole windows matched anew',
-        'matching::test_counts_against_one_by_one matching::test_table4 '
-        'stages::test_table4_counts_the_windows_that_match',
-    ),
-    'n_sequences n_sites auprc auprc_mean auprc_chance recall recall_chance whole whole_chance': (
-        'scikit-learn; enumeration of every window',
-        'oracles::test_truth stages::test_truth_judges_the_positives_that_the_model_gets_right',
-    ),
-    'n_motifs shares motifs valid_sum test_sum valid_zoops test_zoops': (
-        'brute force over every word; likelihood on a grid',
-        'baselines::test_scores_against_brute_force baselines::test_shares_are_the_likeliest baselines::test_rules '
-        'baselines::test_rows_of_the_tables',
-    ),
-    # motifs
-    'tomtom': (
-        "MEME 5.5.8's own output; memelite; enumeration",
-        'tomtom::test_matches_meme tomtom::test_memelite_gives_the_same_p_values '
-        'tomtom::test_p_values_count_alignments_to_random_targets',
-    ),
-    'hits': ('every word; Biopython', 'scan::test_p_values_are_those_of_all_words scan::test_as_biopython'),
-    'windows': ('search', 'extract::test_best_windows_against_search '
-                'extract::test_steepest_windows_against_search'),
-    'finder': ('brute force', 'finder::test_steps_against_brute_force'),
-    'dinucleotide_shuffle': ('enumeration', 'dna::test_shuffles_are_uniform_over_all_sequences'),
-}  # fmt: skip
-#: Columns that name a row.
-NAMES = ('task', 'spec', 'seed', 'model', 'kind', 'comparison', 'spec_a', 'spec_b', 'method', 'n_sequences')
 LENGTH = 34
 DEEP = ('medium_cnn', 'small_cnn_rnn', 'large_cnn_rnn', 'deepbind')
 
@@ -448,29 +362,3 @@ def test_a_matrix_that_matches_one_of_several_own_matrices_counts_once():
     strict = matching.Significance('q_value', 0.01)
     (row,) = matching.count_matches({}, {}, own, prepare_targets(matrices), motifs=motifs, significance=strict)
     assert (row.matches, row.out_of, row.matrices) == (2, 3, own['gata'])
-
-
-def test_every_number_has_an_oracle():
-    named = {word for words in ORACLES for word in words.split()}
-    columns = {*evaluate.AUROC_COLUMNS, *match.TRUTH_COLUMNS, *match.TRUTH_MEAN_COLUMNS, *baseline.BASELINE_COLUMNS}
-    from demo_jax.evaluation import compare
-    from demo_jax.motifs import matching
-
-    columns |= {*compare.TABLE2_COLUMNS, *compare.TABLE3_COLUMNS, *compare.BESIDE_COLUMNS}
-    columns |= {*matching.TABLE4_COLUMNS, *matching.TASK_COLUMNS}
-    assert columns - named - set(NAMES) == set()
-    assert set(METHODS) <= named
-    tree = ast.parse((pathlib.Path(models.__file__).parent / 'ops.py').read_text())
-    public = {node.name for node in tree.body if isinstance(node, ast.FunctionDef) and not node.name.startswith('_')}
-    assert public - named == set()
-
-
-def test_the_tests_that_are_named_exist():
-    functions = {
-        path.stem: {node.name for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef)}
-        for path in pathlib.Path(__file__).parent.glob('test_*.py')
-    }
-    for what, (_, tests) in ORACLES.items():
-        for name in tests.split():
-            file, function = name.split('::')
-            assert function in functions[f'test_{file}'], (what, name)

@@ -1,6 +1,5 @@
 """A training step in parts against plain arithmetic: the batch's mean loss, its gradient, and Adam by hand."""
 
-import functools
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +10,6 @@ from demo_jax.nn import models
 from demo_jax.nn.models import ModelSpec
 from demo_jax.training import step
 from demo_jax.training.pool import Pool
-from tests.helpers_models import QUICK
 
 SPEC = ModelSpec('two_layers', conv=((3, 4), (2, 4)), pool=2)
 RATE = 1e-2
@@ -39,14 +37,14 @@ def run(pool, rows, turned, *, size, dropout=0.0, hoist=False):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(models.ModelSpec, 'part_size', size)
-        before, (after, measured) = jax.jit(whole, compiler_options=QUICK)(pool, rows, turned)
+        before, (after, measured) = jax.jit(whole)(pool, rows, turned)
     return before, after, measured
 
 
 def by_hand(pool, params, rows, turned):
     """Mean loss over the rows that are there, and its gradient, one example at a time."""
 
-    @functools.partial(jax.jit, compiler_options=QUICK)
+    @jax.jit
     def one(params, tokens, label):
         def loss(params):
             return -jax.nn.log_softmax(models.apply(params, tokens[None], SPEC).logits)[0, label]

@@ -25,6 +25,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from tests.robustness import faults
 from tests.robustness.mutants import MUTANTS, ROOT
+from tests.robustness.oracles import ORACLES
 
 #: Packages of the core, and the share of their lines and branches that tests must reach.
 CORE, LEAST_COVERAGE = ('data', 'nn', 'training', 'evaluation', 'explain', 'motifs'), 0.95
@@ -257,8 +258,6 @@ def measure(size: Size, only: Sequence[str], say: Say) -> dict[str, list[Row]]:
 
 def describe(results: dict[str, list[Row]], *, command: str, seconds: float) -> str:
     """The page."""
-    from tests.test_oracles import ORACLES
-
     versions = ', '.join(f'{name} {importlib.metadata.version(name)}' for name in PACKAGES)
     rows = [row for part in results.values() for row in part]
     text = [
