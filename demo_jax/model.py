@@ -17,6 +17,7 @@ from demo_jax.explain import attribution, batches, class_optimisation, temporal
 from demo_jax.explain.pieces import PIECES
 from demo_jax.explain.score import call, check_params, check_score, float_type, name_of, probability, takes_lengths
 from demo_jax.explain.score import shortest as shortest_of
+from demo_jax.explain.sizes import default_sizes, on_accelerator
 from demo_jax.motifs import scan
 from demo_jax.motifs.jaspar import load_matrices
 from demo_jax.motifs.matching import own_matrices
@@ -26,8 +27,6 @@ from demo_jax.results import Maps, Optimum, Prediction, Temporal
 from demo_jax.training import stack
 from demo_jax.training.jobs import batches as in_batches
 from demo_jax.training.pool import Pool
-
-BATCH = 256
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -250,10 +249,18 @@ class Model:
         if not hasattr(self.score, 'init'):  # not one of an architecture, which has programs of its own
             return self._score_by_function(tokens, lengths)
         pool = Pool(tokens, np.zeros(len(tokens), np.int32), None if lengths is None else lengths.astype(np.int32))
-        rows = in_batches(np.arange(len(tokens), dtype=np.int32), BATCH)
-        score = _compiled_score(self.score, self.average_strands)
+        if not len(tokens):
+            return np.zeros(0, np.float32)
+        batch = self._batch_size(tokens, n_devices=1)
+        rows = in_batches(np.arange(len(tokens), dtype=np.int32), batch)
+        score = _compiled_score(self.score, self.average_strands, batch, on_accelerator())
         pieces = [np.asarray(score(_part(pool, batch), self.params)) for batch in rows]
-        return np.concatenate([np.zeros(0, np.float32), *pieces])[: len(tokens)]
+        return np.concatenate(pieces)[: len(tokens)]
+
+    def _batch_size(self, tokens: np.ndarray, n_devices: int | None = None) -> int:
+        rows = 2 if self.average_strands else 1
+        shape = (1, *tokens.shape)
+        return default_sizes('score', self.score, self.params, shape, rows=rows, n_devices=n_devices).batch_size
 
     def _score_by_function(self, tokens: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
         if not len(tokens):
@@ -261,10 +268,11 @@ class Model:
         stacked = batches.stack_one(self.params)
         check_score(self.score, self.params, tokens[0] if lengths is None else tokens[0, : lengths[0]], gradient=False)
         checked, sizes = batches.checked_sequences(self.score, tokens, lengths, 1)
+        batch = self._batch_size(tokens)
 
         def run(tokens: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
             static = (self.score, self.average_strands)
-            return batches.run(_of_function, static, stacked, (tokens, lengths), batch_size=BATCH)
+            return batches.run(_of_function, static, stacked, (tokens, lengths), batch_size=batch)
 
         if sizes is None or takes_lengths(self.score):
             return run(checked, sizes)[0]
@@ -371,10 +379,10 @@ def _part(pool: Pool, batch: np.ndarray) -> Pool:
 
 
 @functools.lru_cache(maxsize=64)
-def _compiled_score(architecture: Any, average_strands: bool):
-    rows = np.arange(BATCH, dtype=np.int32)[None]
+def _compiled_score(architecture: Any, average_strands: bool, batch_size: int, hoist: bool):
+    rows = np.arange(batch_size, dtype=np.int32)[None]
 
     def score(pool, params):
-        return stack.score_all(pool, params, rows, spec=architecture, average_strands=average_strands, hoist=False)[0]
+        return stack.score_all(pool, params, rows, spec=architecture, average_strands=average_strands, hoist=hoist)[0]
 
     return jax.jit(score)

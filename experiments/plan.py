@@ -18,13 +18,13 @@ from demo_jax.explain.pieces import PIECES, TRACKS
 from demo_jax.explanations import Explanations
 from demo_jax.motifs import own
 from demo_jax.nn.architecture import resolve
-from demo_jax.nn.operations import forward_operations, operations_per_step
+from demo_jax.nn.operations import bytes_per_model, forward_operations, operations_per_step
 from demo_jax.report.tables import format_table
 from demo_jax.runs import RunDirectory
 from demo_jax.settings import settings
 from demo_jax.stages.explain import ExplainSettings, work
 from demo_jax.training.jobs import Job, Recipe, make_plan
-from demo_jax.training.layout import MAX_SLOTS, bytes_per_model
+from demo_jax.training.layout import MAX_SLOTS
 
 #: Share of the machine's matrix-product rate that training reaches, as measured on CPUs (see RESULTS.md).
 _EFFICIENCY = {'CNN': 0.35, 'RNN': 0.18, 'CNN-RNN': 0.4, 'DeepBind': 0.25, 'other': 0.2}

@@ -10,10 +10,11 @@ from demo_jax.devices import compilations
 from demo_jax.errors import InputError
 from demo_jax.nn import models
 from demo_jax.nn.models import SPECS
+from demo_jax.nn.operations import bytes_per_model
 from demo_jax.training import segments, stack
 from demo_jax.training.fit import Machine, Progress, Started, fit, programs_of
 from demo_jax.training.jobs import Plan, Recipe, epoch_order, make_jobs
-from demo_jax.training.layout import Layout, bytes_per_model, make_layout
+from demo_jax.training.layout import Layout, make_layout
 from demo_jax.training.pool import build_pool
 from tests.helpers import toy_corpus
 

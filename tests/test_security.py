@@ -137,7 +137,7 @@ def test_objects_in_arrays_are_refused(objects, tmp_path):
         (arrays.read_npy, 'x.npy'), (arrays.map_npy, 'x.npy'), (arrays.read_npz, 'x.npz'),
         (formats.read_arr_0, 'x.npz'),
     ):  # fmt: skip
-        with pytest.raises(InputError, match=rf'{name}: (cannot be read|is not an .npz file with an array arr_0) \({NO_OBJECTS}'):
+        with pytest.raises(InputError, match=rf'{name}: [a-z0-9_. ]+ \({NO_OBJECTS}'):
             read(tmp_path / name)
     (tmp_path / 'x.npz').write_bytes(b'\x80\x04' + (tmp_path / 'x.npy').read_bytes())  # as a bare pickle begins
     for read in (arrays.read_npy, arrays.read_npz, formats.read_arr_0):

@@ -12,6 +12,7 @@ import numpy as np
 
 from demo_jax.errors import InputError
 from demo_jax.explain import batches
+from demo_jax.explain.sizes import default_sizes
 from demo_jax.nn import ops
 from demo_jax.nn.layers import Convolution
 from demo_jax.nn.models import ModelSpec, Params, apply
@@ -64,7 +65,7 @@ def strongest_activations(
     tokens: np.ndarray,
     *,
     lengths: np.ndarray | None = None,
-    batch_size: int = 256,
+    batch_size: int | None = None,
 ) -> StrongestActivation:
     """Where the first convolution layer of one model responds most in each of N sequences.
 
@@ -73,7 +74,8 @@ def strongest_activations(
       spec: its architecture. DeepBind's other strand is not looked at.
       tokens: uint8 (N, L).
       lengths: int (N,) or None; positions behind are padding.
-      batch_size: sequences at a time, on each device.
+      batch_size: sequences at a time, on each device; None = what suits the device (`sizes.default_sizes`), on a CPU
+        256.
 
     Raises:
       InputError: a spec without convolutions, sequences that the model cannot read.
@@ -90,12 +92,13 @@ def strongest_activations_models(
     tokens: np.ndarray,
     *,
     lengths: np.ndarray | None = None,
-    batch_size: int = 256,
-    width: int = 1,
+    batch_size: int | None = None,
+    width: int | None = None,
 ) -> StrongestActivation:
     """The same of M models, in one program; `stacked_params`, `tokens` and `width` as in `attribute_models`."""
     sequences = _checked(stacked_params, spec, tokens, lengths)
-    found = batches.run(_strongest, (spec,), stacked_params, sequences, batch_size=batch_size, width=width)
+    sizes = _sizes(stacked_params, spec, sequences[0].shape, batch_size, width)
+    found = batches.run(_strongest, (spec,), stacked_params, sequences, **sizes)
     start = found.position - _first(spec).left_padding
     return StrongestActivation(start, found.filter, found.strength, _first(spec).width)
 
@@ -107,7 +110,7 @@ def filter_motifs(
     *,
     lengths: np.ndarray | None = None,
     fraction: float = 0.5,
-    batch_size: int = 256,
+    batch_size: int | None = None,
 ) -> FilterMotifs:
     """First-layer filters of one model as motifs, from the windows that activate them.
 
@@ -132,8 +135,8 @@ def filter_motifs_models(
     *,
     lengths: np.ndarray | None = None,
     fraction: float = 0.5,
-    batch_size: int = 256,
-    width: int = 1,
+    batch_size: int | None = None,
+    width: int | None = None,
 ) -> FilterMotifs:
     """The same of M models, in one program; `stacked_params`, `tokens` and `width` as in `attribute_models`.
 
@@ -143,14 +146,16 @@ def filter_motifs_models(
     if not 0 < fraction <= 1:
         raise InputError(f'fraction is {fraction}, expected above 0 and at most 1')
     sequences = _checked(stacked_params, spec, tokens, lengths)
-    maximum = batches.run(_largest, (spec,), stacked_params, sequences, batch_size=batch_size, width=width)
+    sizes = _sizes(stacked_params, spec, sequences[0].shape, batch_size, width)
+    maximum = batches.run(_largest, (spec,), stacked_params, sequences, **sizes)
     maximum = maximum.max(axis=1)
     threshold = np.where(maximum > 0, fraction * maximum, np.inf).astype(maximum.dtype)
     counts, n_windows = np.zeros(1), np.zeros(1, np.int32)
     # Counts come per sequence; summed a batch at a time, they need little memory.
-    for first in range(0, sequences[0].shape[1], batch_size):
-        part = jax.tree.map(lambda array, first=first: array[:, first : first + batch_size], sequences)
-        found = batches.run(_windows, (spec,), (stacked_params, threshold), part, batch_size=batch_size, width=width)
+    step = sizes['batch_size']
+    for first in range(0, sequences[0].shape[1], step):
+        part = jax.tree.map(lambda array, first=first: array[:, first : first + step], sequences)
+        found = batches.run(_windows, (spec,), (stacked_params, threshold), part, **sizes)
         counts, n_windows = counts + found[0].sum(axis=1), n_windows + found[1].sum(axis=1)
     return FilterMotifs(counts.astype(np.float32), n_windows, maximum)
 
@@ -165,6 +170,11 @@ def _checked(stacked_params, spec, tokens, lengths):
     if not any(isinstance(layer, Convolution) for layer in spec.layers):
         raise InputError(f'activations need a spec with convolutions (CNN or CNN-RNN), {spec.name} has none')
     return batches.checked_sequences(spec, tokens, lengths, batches.count_models(stacked_params))
+
+
+def _sizes(stacked_params, spec, shape, batch_size, width):
+    one = jax.tree.map(lambda leaf: leaf[0], stacked_params)
+    return default_sizes('activations', spec, one, shape, batch_size=batch_size, width=width)._asdict()
 
 
 def _first(spec: ModelSpec) -> Convolution:

@@ -17,6 +17,7 @@ import numpy as np
 from demo_jax.errors import InputError
 from demo_jax.explain import batches
 from demo_jax.explain.score import Score, call, check_score, float_type, takes_lengths
+from demo_jax.explain.sizes import default_sizes
 from demo_jax.nn import ops
 from demo_jax.nn.ops import Array
 
@@ -80,7 +81,7 @@ def attribute(
     tokens: np.ndarray,
     *,
     lengths: np.ndarray | None = None,
-    batch_size: int = 64,
+    batch_size: int | None = None,
     both_strands: bool = False,
     progress: Callable[[int], object] | None = None,
     **settings: Any,
@@ -105,7 +106,8 @@ def attribute(
       score: what the maps explain: a `ModelSpec`, or any function of (params, x), see `explain.score`.
       tokens: uint8 (N, L).
       lengths: int (N,) or None; positions behind are padding.
-      batch_size: sequences at a time, on each device.
+      batch_size: sequences at a time, on each device; None = what suits the device (`sizes.default_sizes`), on a CPU
+        64.
       both_strands: average of the map, and of that of the reverse complement turned back.
       progress: called with the number of sequences done since the last call.
       **settings: of the method, see above.
@@ -130,9 +132,9 @@ def attribute_models(
     tokens: np.ndarray,
     *,
     lengths: np.ndarray | None = None,
-    batch_size: int = 64,
+    batch_size: int | None = None,
     both_strands: bool = False,
-    width: int = 1,
+    width: int | None = None,
     progress: Callable[[int], object] | None = None,
     **settings: Any,
 ) -> Attribution:
@@ -144,7 +146,7 @@ def attribute_models(
       stacked_params: parameters with a leading axis M.
       tokens: uint8 (N, L), shared by the models, or (M, N, L).
       lengths: None, int (N,) or int (M, N).
-      width: models at a time, see `batches.run`.
+      width: models at a time, see `batches.run`; None = what suits the device, on a CPU 1.
 
     Returns:
       An `Attribution` whose arrays have a leading axis M.
@@ -167,10 +169,13 @@ def attribute_models(
     first = tokens[0, 0] if lengths is None else tokens[0, 0, : lengths[0, 0]]
     check_score(score, one, first, gradient=ATTRIBUTIONS[method].gradient)
 
+    rows = settings.get('alternatives', 1) * (2 if both_strands else 1)
+    sizes = default_sizes('attribution', score, one, tokens.shape, rows=rows, batch_size=batch_size, width=width)
+
     def run(batch: _Batch, lengths: np.ndarray | None) -> _Map:
         return batches.run(
             _of_model, (score, method, fixed, both_strands), stacked_params, batch._replace(lengths=lengths),
-            batch_size=batch_size, width=width, progress=progress,
+            batch_size=sizes.batch_size, width=sizes.width, progress=progress,
         )  # fmt: skip
 
     batch = _Batch(tokens, None, shuffles)

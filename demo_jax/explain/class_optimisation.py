@@ -13,6 +13,7 @@ import optax
 from demo_jax.errors import InputError
 from demo_jax.explain import batches
 from demo_jax.explain.score import Score, check_score, float_type, name_of, probability, shortest
+from demo_jax.explain.sizes import default_sizes
 from demo_jax.nn.ops import Array
 
 
@@ -111,7 +112,8 @@ def optimise_class(
       length: L, any that the model can read.
       restarts: R.
       settings: see `ClassOptimisationSettings`.
-      width: models at a time on each device, see `batches.run`; None = 1 on a CPU, all of them elsewhere.
+      width: models at a time on each device, see `batches.run`; None = what suits the device
+        (`sizes.default_sizes`), on a CPU 1.
       chunk: steps between reports of progress.
       progress: called with the number of steps made and the objectives (M, R), at the start and after
         each chunk.
@@ -132,8 +134,8 @@ def optimise_class(
         raise InputError(f'length is {length}, {name_of(score)} needs at least {shortest(score)}')
     one = jax.tree.map(lambda leaf: leaf[0], stacked_params)
     check_score(score, one, np.arange(length, dtype=np.uint8) % 4, gradient=True)
-    if width is None:
-        width = 1 if jax.default_backend() == 'cpu' else n_models
+    shape = (n_models, restarts, length)
+    width = default_sizes('attribution', score, one, shape, batch_size=restarts, width=width).width
     # The devices share out the models: a model's restarts are one batch.
     run = functools.partial(
         batches.run, stacked_params=stacked_params, batch_size=restarts, width=width, shard='models'

@@ -9,6 +9,7 @@ import numpy as np
 from demo_jax.errors import InputError
 from demo_jax.explain import batches
 from demo_jax.explain.score import Score, check_score, float_type
+from demo_jax.explain.sizes import default_sizes
 from demo_jax.nn import ops
 from demo_jax.nn.ops import Array
 
@@ -28,7 +29,7 @@ class Interactions:
 
 
 def interactions(
-    params: Any, score: Score, tokens: np.ndarray, *, positions: np.ndarray | None = None, batch_size: int = 32
+    params: Any, score: Score, tokens: np.ndarray, *, positions: np.ndarray | None = None, batch_size: int | None = None
 ) -> Interactions:
     """Which positions of one sequence interact with the given ones in one model.
 
@@ -41,7 +42,7 @@ def interactions(
       score: a `ModelSpec`, or any function of (params, x), see `explain.score`.
       tokens: uint8 (L,), one sequence.
       positions: int (K,), 0-based; None for all.
-      batch_size: rows at a time, on each device.
+      batch_size: rows at a time, on each device; None = what suits the device (`sizes.default_sizes`), on a CPU 32.
 
     Raises:
       InputError: not one sequence, one that the model cannot read, or a position outside of it.
@@ -59,6 +60,7 @@ def interactions(
             raise InputError(f'position {position} is outside of a sequence of {len(tokens)} letters')
     copies = np.broadcast_to(tokens.astype(np.uint8), (1, len(positions), len(tokens)))
     arrays = (copies, positions[None].astype(np.int32))
+    batch_size = default_sizes('interactions', score, params, copies.shape, rows=3, batch_size=batch_size).batch_size
     rows = batches.run(_rows, (score,), batches.stack_one(params), arrays, batch_size=batch_size)[0]
     return Interactions(positions.astype(np.int64), rows)
 

@@ -24,6 +24,7 @@ import numpy as np
 from demo_jax.errors import InputError
 from demo_jax.explain import batches
 from demo_jax.explain.score import Score, float_type, name_of
+from demo_jax.explain.sizes import default_sizes
 from demo_jax.explain.truncations import score_truncations
 from demo_jax.nn import ops
 from demo_jax.nn.models import ModelSpec, Params, apply
@@ -44,7 +45,7 @@ def temporal_scores(
     lengths: np.ndarray | None = None,
     truncate: str = 'input',
     direction: str = 'forward',
-    batch_size: int = 8,
+    batch_size: int | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> np.ndarray:
     """Scores S of one model for every prefix or suffix of N sequences.
@@ -58,7 +59,8 @@ def temporal_scores(
         convolutions on the whole sequence and truncates what the LSTMs read (the authors' code), as
         far as features lie completely within the letters; specs with LSTMs only.
       direction: 'forward' for prefixes, 'reverse' for suffixes.
-      batch_size: sequences at a time, on each device. Each stands for L rows: 8 suit a CPU, hundreds a GPU.
+      batch_size: sequences at a time, on each device; each stands for L rows. None = what suits the device
+        (`sizes.default_sizes`), on a CPU 8.
       progress: called with the number of sequences done since the last call.
 
     Returns:
@@ -84,8 +86,8 @@ def temporal_scores_models(
     lengths: np.ndarray | None = None,
     truncate: str = 'input',
     direction: str = 'forward',
-    batch_size: int = 8,
-    width: int = 1,
+    batch_size: int | None = None,
+    width: int | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> np.ndarray:
     """Scores of M models of one architecture, in one compiled program: float32 (M, N, L).
@@ -94,7 +96,7 @@ def temporal_scores_models(
       stacked_params: parameters with a leading axis M.
       tokens: uint8 (N, L), shared by the models, or (M, N, L).
       lengths: None, int (N,) or int (M, N).
-      width: models at a time, see `batches.run`.
+      width: models at a time, see `batches.run`; None = what suits the device, on a CPU 1.
 
     The other arguments, the values and the errors (InputError) are those of `temporal_scores`.
     """
@@ -103,7 +105,11 @@ def temporal_scores_models(
             raise InputError(f'{name} is {value!r}, expected one of {", ".join(known)}')
     tokens, lengths = batches.checked_sequences(score, tokens, lengths, batches.count_models(stacked_params))
     reverse = direction == 'reverse'
-    sizes: Any = {'batch_size': batch_size, 'width': width, 'progress': progress}
+    one = jax.tree.map(lambda leaf: leaf[0], stacked_params)
+    fast = isinstance(score, ModelSpec) and bool(score.lstm_layers)
+    rows = tokens.shape[2] if fast else 1
+    sizes: Any = default_sizes('temporal', score, one, tokens.shape, rows=rows, batch_size=batch_size, width=width)
+    sizes = {**sizes._asdict(), 'progress': progress}
     if isinstance(score, ModelSpec) and score.lstm_layers:
         return batches.run(_of_model, (score, truncate, reverse), stacked_params, (tokens, lengths), **sizes)
     if truncate != 'input':

@@ -1,6 +1,7 @@
 """How many floating-point operations a training step takes, counted from the architecture alone."""
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -39,13 +40,40 @@ def forward_operations(spec: AnyArchitecture, batch: int, length: int) -> int:
     return sum(_products(spec, batch, length))
 
 
-def intermediate_bytes(spec: AnyArchitecture, batch: int, length: int) -> int:
-    """Bytes of all arrays that a forward pass makes on its way, as if none were fused or reused."""
-    return sum(
-        var.aval.size * var.aval.dtype.itemsize
-        for equation in jax.make_jaxpr(spec)(*_shapes(spec, batch, length)).eqns
-        for var in equation.outvars
-    )
+def bytes_per_model(spec: AnyArchitecture, batch: int, length: int) -> float:
+    """Memory that a model's training step takes for activations, roughly, by counting what its layers keep.
+
+    XLA plans 0.14 GB for the large CNN-RNN with 256 sequences of 101 letters, and 1.35 GB for the medium CNN-RNN
+    with 256 of 1,000; this says 0.25 and 1.7. Of an architecture of somebody's own all intermediates count, twice.
+    """
+    if not isinstance(spec, ModelSpec):
+        return 2.0 * intermediate_bytes(spec, batch, length)
+    sizes = spec.sizes(max(length, spec.min_length))
+    units = sum(layer.kept(size) for layer, size in zip(spec.layers, sizes[1:], strict=True))
+    return 2.0 * 4 * batch * length * units
+
+
+def intermediate_bytes(score: Callable[..., Any], batch: int, length: int, params: Any = None) -> int:
+    """Bytes of all arrays that a forward pass makes on its way, as if none were fused or reused.
+
+    Args:
+      score: an architecture, or any function of (params, x).
+      batch: sequences.
+      length: letters per sequence.
+      params: arrays or their shapes; those of an architecture are known.
+    """
+    shapes = parameter_shapes(score) if params is None else params  # type: ignore[arg-type]
+    return _made(jax.make_jaxpr(score)(shapes, jax.ShapeDtypeStruct((batch, length, 4), 'float32')).jaxpr)
+
+
+def _made(jaxpr: Any) -> int:
+    """Bytes of what a program makes; of a program within it once, however often it runs, and not its results again."""
+    total = 0
+    for equation in jaxpr.eqns:
+        inner = [part for part in jax.tree.leaves(list(equation.params.values())) if hasattr(part, 'eqns')]
+        inside = sum(_made(getattr(part, 'jaxpr', part)) for part in inner)
+        total += max(inside, sum(var.aval.size * var.aval.dtype.itemsize for var in equation.outvars))
+    return total
 
 
 @functools.lru_cache(maxsize=256)

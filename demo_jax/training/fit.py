@@ -12,10 +12,11 @@ import jax
 import numpy as np
 
 from demo_jax.nn.architecture import AnyArchitecture, resolve
+from demo_jax.nn.operations import bytes_per_model
 from demo_jax.nn.ops import Array
 from demo_jax.training import segments, stack
 from demo_jax.training.jobs import Job, Order, Plan, Recipe, epoch_order, make_plan
-from demo_jax.training.layout import PRECISIONS, Layout, Machine, bytes_per_model, make_layout
+from demo_jax.training.layout import PRECISIONS, Layout, Machine, make_layout
 from demo_jax.training.pool import Pool, TaskRows
 from demo_jax.training.state import EpochRecord, Finished, FitState, Progress, Report, Started, placed
 

@@ -4,9 +4,6 @@ import dataclasses
 from collections.abc import Sequence
 
 from demo_jax.errors import InputError, brief
-from demo_jax.nn.architecture import AnyArchitecture
-from demo_jax.nn.models import ModelSpec
-from demo_jax.nn.operations import intermediate_bytes
 from demo_jax.settings import PYTHON_ONLY
 from demo_jax.training.jobs import Plan, Recipe
 
@@ -69,19 +66,6 @@ class Layout:
     steps: int
     snapshots: int
     scored: int
-
-
-def bytes_per_model(spec: AnyArchitecture, batch: int, length: int) -> float:
-    """Memory that a model's training step takes for activations, roughly, by counting what its layers keep.
-
-    XLA plans 0.14 GB for the large CNN-RNN with 256 sequences of 101 letters, and 1.35 GB for the medium CNN-RNN
-    with 256 of 1,000; this says 0.25 and 1.7. Of an architecture of somebody's own all intermediates count, twice.
-    """
-    if not isinstance(spec, ModelSpec):
-        return 2.0 * intermediate_bytes(spec, batch, length)
-    sizes = spec.sizes(max(length, spec.min_length))
-    units = sum(layer.kept(size) for layer, size in zip(spec.layers, sizes[1:], strict=True))
-    return 2.0 * 4 * batch * length * units
 
 
 def make_layout(
