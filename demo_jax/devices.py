@@ -136,6 +136,9 @@ def _prune(folder: pathlib.Path) -> None:
     """Remove the oldest files of a folder until the rest is at most `MAX_KEPT` bytes, and empty ones.
 
     JAX writes in place and does not mend what a killed process left: it would warn of an empty file at every start.
+    Its own limit (`jax_compilation_cache_max_size`) is not used, for it would need a step like this one as well: a
+    program without its second file, the time of its last use, keeps it from ever writing another one. And it holds a
+    lock for every program read, so that a process that is stopped just then makes all others wait 10 s for each.
     """
     total = 0
     for path in sorted(folder.iterdir(), key=lambda path: -path.stat().st_mtime):
