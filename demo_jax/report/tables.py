@@ -1,4 +1,8 @@
-"""Tables as aligned plain text, for the terminal (edge)."""
+"""Tables as aligned plain text, for the terminal (edge).
+
+Not pandas' `to_string`: it breaks no headers, so tables of short numbers under long names do not fit a terminal; it
+shortens no words in the middle, sets words to the right, and prints 0.000 for small numbers of a column.
+"""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
