@@ -54,19 +54,23 @@ def read_npz(path: str | os.PathLike, names: Iterable[str] | None = None) -> dic
         damaged; or together they are larger than the file and than `MAX_INFLATED`.
     """
     with _opened(path) as handle, zipfile.ZipFile(handle) as archive:
-        members = {member.filename.removesuffix('.npy'): member for member in archive.infolist()}
-        wanted = list(members if names is None else names)
-        lacking = [name for name in wanted if name not in members]
-        if lacking:
-            raise ValueError(f'it has no array {brief(lacking[0])}')
-        claimed, size = sum(members[name].file_size for name in wanted), os.fstat(handle.fileno()).st_size
-        if claimed > max(MAX_INFLATED, size):
-            raise ValueError(f'its arrays claim {claimed:,} bytes, the file has {size:,}')
         found = {}
-        for name in wanted:
-            with archive.open(members[name]) as member:
-                found[name] = _whole(member)
+        for name, member in _chosen(archive, names, os.fstat(handle.fileno()).st_size).items():
+            with archive.open(member) as inside:
+                found[name] = _whole(inside)
         return found
+
+
+def _chosen(archive: zipfile.ZipFile, names: Iterable[str] | None, size: int) -> dict[str, zipfile.ZipInfo]:
+    members = {member.filename.removesuffix('.npy'): member for member in archive.infolist()}
+    wanted = list(members if names is None else names)
+    lacking = [name for name in wanted if name not in members]
+    if lacking:
+        raise ValueError(f'it has no array {brief(lacking[0])}')
+    claimed = sum(members[name].file_size for name in wanted)
+    if claimed > max(MAX_INFLATED, size):
+        raise ValueError(f'its arrays claim {claimed:,} bytes, the file has {size:,}')
+    return {name: members[name] for name in wanted}
 
 
 def _whole(handle: IO[bytes]) -> np.ndarray:
