@@ -76,7 +76,7 @@ def run(tmp_path_factory):
     }  # fmt: skip
     run.create(corpus, config, jobs)
     train.train_run(run, progress=False)
-    evaluate.evaluate_run(run, n_resamples=20, progress=False)
+    evaluate.evaluate_run(run, evaluate.EvaluateSettings(n_resamples=20), progress=False)
     settings = explain.ExplainSettings(positives=8, negatives=4, integration_steps=4, optimisation_steps=5, restarts=1)
     explain.explain_run(run, settings, progress=False)
     match.match_run(run, match.MatchSettings(jaspar='JASPAR2016', chance_draws=1), progress=False)
