@@ -17,10 +17,10 @@ import jax
 from demo_jax.errors import InputError, brief
 from demo_jax.files import expanded
 
-#: What a run's numbers depend on: a model in float64 is no file that a run can hold, and other random numbers are
-#: another training. Each may be set otherwise in the environment (JAX_ENABLE_X64=1), for other programs.
+#: JAX settings that a run's numbers depend on: a run cannot store models in float64, and other random numbers would
+#: give another training. The environment may set each of them (JAX_ENABLE_X64=1) for other programs.
 _NUMBERS = {'jax_enable_x64': False, 'jax_default_prng_impl': 'threefry2x32', 'jax_threefry_partitionable': True}
-#: Bytes of compiled programs that `keep_programs` lets lie; one takes about half a million.
+#: Bytes of compiled programs that `keep_programs` keeps; one program takes about half a million.
 MAX_KEPT = 500_000_000
 
 

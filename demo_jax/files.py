@@ -1,4 +1,4 @@
-"""Writing that never leaves half a file behind, tables, and reading within limits (edge: touches the disk)."""
+"""Atomic writing, tables, and reading with size limits (edge: touches the disk)."""
 
 import contextlib
 import hashlib
@@ -24,19 +24,19 @@ MAX_TABLE_LINE = 10_000_000
 #: Rows and cells of the largest table that is read.
 MAX_ROWS, MAX_CELLS = 2_000_000, 8_000_000
 
-# Files are made private and take the usual mode of a new file with their name. The mask can be asked for only by
-# setting it, which is no thing to do while threads write.
+# Temporary files are private (0600) and get the usual mode of a new file when they are renamed. Reading the umask
+# requires setting it, which is not thread-safe, so do it once at import.
 _UMASK = os.umask(0o077)
 os.umask(_UMASK)
 
 
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike) -> Iterator[pathlib.Path]:
-    """A temporary file beside `path` that takes its name when the block ends without an error.
+    """A temporary file beside `path` that is renamed to `path` when the block ends without an error.
 
-    The data are flushed to the disk before the rename, so after a crash `path` is either the old
-    file or the whole new one. On an error the temporary file is removed and `path` is untouched. Until then
-    nobody else can read it (mode 0600).
+    The data are flushed to the disk before the rename, so after a crash `path` is either the old file or the complete
+    new one. On an error the temporary file is removed and `path` is unchanged. Before the rename, no other user can
+    read the file (mode 0600).
     """
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -54,9 +54,9 @@ def atomic_path(path: str | os.PathLike) -> Iterator[pathlib.Path]:
 
 @contextlib.contextmanager
 def atomic_directory(path: str | os.PathLike) -> Iterator[pathlib.Path]:
-    """A temporary directory that takes the name `path` when the block ends without an error.
+    """A temporary directory that is renamed to `path` when the block ends without an error.
 
-    A directory already at `path` is replaced. On an error nothing is left and `path` is untouched.
+    An existing directory at `path` is replaced. On an error the temporary directory is removed and `path` is unchanged.
     """
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -82,14 +82,14 @@ def atomic_directory(path: str | os.PathLike) -> Iterator[pathlib.Path]:
 
 
 def _temporary(path: pathlib.Path) -> pathlib.Path:
-    """A name beside `path` that nothing has."""
+    """An unused name beside `path`."""
     return path.with_name(f'.{path.name[:80]}.{secrets.token_hex(6)}.tmp')
 
 
 def clear_leftovers(folder: pathlib.Path) -> None:
-    """Remove what killed processes left half-written anywhere in a folder that nobody else is writing in.
+    """Remove the half-written files of killed processes below a folder that no other process writes to.
 
-    A directory that was to be replaced, and whose successor did not take its place, is put back.
+    A directory that was moved away to be replaced is put back if its replacement is missing.
     """
     for old in list(folder.rglob('.*.old')):
         place = old.with_name(old.name[1 : -len('.old')])
@@ -112,7 +112,7 @@ def _sync(path: pathlib.Path) -> None:
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
-    """Write UTF-8 text atomically. What UTF-8 cannot write (half a surrogate pair) is written as `\\udc80`."""
+    """Write UTF-8 text atomically. What UTF-8 cannot encode (half a surrogate pair) is written as `\\udc80`."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding='utf-8', errors='backslashreplace', newline='\n')
 
@@ -123,13 +123,13 @@ def write_json(path: str | os.PathLike, value: Any) -> None:
 
 
 def expanded(path: str) -> str:
-    """A path that a person gave, with `~` or `~USER` at its beginning replaced by that home directory.
+    """A path from the command line, with `~` or `~USER` at its beginning replaced by that home directory.
 
-    A shell does so only where a word begins with it, and leaves `--run=~/runs/mine` as it is. In NAME=PATH it is
-    replaced where PATH begins with it. A folder that is called `~` is `./~`.
+    A shell expands `~` only at the beginning of a word, so not in `--run=~/runs/mine`. In NAME=PATH it is expanded at
+    the beginning of PATH. Write `./~` for a folder that is called `~`.
 
     Raises:
-      InputError: there is no such user, or no home directory is known.
+      InputError: there is no such user, or the home directory is not known.
     """
     name, equals, rest = path.partition('=')
     if equals and '/' not in name and rest.startswith('~'):
@@ -143,14 +143,14 @@ def expanded(path: str) -> str:
 def open_input(path: str | os.PathLike) -> io.BufferedReader:
     """Open a file of unknown origin for reading bytes.
 
-    Only regular files are opened: a pipe or device could keep a program waiting, or never end.
+    Only regular files are opened: a pipe or device could block the program, or never end.
 
     Raises:
-      InputError: there is no such file, it may not be read, or it is a directory, a pipe, a device or a loop of
+      InputError: there is no such file, it cannot be read, or it is a directory, a pipe, a device or a loop of
         links; the message names it.
     """
     try:
-        # Without O_NONBLOCK, opening a pipe waits for somebody who writes to it.
+        # Without O_NONBLOCK, opening a pipe blocks until another process writes to it.
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise InputError(f'{os.fspath(path)}: cannot be read ({error.strerror})') from error
@@ -265,10 +265,10 @@ def _cells(path: str | os.PathLike, handle: BinaryIO) -> Iterator[list[str]]:
 
 
 def stray_entry(folder: str | os.PathLike) -> pathlib.Path | None:
-    """What is found first below a folder that is no part of it; None where there is nothing of the kind.
+    """The first entry below a folder that is not part of it; None if there is none.
 
-    That is a symbolic link which leads out of it, or to nothing, and whatever is neither file nor folder (a pipe, a
-    device). The folder itself may be a link. Links are not followed, so loops do not matter.
+    Such an entry is a symbolic link that leads outside the folder or nowhere, or anything that is neither a file nor a
+    folder (a pipe, a device). The folder itself may be a link. Links are not followed, so loops do no harm.
     """
     root = os.path.realpath(folder)
     left = [root]
@@ -289,8 +289,8 @@ def stray_entry(folder: str | os.PathLike) -> pathlib.Path | None:
 def safe_name(name: str) -> str:
     """A task's name as a file or folder name: 'a/b' -> 'a%2Fb'. Ordinary names stay as they are.
 
-    Letters, digits and `_.-~()+,=@` are kept, all else is percent-encoded as UTF-8, and so is a leading dot.
-    Names that would be longer than 150 characters are cut and end in '~' and 12 digits of their sha256.
+    Letters, digits and `_.-~()+,=@` are kept; all other characters, and a leading dot, are percent-encoded as UTF-8.
+    A result of more than 150 characters is cut, and ends in '~' and 12 digits of the sha256.
     """
     text = urllib.parse.quote(name, safe='()+,=@', errors='backslashreplace')
     if text.startswith('.') or not text:

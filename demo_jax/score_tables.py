@@ -1,4 +1,4 @@
-"""The tables of scored sequences: the best window of each, and a track of all that score high (edge: writes files)."""
+"""Tables of scored sequences: the best window of each, and a track of all high-scoring windows (edge: writes files)."""
 
 import contextlib
 import heapq
@@ -25,18 +25,18 @@ from demo_jax.windows import Fasta
 TRACK_COLUMNS = (
     'chrom', 'chromStart', 'chromEnd', 'name', 'score', 'strand', 'logOdds', 'probability', 'spec', 'seed',
 )  # fmt: skip
-_LINES = 10_000  # of the track made at once
+_LINES = 10_000  # lines of the track in memory
 
 
 class Written(NamedTuple):
-    """What has been written.
+    """What `write_scores` has written.
 
     Attributes:
       n_rows: rows of the table of best windows.
-      top: all rows of it, in its order, if there are no more than were asked for; else those with the highest
-        scores, from the highest.
+      top: the whole table, in order, if it has at most n_top rows; otherwise the n_top highest-scoring rows, best
+        first.
       n_tracked: windows in the track.
-      best: the best windows with their letters; of no record unless they were to be kept.
+      best: the best windows with their letters; empty without `keep`.
     """
 
     n_rows: int
@@ -56,7 +56,7 @@ def write_scores(
     n_top: int = 30,
     progress: bool = True,
 ) -> Written:
-    """Score every window of a FASTA file, of any size; neither of the files is there before all of it is scored.
+    """Score every window of a FASTA file of any size. Both output files appear only when all of it is scored.
 
     Args:
       models: of one run, from `choose_models`.
@@ -64,8 +64,8 @@ def write_scores(
       path: the table of each record's best window, tab-separated, with `SCORE_COLUMNS`.
       track: the file for the windows that score at least `threshold`, see `track_lines`; None = none.
       threshold: a score S, in log odds; 0 is a probability of one half.
-      keep: keep the best windows and their letters, in memory.
-      n_top: rows of the table to give back.
+      keep: return the best windows and their letters, which takes memory.
+      n_top: rows of the table to return.
       progress: show a bar over windows.
 
     Raises:
@@ -110,7 +110,7 @@ def write_scores(
 
 
 def _highest(rows: list[dict[str, Any]], n: int) -> list[dict[str, Any]]:
-    """The rows with the highest scores, from the highest; of equal ones, those that come first."""
+    """The n highest-scoring rows, best first; on a tie, the earlier row."""
     return heapq.nsmallest(n, rows, key=lambda row: -row['score'])
 
 
@@ -123,10 +123,10 @@ def track_lines(models: Sequence[Model], block: ScoredBlock, threshold: float) -
       chromStart, chromEnd: 0-based, half-open.
       name: the task.
       score: 1000 times the probability, rounded, 0 to 1000.
-      strand: '+' where the model reads the strand that is given, '.' where its score is of both.
+      strand: '+' if the model reads the given strand, '.' if its score is the mean of both.
       logOdds: the score S.
       probability: of binding.
-      spec, seed: the model's.
+      spec, seed: of the model.
     """
     windows, scores = block
     # Transposed, so that the models of one window follow each other.

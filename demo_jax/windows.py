@@ -1,8 +1,8 @@
 """Windows over the sequences of a FASTA file of any size, held a block at a time (edge: reads files).
 
-A file is read twice: once to see that all of it can be scored, and how many windows it has; then window by window.
-Records come in parts, and each part keeps the last letters of the one before, so that no window is lost. The first
-reading keeps 8 bytes of each record, by which those of one name are found.
+A file is read twice. The first pass checks that all of it can be scored and counts the windows; the second pass yields
+the windows. Records come in parts, and each part keeps the last letters of the part before, so that no window is lost.
+The first pass keeps 8 bytes per record (a hash of its name) to find records that share a name.
 """
 
 import array
@@ -22,19 +22,19 @@ from demo_jax.errors import InputError, brief
 from demo_jax.explain.score import shortest as shortest_of
 from demo_jax.model import Model
 
-_WHOLE = np.zeros(1, np.int64)  # where the windows of a sequence begin that is one window
+_WHOLE = np.zeros(1, np.int64)  # the window starts of a sequence that is a single window
 
 
 class Stretch(NamedTuple):
     """A part of a record, and the windows that can be cut from it.
 
     Attributes:
-      number: the record's in the file, from 1.
-      name: the first word of the record's header, 'record_7' where it has none; other records may have the same.
-      first: where in the record `tokens` begins, 0-based.
+      number: of the record in the file, from 1.
+      name: the first word of the record's header, 'record_7' if it has none; other records may have the same name.
+      first: 0-based position in the record at which `tokens` begins.
       tokens: uint8 (L,).
-      starts: where in the record windows begin, 0-based int64 (n,), ascending; each lies within `tokens`.
-      known: bool (n,), whether no more than half of the window is N.
+      starts: int64 (n,), 0-based positions in the record at which windows begin, ascending; each lies within `tokens`.
+      known: bool (n,), whether at most half of the window is N.
       last: whether the record ends with `tokens`.
     """
 
@@ -50,8 +50,7 @@ class Stretch(NamedTuple):
 def read_stretches(path: str | os.PathLike, width: int, stride: int) -> Iterator[Stretch]:
     """Windows over every record: one every `stride` letters, and the last at the record's end.
 
-    A record of up to `width` letters is one window. What a window is does not depend on the parts the record is read
-    in.
+    A record of up to `width` letters is one window. The windows do not depend on the parts in which a record is read.
 
     Args:
       path: a FASTA file, plain or gzipped.
@@ -59,13 +58,13 @@ def read_stretches(path: str | os.PathLike, width: int, stride: int) -> Iterator
       stride: letters from one window to the next.
 
     Raises:
-      InputError: names the file and the record: not FASTA, empty, or a letter that is no DNA.
+      InputError: the file is not FASTA or empty, or a letter is not DNA; names the file and the record.
     """
     kept, following = np.zeros(0, np.uint8), 0
     for part in read_fasta_parts(path):
         name = (part.header.split() or [f'record_{part.number}'])[0]
         tokens = encode_part(path, part, name)
-        if part.last and not part.start and len(tokens) <= width:  # of such there may be millions
+        if part.last and not part.start and len(tokens) <= width:  # a file may have millions of these
             known = ~dna.is_mostly_unknown(int(np.count_nonzero(tokens == dna.N)), len(tokens))[None]
             yield Stretch(part.number, name, 0, tokens, _WHOLE, known, True)
             continue
@@ -89,15 +88,15 @@ def read_stretches(path: str | os.PathLike, width: int, stride: int) -> Iterator
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class SharedNames:
-    """The names that several records of a file have, and what these records are called instead.
+    """The names that several records of a file share, and the names that these records get instead.
 
-    All of them get their number in the file behind the name: if the second and third record are both called 'seq',
-    'seq_record_2' and 'seq_record_3'. So no two records of a file are called the same.
+    Their number in the file is added to the name: if the second and the third record are both called 'seq', they become
+    'seq_record_2' and 'seq_record_3'. So the names of all records of a file differ.
 
     Attributes:
-      n_records: how many records share their names with others.
-      digests: of these names, uint64 (n,), ascending.
-      mark: what stands between name and number; no name of the file ends in it and a number.
+      n_records: how many records share their name with another record.
+      digests: uint64 (n,), hashes of the shared names, ascending.
+      mark: the text between name and number; no name in the file ends in it and a number.
     """
 
     n_records: int
@@ -105,7 +104,7 @@ class SharedNames:
     mark: str
 
     def resolve(self, name: str, number: int) -> str:
-        """What the record of this name and number, from 1, is called."""
+        """The unique name of the record with this name and number (from 1)."""
         if not len(self.digests):
             return name
         digest = np.uint64(_digest(name))
@@ -115,7 +114,7 @@ class SharedNames:
 
 
 class _Names:
-    """The names of a file's records while it is read, as 8 bytes each."""
+    """Collects the names of a file's records as 8 bytes each."""
 
     def __init__(self) -> None:
         self._digests, self._blanks = array.array('Q'), 0
@@ -127,14 +126,14 @@ class _Names:
             self._blanks = max(self._blanks, len(found[1]))
 
     def shared(self) -> SharedNames:
-        """Those that several records have."""
+        """The names that several records share."""
         values, counts = np.unique(np.frombuffer(self._digests, np.uint64), return_counts=True)
         several = counts > 1
         return SharedNames(int(counts[several].sum()), values[several], f'{"_" * (self._blanks + 1)}record_')
 
 
 def _digest(name: str) -> int:
-    """64 bits that tell names apart."""
+    """A hash of a name, 64 bits."""
     return int.from_bytes(hashlib.blake2b(name.encode('utf-8', 'surrogatepass'), digest_size=8).digest(), 'little')
 
 
@@ -146,11 +145,11 @@ class Fasta:
       path: the file.
       width: letters per window; shorter sequences are one window.
       stride: letters from one window to the next.
-      n_records: how many there are.
-      n_windows: how many are scored, of all records together. Windows of which more than half is N are passed over,
-        unless all of a record are.
-      unknown: numbers, from 1, of the records of which all windows are.
-      shared: names that several records have.
+      n_records: records in the file.
+      n_windows: windows to score in the whole file. A window that is more than half N is skipped, unless every window
+        of its record is.
+      unknown: numbers (from 1) of the records whose windows are all more than half N.
+      shared: the names that several records share.
     """
 
     path: str | os.PathLike
@@ -165,7 +164,7 @@ class Fasta:
 def check_fasta(
     path: str | os.PathLike, models: Sequence[Model], *, stride: int = 10, progress: bool = True
 ) -> Fasta:
-    """Read a FASTA file, plain or gzipped, of any size, and see that the models can score all of it.
+    """Read a FASTA file of any size, plain or gzipped, and check that the models can score all of it.
 
     Args:
       path: the file.
@@ -174,15 +173,15 @@ def check_fasta(
       progress: show a bar over letters.
 
     Raises:
-      InputError: the stride is not positive, or the file is not FASTA, empty, has a letter that is no DNA, or a
-        sequence that is too short for one of the models; names the file, the record and the position.
+      InputError: the stride is not positive, the file is not FASTA or is empty, a letter is not DNA, or a sequence is
+        too short for one of the models; names the file, the record and the position.
     """
     if stride < 1:
         raise InputError(f'stride is {stride}, expected 1 or more')
     needy = max(models, key=lambda model: shortest_of(model.score))
     shortest, width = shortest_of(needy.score), models[0].length
     n_records, n_windows, unknown, names = 0, 0, set[int](), _Names()
-    known, every, before = 0, 0, 0  # of the record that is being read: its windows, and its letters until here
+    known, every, before = 0, 0, 0  # of the current record: good windows, all windows, and letters so far
     with tqdm(desc='reading', unit='letter', unit_scale=True, disable=not progress) as bar:
         for stretch in read_stretches(path, width, stride):
             known, every = known + int(np.count_nonzero(stretch.known)), every + len(stretch.starts)
@@ -206,9 +205,9 @@ def check_fasta(
 
 @dataclasses.dataclass(eq=False)
 class Record:
-    """A record that is being read: its number in the file, from 1, and its name, which no other record has.
+    """A record: its number in the file (from 1) and its unique name.
 
-    `length` (letters) and `n_windows` (that are scored) are those read so far; of a record that has ended, all.
+    `length` (letters) and `n_windows` (windows to score) grow while the record is read.
     """
 
     number: int
@@ -219,15 +218,15 @@ class Record:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Block:
-    """Windows that follow each other in the file.
+    """Consecutive windows of a file.
 
     Attributes:
-      records: those that have windows here, R of them.
-      owner: int64 (n,), which of `records` each window is of; ascending.
-      start: int64 (n,), where in the record it begins, 0-based.
-      lengths: int32 (n,), its letters: less than the width for a whole short record.
+      records: the R records that have windows in this block.
+      owner: int64 (n,), the index in `records` of each window's record; ascending.
+      start: int64 (n,), 0-based position in the record at which the window begins.
+      lengths: int32 (n,), letters of the window; less than the width if a short record is one window.
       tokens: uint8 (n, width), padded with N.
-      ended: records of which all windows are in this block and those before, in the file's order.
+      ended: records whose last window is in this block or before it, in the order of the file.
     """
 
     records: list[Record]
@@ -250,7 +249,7 @@ class _Filling:
         self.n = 0
 
     def add(self, record: Record, stretch: Stretch, starts: np.ndarray) -> int:
-        """Add as many of a stretch's windows, int64 (n,) places in the record, as there is room for; how many."""
+        """Add the windows of a stretch at starts, int64 (n,), while there is room; returns how many were added."""
         if not self.records or self.records[-1] is not record:
             self.records.append(record)
         at = starts[: self.size - self.n] - stretch.first
@@ -265,16 +264,16 @@ class _Filling:
         return len(at)
 
     def block(self) -> Block:
-        """What there is."""
+        """The windows that were added so far."""
         n = self.n
         return Block(self.records, self.owner[:n], self.start[:n], self.lengths[:n], self.tokens[:n], self.ended)
 
 
 def read_blocks(fasta: Fasta, size: int) -> Iterator[Block]:
-    """The windows that are scored, in the file's order, `size` at a time.
+    """The windows to score, in the order of the file, `size` at a time.
 
     Raises:
-      InputError: the file is no longer what it was when `check_fasta` read it.
+      InputError: the file has changed since `check_fasta` read it.
     """
     filling, record, n_windows, n_records = _Filling(size, fasta.width), Record(0, ''), 0, 0
     for stretch in read_stretches(fasta.path, fasta.width, fasta.stride):

@@ -36,10 +36,10 @@ class Corpus:
       intervals: `INTERVAL_DTYPE` (N,) or None: genome position of each row (chrom -1 = none, 0-based
         start, strand 1 or -1); `chrom` indexes `chroms`.
       chroms: chromosome names.
-      sites: `SITE_DTYPE` (S,) or None: motif sites known to be there. `start` is 0-based within the
-        sequence, strand 1 or -1, `motif` indexes `site_motifs`, `role` indexes `ROLES`.
+      sites: `SITE_DTYPE` (S,) or None: known motif sites. `start` is 0-based within the sequence, strand 1 or -1,
+        `motif` indexes `site_motifs`, `role` indexes `ROLES`.
       site_motifs: motif ids.
-      info: JSON-able facts about where the corpus comes from.
+      info: facts about the origin of the corpus, JSON-able.
     """
 
     tokens: np.ndarray
@@ -70,17 +70,17 @@ class Corpus:
         return np.diff(self.starts)
 
     def task_index(self, name: str) -> int:
-        """The number of the task called `name`; InputError lists the tasks there are."""
+        """The index of the task called `name`; if there is none, `InputError` lists the tasks."""
         try:
             return self.tasks.index(name)
         except ValueError:
             raise InputError(f'no task {name!r} in the corpus; its tasks are {listed(self.tasks)}') from None
 
     def rows(self, task: int | str, split: str) -> slice:
-        """The rows of one split ('train', 'valid' or 'test') of a task, given by number or name.
+        """The rows of one split ('train', 'valid' or 'test') of a task, given by index or name.
 
         Raises:
-          InputError: no such task or split; the message lists those there are.
+          InputError: no such task or split; the message lists the existing ones.
         """
         task = self.task_index(task) if isinstance(task, str) else task
         if split not in SPLITS:
@@ -89,7 +89,7 @@ class Corpus:
         return slice(int(self.bounds[task, number]), int(self.bounds[task, number + 1]))
 
     def padded(self, rows: slice | np.ndarray, length: int | None = None) -> np.ndarray:
-        """Tokens of some rows, uint8 (n, L), padded with N to `length` (default: the longest of them).
+        """Tokens of the given rows, uint8 (n, L), padded with N to `length` (default: the longest of them).
 
         Raises:
           ValueError: a sequence is longer than `length`.
@@ -161,7 +161,7 @@ class Corpus:
 
 
 def clean_name(name: str) -> str:
-    """A name as tables and terminals can hold it: white space is one blank, what cannot be printed as in `repr`.
+    """A printable name: a run of white space becomes one blank, other unprintable characters are written as in `repr`.
 
     'my  task\\n' -> 'my task'; '' -> '_'. Ordinary names stay as they are.
     """
@@ -169,10 +169,10 @@ def clean_name(name: str) -> str:
 
 
 def joined(arrays: Sequence[np.ndarray], dtype: type) -> np.ndarray:
-    """All arrays one after the other, of the given dtype also where there is none."""
+    """The concatenated arrays, of the given dtype also if there are none."""
     return np.concatenate([np.zeros(0, dtype), *arrays]).astype(dtype, copy=False)
 
 
 def cumulative(sizes: Sequence[int] | np.ndarray) -> np.ndarray:
-    """Where each of some consecutive stretches, sizes (n,), starts, and where the last one ends: int64 (n + 1,)."""
+    """Start of each of n consecutive stretches of sizes (n,), and the end of the last: int64 (n + 1,)."""
     return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)

@@ -1,7 +1,7 @@
-"""DNA as small integers: tokens, one-hot rows, reverse complements and dinucleotide shuffles.
+"""DNA as small integers: tokens, one-hot rows, reverse complements and dinucleotide shuffles (pure).
 
-Tokens are uint8: A C G T = 0 1 2 3, and N = 4 for every unknown base and for the padding after a
-sequence's end.
+Tokens are uint8: A, C, G, T = 0, 1, 2, 3, and N = 4 for every unknown base and for the padding after the end of a
+sequence.
 """
 
 import itertools
@@ -16,7 +16,7 @@ LETTERS = 'ACGTN'
 N = 4
 
 _INVALID = 255
-_END = 5  # a vertex after the last letter; sequences of different lengths all walk into it
+_END = 5  # a vertex after the last letter, where the paths of all sequences end
 _LAST = np.uint64(1 << 60)
 
 
@@ -46,7 +46,7 @@ def encode(text: str | bytes) -> np.ndarray:
       uint8 (L,).
 
     Raises:
-      InputError: a character is none of ACGTU, N or an IUPAC code; names it and its position.
+      InputError: a character is not A, C, G, T, U, N or another IUPAC code; names it and its position.
     """
     try:
         data = text.encode('ascii') if isinstance(text, str) else bytes(text)
@@ -76,11 +76,11 @@ def reverse_complement(tokens: np.ndarray) -> np.ndarray:
 
 
 def is_mostly_unknown(n_unknown: np.ndarray | int, length: np.ndarray | int) -> np.ndarray:
-    """Whether more than half of a sequence is N; such sequences are neither trained on nor scored.
+    """Whether more than half of a sequence is N; such sequences are not used for training, and not scored.
 
     Args:
-      n_unknown: how many of its letters are N, int (n,) or ().
-      length: how many letters it has, int (n,) or ().
+      n_unknown: number of N in the sequence, int (n,) or ().
+      length: number of letters in the sequence, int (n,) or ().
 
     Returns:
       bool (n,) or ().
@@ -89,9 +89,9 @@ def is_mostly_unknown(n_unknown: np.ndarray | int, length: np.ndarray | int) -> 
 
 
 def dinucleotide_counts(tokens: np.ndarray, lengths: np.ndarray | None = None) -> np.ndarray:
-    """How often each pair of neighbouring letters occurs: int32 (N, 25) of tokens uint8 (N, L).
+    """Counts of each pair of neighbouring letters: int32 (N, 25) of tokens uint8 (N, L).
 
-    The column is 5 times the first token plus the second. `lengths` (N,): what lies behind is not counted.
+    The column is 5 times the first token plus the second. `lengths` (N,): positions past the length are not counted.
     """
     n, length = tokens.shape
     codes = tokens[:, :-1].astype(np.int64) * 5 + tokens[:, 1:] + 25 * np.arange(n)[:, None]
@@ -109,18 +109,17 @@ def dinucleotide_shuffle(
 ) -> np.ndarray:
     """Shuffle every sequence, keeping its dinucleotide counts and its first and last letter exactly.
 
-    The result is uniform over all sequences with those counts and ends (Altschul & Erickson 1985, Mol
-    Biol Evol 2:526). A sequence is an Euler path over its letters; N counts as a fifth letter. The last
-    edges out of all letters but the final one form a tree into it, and given that tree every order of
-    the other edges gives a path. So the tree is drawn among all trees (16, or 125 with N) with
-    probability proportional to the product of its edge counts, the other edges are put in random order,
-    and the path is walked. Nothing is rejected.
+    The result is uniform over all sequences with those counts and ends (Altschul & Erickson 1985, Mol Biol Evol 2:526).
+    A sequence is an Euler path over its letters; N counts as a fifth letter. The last edges out of all letters except
+    the final letter form a tree into the final letter, and with a given tree every order of the other edges gives a
+    path. So a tree is drawn among all trees (16, or 125 with N) with a probability proportional to the product of its
+    edge counts, the other edges are put in random order, and the path is followed. No draw is rejected.
 
     Args:
       tokens: uint8 (N, L), 0..4.
       rng: source of randomness. The result depends on it and on the shapes, not on `threads`.
-      lengths: int (N,), true lengths where sequences are shorter than L; None: all are L long.
-      threads: how many threads share the work; default the number of cores that this process may use.
+      lengths: int (N,), true lengths if sequences are shorter than L; None: all have L letters.
+      threads: number of threads; default: the number of cores that this process may use.
 
     Returns:
       uint8 (N, L). Positions past a sequence's length are N.
@@ -140,7 +139,7 @@ def dinucleotide_shuffle(
             raise ValueError(f'lengths must be ({n_rows},) with values 0..{width}')
         tokens = np.where(np.arange(width) < lengths[:, None], tokens, np.uint8(_END))
     shuffled = tokens.copy()
-    if width > 3 and n_rows:  # up to three letters there is only one path
+    if width > 3 and n_rows:  # with up to three letters there is only one path
         step = max(1, 150_000 // width)  # a block's arrays stay in the cache
         blocks = [slice(start, min(start + step, n_rows)) for start in range(0, n_rows, step)]
         generators = rng.spawn(len(blocks))
@@ -166,17 +165,17 @@ def dinucleotide_shuffle(
 def different_shuffle(
     tokens: np.ndarray, rng: np.random.Generator, lengths: np.ndarray | None = None, *, tries: int = 20
 ) -> tuple[np.ndarray, np.ndarray]:
-    """As `dinucleotide_shuffle`, but shuffles that came out as the sequence itself are drawn again.
+    """As `dinucleotide_shuffle`, but a shuffle that equals its sequence is drawn again.
 
     Args:
       tokens: uint8 (N, L), 0..4; N past a sequence's length.
       rng: source of randomness.
-      lengths: int (N,), true lengths where sequences are shorter than L; None: all are L long.
-      tries: how often a shuffle is drawn at most.
+      lengths: int (N,), true lengths if sequences are shorter than L; None: all have L letters.
+      tries: the maximal number of draws per sequence.
 
     Returns:
-      uint8 (N, L), and bool (N,): which are still the sequence itself. Most of these have no other shuffle, such as
-      'AAAA', 'ACACAC' and any sequence of three letters.
+      uint8 (N, L), and bool (N,): which shuffles still equal their sequence. Most of these sequences have no other
+      shuffle, such as 'AAAA', 'ACACAC' and any sequence of three letters.
     """
     shuffled = dinucleotide_shuffle(tokens, rng, lengths)
     same = (shuffled == tokens).all(axis=1)
@@ -206,13 +205,13 @@ _TREES = {size: _trees(size) for size in (4, 5)}
 
 
 def _last_edges(counts: np.ndarray, root: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Draw the tree of last edges. counts (B, K, K), root (B,) -> int (B, K): where each letter's last edge goes."""
+    """Draw the tree of last edges. counts (B, K, K), root (B,) -> int (B, K): the target of each letter's last edge."""
     size = counts.shape[1]
     # Relabel the letters so that the root is 0; then one list of trees serves all rows.
     original = (root[:, None] + np.arange(size)) % size
     rows = np.arange(len(root))[:, None, None]
     relabelled = counts[rows, original[:, :, None], original[:, None, :]].astype(np.float64)
-    # A letter that does not occur hangs on the root, so that it changes no other letter's chances.
+    # A letter that does not occur is attached to the root, so that it does not change the other probabilities.
     relabelled[:, :, 0] += relabelled.sum(axis=2) == 0
     trees = _TREES[size]
     weights = relabelled[:, 1, trees[:, 1]]

@@ -34,7 +34,7 @@ class TaskFiles:
 
 @dataclasses.dataclass(frozen=True)
 class ReadOptions:
-    """What reading takes besides the files: see `read_tasks`.
+    """The options of reading, besides the files: see `read_tasks`.
 
     `genome` is open where `peaks` are given, and `blacklist` is read where they name one.
     """
@@ -52,8 +52,9 @@ class Layout:
 
     Attributes:
       expected: the names of its files, for messages.
-      find: the tasks among some files, all of them below a folder or beside the file that was given (2nd argument).
-      read: one of them.
+      find: of (files, path): the tasks among `files`, which are all files below the folder `path`, or the file `path`
+        and its partner.
+      read: of (task, options): reads one task.
     """
 
     expected: str

@@ -1,4 +1,4 @@
-"""Simulated ChIP-seq: motifs planted in realistic background, with the place of every site known (pure)."""
+"""Simulated ChIP-seq: motifs planted in realistic background, with the position of every site known (pure)."""
 
 import dataclasses
 import hashlib
@@ -12,9 +12,9 @@ from demo_jax.data.corpus import Corpus
 from demo_jax.errors import InputError, brief
 from demo_jax.motifs.extract import information_content
 
-#: The JASPAR release that motifs are planted from unless another is named: the last one with whole flanks. 65 of the
-#: 108 K562 tasks have a matrix of their TF in it, and one of these has fewer than 8 columns. From JASPAR2024 on that
-#: is 11, words of 6 letters among them; releases before 2020 have matrices for fewer of the tasks.
+#: The default JASPAR release of the planted motifs: the last one whose matrices have complete flanks. In it, 65 of the
+#: 108 K562 tasks have a matrix of their TF, and only one of these has fewer than 8 columns. From JASPAR2024 on, 11 of
+#: them have, some with 6 columns; releases before 2020 have matrices for fewer of the tasks.
 RELEASE = 'JASPAR2022'
 # Dinucleotide frequencies of the human genome in percent, rows = first letter, A C G T. CG is rare.
 _HUMAN = np.array([[9.8, 5.0, 7.0, 7.7], [7.3, 5.2, 1.0, 7.0], [5.9, 4.3, 5.2, 5.0], [6.6, 5.9, 7.3, 9.8]])
@@ -22,25 +22,25 @@ _HUMAN = np.array([[9.8, 5.0, 7.0, 7.7], [7.3, 5.2, 1.0, 7.0], [5.9, 4.3, 5.2, 5
 
 @dataclasses.dataclass(frozen=True)
 class SimulationSettings:
-    """What the simulated sequences look like. Ranges (low, high) are drawn from uniformly, once per task.
+    """Properties of the simulated sequences. For a range (low, high), each task draws a value uniformly from it.
 
     Attributes:
       length: letters per sequence.
       gc: range of the mean GC share of a task's background.
-      gc_spread: how much single sequences differ in GC, as a standard deviation in log odds.
-      gc_peak: how much GC is raised at the peak's centre, in log odds; half of it is left 25 bp away.
-      motif_share: range of the share of positives that hold the task's own motif.
+      gc_spread: standard deviation of the GC of single sequences, in log odds.
+      gc_peak: increase of GC at the centre of the peak, in log odds; 25 bp away it is half as large.
+      motif_share: range of the share of positives that contain the task's own motif.
       weak_share: range of the share of those sites that are weak.
       sharpness: letters of a strong site are drawn from probabilities ** sharpness; 1 is the matrix itself.
-      weak_sharpness: the same for weak sites; below 1 they stray from the motif.
-      centre_sd: standard deviation of a site's centre around the sequence's middle, in bp.
-      cofactor_tasks: share of tasks with a second motif at a preferred spacing of the first.
-      cofactor_share: share of those tasks' sites that have it (where it fits in the sequence).
-      decoys: how many unrelated motifs a task has.
-      decoy_share: share of pairs with one of them, at the same place in the positive and its negative.
-      pair_tasks: names of tasks where only the spacing tells: positives hold two motifs at the task's
-        spacing, their negatives the same two motifs in the same order and strand at another spacing.
-      pair_margin: how far a negative's spacing is from the positives', at least, in bp.
+      weak_sharpness: the same for weak sites; below 1 they deviate from the motif.
+      centre_sd: standard deviation of a site's centre around the middle of the sequence, in bp.
+      cofactor_tasks: share of tasks with a second motif (co-factor) at a preferred spacing from the first.
+      cofactor_share: share of the sites of those tasks that have the co-factor (if it fits in the sequence).
+      decoys: number of unrelated motifs of a task.
+      decoy_share: share of pairs with a decoy, at the same position in the positive and its negative.
+      pair_tasks: names of tasks in which only the spacing of two motifs is informative: positives contain both motifs
+        at the task's spacing, their negatives contain them in the same order and strand at another spacing.
+      pair_margin: smallest difference between the spacing of a negative and that of the positives, in bp.
     """
 
     length: int = 101
@@ -97,14 +97,14 @@ def simulate_corpus(
 ) -> Corpus:
     """A corpus whose motif sites are all known (`Corpus.sites`).
 
-    Positives are a Markov chain of order 1 with the human genome's dinucleotides (CpG depleted, less so
-    where GC is high), tilted to the task's GC share and to more GC at the peak's centre. The task's motif
-    lies near the centre on either strand, in some tasks with a co-factor beside it. The negative is the
-    dinucleotide shuffle of its positive. Decoys then go to the same places in both. Each task depends on
-    (seed, task name) and the settings alone, not on the other tasks.
+    Positives are drawn from a first-order Markov chain with the dinucleotide frequencies of the human genome (CpG is
+    depleted, less if GC is high). The chain is adjusted to the task's GC share and has more GC at the centre of the
+    peak. The task's motif lies near the centre on either strand, in some tasks with a co-factor beside it. The negative
+    is the dinucleotide shuffle of its positive. Decoys are then planted at the same positions in both. A task depends
+    only on (seed, task name) and the settings, not on the other tasks.
 
     Args:
-      task_names: names, each once; the letters up to the first '_' are the protein.
+      task_names: distinct names; the letters up to the first '_' are the protein.
       matrices: motif id -> probabilities (w, 4), rows sum to 1.
       task_motifs: task name -> the id of its own motif. Other tasks get one of `matrices`, chosen by the
         protein's name; `info['tasks'][name]['motif_assigned']` says so.
@@ -113,7 +113,7 @@ def simulate_corpus(
       settings: see `SimulationSettings`.
       valid_fraction: share of the training pairs that is set aside for validation.
       seed: any integer.
-      release: where the matrices come from, e.g. 'JASPAR2022', for `info['jaspar']`.
+      release: the release of the matrices, e.g. 'JASPAR2022', for `info['jaspar']`.
 
     Raises:
       InputError: a setting is out of range, a motif is unknown or does not fit, or there are too few matrices.
@@ -143,10 +143,10 @@ def simulate_corpus(
 
 
 def most_informative(motifs: Sequence[str], matrices: Mapping[str, np.ndarray], length: int) -> str:
-    """Of a TF's matrices the one to plant in sequences of `length` bp: that with the most bits; of equals the first.
+    """The matrix of a TF to plant in sequences of `length` bp: the one with the most bits; on a tie, the first.
 
-    Matrices wider than a quarter of the sequence, as those of CTCF with its upstream motif, are planted only where
-    there is no other: beside them there is no room for a co-factor and decoys.
+    A matrix wider than a quarter of the sequence, e.g. of CTCF with its upstream motif, is planted only if there is no
+    other: it leaves no room for a co-factor and decoys.
     """
     fit = [motif for motif in motifs if 4 * len(matrices[motif]) <= length] or list(motifs)
     return max(fit, key=lambda motif: information_content(matrices[motif]).sum())
@@ -162,19 +162,19 @@ def _checked(motif: str, matrix: np.ndarray) -> np.ndarray:
 
 
 def _useful(matrix: np.ndarray, length: int) -> bool:
-    """Whether a motif can serve as decoy, co-factor or stand-in: of ordinary width, and with 8 bits or more."""
+    """Whether a motif can serve as decoy, co-factor or stand-in: it has an ordinary width and 8 bits or more."""
     return 7 <= len(matrix) <= length // 6 and information_content(matrix).sum() >= 8
 
 
 def _assigned(name: str, pool: Sequence[str]) -> str:
-    """The stand-in for a protein without a motif: the same for all tasks of the protein, whatever the seed."""
+    """The stand-in for a protein without a motif: the same for all tasks of the protein and all seeds."""
     digest = hashlib.sha256(name.split('_')[0].upper().encode()).digest()
     return pool[int.from_bytes(digest[:8], 'big') % len(pool)]
 
 
 @dataclasses.dataclass(frozen=True)
 class _Plan:
-    """What was drawn for one task. `spacing` is the gap in bp between the motif and its co-factor."""
+    """The random choices of one task. `spacing` is the gap in bp between the motif and its co-factor."""
 
     motif: str
     cofactor: str | None
@@ -276,13 +276,13 @@ def _simulate_part(
 
 
 def background(n: int, gc: float, settings: SimulationSettings, rng: np.random.Generator) -> np.ndarray:
-    """Sequences without any motif, uint8 (n, L): the tilted Markov chain of `simulate_corpus`.
+    """Sequences without any motif, uint8 (n, L): the Markov chain of `simulate_corpus`.
 
     Args:
-      n: how many.
+      n: number of sequences.
       gc: their mean GC share, above 0 and below 1.
-      settings: its `length`, `gc_spread` and `gc_peak` count.
-      rng: where the draws come from.
+      settings: `length`, `gc_spread` and `gc_peak` are used.
+      rng: source of randomness.
     """
     human_gc = 0.41
     tilt = np.log(gc / (1 - gc)) - np.log(human_gc / (1 - human_gc)) + settings.gc_spread * rng.standard_normal(n)
@@ -296,7 +296,7 @@ def background(n: int, gc: float, settings: SimulationSettings, rng: np.random.G
         more = np.exp(tilt + peak[position])
         weights = chain[previous]  # (n, 4)
         weights[:, 1:3] *= more[:, None]
-        # In GC-rich stretches, as in CpG islands, CG is no longer depleted.
+        # In GC-rich stretches, as in CpG islands, CG is not depleted.
         weights[:, 2] *= np.where(previous == 1, np.clip(more, 1, 4), 1)
         cumulative = np.cumsum(weights, axis=1)
         previous = (uniform[position] * cumulative[:, 3])[:, None] >= cumulative[:, :3]
@@ -318,12 +318,12 @@ def _central_starts(n: int, width: int, settings: SimulationSettings, rng: np.ra
 
 
 def _beside(start: np.ndarray, width: int, other: int, spacing: int | np.ndarray, strand: np.ndarray) -> np.ndarray:
-    """Where a second motif starts that lies `spacing` bp downstream of the first, as the first's strand reads."""
+    """The start of a second motif that lies `spacing` bp downstream of the first, on the strand of the first."""
     return np.where(strand > 0, start + width + spacing, start - spacing - other)
 
 
 class _Planter:
-    """Writes motif sites into tokens (2n, L) in place and keeps the list of them."""
+    """Writes motif sites into tokens (2n, L), in place, and keeps a list of them."""
 
     def __init__(
         self,
@@ -368,7 +368,7 @@ class _Planter:
     def plant_pairs(
         self, rows: np.ndarray, plan: _Plan, spacing: np.ndarray, strand: np.ndarray, weak: np.ndarray
     ) -> None:
-        """Both motifs of a pair task, the whole of them central, at the given spacings (n,)."""
+        """Plant both motifs of a pair task at the given spacings (n,), centred together."""
         assert plan.cofactor is not None  # a pair task has one
         width, other = len(self.matrices[plan.motif]), len(self.matrices[plan.cofactor])
         whole = width + other + spacing
@@ -381,7 +381,7 @@ class _Planter:
         self.plant(rows, _beside(start, width, other, spacing, strand), strand, plan.cofactor, 'cofactor')
 
     def plant_decoys(self, n: int, decoys: Sequence[str]) -> None:
-        """One decoy in a share of the pairs, at the same free place in row i and row n + i."""
+        """Plant a decoy in a share of the pairs, at the same free position in row i and row n + i."""
         has = self.rng.random(n) < self.settings.decoy_share
         which = self.rng.integers(0, len(decoys), n)
         strand = self.rng.choice(np.array([-1, 1]), n)

@@ -30,7 +30,7 @@ _OPTIONAL = ('intervals', 'sites')
 
 
 def save_corpus(corpus: Corpus, path: str | os.PathLike) -> None:
-    """Write a corpus as the directory `path`, atomically; whatever was there is replaced."""
+    """Write a corpus as the directory `path`, atomically; an existing directory is replaced."""
     with atomic_directory(path) as folder:
         shapes = {}
         for name, dtype in _ARRAYS.items():
@@ -61,7 +61,7 @@ def load_corpus(path: str | os.PathLike, *, verify: bool = False) -> Corpus:
 
     Args:
       path: the directory.
-      verify: read everything and compare the content with the manifest's fingerprint.
+      verify: read all arrays and compare the content with the manifest's fingerprint.
 
     Raises:
       InputError: not a corpus, another version, or a file that is missing, damaged or of another shape.
@@ -139,7 +139,7 @@ def _array(file: pathlib.Path, dtype: np.dtype, shape: list[int]) -> np.ndarray:
 
 
 def _check(path: pathlib.Path, corpus: Corpus) -> None:
-    """See that the arrays fit together and hold what they may hold."""
+    """Check that the arrays fit together and that their values are valid."""
     n = corpus.labels.size
     shapes = (
         corpus.labels.ndim == corpus.tokens.ndim == corpus.name_bytes.ndim == 1
@@ -177,13 +177,13 @@ def _check(path: pathlib.Path, corpus: Corpus) -> None:
 
 
 def _steps(starts: np.ndarray, end: int) -> bool:
-    """Whether starts (n + 1,) go from 0 up to the end. (Differences of any int64 would overflow.)"""
+    """Whether starts (n + 1,) rise from 0 to `end`. The range is checked first: differences of int64 may overflow."""
     inside = starts.min() >= 0 and starts.max() <= end
     return bool(inside and starts[0] == 0 and starts[-1] == end and (np.diff(starts) >= 0).all())
 
 
 def _sites_fit(corpus: Corpus, sites: np.ndarray) -> bool:
-    """Whether sites lie in their sequences, in the order of rows, and have a motif and a role that there is."""
+    """Whether sites lie inside their sequences, are sorted by row, and have a known motif and role."""
     row, start, width = (sites[name].astype(np.int64) for name in ('row', 'start', 'width'))
     if row.size and not (row[0] >= 0 and row[-1] < len(corpus) and (np.diff(row) >= 0).all()):
         return False

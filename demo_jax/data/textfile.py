@@ -1,7 +1,7 @@
 """Reading text files of unknown origin line by line, gzip or plain (edge: touches the disk).
 
-What is read is held in memory, so that a file of a few megabytes must not be able to ask for gigabytes: the limits
-below are far above what real data need. Only `read_fasta_parts`, of which little is held at a time, reads any size.
+Most readers hold a file in memory, so a file of a few megabytes must not expand to gigabytes: the limits below are far
+above what real data need. Only `read_fasta_parts` reads files of any size, since it holds one part at a time.
 """
 
 import gzip
@@ -22,12 +22,11 @@ from demo_jax.files import open_input
 
 #: Bytes of the longest line, and letters of the longest record (of a genome: `MAX_LETTERS`, or any).
 MAX_LINE = 10_000_000
-#: What has been unpacked of a gzip file may be so many times what it was unpacked from, once it has passed
-#: `FREE_BYTES`; text rarely reaches 50.
+#: Largest accepted gzip expansion ratio, checked after `FREE_BYTES` of output. Real text rarely exceeds 50.
 MAX_RATIO, FREE_BYTES = 200, 8_000_000
 #: Records (sequences, peaks, variants) of one file, and letters of all its records together.
 MAX_RECORDS, MAX_LETTERS = 2_000_000, 200_000_000
-#: Letters, about, of the parts that records come in where they may have any length.
+#: Approximate number of letters in the parts of a record that may have any length.
 PART = 1 << 20
 
 
@@ -50,11 +49,11 @@ class FastaPart(NamedTuple):
     """A part of a FASTA record.
 
     Attributes:
-      number: the record's, from 1.
-      header: the record's, after '>'.
-      start: where in the record the part begins, 0-based.
+      number: of the record, from 1.
+      header: of the record, after '>'.
+      start: 0-based position in the record at which the part begins.
       letters: of the part, at least one.
-      last: whether the record ends with it.
+      last: whether it is the last part of the record.
     """
 
     number: int
@@ -65,17 +64,17 @@ class FastaPart(NamedTuple):
 
 
 def read_lines(path: str | os.PathLike, expected: str = 'text', *, may_be_empty: bool = False) -> Iterator[Line]:
-    """The lines of a text file, one at a time. Gzip is known by its first bytes, not by the file's name.
+    """The lines of a text file, one at a time. Gzip is recognised by its first bytes, not by the file's name.
 
     Unix and Windows line ends and a UTF-8 byte-order mark are accepted.
 
     Args:
       path: the file.
-      expected: what it should be, a key of `filekinds.EXPECTED`, for the message where it is something else.
-      may_be_empty: whether a file without any letter is accepted.
+      expected: the expected kind of file, a key of `filekinds.EXPECTED`, for the message if it is of another kind.
+      may_be_empty: whether an empty file is accepted.
 
     Raises:
-      InputError: the file is missing, no regular file, empty, truncated, damaged, of another format by its first
+      InputError: the file is missing, not a regular file, empty, truncated, damaged, of another format by its first
         bytes (see `filekinds.check_kind`), unpacks to more than `MAX_RATIO` times its size, or has a NUL byte or a
         line of more than `MAX_LINE` bytes.
     """
@@ -89,10 +88,10 @@ def read_lines(path: str | os.PathLike, expected: str = 'text', *, may_be_empty:
 
 
 def read_blocks(path: str | os.PathLike, size: int, expected: str = 'text') -> Iterator[bytes]:
-    """The bytes of a text file, unpacked where it is gzipped, in blocks of `size` bytes; otherwise as `read_lines`.
+    """The bytes of a text file, unpacked if it is gzipped, in blocks of `size` bytes; otherwise as `read_lines`.
 
     Raises:
-      InputError: as `read_lines`, but for NUL bytes and long lines.
+      InputError: as `read_lines`, except that NUL bytes and long lines are accepted.
     """
     return _unpacked(path, lambda stream: stream.read(size), expected)
 
@@ -100,7 +99,7 @@ def read_blocks(path: str | os.PathLike, size: int, expected: str = 'text') -> I
 def _unpacked(
     path: str | os.PathLike, read: Callable[[BinaryIO], bytes], expected: str, may_be_empty: bool = False
 ) -> Iterator[bytes]:
-    """What `read` gets out of a file, unpacked where it is gzipped, until it gets nothing; checks as `read_lines`."""
+    """What `read` returns for a file, unpacked if it is gzipped, until it returns nothing; checks as `read_lines`."""
     empty, first = True, True
     try:
         with open_input(path) as raw:
@@ -111,7 +110,7 @@ def _unpacked(
             check_kind(path, stream.peek(HEAD)[:HEAD], expected)
             while piece := read(stream):
                 size += len(piece)
-                if packed and size > unchecked:  # asking where the file stands takes time
+                if packed and size > unchecked:  # asking for the position takes time
                     check_ratio(path, size, raw.tell())
                     unchecked = size + (1 << 20)
                 if first:
@@ -132,7 +131,7 @@ def read_fasta(path: str | os.PathLike, longest: int | None = None) -> Iterator[
 
     Args:
       path: the file.
-      longest: letters that a record may have; default `MAX_LINE`.
+      longest: the largest number of letters in a record; default `MAX_LINE`.
 
     Raises:
       InputError: as `read_lines`, or letters before the first header, a record without letters, a record of
@@ -167,13 +166,13 @@ def read_fasta(path: str | os.PathLike, longest: int | None = None) -> Iterator[
 
 
 def read_fasta_parts(path: str | os.PathLike) -> Iterator[FastaPart]:
-    """The records of a FASTA file, of any size, in parts of about `PART` letters; no more than that is held.
+    """The records of a FASTA file of any size, in parts of about `PART` letters, which bounds the memory.
 
     Records and lines may have any length, and there may be any number of them. Otherwise as `read_fasta`.
 
     Raises:
-      InputError: as `read_lines`, but for letters' lines of any length; letters before the first header, or a record
-        without letters.
+      InputError: as `read_lines`, except that lines of letters may have any length; also letters before the first
+        header, or a record without letters.
     """
     count, header, start, size = 0, '', 0, 0
     held: list[bytes] = []
@@ -202,7 +201,7 @@ def read_fasta_parts(path: str | os.PathLike) -> Iterator[FastaPart]:
 
 
 def _fasta_runs(path: str | os.PathLike) -> Iterator[tuple[bool, bytes]]:
-    """Headers (True, what follows '>') and, between them, runs of letters (False, without line ends) of a FASTA."""
+    """Headers (True, text after '>') and, between them, runs of letters (False, without line ends) of a FASTA file."""
     number, rest, within, headed = 1, b'', False, False  # within: the unfinished line's beginning has been given
     for block in itertools.chain(read_blocks(path, PART, 'FASTA'), [b'\n']):
         if b'\0' in block:
@@ -237,22 +236,22 @@ def _fasta_runs(path: str | os.PathLike) -> Iterator[tuple[bool, bytes]]:
 
 
 def check_ratio(path: str | os.PathLike, unpacked: int, read: int) -> None:
-    """See that a compressed file is no bomb.
+    """Check that a compressed file is not a decompression bomb.
 
     Args:
       path: the file.
-      unpacked: bytes that have come out of it so far.
-      read: bytes that have been read of it so far.
+      unpacked: bytes of output so far.
+      read: bytes of input so far.
 
     Raises:
-      InputError: more than `MAX_RATIO` times as many came out, and more than `FREE_BYTES`.
+      InputError: `unpacked` exceeds `FREE_BYTES`, and `MAX_RATIO` times `read`.
     """
     if unpacked > FREE_BYTES and unpacked > MAX_RATIO * read:
         raise InputError(f'{path}: unpacks to more than {MAX_RATIO} times its size, which is refused')
 
 
 def check_size(path: str | os.PathLike, records: int, letters: int = 0) -> None:
-    """See that a file does not hold more than is kept in memory.
+    """Check that a file is not too large to be kept in memory.
 
     Raises:
       InputError: more than `MAX_RECORDS` records or `MAX_LETTERS` letters.
@@ -272,7 +271,7 @@ def encode_part(path: str | os.PathLike, part: FastaPart, name: str) -> np.ndarr
       name: the record's, for messages.
 
     Raises:
-      InputError: a character is no DNA letter; names the file, the record and the position in the record.
+      InputError: a character is not a DNA letter; names the file, the record and the position in the record.
     """
     try:
         return dna.encode(part.letters)
@@ -294,7 +293,7 @@ def encode_all(path: str | os.PathLike, letters: list[bytes], names: list[str]) 
       uint8 (L,) each.
 
     Raises:
-      InputError: a character is no DNA letter; names the file, the record and the position.
+      InputError: a character is not a DNA letter; names the file, the record and the position.
     """
     starts = cumulative([len(text) for text in letters]).tolist()
     try:

@@ -1,13 +1,13 @@
-"""The classical baseline: sequences scored by a handful of motifs found without supervision (pure).
+"""The classical baseline: sequences are scored by a few motifs that were found without supervision (pure).
 
-Alipanahi et al. (2015) call it MEME-SUM and the paper "MEME-ChIP sum": five matrices from the 500 strongest
-peaks, and as a sequence's score the sum of its scores under the five. How one matrix scores a sequence neither
-says exactly. There are two rules here, both exact sums over the motifs:
+Alipanahi et al. (2015) call it MEME-SUM, and the paper calls it "MEME-ChIP sum": five matrices from the 500 strongest
+peaks. The score of a sequence is the sum of its scores under the five matrices. Neither publication says exactly how a
+matrix scores a sequence, so there are two rules here:
 
-- 'sum': the log odds of its best match on either strand, the usual score of a sequence in motif searches.
-- 'zoops': the log likelihood ratio of the whole sequence under the motif's own ZOOPS model (Bailey & Elkan
-  1994), which weighs all places by their odds and each motif by the share of sequences that hold it. A motif
-  that few sequences hold then cannot outvote one that most do.
+- 'sum': the log odds of the best match on either strand, the usual score in motif searches.
+- 'zoops': the log likelihood ratio of the sequence under the ZOOPS model of the motif (Bailey & Elkan 1994). It weighs
+  all positions by their odds, and each motif by the share of sequences that contain it, so that a rare motif cannot
+  outweigh a common one.
 """
 
 import functools
@@ -29,11 +29,11 @@ _WIDTH_STEP, _MOTIF_STEP = 8, 5  # matrices are padded to multiples of these, so
 
 
 class MotifScores(NamedTuple):
-    """How C motifs score N sequences, both float64 (N, C), in nats; 0 where a motif does not fit into a sequence.
+    """Scores of N sequences under C motifs, both float64 (N, C), in nats; 0 if a motif does not fit into a sequence.
 
     Attributes:
       best: log odds of the best match on either strand.
-      mean: log of the mean odds over all places and strands.
+      mean: log of the mean odds over all positions and strands.
     """
 
     best: np.ndarray
@@ -45,13 +45,13 @@ def score_motifs(
 ) -> MotifScores:
     """Scores of sequences under each motif, against the background.
 
-    Places with an N are passed over. A thousandth of the background is mixed into each matrix.
+    Positions with an N are skipped. A thousandth of the background is mixed into each matrix.
 
     Args:
       tokens: uint8 (N, L), padded with N.
       matrices: C matrices of probabilities (w, 4).
       background: see `motifs.zoops.Background`.
-      length: pad to at least so many letters, so that several calls share one program.
+      length: pad to at least this many letters, so that several calls share one program.
     """
     tokens = np.asarray(tokens, np.uint8)
     if not len(matrices) or not len(tokens):
@@ -86,15 +86,15 @@ def _score_block(tokens: Array, motifs: Candidates, letters: Array, transitions:
 
 
 def fit_shares(mean: np.ndarray, *, tolerance: float = 1e-6, steps: int = 1000) -> np.ndarray:
-    """The share gamma of sequences that hold each motif, by EM with everything else held fixed.
+    """The share gamma of sequences that contain each motif, by EM; all other parameters are fixed.
 
     Args:
       mean: float (N, C), `MotifScores.mean` of the sequences that the motifs were found in.
-      tolerance: it has converged when no share moves more.
-      steps: at most so many steps.
+      tolerance: EM has converged when no share changes by more.
+      steps: the maximal number of steps.
 
     Returns:
-      float64 (C,), above 0 and below 1: half a sequence each with and without the motif is added.
+      float64 (C,), above 0 and below 1, since half a sequence with and half a sequence without the motif is added.
     """
     mean = np.asarray(mean, np.float64)
     share = np.full(mean.shape[1], 0.5)

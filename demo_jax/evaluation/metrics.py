@@ -1,4 +1,4 @@
-"""Ranking measures with exact ties, and confidence intervals that respect how the data were made."""
+"""Ranking measures with exact ties, and confidence intervals that keep a positive and its shuffles together (pure)."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -32,10 +32,10 @@ def auroc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = N
     Args:
       labels: (N,) 0 or 1 (any integer or bool dtype).
       scores: (N,) finite; only their order matters.
-      weights: (N,) not negative, the number of times that each row counts; 1 for all by default.
+      weights: (N,) not negative, the number of times that each row counts; default: 1 for all.
 
     Returns:
-      A float in [0, 1], or NaN where one of the classes is absent (or has no weight): AUROC is then undefined.
+      A float in [0, 1], or NaN if one of the classes is absent (or has no weight): AUROC is then undefined.
 
     Raises:
       ValueError: shapes differ, a label is not 0 or 1, a score is not finite, or a weight is negative.
@@ -83,15 +83,15 @@ def bootstrap_auroc(
 ) -> Interval:
     """Percentile bootstrap interval of AUROC that resamples a positive and its shuffles together.
 
-    A shuffled negative shares its base composition with the positive it was made of, so the two are not
-    independent, and resampling rows one by one would misstate the spread. Rows with the same pair id are
-    drawn as one unit; unpaired rows are units of their own. Units are drawn with replacement among units
-    of the same make-up (so many positives, so many negatives), which keeps both class sizes fixed.
+    A shuffled negative has the base composition of the positive that it was made from, so the two are not independent,
+    and resampling single rows would give a wrong spread. Rows with the same pair id are drawn as one unit; an unpaired
+    row is a unit by itself. Units are drawn with replacement among units of the same make-up (numbers of positives and
+    of negatives), which keeps both class sizes fixed.
 
     Args:
       labels: (N,) 0 or 1.
       scores: (N,) finite.
-      pairs: (N,) integers: an id shared by a positive and the shuffle(s) made of it, -1 for an unpaired row.
+      pairs: (N,) integers: an id shared by a positive and the shuffle(s) made from it, -1 for an unpaired row.
         None: all rows are unpaired.
       n_resamples: number of bootstrap samples.
       seed: of the draws; equal arguments give an equal interval.
@@ -120,7 +120,7 @@ def bootstrap_average_precision(
 
 
 class _Sorted(NamedTuple):
-    """Rows in order of falling score; rows `starts[k]:starts[k + 1]` of that order share one score."""
+    """Rows in order of decreasing score; rows `starts[k]:starts[k + 1]` of that order have the same score."""
 
     rows: np.ndarray  # (N,)
     starts: np.ndarray  # (K,)
@@ -165,7 +165,7 @@ def _average_precision_rows(order: _Sorted, weights: np.ndarray) -> np.ndarray:
     hits = np.cumsum(positives, axis=1)
     called = hits + np.cumsum(negatives, axis=1)
     with np.errstate(invalid='ignore', divide='ignore'):
-        # Before the first row with weight nothing is called and nothing is gained: 0 x 0/0 counts as 0.
+        # Before the first row with weight, precision is 0/0 and the step in recall is 0: the product counts as 0.
         precision = np.where(called > 0, hits / called, 0.0)
         value = np.einsum('rk,rk->r', precision, positives) / positives.sum(axis=1)
     return np.where(negatives.sum(axis=1) > 0, value, np.nan)
@@ -211,7 +211,7 @@ def _units(labels: np.ndarray, pairs: np.ndarray | None) -> tuple[np.ndarray, li
     if pairs.shape != labels.shape or pairs.dtype.kind not in 'iu':
         raise ValueError(f'pairs are {pairs.dtype} {pairs.shape}, expected integers {labels.shape}')
     alone = pairs < 0
-    key = np.where(alone, -1 - np.arange(pairs.size), pairs.astype(np.int64))  # every unpaired row its own id
+    key = np.where(alone, -1 - np.arange(pairs.size), pairs.astype(np.int64))  # an id for every unpaired row
     _, unit = np.unique(key, return_inverse=True)
     make_up = np.stack([np.bincount(unit, labels == label).astype(np.int64) for label in (0, 1)], axis=1)
     _, stratum = np.unique(make_up, axis=0, return_inverse=True)

@@ -1,6 +1,7 @@
-"""The first convolution layer: where it responds most, and what its filters look for.
+"""The first convolution layer: the position of its strongest response, and the motifs of its filters (pure).
 
-The paper's baseline, after Alipanahi et al. 2015 (DeepBind): a motif is what lies under the strongest response.
+This is the paper's baseline, after Alipanahi et al. 2015 (DeepBind): the motif is the window under the strongest
+response.
 """
 
 from dataclasses import dataclass
@@ -24,11 +25,10 @@ class StrongestActivation:
     """The strongest first-layer activation of each sequence, of one model or (leading axis M) of several.
 
     Attributes:
-      start: int32 (N,), the leftmost letter under the filter; negative, or so far right that the filter
-        runs past the end, where the convolution pads the sequence.
-      filter: int32 (N,), which filter it is (of equals the first).
-      strength: float32 (N,), the activation after ReLU; 0 where no filter responds, and `start` then
-        says nothing.
+      start: int32 (N,), the leftmost letter under the filter. In the padding of a convolution it is negative, or the
+        filter extends past the end.
+      filter: int32 (N,), the index of the filter (on a tie, the first).
+      strength: float32 (N,), the activation after ReLU; 0 if no filter responds, and `start` then has no meaning.
       width: letters under the filter.
     """
 
@@ -43,8 +43,8 @@ class FilterMotifs:
     """First-layer filters as motifs, of one model or (leading axis M) of several.
 
     Attributes:
-      counts: float32 (F, width, 4), letters under the filter in the windows that activate it.
-      n_windows: int32 (F,), how many windows do.
+      counts: float32 (F, width, 4), counts of the letters in the windows that activate the filter.
+      n_windows: int32 (F,), number of these windows.
       maximum: float32 (F,), the strongest activation over all sequences; 0 for a dead filter.
     """
 
@@ -73,12 +73,12 @@ def strongest_activations(
       params: of one model.
       spec: its architecture. DeepBind's other strand is not looked at.
       tokens: uint8 (N, L).
-      lengths: int (N,) or None; positions behind are padding.
-      batch_size: sequences at a time, on each device; None = what suits the device (`sizes.default_sizes`), on a CPU
-        256.
+      lengths: int (N,) or None; positions past the length are padding.
+      batch_size: sequences at a time, on each device; None: what suits the device (`sizes.default_sizes`), 256 on a
+        CPU.
 
     Raises:
-      InputError: a spec without convolutions, sequences that the model cannot read.
+      InputError: a spec without convolutions, or sequences that the model cannot read.
     """
     found = strongest_activations_models(
         batches.stack_one(params), spec, tokens, lengths=lengths, batch_size=batch_size
@@ -95,7 +95,7 @@ def strongest_activations_models(
     batch_size: int | None = None,
     width: int | None = None,
 ) -> StrongestActivation:
-    """The same of M models, in one program; `stacked_params`, `tokens` and `width` as in `attribute_models`."""
+    """`strongest_activations` of M models, in one program; for the arguments see `attribute_models`."""
     sequences = _checked(stacked_params, spec, tokens, lengths)
     sizes = _sizes(stacked_params, spec, sequences[0].shape, batch_size, width)
     found = batches.run(_strongest, (spec,), stacked_params, sequences, **sizes)
@@ -114,8 +114,8 @@ def filter_motifs(
 ) -> FilterMotifs:
     """First-layer filters of one model as motifs, from the windows that activate them.
 
-    All windows count whose activation is above zero and at least `fraction` of the filter's maximum over
-    all sequences (Kelley et al. 2016, Basset). N letters and what lies outside of a sequence are not counted.
+    A window counts if its activation is above zero and at least `fraction` of the filter's maximum over all sequences
+    (Kelley et al. 2016, Basset). N, and positions outside the sequence, are not counted.
 
     Args:
       fraction: in (0, 1].
@@ -138,7 +138,7 @@ def filter_motifs_models(
     batch_size: int | None = None,
     width: int | None = None,
 ) -> FilterMotifs:
-    """The same of M models, in one program; `stacked_params`, `tokens` and `width` as in `attribute_models`.
+    """`filter_motifs` of M models, in one program; for the arguments see `attribute_models`.
 
     Raises:
       InputError: as `filter_motifs`.
@@ -151,7 +151,7 @@ def filter_motifs_models(
     maximum = maximum.max(axis=1)
     threshold = np.where(maximum > 0, fraction * maximum, np.inf).astype(maximum.dtype)
     counts, n_windows = np.zeros(1), np.zeros(1, np.int32)
-    # Counts come per sequence; summed a batch at a time, they need little memory.
+    # Counts are per sequence; summing them batch by batch needs little memory.
     step = sizes['batch_size']
     for first in range(0, sequences[0].shape[1], step):
         part = jax.tree.map(lambda array, first=first: array[:, first : first + step], sequences)

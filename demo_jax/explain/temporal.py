@@ -33,7 +33,7 @@ from demo_jax.nn.ops import Array
 TRUNCATIONS = ('input', 'features')
 DIRECTIONS = ('forward', 'reverse')
 
-#: The triangle of (cut, position) pairs is computed in so many blocks; more waste less, and compile longer.
+#: Blocks that the triangle of (cut, position) pairs is split into. More blocks waste less work but compile more slowly.
 _BLOCKS = 4
 
 

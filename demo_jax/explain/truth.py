@@ -1,4 +1,4 @@
-"""Explanations against the truth: do they point at the sites that were planted in a simulated corpus?"""
+"""Comparison of explanations with the truth: how well they find the sites planted in a simulated corpus (pure)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,20 +12,20 @@ from demo_jax.motifs.extract import Windows
 
 @dataclass(frozen=True)
 class Truth:
-    """How well one explanation of one model finds planted sites; shares are in [0, 1], NaN where nothing is judged.
+    """How well one explanation of one model finds planted sites. Shares are in [0, 1], NaN if no sequence is judged.
 
     Attributes:
-      n_sequences: sequences judged: the kept ones that hold a primary site.
+      n_sequences: sequences that are judged: those with `keep` that contain a primary site.
       n_sites: primary sites in them.
-      auprc: area under the precision-recall curve over all bases of these sequences, for 'covered by
-        a site' ranked by the values.
-      auprc_mean: mean of the same within each sequence, which does not compare values across sequences.
-      auprc_chance: what random values reach: the share of covered bases.
-      recall: share of primary sites that their sequence's window overlaps by at least half of the
-        shorter of the two.
-      recall_chance: the same expected of a window put anywhere in the sequence with equal probability.
-      whole: share of primary sites that lie wholly inside the window, or around it.
-      whole_chance: the same expected of a random window.
+      auprc: area under the precision-recall curve over all bases of these sequences: the values rank the bases, and the
+        bases that a site covers are the positives.
+      auprc_mean: mean of the AUPRC within each sequence, which does not compare values across sequences.
+      auprc_chance: AUPRC of random values: the share of covered bases.
+      recall: share of primary sites of which the window of their sequence overlaps at least half (half of the window
+        if this is shorter than the site).
+      recall_chance: expected recall of a window at a uniformly random position.
+      whole: share of primary sites that lie completely inside the window, or contain it.
+      whole_chance: the same, expected of a random window.
     """
 
     n_sequences: int
@@ -48,7 +48,7 @@ def site_mask(
       sites: `SITE_DTYPE` (S,), as in `Corpus.sites`.
       rows: int (N,), the corpus rows of the sequences, each once.
       length: L.
-      roles: of the sites that count. Decoys say nothing of the label and are left out by default.
+      roles: of the sites to use. Decoys carry no information about the label and are left out by default.
     """
     local, sites = _of_rows(sites, rows, roles)
     mask = np.zeros((len(rows), length), bool)
@@ -73,7 +73,7 @@ def score_truth(
 
     Args:
       values: float (N, L), one per base, higher = more important (e.g. `Attribution.absolute`).
-      windows: extracted from them, at most one per sequence; `windows.row` counts in these N.
+      windows: the windows of the explanation, at most one per sequence; `windows.row` are indices into the N rows.
       sites: `SITE_DTYPE` (S,), as in `Corpus.sites`.
       rows: int (N,), the corpus rows of the sequences.
       keep: bool (N,), the sequences to judge, e.g. positives that the model classifies correctly;
@@ -82,7 +82,7 @@ def score_truth(
       roles: of the sites whose bases count for the AUPRC.
 
     Raises:
-      ValueError: shapes do not fit, or a sequence has two windows.
+      ValueError: shapes differ, or a sequence has two windows.
     """
     values, rows = np.asarray(values, np.float64), np.asarray(rows)
     if values.ndim != 2 or rows.shape != values.shape[:1]:
@@ -119,7 +119,7 @@ def score_truth(
 
 
 def _of_rows(sites: np.ndarray, rows: np.ndarray, roles: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Of the sites in these corpus rows and roles: which of the rows each is in (0-based), and the sites."""
+    """The sites in these corpus rows and with these roles: the index of each site's row in `rows`, and the sites."""
     rows = np.asarray(rows)
     order = np.argsort(rows)
     at = np.searchsorted(rows, sites['row'], sorter=order)
@@ -130,7 +130,7 @@ def _of_rows(sites: np.ndarray, rows: np.ndarray, roles: Sequence[str]) -> tuple
 
 
 def _found(windows: Windows, sites: np.ndarray, local: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, ...]:
-    """For each site, (2, S): whether the window overlaps half of it, and all; and the chances of a random window."""
+    """For each site, (2, S): whether the window overlaps half of it, and all of it; the same chances at random."""
     start_of = np.full(len(lengths), -1)
     start_of[windows.row] = windows.start
     start = start_of[local]
@@ -142,7 +142,7 @@ def _found(windows: Windows, sites: np.ndarray, local: np.ndarray, lengths: np.n
 
 
 def _overlaps(start: np.ndarray, width: int, sites: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Whether windows at `start` (S or 1, K) overlap half of the shorter of window and site, and all of it."""
+    """Whether windows at `start` (S or 1, K) overlap half, and all, of the shorter of window and site."""
     site_start, site_width = (sites[name].astype(np.int64)[:, None] for name in ('start', 'width'))
     shared = np.minimum(start + width, site_start + site_width) - np.maximum(start, site_start)
     shorter = np.minimum(width, site_width)

@@ -1,6 +1,4 @@
-"""The scores of motif columns against a motif database, and what they would be by chance (pure).
-
-The inner part of `tomtom.py`, which see.
+"""Scores of motif columns against a motif database, and their distribution by chance: the core of `tomtom.py` (pure).
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,7 +14,7 @@ N_SCORE_BINS = 100  # MEME's BINS: the range of one column's integer scores
 
 @dataclass(frozen=True, eq=False)
 class Targets:
-    """A motif database made ready by `prepare_targets`.
+    """A motif database, prepared by `prepare_targets`.
 
     Attributes:
       ids: the n motif names.
@@ -33,7 +31,7 @@ class Targets:
         return len(self.ids)
 
     def index(self, motif: str) -> int:
-        """The number of the motif of this id; InputError where there is none."""
+        """The index of the motif with this id; InputError if there is none."""
         try:
             return self.ids.index(motif)
         except ValueError:
@@ -43,15 +41,15 @@ class Targets:
 class Layout(NamedTuple):
     """All target columns in one row, with width - 1 blanks before each target and after the last.
 
-    Every way to lay a query of this width over target k is then one start position in
+    Each alignment of a query of this width with target k is then one start position in
     `starts[k]:starts[k] + widths[k] + width - 1`.
 
     Attributes:
-      width: of the queries.
+      width: columns of the queries.
       widths: int64 (2n,), columns of each target.
-      starts: int64 (2n,), the first start of each target.
-      places: int64 (2W,), where each target column stands.
-      length: of the row.
+      starts: int64 (2n,), the first start position of each target.
+      places: int64 (2W,), the position of each target column in the row.
+      length: positions in the row.
     """
 
     width: int
@@ -72,18 +70,18 @@ class Layout(NamedTuple):
 
 
 class ColumnScores:
-    """Integer scores of some query columns against all target columns, and what follows from them by chance.
+    """Integer scores of query columns against all target columns, and the p-values that follow from them.
 
-    Queries are rows of column numbers, `letters` (B, w).
+    A query is a row of `letters` (B, w), the numbers of its columns.
     """
 
     def __init__(self, columns: np.ndarray, targets: Targets, layout: Layout, present: Sequence[int]) -> None:
-        """`columns` float64 (C, 4); `present` lists those that the queries have: they set the scale."""
+        """`columns` float64 (C, 4); `present` lists the columns that occur in the queries: they set the scale."""
         self._layout = layout
         scores = np.zeros((len(columns), len(targets.columns)))
         for number in present:
             distance = np.sqrt(((columns[number] - targets.columns) ** 2).sum(axis=1))
-            # MEME's median: of an even number of values the lower one of the middle two.
+            # MEME's median: of an even number of values, the lower of the middle two.
             scores[number] = np.partition(distance, len(distance) // 2)[len(distance) // 2] - distance
         lowest = int(np.floor(scores[present].min()))
         scale = int(N_SCORE_BINS / max(scores[present].max() - lowest, 1.0))
@@ -97,15 +95,15 @@ class ColumnScores:
         self._scores[:, layout.places] = bins
         self._sum_chances: dict[tuple[int, ...], np.ndarray] = {}
         self._spread: dict[tuple[int, ...], np.ndarray] = {}
-        # Parts of a query are told apart by the sum of these: the order of their columns does not matter.
+        # The sum of these random numbers identifies a part of a query, whatever the order of its columns.
         self._names = np.random.default_rng(0).integers(2**62, size=len(columns))
 
     def _sums(self, letters: np.ndarray) -> Iterator[np.ndarray]:
-        """For each query (B, w) in turn its scores at all start positions; the array is used again for the next."""
+        """The scores of each query (B, w) at all start positions, one query at a time, in one array that is reused."""
         width = self._layout.width
         positions = self._layout.length - width + 1
         parts = []
-        for first in range(0, width, 3):  # many words share a triplet, and its sums
+        for first in range(0, width, 3):  # many words share a triplet and thus its sums
             triplets, number = np.unique(letters[:, first : first + 3], axis=0, return_inverse=True)
             part = np.zeros((len(triplets), positions), self._scores.dtype)
             for place, letter in enumerate(triplets.T, start=first):
@@ -128,7 +126,7 @@ class ColumnScores:
     def alignments(self, letters: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Best score (1, 2n), offset (2n,) and overlap (2n,) of one query (1, w).
 
-        Of equally good alignments the one with the largest overlap counts, then the leftmost, as in MEME.
+        On a tie, the alignment with the largest overlap counts, then the leftmost, as in MEME.
         """
         layout = self._layout
         number = np.repeat(np.arange(len(layout.widths)), layout.widths + layout.width - 1)
@@ -154,17 +152,17 @@ class ColumnScores:
         row_of = dict(zip([*edges, *inner, (0, width)], rows.T, strict=True))
         place = best + width * self._zero
 
-        # Log chance that no alignment reaches the score: those that stick out at either end of the target...
+        # Log chance that no alignment reaches the score: alignments that stick out at either end of the target...
         log_none = np.empty(best.shape)
         outside = np.zeros((n_queries, table.shape[1]))
         for size in range(1, width):
-            if size in shorter:  # ... and those where the target lies within the query
+            if size in shorter:  # ... alignments with the target inside the query ...
                 within = outside + sum(table[row_of[start, start + size]] for start in range(width - size + 1))
                 same = np.flatnonzero(self._layout.widths == size)
                 log_none[:, same] = np.take_along_axis(within, place[:, same], axis=1)
             outside += table[row_of[0, size]]
             outside += table[row_of[width - size, width]]
-        # ... or the query within the target
+        # ... and alignments with the query inside the target.
         same = np.flatnonzero(self._layout.widths >= width)
         repeats = self._layout.widths[same] - width + 1
         whole = table[row_of[0, width]]
@@ -177,11 +175,11 @@ class ColumnScores:
 
         Args:
           letters: int (B, w).
-          spans: S parts of the query, (start, stop), shorter ones first for speed.
+          spans: S parts of the query, (start, stop); fast if shorter parts come first.
 
         Returns:
-          float64 (R, 100 w + 1): one row per distinct composition, the first column being the lowest score
-          of the whole query; int64 (B, S): the row of each query's each part.
+          float64 (R, 100 w + 1): one row per distinct composition; the first column stands for the lowest score of the
+          whole query. int64 (B, S): for each query and part, the number of its row.
         """
         n_queries, width = letters.shape
         named = np.concatenate([np.zeros((n_queries, 1), np.int64), self._names[letters].cumsum(axis=1)], axis=1)
@@ -199,7 +197,7 @@ class ColumnScores:
         if part not in self._spread:
             width = self._layout.width
             chances = self._chances_of_sum(part)
-            at_least = np.minimum(np.cumsum(chances[::-1])[::-1], 1.0)  # from the top: keeps small tails exact
+            at_least = np.minimum(np.cumsum(chances[::-1])[::-1], 1.0)  # summed from the top: small tails stay exact
             lowest = (width - len(part)) * self._zero
             row = np.full(N_SCORE_BINS * width + 1, -np.inf)
             row[lowest + len(chances) :] = 0.0

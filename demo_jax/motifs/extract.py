@@ -1,7 +1,7 @@
 """Motifs out of explanations: the windows that mattered, and matrices made of them (pure).
 
-One window per sequence, 9 letters wide unless told otherwise, as in the paper's section 3. All windows lie
-inside the sequence; a sequence shorter than the window gives none. Of equally good windows the first counts.
+Each sequence gives one window, 9 letters wide by default, as in the paper's section 3. Windows lie inside the sequence;
+a sequence that is shorter than a window gives none. On a tie, the first window counts.
 """
 
 from dataclasses import dataclass, replace
@@ -19,10 +19,10 @@ class Windows:
     """W windows, at most one per sequence here, in order of `row`.
 
     Attributes:
-      row: int64 (W,), the row of the sequence in the arrays they were found in.
+      row: int64 (W,), the row of the window's sequence in the arrays that it was chosen from.
       start: int64 (W,), 0-based position of the window's leftmost letter.
-      strand: int8 (W,), 1 or -1; -1 means that its word is read from the other strand.
-      score: float64 (W,), what the window was chosen for; NaN where there is nothing to say.
+      strand: int8 (W,), 1, or -1 if the window is read on the reverse strand.
+      score: float64 (W,), the score by which the window was chosen; NaN if there is none.
       width: letters per window.
     """
 
@@ -36,12 +36,12 @@ class Windows:
         return len(self.row)
 
     def tokens(self, tokens: np.ndarray) -> np.ndarray:
-        """The windows' letters, uint8 (W, width), read from their strands, out of tokens uint8 (N, L)."""
+        """The letters of each window on its strand, uint8 (W, width), from tokens uint8 (N, L)."""
         cut = np.asarray(tokens)[self.row[:, None], self.start[:, None] + np.arange(self.width)]
         return np.where(self.strand[:, None] < 0, dna.reverse_complement(cut), cut)
 
     def words(self, tokens: np.ndarray) -> list[str]:
-        """The windows' letters as strings, out of tokens uint8 (N, L)."""
+        """The letters of each window on its strand as a string, from tokens uint8 (N, L)."""
         text = dna.decode(self.tokens(tokens).ravel())
         return [text[start : start + self.width] for start in range(0, len(text), self.width)]
 
@@ -50,7 +50,7 @@ class SubMatrix(NamedTuple):
     """Part of a matrix.
 
     Attributes:
-      start: its first row in the whole.
+      start: its first row in the full matrix.
       probabilities: float64 (width, 4).
       information: float64 (width,), bits per column.
     """
@@ -61,10 +61,10 @@ class SubMatrix(NamedTuple):
 
 
 def best_windows(scores: np.ndarray, lengths: np.ndarray | None = None, *, width: int = WIDTH) -> Windows:
-    """Of each sequence the window with the highest sum of scores, e.g. of saliency.
+    """For each sequence, the window with the highest sum of scores, e.g. of saliency.
 
     Args:
-      scores: float (N, L), one per position; those past a sequence's end are not looked at.
+      scores: float (N, L), one per position; scores past the end of a sequence are ignored.
       lengths: int (N,), true lengths; None: all L.
       width: letters per window.
     """
@@ -79,28 +79,28 @@ def best_windows(scores: np.ndarray, lengths: np.ndarray | None = None, *, width
 def steepest_windows(
     temporal: np.ndarray, lengths: np.ndarray | None = None, *, width: int = WIDTH, reverse: bool = False
 ) -> Windows:
-    """Of each sequence the window in which the model made up its mind: the strongest rise in temporal score.
+    """For each sequence, the window with the strongest rise of the temporal score.
 
-    The rise over a window is the score when its last letter has been read minus the score when its first
-    has. Windows whose rise takes the score from below zero to above it come before all others, as the
-    paper asks; only where a sequence has no such window, the steepest of all is taken.
+    The rise over a window is the score after its last letter minus the score after its first letter. As in the paper,
+    a window over which the score changes from negative to positive is preferred; if a sequence has no such window, the
+    steepest of all windows is taken.
 
     Args:
       temporal: float (N, L). `temporal[n, t]` is the score of the prefix that ends with position t, or,
         with `reverse`, of the suffix that starts with position t.
       lengths: int (N,), true lengths; None: all L.
       width: letters per window.
-      reverse: time runs from the sequence's end to its start.
+      reverse: the scores are of suffixes, read from the end of the sequence to its start.
 
     Returns:
-      Windows on the forward strand whose score is the rise; NaN, and the first window, where no rise is known.
+      Windows on the forward strand; their score is the rise. If no rise is known: the first window, with score NaN.
     """
     temporal = np.asarray(temporal, np.float64)
     lengths = _lengths(temporal, lengths)
     n_starts = max(temporal.shape[1] - width + 1, 0)
     left, right = temporal[:, :n_starts], temporal[:, width - 1 : width - 1 + n_starts]
     early, late = (right, left) if reverse else (left, right)
-    rise = np.where(np.isnan(late - early), -np.inf, late - early)  # pieces too short for the model have no score
+    rise = np.where(np.isnan(late - early), -np.inf, late - early)  # prefixes too short for the model have no score
     found = _windows(rise, lengths, width, first=(early < 0) & (late > 0))
     return replace(found, score=np.where(np.isfinite(found.score), found.score, np.nan))
 
@@ -113,14 +113,13 @@ def activation_windows(
     score: np.ndarray | None = None,
     width: int = WIDTH,
 ) -> Windows:
-    """Windows around where a convolution filter responded most.
+    """Windows around the strongest response of a convolution filter.
 
-    A window has the filter's centre (half a letter to the right of it where one width is odd and the other
-    even), moved only as far as needed to lie inside the sequence.
+    A window has the same centre as the filter (half a letter to the right if one width is odd and the other even). It
+    is moved if needed to lie inside the sequence.
 
     Args:
-      start: int (N,), leftmost position under the filter; may lie outside the sequence where the
-        convolution pads. Negative beyond the filter's width, or past the end: clipped like the rest.
+      start: int (N,), leftmost position under the filter; any value outside the sequence (padding) is accepted.
       filter_width: letters under the filter.
       lengths: int (N,), true lengths.
       score: float (N,), the activations; None: NaN.
@@ -140,11 +139,11 @@ def activation_windows(
 
 
 def random_windows(rng: np.random.Generator, windows: Windows, lengths: np.ndarray) -> Windows:
-    """Windows at random places of the same sequences, as many and as wide: what chance would find.
+    """Random windows of the same number and width in the same sequences, for the chance level.
 
     Args:
       rng: source of randomness.
-      windows: the windows to be judged.
+      windows: the windows to be compared with chance.
       lengths: int (N,), true lengths of the sequences they come from.
     """
     start = rng.integers(0, np.asarray(lengths, np.int64)[windows.row] - windows.width + 1)
@@ -165,7 +164,7 @@ def best_submatrix(probabilities: np.ndarray, *, width: int = WIDTH) -> SubMatri
 
     Args:
       probabilities: float (L, 4), rows that add up to 1.
-      width: rows of the part; a shorter matrix is returned whole.
+      width: rows of the part; a shorter matrix is returned unchanged.
     """
     probabilities = np.asarray(probabilities, np.float64)
     bits = information_content(probabilities)
@@ -176,7 +175,7 @@ def best_submatrix(probabilities: np.ndarray, *, width: int = WIDTH) -> SubMatri
 
 
 def count_matrix(tokens: np.ndarray) -> np.ndarray:
-    """How often each letter stands in each column of aligned windows, uint8 (W, w) -> float64 (w, 4).
+    """Counts of each letter in each column of aligned windows, uint8 (W, w) -> float64 (w, 4).
 
     An N counts a quarter for each letter.
     """
@@ -201,23 +200,23 @@ def pwm_from_windows(tokens: np.ndarray, *, pseudocount: float = 0.5) -> np.ndar
 
 
 def consensus(probabilities: np.ndarray) -> str:
-    """The likeliest letter of each column of (w, 4); of equals the first in A C G T."""
+    """The most probable letter of each column of (w, 4); on a tie, the first in A C G T."""
     return dna.decode(np.asarray(probabilities).argmax(axis=1))
 
 
 def align_strands(tokens: np.ndarray, *, rounds: int = 20) -> np.ndarray:
-    """Turn windows over so that all show the motif on one strand.
+    """Choose a strand for each window so that all windows show the motif on the same strand.
 
-    Each window is turned to the strand that fits the matrix of all windows better, the matrix is made
-    anew, and so on until none turns. It begins with the most frequent word (of equals the first in
-    alphabetical order), which also settles which strand the result is on.
+    Each window gets the strand that fits the matrix of all windows better, the matrix is computed again, and so on
+    until no window changes. The first matrix is the most frequent word (on a tie, the first in alphabetical order),
+    which also decides the strand of the result.
 
     Args:
       tokens: uint8 (W, w).
-      rounds: at most so many times.
+      rounds: the maximal number of rounds.
 
     Returns:
-      int8 (W,): 1 = as given, -1 = other strand.
+      int8 (W,): 1 = as given, -1 = reverse complement.
     """
     tokens = np.asarray(tokens, np.uint8)
     strand = np.ones(len(tokens), np.int8)
@@ -249,7 +248,7 @@ def _lengths(scores: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
 
 
 def _windows(values: np.ndarray, lengths: np.ndarray, width: int, first: np.ndarray | None = None) -> Windows:
-    """The window of highest value in each row; values (N, starts); those where `first` holds come before others."""
+    """The window with the highest value in each row of values (N, starts); starts with `first` true have priority."""
     row = np.flatnonzero(lengths >= width)
     inside = np.arange(values.shape[1]) <= (lengths - width)[:, None]
     ranked = np.where(inside, values, -np.inf)[row]

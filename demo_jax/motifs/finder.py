@@ -2,10 +2,10 @@
 
 The model is that of MEME (Bailey & Elkan 1994, 1995; see `motifs.zoops`). One motif after the other:
 
-1. Seeds are words that more sequences hold than the background makes likely, one after the other, each with the
-   occurrences of those before it taken out.
-2. A few steps of EM at one middling width choose the best seed, and a few more choose its width and shift by
-   the Bayesian information criterion. That one candidate runs until it has converged.
+1. Seeds are words that are enriched: more sequences contain them than the background predicts. They are chosen one
+   after the other, and the occurrences of earlier seeds are removed first.
+2. A few EM steps at one medium width choose the best seed. A few more choose its width and shift by the Bayesian
+   information criterion. This candidate runs until it converges.
 3. All its sites are masked, and the search for the next motif begins.
 """
 
@@ -39,18 +39,18 @@ _SEED_SHARE = 0.3  # share of sequences with a site when EM begins
 
 @dataclass(frozen=True)
 class FinderSettings:
-    """How motifs are searched for.
+    """Settings of the motif search.
 
     Attributes:
       n_motifs: motifs per task.
       widths: the widths to choose from, ascending.
       seed_lengths: lengths of the words to start from, descending.
       n_seeds: how many words of each length.
-      seed_width: the width at which seeds compete.
-      seed_steps, width_steps: EM steps before the best seed, and its width, are chosen.
-      steps: at most so many EM steps of the chosen candidate.
-      tolerance: it has converged when a step gains less than this, in nats per sequence.
-      pseudocount: letters of the background that are added to the count of every column.
+      seed_width: the width at which seeds are compared.
+      seed_steps, width_steps: EM steps before the best seed (the best width) is chosen.
+      steps: the maximal number of EM steps of the final candidate.
+      tolerance: EM has converged when a step gains less than this, in nats per sequence.
+      pseudocount: letters of the background that are added to the counts of every column.
     """
 
     n_motifs: int = 5
@@ -86,8 +86,8 @@ class Motif:
 
     Attributes:
       probabilities: float64 (w, 4), A C G T, rows add up to 1.
-      share: gamma, the share of sequences that hold it.
-      n_sites: the expected number of sequences that hold it.
+      share: gamma, the share of sequences that contain the motif.
+      n_sites: the expected number of sequences that contain the motif.
       log_likelihood_ratio: of the sequences under the model to the background alone, in nats.
       seed: the word that the search began with.
     """
@@ -119,19 +119,19 @@ def find_motifs(
 ) -> list[list[Motif]]:
     """The motifs of each of K tasks.
 
-    All tasks run in one compiled program, shared out among the local devices, padded to equal shapes with
-    rows of weight 0. What is found in a task does not depend on the others (to float rounding).
+    All tasks run in one compiled program, which is spread over the local devices. Tasks are padded to equal shapes with
+    rows of weight 0. The motifs of a task do not depend on the other tasks (up to float rounding).
 
     Args:
-      tasks: per task its positive sequences, uint8 (l,) each, e.g. the 500 strongest peaks.
+      tasks: for each task its positive sequences, uint8 (l,) each, e.g. the 500 strongest peaks.
       settings: see `FinderSettings`.
-      shape: pad to at least so many tasks, sequences and letters, so that several calls share one program.
-      tasks_at_once: on each device. On a CPU 1 is fastest; on a GPU as many as fit. One task with N
+      shape: pad to at least this many tasks, sequences and letters, so that several calls share one program.
+      tasks_at_once: tasks per device at a time. On a CPU 1 is fastest; on a GPU as many as fit. A task with N
         sequences of L letters takes about 700 * N * L bytes.
 
     Returns:
-      Per task at most `settings.n_motifs` motifs, in the order they were found; fewer where the sequences
-      have no room for more, none where no sequence is as long as the narrowest motif.
+      For each task at most `settings.n_motifs` motifs, in the order of the search; fewer if the sequences have no room
+      for more, none if all sequences are shorter than the narrowest motif.
 
     Raises:
       InputError: there are no tasks.
@@ -158,7 +158,7 @@ def find_motifs(
 
 
 def _motifs(found: _Found) -> list[Motif]:
-    """The motifs of one task, leaves (n_motifs, ...); those without a site are left out."""
+    """The motifs of one task, leaves (n_motifs, ...), without those that have no site."""
     result = []
     for number in np.flatnonzero(found.n_sites >= 1):
         probabilities = np.asarray(found.probabilities[number, : found.width[number]], np.float64)
@@ -246,8 +246,8 @@ def enriched_words(
 ) -> Array:
     """Words to start from, uint8 (S, longest) padded with N: `n_seeds` of each length.
 
-    A word's score is the Poisson log likelihood ratio of the number of sequences that hold it, on either
-    strand, to the number that the background makes likely. Arguments are those of `make_windows`.
+    The score of a word compares the number of sequences that contain it, on either strand, with the number that the
+    background predicts (Poisson log likelihood ratio). The arguments are those of `make_windows`.
     """
     length = tokens.shape[1]
     known = jnp.minimum(tokens, 3).astype(jnp.int32)
@@ -283,7 +283,7 @@ def enriched_words(
 
 
 def _seeded(seeds: Array, letter_shares: Array, width: int) -> Candidates:
-    """Candidates that begin as a word (S, longest) in the middle of a window of background."""
+    """Initial candidates: each word of seeds (S, longest) in the middle of a window of background."""
     rest = (1 - _SEED_LETTER) / 3
     words = jax.nn.one_hot(seeds, 4, dtype=jnp.float32) * (_SEED_LETTER - rest) + rest
     words = jnp.where((seeds < dna.N)[..., None], words, letter_shares[None, None])
@@ -294,12 +294,12 @@ def _seeded(seeds: Array, letter_shares: Array, width: int) -> Candidates:
 
 
 def _layouts(core: int, widths: tuple[int, ...]) -> list[tuple[int, int]]:
-    """(width, place of the core's first column in it): at the left, in the middle and at the right."""
+    """(width, position of the core's first column): the core at the left, in the middle and at the right."""
     return [(width, place) for width in widths for place in sorted({0, (width - core) // 2, width - core})]
 
 
 def _laid_out(model: Candidates, best: Array, layouts: list[tuple[int, int]], letter_shares: Array) -> Candidates:
-    """The best candidate cut down, or with flanks of background, in each layout."""
+    """The best candidate in each layout: shortened, or extended by background."""
     core = model.probabilities[best]
     widest = max(width for width, _ in layouts)
     flank = jnp.broadcast_to(letter_shares, (widest, 4))

@@ -1,7 +1,7 @@
-"""Motifs, windows and attributions in the files that other tools read (edge: touches the disk).
+"""Motifs, windows and attributions in the formats of other tools (edge: touches the disk).
 
-Names may hold anything. Where a format ends a name at white space, white space, control characters and '%'
-are written as in a URL ('my motif' -> 'my%20motif'); reading turns them back.
+Names may contain any character. In formats where white space ends a name, white space, control characters and '%' are
+written as in a URL ('my motif' -> 'my%20motif'); the readers decode them.
 """
 
 import itertools
@@ -31,7 +31,7 @@ TOMTOM_COLUMNS = (
 
 
 class BedRow(NamedTuple):
-    """One line of BED6: 0-based `start`, `stop` past the last letter, `score` 0..1000, `strand` '+' or '-'."""
+    """One line of BED6: 0-based `start`, `stop` after the last letter, `score` 0 to 1000, `strand` '+' or '-'."""
 
     chrom: str
     start: int
@@ -42,13 +42,13 @@ class BedRow(NamedTuple):
 
 
 def escape(name: str) -> str:
-    """The name without white space, control characters and a leading '#' or '>', reversibly; '' becomes '%'."""
+    """Encode white space, control characters and a leading '#' or '>' of a name, reversibly; '' becomes '%'."""
     text = re.sub(r'[\s%\x00-\x1f\x7f-\x9f]|^[#>]', lambda match: urllib.parse.quote(match.group(), safe=''), name)
     return text or '%'
 
 
 def unescape(name: str) -> str:
-    """The name that `escape` was given."""
+    """The inverse of `escape`."""
     return '' if name == '%' else urllib.parse.unquote(name)
 
 
@@ -64,9 +64,9 @@ def write_meme(
     Args:
       path: the file.
       motifs: name -> probabilities (w, 4), A C G T.
-      sites: name -> how many sites each was made from; default 20 each, as MEME assumes. Some readers, Biopython
-        among them, make whole counts of probability times `nsites`. Where these would be other probabilities (see
-        `written_sites`), `nsites` is written ten, a hundred, ... times as large.
+      sites: name -> number of sites that the motif was made from; default 20, as MEME assumes. Some readers, such as
+        Biopython, round probability times `nsites` to whole counts. If this would change the probabilities,
+        `nsites` is multiplied by 10, 100, ... (see `written_sites`).
       background: probabilities of A C G T.
 
     Raises:
@@ -88,16 +88,16 @@ def write_meme(
 
 
 def written_sites(matrix: np.ndarray, sites: int) -> int:
-    """The `nsites` at which a matrix (w, 4) survives a reader that rounds probability times `nsites`.
+    """The `nsites` for a matrix (w, 4) that keeps it unchanged by a reader that rounds probability times `nsites`.
 
     Args:
-      matrix: probabilities; zeros are fine.
-      sites: how many there were, 1 or more.
+      matrix: probabilities; zeros are allowed.
+      sites: the true number of sites, 1 or more.
 
     Returns:
-      `sites` times the smallest power of ten, at most 10^6, with which every probability comes back to 1e-4 and every
-      column adds up to `nsites` to a thousandth. For counts divided by their sum, without pseudocounts, that is
-      `sites` itself.
+      `sites` times the smallest power of ten, at most 10^6, for which every probability is kept to 1e-4 and the counts
+      of every column sum to `nsites` to a thousandth. If the probabilities are counts divided by their sum, without
+      pseudocounts, this is `sites` itself.
     """
     matrix = np.asarray(matrix, np.float64)
     for factor in 10 ** np.arange(7):
@@ -113,8 +113,8 @@ def read_meme(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """Read motifs in MEME's minimal format: name -> probabilities, float64 (w, 4).
 
     Raises:
-      InputError: the file is missing, is not of DNA or RNA, holds no motif, or a matrix is not as its header says or
-        not of probabilities (to 1e-2, as programs round them).
+      InputError: the file is missing, is not of DNA or RNA, or contains no motif; or a matrix differs from its header
+        or does not contain probabilities (to 1e-2, since programs round them).
     """
     motifs: dict[str, np.ndarray] = {}
     lines = _lines(path, 'MEME')
@@ -149,8 +149,8 @@ def write_jaspar(path: str | os.PathLike, motifs: Mapping[str, np.ndarray]) -> N
 
     Args:
       path: the file.
-      motifs: name -> counts (w, 4), A C G T, whole numbers: lightmotif, for one, refuses a whole file for one
-        decimal. `piles.whole_counts` makes them of probabilities.
+      motifs: name -> counts (w, 4), A C G T, whole numbers: lightmotif, for example, refuses a file that contains a
+        decimal. `piles.whole_counts` makes counts from probabilities.
 
     Raises:
       InputError: a matrix is not (w, 4), or a count is negative or not whole; nothing is written.
@@ -175,7 +175,8 @@ def read_jaspar(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """Read motifs in JASPAR's format: name -> counts, float64 (w, 4).
 
     Raises:
-      InputError: the file is missing, holds no motif, or a motif has not four rows of equal length or a negative count.
+      InputError: the file is missing or contains no motif, or a motif does not have four rows of equal length or has a
+        negative count.
     """
     motifs: dict[str, np.ndarray] = {}
     lines = ((number, line) for number, line in _lines(path, 'JASPAR') if line.strip())
@@ -201,17 +202,17 @@ def read_jaspar(path: str | os.PathLike) -> dict[str, np.ndarray]:
 
 
 def bed_rows(windows: Windows, corpus: Corpus, rows: np.ndarray, *, label: str) -> list[BedRow]:
-    """Windows as BED6: on the genome where the corpus knows the place, else within the named sequence.
+    """Windows as BED6, in genome coordinates if the corpus has them, otherwise relative to the sequence.
 
     Args:
-      windows: `windows.row` counts within `rows`.
-      corpus: where the sequences come from.
-      rows: int (n,), the corpus rows that the windows were found in.
+      windows: `windows.row` are indices into `rows`.
+      corpus: the corpus of the sequences.
+      rows: int (n,), the corpus rows of the sequences that the windows are in.
       label: the name of every line, e.g. the task, spec and method.
 
     Returns:
-      One row per window. A sequence read from the genome's reverse strand has its windows turned back. The
-      score is the window's share of the highest, times 1000, from 0.
+      One row per window. The windows of a sequence that lies on the genome's reverse strand are converted to the
+      forward strand. The score of a line is 1000 times window score / highest score, at least 0.
     """
     highest = np.nanmax(windows.score, initial=0.0) if len(windows) else 0.0
     made = []
@@ -232,17 +233,17 @@ def bed_rows(windows: Windows, corpus: Corpus, rows: np.ndarray, *, label: str) 
 
 
 def hit_rows(hits: Hits, corpus: Corpus, rows: np.ndarray, *, label: str) -> list[BedRow]:
-    """A known motif's hits as BED6, each window once, placed as by `bed_rows`.
+    """The hits of a known motif as BED6, one per window, in the coordinates of `bed_rows`.
 
     Args:
-      hits: `hits.row` counts within `rows`.
-      corpus: where the sequences come from.
-      rows: int (n,), the corpus rows that were looked through.
+      hits: `hits.row` are indices into `rows`.
+      corpus: the corpus of the sequences.
+      rows: int (n,), the corpus rows of the sequences that were scanned.
       label: the name of every line, e.g. 'MA0035.3:Gata1'.
 
     Returns:
-      One row per hit. The score is -100 log10 of the hit's p-value, as in the browser tracks of JASPAR: 400 at
-      1e-4, and 1000, the most that BED knows, from 1e-10 down.
+      One row per hit. The score is -100 log10 of the p-value, as in the browser tracks of JASPAR: 400 at 1e-4, and
+      1000, the largest score of BED, at 1e-10 and below.
     """
     hits = hits.once()
     points = np.rint(np.clip(-100 * np.log10(np.maximum(hits.p_value, 1e-10)), 0, 1000)).astype(int)
@@ -259,7 +260,7 @@ def write_bed(path: str | os.PathLike, rows: Iterable[BedRow]) -> None:
 
 
 def read_bed(path: str | os.PathLike) -> list[BedRow]:
-    """Read BED6; lines that begin with '#', 'track' or 'browser' are passed over.
+    """Read BED6; lines that begin with '#', 'track' or 'browser' are skipped.
 
     Raises:
       InputError: the file is missing, or a line is not BED6.
@@ -290,15 +291,15 @@ def write_tomtom(
     measure: str = 'q_value',
     threshold: float = 0.5,
 ) -> None:
-    """Write matches with the columns of MEME's tomtom.tsv, each query's best first.
+    """Write matches with the columns of MEME's tomtom.tsv; the best match of each query comes first.
 
     Args:
       path: the file.
       matches: from `match_motifs` of `queries.values()` and `targets`.
       queries: name -> probabilities (w, 4).
       targets: the database.
-      measure: 'p_value', 'e_value' or 'q_value': which one `threshold` is for.
-      threshold: largest value written, MEME's -thresh (0.5 and a q-value by default, as there).
+      measure: 'p_value', 'e_value' or 'q_value': the value that `threshold` limits.
+      threshold: the largest value that is written, as MEME's -thresh (its default is also a q-value of 0.5).
     """
     value = getattr(matches, measure)
     motif_ends = np.cumsum(np.tile(targets.widths, 2))
@@ -323,19 +324,19 @@ def write_modisco(
     attributions_path: str | os.PathLike, sequences_path: str | os.PathLike, contributions: np.ndarray,
     tokens: np.ndarray,
 ) -> None:  # fmt: skip
-    """Write what `modisco motifs -s SEQUENCES -a ATTRIBUTIONS -w WINDOW` reads: two .npz files, key arr_0.
+    """Write the input of `modisco motifs -s SEQUENCES -a ATTRIBUTIONS -w WINDOW`: two .npz files with the key arr_0.
 
-    TF-MoDISco looks at the middle WINDOW positions, an even number: 100 of 101-bp sequences.
+    TF-MoDISco uses the middle WINDOW positions, an even number: 100 of 101-bp sequences.
 
     Args:
       attributions_path: gets `contributions` as float32 (N, 4, L).
       sequences_path: gets the one-hot letters as float32 (N, 4, L).
-      contributions: float (N, L, 4), hypothetical contributions: of every letter at every position, not
-        masked by the letter that is there.
+      contributions: float (N, L, 4), hypothetical contributions: of every letter at every position, not only of the
+        letter that is there.
       tokens: uint8 (N, L).
 
     Raises:
-      ValueError: the two do not fit.
+      ValueError: the shapes differ.
     """
     contributions, tokens = np.asarray(contributions, np.float32), np.asarray(tokens)
     if contributions.shape != (*tokens.shape, 4):

@@ -1,4 +1,4 @@
-"""JASPAR matrices, out of the databases that pyjaspar carries (edge: touches the disk)."""
+"""JASPAR matrices from the databases that pyjaspar brings (edge: touches the disk)."""
 
 import contextlib
 import dataclasses
@@ -15,9 +15,9 @@ from demo_jax.motifs.extract import information_content
 
 #: The release that the paper used.
 PAPER = 'JASPAR2016'
-#: Names that a release gives to another protein's matrix: base id -> (that name, the right one). The nuclear
-#: respiratory factor NRF1 binds GCGCATGCGC. NFE2L1, whose alias is NRF1 too, binds TGACTCAGCA beside a small MAF, and
-#: that is what every version of MA0089 holds. JASPAR2026 names them after the former and cites its accession, Q16656.
+#: Wrong names in a release: base id -> (name in JASPAR, right name). The nuclear respiratory factor NRF1 binds
+#: GCGCATGCGC. NFE2L1, which also has the alias NRF1, binds TGACTCAGCA together with a small MAF, and this is the motif
+#: of every version of MA0089. JASPAR2026 calls them NRF1 and cites the accession of the former, Q16656.
 MISNAMED: Mapping[str, tuple[str, str]] = {'MA0089': ('MAFG::NRF1', 'MAFG::NFE2L1')}
 
 
@@ -27,10 +27,10 @@ class JasparMatrix:
 
     Attributes:
       id: JASPAR id with version, e.g. 'MA0139.1'.
-      name: the protein's symbol, e.g. 'CTCF'; a complex is written 'GATA1::TAL1'. As in the release, but for
-        the names in `MISNAMED`.
-      counts: float64 (w, 4), how often each of A C G T was seen in each column.
-      probabilities: float64 (w, 4), counts divided by their column's sum; no pseudocount.
+      name: the protein's symbol, e.g. 'CTCF'; a complex is written 'GATA1::TAL1'. As in the release, except for the
+        names in `MISNAMED`.
+      counts: float64 (w, 4), counts of A C G T in each column.
+      probabilities: float64 (w, 4), counts divided by the sum of their column; no pseudocount.
     """
 
     id: str
@@ -45,7 +45,7 @@ class JasparMatrix:
 
     @property
     def consensus(self) -> str:
-        """The likeliest letter of each column, small where it has less than half: 'TtCTTATCTgT'."""
+        """The most probable letter of each column, lower case if it has less than half: 'TtCTTATCTgT'."""
         letters, share = dna.decode(self.probabilities.argmax(axis=1)), self.probabilities.max(axis=1)
         return ''.join(
             letter if most >= 0.5 else letter.lower() for letter, most in zip(letters, share, strict=True)
@@ -53,12 +53,12 @@ class JasparMatrix:
 
     @property
     def bits(self) -> float:
-        """Information of the whole matrix."""
+        """Information content of the matrix, summed over its columns."""
         return float(information_content(self.probabilities).sum())
 
 
 def releases() -> tuple[str, ...]:
-    """The releases that the installed pyjaspar carries, newest first, e.g. 'JASPAR2026'."""
+    """The releases in the installed pyjaspar, newest first, e.g. 'JASPAR2026'."""
     import pyjaspar
 
     return tuple(sorted(pyjaspar.jaspar_releases, reverse=True))
@@ -69,8 +69,8 @@ def load_matrices(
 ) -> dict[str, JasparMatrix]:
     """The newest version of every matrix of a JASPAR release.
 
-    All counts come with one query, so that some hundred matrices take well under a second (pyjaspar
-    itself asks four times per matrix).
+    One query reads all counts, so that hundreds of matrices take well under a second (pyjaspar makes four queries per
+    matrix).
 
     Args:
       release: e.g. 'JASPAR2016'; None is the newest release installed.
@@ -81,7 +81,7 @@ def load_matrices(
       id -> matrix, sorted by id.
 
     Raises:
-      InputError: no such release (lists those there are), or no matrix of that group and collection.
+      InputError: no such release (the message lists the installed ones), or no matrix of that group and collection.
     """
     release = releases()[0] if release is None else release
     with _opened(release) as connection:
@@ -118,7 +118,7 @@ def load_matrices(
 
 @functools.cache
 def symbols() -> frozenset[str]:
-    """The symbols, in capitals, of all proteins with a matrix in the vertebrates' CORE of any installed release."""
+    """Upper-case symbols of all proteins with a matrix in the vertebrate CORE collection of any installed release."""
     found: set[str] = set()
     for release in releases():
         with _opened(release) as connection:
@@ -134,19 +134,19 @@ def symbols() -> frozenset[str]:
 
 
 def releases_with(ids: Collection[str]) -> tuple[str, ...]:
-    """The installed releases, newest first, whose vertebrates' CORE holds all these ids in these versions."""
+    """The installed releases, newest first, whose vertebrate CORE collection contains all these versioned ids."""
     return tuple(release for release in releases() if set(ids) <= load_matrices(release).keys())
 
 
 def other_version(motif: str, matrices: Collection[str]) -> str | None:
-    """The id with another version of the same base, e.g. 'MA0035.5' for 'MA0035.3'; None where there is none."""
+    """Another version of the same base id, e.g. 'MA0035.5' for 'MA0035.3'; None if there is none."""
     base = motif.partition('.')[0]
     return next((known for known in matrices if known.partition('.')[0] == base), None)
 
 
 @contextlib.contextmanager
 def _opened(release: str) -> Iterator[sqlite3.Connection]:
-    """The database of a release; what goes wrong with it is an InputError."""
+    """The database of a release; its errors become `InputError`."""
     import pyjaspar
 
     known = releases()

@@ -1,11 +1,11 @@
-"""How many of a model's motifs are its own TF's: the paper's Table 4, with the chance level (pure).
+"""How many of a model's motifs match its own TF: the paper's Table 4, with the chance level (pure).
 
-Every test sequence gives one motif, a word of 9 letters. It counts when Tomtom returns one of the TF's own
-JASPAR matrices for it as significant. Common words match many matrices, so the same number of random words
-from the same sequences is counted as well: a count means something only by what it has over that.
+Every test sequence gives one motif, a word of 9 letters. The word counts if Tomtom finds a significant match with one
+of the TF's own JASPAR matrices. Common words match many matrices, so random words from the same sequences are counted,
+too: only the excess over this chance level has a meaning.
 
-Class optimisation gives one matrix per task, so its figure is the number of tasks that match, and its chance
-level is the number of tasks that one random word each would match, on average.
+Class optimisation gives one matrix per task. Its count is the number of tasks that match, and its chance level is the
+expected number of tasks that match with one random word each.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -31,7 +31,7 @@ TASK_COLUMNS = (
 
 
 class Key(NamedTuple):
-    """Where motifs come from, e.g. ('CTCF_K562_CTCF_Broad', 'medium_cnn', 'saliency')."""
+    """The origin of motifs, e.g. ('CTCF_K562_CTCF_Broad', 'medium_cnn', 'saliency')."""
 
     task: str
     spec: str
@@ -88,8 +88,8 @@ def own_matrices(protein: str, matrices: Mapping[str, NamedMatrix], rule: str = 
     Args:
       protein: its symbol, e.g. 'ARID3A'; upper and lower case are the same ('Arid3a').
       matrices: id -> matrix with a `name`. JASPAR writes variants as 'JUN(var.2)' and complexes 'GATA1::TAL1'.
-      rule: 'monomer' (default): the symbol is the protein's, variants included. With JASPAR2016's vertebrate
-        CORE this gives the paper's 57 of 108 K562 tasks. 'any': complexes that it is part of count as well.
+      rule: 'monomer' (default): matrices with the protein's symbol, variants included. With the vertebrate CORE of
+        JASPAR2016 this gives the paper's 57 of 108 K562 tasks. 'any': also complexes that contain the protein.
 
     Returns:
       Ids in the order of `matrices`; empty where there are none.
@@ -124,15 +124,14 @@ def count_matches(
 
     Args:
       words: one word per sequence, for each task, spec and method.
-      chance_words: random words of the same sequences, for the keys of `words` and `motifs`; keys that are
-        missing have no chance level.
-      own: task -> ids of its matrices (see `own_matrices`). Keys of other tasks, and of tasks without
-        matrices, are left out.
-      targets: the database, which must hold those ids.
-      motifs: whole matrices (w, 4) instead of words, e.g. from class optimisation.
-      significance: what counts; default q <= 0.5.
-      threads: default the number of cores.
-      progress: called with the number of distinct words done since the last call.
+      chance_words: random words of the same sequences, for the keys of `words` and `motifs`; a missing key has no
+        chance level.
+      own: task -> ids of its matrices (see `own_matrices`). Other tasks, and tasks without matrices, are left out.
+      targets: the database; it must contain those ids.
+      motifs: matrices (w, 4) instead of words, e.g. from class optimisation.
+      significance: what counts as a match; default q <= 0.5.
+      threads: default: the number of cores.
+      progress: called with the number of distinct words completed since the last call.
 
     Returns:
       One row per key, those of `words` first.
@@ -173,11 +172,11 @@ def count_matches(
 def table4(rows: Iterable[TaskMatch], *, published: bool = True) -> list[dict[str, Any]]:
     """Table 4: one row per spec and method, with the columns `TABLE4_COLUMNS`.
 
-    `mean_matches` and `chance_matches` are means over the tasks of counts out of `out_of` (also a mean),
-    for class optimisation they are numbers of tasks out of `out_of` tasks. Chance counts are scaled to
-    `out_of` where another number of random words was looked at, and are None without any. `published` is
-    the paper's figure for the best model of the kind over its 57 tasks, None where it has none or with
-    `published=False` (simulated tasks carry the names of real ones).
+    `mean_matches` and `chance_matches` are means over tasks of counts out of `out_of` (also a mean); for class
+    optimisation they are numbers of tasks out of `out_of` tasks. If another number of random words was counted, the
+    chance counts are scaled to `out_of`; without random words they are None. `published` is the paper's value for the
+    best model of the kind over its 57 tasks; it is None if the paper has none, or with `published=False` (simulated
+    tasks have the names of real ones).
     """
     groups: dict[tuple[str, str], list[TaskMatch]] = {}
     for row in rows:
@@ -186,7 +185,7 @@ def table4(rows: Iterable[TaskMatch], *, published: bool = True) -> list[dict[st
     for (spec, method), group in groups.items():
         one_each = method == 'class_optimisation'
         out_of = [1 if one_each else row.out_of for row in group]
-        # Of several restarts of a class optimisation, the share that matches.
+        # With several restarts of a class optimisation: the share that matches.
         matches = [_share(row.matches, row.out_of) * size for row, size in zip(group, out_of, strict=True)]
         random = [_share(row.chance_matches, row.chance_out_of) * size for row, size in zip(group, out_of, strict=True)]
         total = np.sum if one_each else np.mean
@@ -211,7 +210,7 @@ def table4_tasks(
 
     Args:
       rows: from `count_matches`.
-      facts: task -> what is known of its matrices, by column (see `own.OwnMatrices.facts`); default none.
+      facts: task -> facts about its matrices, by column (see `own.OwnMatrices.facts`); default: none.
     """
     return [
         {**(facts or {}).get(row.task, {})} | row._asdict() | {

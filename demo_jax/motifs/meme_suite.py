@@ -1,4 +1,4 @@
-"""Motifs by the MEME Suite's own programs, where they are installed (edge: runs programs, touches the disk)."""
+"""Motifs by programs of the MEME Suite, if they are installed (edge: runs programs, touches the disk)."""
 
 import contextlib
 import os
@@ -17,14 +17,14 @@ from demo_jax.data import dna
 from demo_jax.errors import InputError, brief
 from demo_jax.motifs import formats
 
-#: The programs, the preferred first, and where in its folder each writes its motifs.
+#: The programs, in order of preference, and the file in its output folder to which each writes its motifs.
 PROGRAMS: Mapping[str, str] = MappingProxyType({'streme': 'streme.txt', 'meme-chip': 'meme_out/meme.txt'})
 TIMEOUT = 600.0
-_LAST_WORDS = 10_000  # bytes of its messages that are looked at
+_LAST_WORDS = 10_000  # bytes at the end of its messages that are read
 
 
 class MemeSuiteError(InputError):
-    """A program of the MEME Suite that could not be run, or whose output cannot be used; one line."""
+    """A program of the MEME Suite cannot be run, or its output cannot be used; one line."""
 
 
 def installed() -> str | None:
@@ -37,20 +37,20 @@ def find_motifs(
 ) -> dict[str, np.ndarray]:
     """The motifs that a program of the MEME Suite finds in positive sequences.
 
-    The program runs with its own settings but for the number of motifs and a fixed seed, in a temporary folder,
-    without a shell. If it runs too long, it is ended together with every program that it has started.
+    The program runs with its default settings except for the number of motifs and a fixed seed, in a temporary folder,
+    without a shell. If it exceeds the timeout, it is killed with every program that it has started.
 
     Args:
       program: 'streme' or 'meme-chip'.
       sequences: uint8 (l,) each.
-      n_motifs: how many are asked for; further ones in the output are left out.
+      n_motifs: how many are requested; more in the output are ignored.
       timeout: seconds.
 
     Returns:
       Name -> probabilities, float64 (w, 4), in the program's order.
 
     Raises:
-      MemeSuiteError: it is not on the PATH, fails, runs too long, or writes something that is not motifs.
+      MemeSuiteError: it is not on the PATH, fails, exceeds the timeout, or its output is not motifs.
     """
     if program not in PROGRAMS:
         raise MemeSuiteError(f'motif program {brief(program)}: expected one of {", ".join(PROGRAMS)}')
@@ -80,14 +80,14 @@ def _arguments(program: str, fasta: str, out: str, n_motifs: int) -> list[str]:
 
 
 def _run(command: Sequence[str], folder: str, timeout: float) -> None:
-    """Run a program to its end, in a process group of its own.
+    """Run a program to its end, in its own process group.
 
     Raises:
-      MemeSuiteError: it cannot be started, ends with another status than 0, or is not done in time.
+      MemeSuiteError: it cannot be started, exits with another status than 0, or exceeds the timeout.
     """
     program = os.path.basename(command[0])
     messages = pathlib.Path(folder, 'messages')
-    with open(messages, 'wb') as handle:  # a file and not a pipe, which a program left behind could hold open
+    with open(messages, 'wb') as handle:  # not a pipe: a process left behind could keep it open
         try:
             process = subprocess.Popen(
                 command, cwd=folder, stdin=subprocess.DEVNULL, stdout=handle, stderr=subprocess.STDOUT,
@@ -100,12 +100,12 @@ def _run(command: Sequence[str], folder: str, timeout: float) -> None:
         except subprocess.TimeoutExpired:
             raise MemeSuiteError(f'{program}: was not done after {timeout:g} s') from None
         finally:
-            if process.returncode is None:  # too slow, or we were interrupted
+            if process.returncode is None:  # timeout, or interrupted
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
     if status:
-        with open(messages, 'rb') as handle:  # of a talkative program only the end
+        with open(messages, 'rb') as handle:  # only the end, since there may be many
             handle.seek(max(0, messages.stat().st_size - _LAST_WORDS))
             said = handle.read().decode('utf-8', 'replace').split('\n')
         last = next((line.strip() for line in reversed(said) if line.strip()), 'it said nothing')

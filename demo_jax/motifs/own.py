@@ -1,4 +1,4 @@
-"""Which JASPAR matrices are each task's own, of which release, and how they compare with the paper's (edge)."""
+"""The JASPAR matrices of each task's own TF: their release, and how they compare with the paper's (edge)."""
 
 import dataclasses
 import functools
@@ -19,8 +19,8 @@ MATRIX_COLUMNS = (
     'release', 'id', 'name', 'consensus', 'columns', 'bits', 'hit_p_value', 'paper_id', 'paper_consensus',
     'paper_agreement', 'paper_turned',
 )  # fmt: skip
-_SAME = 0.75  # agreement below which two matrices are told to be different motifs
-_TURNED = 0.1  # by how much the reverse strand has to agree better than the forward strand
+_SAME = 0.75  # two matrices with less agreement are called different motifs
+_TURNED = 0.1  # the reverse strand counts only if its agreement is better by this much
 
 
 class Counterpart(NamedTuple):
@@ -29,8 +29,8 @@ class Counterpart(NamedTuple):
     Attributes:
       id: e.g. 'MA0035.3'.
       consensus: as `JasparMatrix.consensus`.
-      agreement: of the two matrices, see `compare`; 1 where one is a part of the other.
-      turned: whether they agree on opposite strands.
+      agreement: of the two matrices, see `compare`; 1 if one is part of the other.
+      turned: whether one matrix is the reverse complement of the other.
     """
 
     id: str
@@ -51,13 +51,13 @@ class OwnMatrices:
     """The matrices of the TFs of some tasks.
 
     Attributes:
-      release: that they are taken from, e.g. 'JASPAR2016'.
+      release: the JASPAR release of the matrices, e.g. 'JASPAR2016'.
       matrices: id -> matrix, all of the release.
-      ids: task -> the ids of its own matrices; of a simulated task the planted one comes first.
+      ids: task -> the ids of its own matrices; for a simulated task, the planted one comes first.
       proteins: task -> its TF.
-      planted_from: of a simulated corpus the release that its motifs were planted from; None where nobody knows.
-      planted: simulated task -> the id that was planted, and the id that it has in `release`, or None.
-      notes: what was guessed or is not as it should be, one line each.
+      planted_from: for a simulated corpus, the release that its motifs were planted from; None if unknown.
+      planted: simulated task -> the planted id, and its id in `release`, or None.
+      notes: guesses and problems, one line each.
     """
 
     release: str
@@ -74,7 +74,7 @@ class OwnMatrices:
         return [task for task, ids in self.ids.items() if not ids]
 
     def facts(self) -> dict[str, dict[str, str]]:
-        """Task -> the columns of table4_tasks.tsv that tell its TF and its matrices."""
+        """Task -> the columns of table4_tasks.tsv that describe its TF and its matrices."""
         return {
             task: {
                 'tf': self.proteins[task].symbol,
@@ -86,7 +86,7 @@ class OwnMatrices:
         }
 
     def as_json(self) -> dict[str, Any]:
-        """What motifs/own.json holds."""
+        """The content of motifs/own.json."""
         used = dict.fromkeys(motif for ids in self.ids.values() for motif in ids)
         return {
             'release': self.release,
@@ -104,7 +104,7 @@ class OwnMatrices:
 
 
 def protein_of(corpus: Corpus, task: str, told: Mapping[str, str] | None = None) -> Protein:
-    """The TF of a task: as told, else as the corpus has it, else by its name (`find_protein`, JASPAR's symbols)."""
+    """The TF of a task: from `told`, else from the corpus, else from its name (`find_protein`, JASPAR's symbols)."""
     if told and task in told:
         return Protein(told[task], 'told')
     known = read_protein(corpus.info.get('tasks', {}).get(task, {}).get('tf'))
@@ -112,11 +112,11 @@ def protein_of(corpus: Corpus, task: str, told: Mapping[str, str] | None = None)
 
 
 def check_tf(tf: str, corpus: Corpus) -> dict[str, str]:
-    """Task -> symbol, of entries TASK=SYMBOL that are separated by commas: what the user says of tasks' TFs.
+    """The TFs that the user gave: task -> symbol, from entries TASK=SYMBOL separated by commas.
 
     Raises:
-      InputError: an entry is something else, there is no such task, or it is a simulated one: its own motif is the one
-        that was planted, whatever its TF is called.
+      InputError: an entry has another form, there is no such task, or the task is simulated: its own motif is the
+        planted one, whatever the name of its TF.
     """
     told = told_symbols(tf)
     check_told(told, corpus.tasks)
@@ -126,11 +126,11 @@ def check_tf(tf: str, corpus: Corpus) -> dict[str, str]:
 
 
 def protein_matched(known: Mapping[str, Any] | None, corpus: Corpus, task: str) -> Protein:
-    """The TF of a task as its motifs were matched.
+    """The TF whose matrices a task's motifs were matched with.
 
     Args:
-      known: the contents of motifs/own.json. One of an earlier version has no TFs, which were then the first words of
-        the tasks' names; without any the TF is that of `protein_of`.
+      known: the content of motifs/own.json. Files of an earlier version do not name the TFs: these were the first
+        words of the tasks' names. None: the TF is that of `protein_of`.
       corpus: of the task.
       task: its name.
     """
@@ -141,10 +141,10 @@ def protein_matched(known: Mapping[str, Any] | None, corpus: Corpus, task: str) 
 
 
 def planted_release(corpus: Corpus) -> tuple[str | None, bool]:
-    """The JASPAR release that a simulated corpus was planted from, and whether the corpus says so itself.
+    """The JASPAR release that the motifs of a simulated corpus were planted from, and whether the corpus names it.
 
-    One that does not say so was written by an earlier version: then it is the newest installed release that has every
-    planted id in the planted version. (None, False) where there is none, and for sequences that are not simulated.
+    A corpus of an earlier version does not name it; then it is the newest installed release that contains every planted
+    id in the planted version. (None, False) if there is none, or if the sequences are not simulated.
     """
     if corpus.sites is None:
         return None, False
@@ -155,10 +155,10 @@ def planted_release(corpus: Corpus) -> tuple[str | None, bool]:
 
 
 def choose_release(corpus: Corpus, wanted: str = '') -> str:
-    """The release to match with: the wanted one, else the one that was planted from, else the newest.
+    """The release to match with: `wanted`, else the release of the planted motifs, else the newest.
 
     Raises:
-      InputError: none is wanted, and the one that was planted from is not installed.
+      InputError: `wanted` is empty, and the release of the planted motifs is not installed.
     """
     if wanted:
         return wanted
@@ -183,14 +183,14 @@ def find_own(
 ) -> OwnMatrices:
     """The matrices of each task's own TF.
 
-    Of a simulated task they are the planted one, by its id (or, which a note says, another version of it), and, where
-    it was planted as the TF's own and not in the place of one, the TF's others by the rule. Of any other task they
-    are those that the rule finds for its TF.
+    For a simulated task they are the planted matrix (by its id, or another version of it, which a note says) and, if
+    the planted motif is really the TF's, the other matrices of the TF by the rule. For any other task they are the
+    matrices of its TF by the rule.
 
     Args:
       corpus: of the tasks.
-      tasks: which of its tasks.
-      release: to look in; '' as `choose_release` chooses.
+      tasks: names of some of its tasks.
+      release: JASPAR release; '': see `choose_release`.
       tax_group, collection: of the matrices.
       rule: see `matching.own_matrices`.
       tf: entries TASK=SYMBOL, see `check_tf`.
@@ -249,10 +249,11 @@ def _listed(entries: Sequence[str], limit: int = 8) -> str:
 
 
 def compare(one: JasparMatrix, other: JasparMatrix) -> Counterpart:
-    """How well `one` agrees with `other`, in the best alignment without gaps on either strand.
+    """How well `one` agrees with `other`, in the best gapless alignment on either strand.
 
-    The agreement is the sum of products of probabilities less 1/4 over the aligned columns, divided by the same sum
-    of that matrix with itself which has less, and at most 1: about 0 for unrelated motifs, 1 for one within another.
+    The agreement is the sum over aligned columns of the products (p - 1/4)(q - 1/4). It is divided by the smaller of
+    the two sums of a matrix with itself, and is at most 1. It is about 0 for unrelated motifs, and 1 if one motif is
+    part of the other.
     """
     first, second = one.probabilities - 0.25, other.probabilities - 0.25
     least = min((first**2).sum(), (second**2).sum())
@@ -269,7 +270,7 @@ def _best_overlap(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def counterpart(matrix: JasparMatrix) -> Counterpart | None:
-    """The same base id's matrix in the paper's release; None where it has none, or `matrix` is that one."""
+    """The matrix of the same base id in the paper's release; None if it has none, or if `matrix` is that one."""
     papers = _paper_matrices()
     motif = jaspar.other_version(matrix.id, papers)
     return None if motif is None or motif == matrix.id else compare(papers[motif], matrix)
@@ -281,7 +282,7 @@ def _paper_matrices() -> Mapping[str, JasparMatrix]:
 
 
 def matrix_row(matrix: JasparMatrix, release: str, hit_p_value: float) -> dict[str, Any]:
-    """A matrix as a row of own_matrices.tsv; the p-value is the largest of its hits, see `scan.known_hits`."""
+    """A matrix as a row of own_matrices.tsv; its p-value is the largest of a hit, see `scan.known_hits`."""
     other = counterpart(matrix)
     row: dict[str, Any] = {
         'release': release, 'id': matrix.id, 'name': matrix.name, 'consensus': matrix.consensus,

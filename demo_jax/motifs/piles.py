@@ -1,12 +1,12 @@
-"""What a pile of aligned windows is worth as a motif: its informative columns, and the windows that agree (pure).
+"""Whether a pile of aligned windows is a motif: its informative columns, and the windows that agree with it (pure).
 
-A pile is the matrix of all windows that one method found in one task. Where the windows have a word in common it is a
-motif; where they have none its columns are nearly flat. Flat columns match the flat columns that most matrices of
-JASPAR have somewhere, at p-values far below 1e-6, so a pile is trimmed and judged before it is matched:
+A pile is the matrix of all windows of one method in one task. If the windows share a word, the pile is a motif; if not,
+its columns are nearly flat. Most JASPAR matrices have flat columns somewhere, and flat columns match each other at
+p-values far below 1e-6. So a pile is trimmed and judged before it is matched:
 
-1. Columns of less than `LEAST_COLUMN` bits are cut off from both ends. A weak column between two others stays.
-2. The bits of the `BEST_COLUMNS` most informative columns that are left, side by side or not, are added up. With
-   `CLEAR` bits or more the pile is matched; with `VAGUE` or more it is shown as vague, below that as no motif.
+1. Columns of less than `LEAST_COLUMN` bits are cut off both ends. A weak column between two others stays.
+2. The bits of the `BEST_COLUMNS` most informative remaining columns, adjacent or not, are summed. With `CLEAR` bits or
+   more the pile is matched; with `VAGUE` or more it is called vague, and with less no motif.
 """
 
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ import numpy as np
 
 from demo_jax.motifs import extract, scan
 
-LEAST_COLUMN = 0.25  # bits; a column of which half is one letter and the rest even has .21
+LEAST_COLUMN = 0.25  # bits; a column with one letter at 1/2 and the others at 1/6 has 0.21
 BEST_COLUMNS = 6
-CLEAR = 6.0  # bits, half of what six columns can have
+CLEAR = 6.0  # bits, half of the maximum of six columns
 VAGUE = 3.0
-AGREES = 0.001  # a window agrees where at most this share of all words fits as well: of a 6-mer, four words
+AGREES = 0.001  # a window agrees if at most this share of all words fits as well (four words of a 6-mer)
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,12 +27,12 @@ class Pile:
     """A matrix without its uninformative ends.
 
     Attributes:
-      start: its first column in the matrix that was given.
-      probabilities: float64 (w, 4), A C G T. All columns where none has `LEAST_COLUMN` bits.
-      bits: of its `BEST_COLUMNS` most informative columns together, 0 to 12.
-      counts: float64 (w, 4), how often each letter was seen there; None for a matrix that is not made of windows.
-      windows: how many windows it was made of; None as `counts`.
-      agree: how many of these agree (see `agreeing`); None where their letters are not known.
+      start: its first column in the untrimmed matrix.
+      probabilities: float64 (w, 4), A C G T. All columns if none has `LEAST_COLUMN` bits.
+      bits: sum over its `BEST_COLUMNS` most informative columns, 0 to 12.
+      counts: float64 (w, 4), counts of each letter; None for a matrix that is not made of windows.
+      windows: number of windows; None if `counts` is.
+      agree: number of windows that agree (see `agreeing`); None if their letters are not known.
     """
 
     start: int
@@ -44,7 +44,7 @@ class Pile:
 
     @property
     def stop(self) -> int:
-        """One past its last column in the matrix that was given."""
+        """One past its last column in the untrimmed matrix."""
         return self.start + len(self.probabilities)
 
     @property
@@ -59,12 +59,12 @@ def judge(bits: float) -> str:
 
 
 def best_bits(probabilities: np.ndarray) -> float:
-    """Bits of the `BEST_COLUMNS` most informative columns of probabilities (w, 4); of all where there are fewer."""
+    """Bits of the `BEST_COLUMNS` most informative columns of probabilities (w, 4), or of all if there are fewer."""
     return float(np.sort(extract.information_content(probabilities))[-BEST_COLUMNS:].sum())
 
 
 def informative(probabilities: np.ndarray) -> slice:
-    """The columns of probabilities (w, 4) from the first to the last of `LEAST_COLUMN` bits; all where none has."""
+    """The columns of probabilities (w, 4) from the first to the last of at least `LEAST_COLUMN` bits; all if none."""
     good = np.flatnonzero(extract.information_content(probabilities) >= LEAST_COLUMN)
     return slice(int(good[0]), int(good[-1]) + 1) if len(good) else slice(0, len(probabilities))
 
@@ -72,9 +72,9 @@ def informative(probabilities: np.ndarray) -> slice:
 def agreeing(probabilities: np.ndarray, tokens: np.ndarray) -> np.ndarray:
     """Which windows fit a motif as well as at most 1 in 1,000 words do (`AGREES`).
 
-    A word fits by its log odds against even letters, with the exact p-value of `scan.Scanner`. Of a motif of four
-    columns, which has 256 words, it must be the one best. With fewer columns none agrees, for it would by chance. A
-    window with an N never does.
+    The fit of a word is its log odds against uniform letters, with the exact p-value of `scan.Scanner`. With four
+    columns (256 words), only the best word agrees. With fewer columns no window agrees, since chance would suffice. A
+    window with an N never agrees.
 
     Args:
       probabilities: float (w, 4), rows that add up to 1.
@@ -91,7 +91,7 @@ def agreeing(probabilities: np.ndarray, tokens: np.ndarray) -> np.ndarray:
 def pile_windows(tokens: np.ndarray) -> Pile:
     """The pile of aligned windows, uint8 (W, w), trimmed and judged with half a count added to each letter.
 
-    With five windows or fewer these half counts keep it below `CLEAR`, however alike they are.
+    Because of these half counts a pile of five windows or fewer stays below `CLEAR`, even if the windows are identical.
     """
     tokens = np.asarray(tokens, np.uint8)
     probabilities = extract.pwm_from_windows(tokens)
@@ -108,7 +108,7 @@ def pile_windows(tokens: np.ndarray) -> Pile:
 
 
 def pile_counts(counts: np.ndarray, windows: int, *, pseudocount: float = 0.5) -> Pile:
-    """The pile of which only the counts (w, 4) and the number of windows are known, such as a filter's."""
+    """The pile of counts (w, 4), if the windows themselves are not known, e.g. of a filter."""
     counts = np.asarray(counts, np.float64)
     smoothed = counts + pseudocount
     probabilities = smoothed / smoothed.sum(axis=1, keepdims=True)
@@ -117,20 +117,21 @@ def pile_counts(counts: np.ndarray, windows: int, *, pseudocount: float = 0.5) -
 
 
 def whole(probabilities: np.ndarray) -> Pile:
-    """A matrix (w, 4) that is not made of windows, such as a class optimum: judged, but not trimmed."""
+    """The pile of a matrix (w, 4) that is not made of windows, e.g. a class optimum: judged, but not trimmed."""
     probabilities = np.asarray(probabilities, np.float64)
     return Pile(0, probabilities, best_bits(probabilities))
 
 
 def whole_counts(matrix: np.ndarray, total: int) -> np.ndarray:
-    """The whole numbers nearest to a matrix that add up to `total` in each column.
+    """Whole counts close to a matrix, with the same total in every motif column.
 
     Args:
       matrix: float (w, 4), probabilities or counts; each row is scaled to `total`.
       total: sum of each row of the result.
 
     Returns:
-      float64 (w, 4). Rounded down, and what is missing given to the largest remainders, of equals the first.
+      float64 (w, 4): scaled values rounded down, then the largest remainders rounded up (on a tie, the first) until
+      each row sums to `total`.
     """
     matrix = np.asarray(matrix, np.float64)
     exact = matrix / matrix.sum(axis=1, keepdims=True) * total

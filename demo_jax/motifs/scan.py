@@ -1,8 +1,8 @@
 """Where known motifs occur in sequences: hits with exact p-values, as FIMO reports them (pure).
 
-A motif's score of a window is the sum of log odds of its letters against a background. In whole units of a
-hundredth of a bit the scores of all 4^w words fall on a short line, so the chance that a random word scores
-at least so much is counted exactly, column by column (Staden 1989, Comput Appl Biosci 5:89).
+The score of a window is the sum of the log odds of its letters against a background. Scores are rounded to hundredths
+of a bit. The 4^w words then have few distinct scores, so the p-value, the chance that a random word scores at least as
+high, is computed exactly, column by column (Staden 1989, Comput Appl Biosci 5:89).
 """
 
 from collections.abc import Sequence
@@ -14,12 +14,12 @@ from demo_jax.errors import InputError, brief
 
 THRESHOLD = 1e-4  # FIMO's default
 UNIFORM = (0.25, 0.25, 0.25, 0.25)
-_NEVER = -(10**9)  # the score of an N: below that of any word
+_NEVER = -(10**9)  # the score of an N, lower than that of any word
 
 
 @dataclass(frozen=True, eq=False)
 class Scanner:
-    """A motif made ready to be looked for.
+    """A motif that is prepared for scanning.
 
     Attributes:
       scores: int64 (w, 4), log odds of A C G T in each column, in units of `unit` bits.
@@ -40,18 +40,18 @@ class Scanner:
         return len(self.scores)
 
     def p_value(self, score: np.ndarray) -> np.ndarray:
-        """The chance (...,) that a random word scores at least so much, of scores (...,) in units: 1 below `lowest`."""
+        """The chance (...,) that a random word scores at least `score` (...,), in units; 1 below `lowest`."""
         at = np.asarray(score, np.int64) - self.lowest
         inside = self.survival[np.clip(at, 0, len(self.survival) - 1)]
         return np.where(at >= len(self.survival), 0.0, inside)
 
     def least_score(self, threshold: float) -> int | None:
-        """The lowest score, in units, whose p-value is at most `threshold`; None where even the best word's is not."""
+        """The lowest score, in units, with a p-value of at most `threshold`; None if even the best word's is higher."""
         good = np.flatnonzero(self.survival <= threshold)
         return None if not len(good) else int(self.lowest + good[0])
 
     def reachable(self, threshold: float) -> float:
-        """The threshold, or the best word's p-value where it is above: of a short motif no word may be so rare."""
+        """max(threshold, p-value of the best word): a short motif may have no word as rare as the threshold."""
         return max(threshold, float(self.survival[-1]))
 
 
@@ -60,13 +60,13 @@ class Hits:
     """H hits of one motif, in order of row, start and strand ('+' first).
 
     Attributes:
-      row: int64 (H,), the sequence.
+      row: int64 (H,), index of the sequence.
       start: int64 (H,), 0-based position of the leftmost letter, on the sequence as given.
-      strand: int8 (H,), 1 or -1 where the reverse complement of the window matches.
+      strand: int8 (H,), 1, or -1 if the reverse complement of the window matches.
       score: float64 (H,), log odds in bits.
-      p_value: float64 (H,), of one window on one strand, not corrected for how many were looked at.
-      width: letters.
-      threshold: the largest p-value that was looked for.
+      p_value: float64 (H,), of one window on one strand, not corrected for multiple testing.
+      width: letters of the motif.
+      threshold: the largest p-value of a hit.
     """
 
     row: np.ndarray
@@ -81,7 +81,7 @@ class Hits:
         return len(self.row)
 
     def once(self) -> 'Hits':
-        """Every window once: of one that matches on both strands, as a palindrome does, the better; of equals '+'."""
+        """One hit per window: if both strands match (palindromes), keep the higher-scoring one, and '+' on a tie."""
         twin = np.flatnonzero((self.row[1:] == self.row[:-1]) & (self.start[1:] == self.start[:-1]))
         kept = np.ones(len(self), bool)
         kept[np.where(self.score[twin + 1] > self.score[twin], twin, twin + 1)] = False
@@ -91,7 +91,7 @@ class Hits:
         )  # fmt: skip
 
     def of_row(self, row: int) -> list[tuple[int, int, float, float]]:
-        """(start, strand, score, p) of one sequence's hits, every window once."""
+        """(start, strand, score, p) of the hits in one sequence, one per window."""
         hits = self.once()
         return [
             (int(hits.start[at]), int(hits.strand[at]), float(hits.score[at]), float(hits.p_value[at]))
@@ -115,7 +115,7 @@ def prepare_scanner(
       unit: bits that scores are rounded to; the distribution has (range of scores / unit) entries.
 
     Raises:
-      InputError: not a matrix of probabilities, or a setting out of range; says what was found.
+      InputError: not a matrix of probabilities, or a setting out of range; the message has the value.
     """
     matrix = np.asarray(probabilities, np.float64)
     if matrix.ndim != 2 or matrix.shape[1] != 4 or not len(matrix):
@@ -136,12 +136,12 @@ def prepare_scanner(
         for shift, chance in zip(column, odds, strict=True):
             longer[shift : shift + len(chances)] += chance * chances
         chances = longer
-    survival = np.minimum(np.cumsum(chances[::-1])[::-1], 1.0)  # added up from the rarest, so that these stay exact
+    survival = np.minimum(np.cumsum(chances[::-1])[::-1], 1.0)  # summed from the rarest: small values stay exact
     return Scanner(scores, unit, int(scores.min(axis=1).sum()), survival)
 
 
 def word_scores(scanner: Scanner, tokens: np.ndarray) -> np.ndarray:
-    """Scores in units of every window of tokens uint8 (N, L): int64 (N, L - w + 1); far below any where it has an N."""
+    """Scores, in units, of every window of tokens uint8 (N, L): int64 (N, L - w + 1); hugely negative with an N."""
     tokens = np.asarray(tokens)
     n_starts = max(tokens.shape[1] - scanner.width + 1, 0)
     table = np.concatenate([scanner.scores, np.full((scanner.width, 1), _NEVER)], axis=1)
@@ -152,10 +152,10 @@ def word_scores(scanner: Scanner, tokens: np.ndarray) -> np.ndarray:
 
 
 def find_hits(scanner: Scanner, tokens: np.ndarray, *, threshold: float = THRESHOLD) -> Hits:
-    """Every window on either strand whose p-value is at most the threshold; windows with an N are passed over.
+    """Every window on either strand with a p-value of at most the threshold; windows with an N are skipped.
 
     Args:
-      scanner: from `prepare_scanner`, with a background that is the same on both strands (A as often as T).
+      scanner: from `prepare_scanner`, with the same background on both strands (A as frequent as T, C as G).
       tokens: uint8 (N, L), padded with N.
       threshold: the largest p-value.
     """
@@ -177,13 +177,13 @@ def find_hits(scanner: Scanner, tokens: np.ndarray, *, threshold: float = THRESH
 
 
 def known_hits(probabilities: np.ndarray, tokens: np.ndarray, *, threshold: float = THRESHOLD) -> Hits:
-    """Hits of a motif; of one so short that no word reaches the threshold, its best words.
+    """Hits of a motif; if it is too short for any word to reach the threshold, its best words.
 
     Args:
       probabilities: float (w, 4).
       tokens: uint8 (N, L), padded with N.
-      threshold: the largest p-value. A motif of six columns has no word below 4^-6 = 2.4e-4. The `threshold` of the
-        result is then the p-value of the best word.
+      threshold: the largest p-value. A motif of six columns has no word below 4^-6 = 2.4e-4; the `threshold` of the
+        result is then the p-value of its best word.
 
     Raises:
       InputError: as `prepare_scanner`.

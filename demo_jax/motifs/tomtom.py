@@ -1,18 +1,18 @@
 """Motif against motif: Tomtom's p-, E- and q-values, as MEME 5.5.8 gives them (pure).
 
-Tomtom (Gupta et al. 2007, Genome Biology 8:R24) slides a query along a target and adds up the similarity
-of aligned columns, here minus their Euclidean distance. Columns left unaligned cost nothing, because each
-query column's scores are first shifted by their median over all target columns ("complete scores", Tanaka
-et al. 2011, Bioinformatics 27:1603). The p-value is the chance that the best of all alignments scores at
-least as well when the target's columns are drawn at random from the columns of all targets.
+Tomtom (Gupta et al. 2007, Genome Biology 8:R24) slides a query along a target and sums the similarity of aligned
+columns, here minus their Euclidean distance. Unaligned columns cost nothing, because the scores of each query column
+are first shifted by their median over all target columns ("complete scores", Tanaka et al. 2011, Bioinformatics
+27:1603). The p-value is the chance that the best of all alignments scores at least as high if the columns of the target
+are drawn at random from the columns of all targets.
 
 q-values are Storey's: pi0, the share of true nulls, times Benjamini-Hochberg over the p-values of one
 query against both strands of every target.
 
-Written in numpy, for two reasons. The queries here are short words by the ten thousand, made of only four
-different columns; they share most of the work, which a general implementation repeats. And memelite's
-implementation, `memelite.tomtom`, is compiled when first used, which takes a minute or more. The tests compare
-the two: with `n_target_bins=None` and enough bins for the medians, memelite gives the same p-values.
+It is written in numpy for two reasons. First, the queries are tens of thousands of short words that consist of only
+four different columns; they share most of the work, which a general implementation repeats. Second, `memelite.tomtom`
+is compiled on first use, which takes a minute or more. The tests compare the two: with `n_target_bins=None` and enough
+bins for the medians, memelite gives the same p-values.
 """
 
 import os
@@ -28,23 +28,22 @@ from demo_jax.motifs.column_scores import ColumnScores, Layout, Targets
 
 WORD_PSEUDOCOUNT = 0.01  # added to each letter of a word's column: .9712 for its letter, .0096 for the others
 
-# MEME's settings for pi0: how many lambdas, the largest of them, and p-values in one bootstrap sample.
+# MEME's settings for pi0: the number of lambdas, the largest lambda, and the p-values per bootstrap sample.
 _N_LAMBDA, _MAX_LAMBDA, _BOOTSTRAP_SIZE = 100, 0.5, 1000
-_MIN_P_VALUES = 100  # with no more than these MEME takes pi0 = 1
-_BLOCK = 512  # words scored at once: bounds memory to some 50 MB per thread
+_MIN_P_VALUES = 100  # with this many p-values or fewer, MEME sets pi0 = 1
+_BLOCK = 512  # words scored at once: limits memory to about 50 MB per thread
 
 
 class Matches(NamedTuple):
-    """Q queries against n targets; every array is (Q, n), all of the better strand.
+    """Q queries against n targets; every array is (Q, n), for the better strand.
 
     Attributes:
       p_value: float64, over both strands: 1 - (1 - p)^2 of the better strand's p.
-      e_value: float64, p_value times n: how many targets would match as well by chance.
+      e_value: float64, p_value times n: the number of targets expected to match as well by chance.
       q_value: float64, the false discovery rate among this query's matches.
-      offset: int32, position of the target's first column minus the query's, times -1, as MEME has it: 2
-        means that the query starts at the target's third column.
-      overlap: int32, how many columns are aligned.
-      forward: bool, True where the target as given matches better than its reverse complement.
+      offset: int32, as in MEME: 2 means that the query starts at the target's third column.
+      overlap: int32, number of aligned columns.
+      forward: bool, True if the given target matches better than its reverse complement.
     """
 
     p_value: np.ndarray
@@ -64,13 +63,13 @@ class WordMatches(NamedTuple):
 
 
 def prepare_targets(matrices: Mapping[str, np.ndarray]) -> Targets:
-    """Make a motif database ready to be searched.
+    """Prepare a motif database for searching.
 
     Args:
       matrices: id -> probabilities (w, 4), columns A C G T whose rows add up to 1 (to 1e-3).
 
     Raises:
-      InputError: no matrices, or one that is not (w, 4) of probabilities; names it.
+      InputError: no matrices, or one that is not a matrix of probabilities (w, 4); names it.
     """
     if not matrices:
         raise InputError('the motif database is empty, expected at least one matrix')
@@ -99,7 +98,7 @@ def match_motifs(queries: Sequence[np.ndarray], targets: Targets) -> Matches:
         the targets are themselves the background.
 
     Raises:
-      InputError: a query is not (w, 4) of probabilities; names its number.
+      InputError: a query is not a matrix of probabilities (w, 4); names its number.
     """
     checked = [_checked(query, f'query {number}') for number, query in enumerate(queries)]
     n_targets = len(targets)
@@ -137,17 +136,17 @@ def match_words(
 ) -> WordMatches:
     """Compare sequences of one length, e.g. ['TGATAAGCA', ...], with a database.
 
-    The same as `match_motifs` of every `word_motif`, but many times faster. A word and its reverse
-    complement have the same matches on opposite strands, so only one of the two is computed. All p-values
-    of a word enter its q-values; only those of the targets in `keep` are stored.
+    The result is that of `match_motifs` of every `word_motif`, but many times faster. A word and its reverse complement
+    have the same matches on opposite strands, so only one of the two is computed. All p-values of a word enter its
+    q-values; only those of the targets in `keep` are stored.
 
     Args:
       words: D words of equal length, letters ACGTN. Repeats are computed once.
       targets: from `prepare_targets`.
-      keep: target numbers to return; None: all n (D x n x 12 bytes of memory).
+      keep: indices of the targets to return; None: all n (D x n x 12 bytes of memory).
       pseudocount: see `word_motif`.
-      threads: default the number of cores that this process may use.
-      progress: called with the number of distinct words done since the last call.
+      threads: default: the number of cores that this process may use.
+      progress: called with the number of distinct words completed since the last call.
 
     Returns:
       Rows in the order of `words`, columns in the order of `keep`.

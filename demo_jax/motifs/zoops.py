@@ -1,8 +1,9 @@
-"""One motif's place in a set of sequences: MEME's ZOOPS model, its E-step and its M-step (pure).
+"""The positions of one motif in a set of sequences: MEME's ZOOPS model, its E-step and its M-step (pure).
 
-Zero or one occurrence per sequence (Bailey & Elkan 1994, Proc Int Conf Intell Syst Mol Biol 2:28; 1995, 3:21): a
-share gamma of the sequences holds the motif once, on either strand, at any place alike; all else is background, a
-Markov chain of order 1 that is the same on both strands. Several candidates of different widths go side by side.
+ZOOPS means zero or one occurrence per sequence (Bailey & Elkan 1994, Proc Int Conf Intell Syst Mol Biol 2:28; 1995,
+3:21). A share gamma of the sequences contains the motif once, on either strand, at any position with equal probability.
+All other letters are background, a first-order Markov chain that is the same on both strands. Several candidates of
+different widths are computed side by side.
 """
 
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ _COMPLEMENT = np.array([3, 2, 1, 0])
 
 @dataclass(frozen=True, eq=False)
 class Background:
-    """A Markov chain of order 1 that is the same on both strands.
+    """A first-order Markov chain that is the same on both strands.
 
     Attributes:
       letters: float64 (4,), probabilities of A C G T.
@@ -35,8 +36,8 @@ class Background:
     def of(cls, sequences: Sequence[np.ndarray], pseudocount: float = 1.0) -> 'Background':
         """The chain of some sequences (uint8 tokens) on both strands, with `pseudocount` for every pair of letters.
 
-        N is left out, and sequences are read as circles: every letter then follows as often as it is followed,
-        without which the two strands would differ a little.
+        N is left out. Sequences are read as circles: each letter then occurs equally often as first and as second
+        letter of a pair. Otherwise the two strands would differ slightly.
         """
         counts = np.full((4, 4), float(pseudocount))
         for sequence in sequences:
@@ -54,7 +55,7 @@ class Background:
 class Candidates(NamedTuple):
     """C motifs of different widths, padded to W: `probabilities` (C, W, 4), `share` gamma (C,), `widths` (C,).
 
-    Rows of `probabilities` behind a candidate's width are never looked at.
+    Rows of `probabilities` past a candidate's width are never used.
     """
 
     probabilities: Array
@@ -68,8 +69,8 @@ class Windows(NamedTuple):
     Attributes:
       letters: float32 (N * L, W * 4), the one-hot window that begins at every position.
       background: float32 (N, L, C), log probability of the window of each candidate's width.
-      inside: bool (N, L, C), whether that window lies inside the sequence and holds no N and nothing masked.
-      weights: float32 (N,), 0 for rows that only fill up.
+      inside: bool (N, L, C), whether that window lies inside the sequence and contains no N and no masked letter.
+      weights: float32 (N,), 0 for padding rows.
       letter_shares: float32 (4,), probabilities of A C G T in the background.
     """
 
@@ -105,7 +106,7 @@ def make_windows(
 
     Args:
       tokens: uint8 (N, L), N behind a sequence's end.
-      free: bool (N, L), False at N and at what is masked.
+      free: bool (N, L), False at N and at masked letters.
       weights: float32 (N,), how often each sequence counts.
       letters, transitions: log probabilities of the background, (4,) and (4, 4).
       model: C candidates.
@@ -170,10 +171,10 @@ def maximisation(expected: Expectation, windows: Windows, model: Candidates, pse
 
 
 def covered(expected: Expectation, model: Candidates, windows: Windows) -> Array:
-    """bool (N, L): what lies under a site of the first candidate.
+    """bool (N, L): positions under a site of the first candidate.
 
-    A window is a site where it is likelier to be one than not, seen alone: where gamma / 2m times its ratio
-    passes 1. A sequence may have several, although the model counts one.
+    A window is a site if it is, taken alone, more likely a site than not: if gamma / 2m times its ratio exceeds 1. A
+    sequence may have several sites, although the model assumes one.
     """
     n_windows = jnp.maximum(windows.inside[..., 0].sum(axis=1), 1)
     level = jnp.log(model.share[0] / (2.0 * n_windows))
@@ -184,7 +185,7 @@ def covered(expected: Expectation, model: Candidates, windows: Windows) -> Array
 
 
 def _turned(matrices: Array, widths: Array) -> Array:
-    """The reverse complement of matrices (C, W, 4) within each width; rows behind the width stay in place."""
+    """The reverse complement of matrices (C, W, 4) within each width; rows past the width stay in place."""
     column = jnp.arange(matrices.shape[1])[None]
     mirrored = widths[:, None] - 1 - column
     source = jnp.where(mirrored >= 0, mirrored, column)

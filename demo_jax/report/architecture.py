@@ -1,4 +1,4 @@
-"""Figure 1: drawings of the architectures, every size read off their layers (edge)."""
+"""Figure 1: drawings of the architectures, with all sizes taken from their layers (edge)."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -14,21 +14,21 @@ _COLOURS = {
     'input': '#D9D9D9', 'convolution': '#8EC3E6', 'pool': '#CFE6F5', 'lstm': '#F3B183', 'summary': '#A8D8C4',
     'dense': '#F0E59A',
 }  # fmt: skip
-_OTHER = '#E3D5EF'  # a kind of layer that has no colour of its own
+_OTHER = '#E3D5EF'  # for all other kinds of layers
 _EDGE, _TEXT = '#4A4F57', '#1F2328'
 _PER_ROW = 3
 _GAP = 0.62  # between two layers, in units of the drawing: room for the operation's name
 
 
 class Drawn(NamedTuple):
-    """One layer and the array that leaves it.
+    """One layer and its output.
 
     Attributes:
-      kind: 'input', that of the layer ('convolution', 'pool', 'lstm', 'summary', 'dense', ...), or 'own'.
-      operation: what it does, e.g. 'convolution 9 x 64, ReLU'.
-      positions: L', rows of its output; 1 where positions have been summed up.
+      kind: 'input', the kind of the layer ('convolution', 'pool', 'lstm', 'summary', 'dense', ...), or 'own'.
+      operation: what the layer does, e.g. 'convolution 9 x 64, ReLU'.
+      positions: L', rows of its output; 1 after the summary over positions.
       channels: columns of its output, per direction for LSTMs.
-      copies: 2 where there is one for each direction (LSTMs) or strand (DeepBind), else 1.
+      copies: 2 if there is an output per direction (LSTMs) or per strand (DeepBind), else 1.
     """
 
     kind: str
@@ -41,7 +41,7 @@ class Drawn(NamedTuple):
 def drawn_layers(spec: AnyArchitecture, length: int = 101) -> list[Drawn]:
     """The layers of an architecture, first to last, for sequences of `length` bp.
 
-    An architecture of somebody's own is one layer, with the number of its parameters.
+    An `Architecture` of the user is drawn as one layer, with the number of its parameters.
 
     Raises:
       ValueError: sequences are shorter than the architecture can read.
@@ -60,9 +60,10 @@ def drawn_layers(spec: AnyArchitecture, length: int = 101) -> list[Drawn]:
 
 
 def architecture_figure(specs: Sequence[AnyArchitecture], *, length: int = 101, width: float = 7.0) -> Any:
-    """A column per architecture, from the letters on top to the probability at the bottom, as the paper's Figure 1.
+    """One column per architecture, from the letters at the top to the probability at the bottom, as in Figure 1.
 
-    Each array is a bar: as wide as it has positions, higher with more channels, with 'positions x channels' in it.
+    Each array is a bar: its width is the number of positions, its height grows with the number of channels, and its
+    text is 'positions x channels'.
 
     Args:
       specs: the architectures, e.g. the three best.
@@ -94,7 +95,7 @@ def architecture_figure(specs: Sequence[AnyArchitecture], *, length: int = 101, 
 
 
 def label(spec: AnyArchitecture) -> str:
-    """How figures call an architecture: 'medium CNN-RNN', 'DeepBind', and by its name if it is somebody's own."""
+    """The label of an architecture in figures: 'medium CNN-RNN', 'DeepBind', or the name of a user's architecture."""
     if not isinstance(spec, ModelSpec) or spec.own_layers:
         return name_of(spec.name)
     size = spec.name.split('_')[0]
@@ -122,7 +123,7 @@ def _draw(ax: Any, column: Sequence[Drawn], widest: int, depth: float) -> None:
             text = f'{layer.positions} x {layer.channels}' if layer.positions > 1 else f'{layer.channels}'
             if layer.kind == 'lstm':
                 text = f'{text} {"→" if copy == 0 else "←"}'
-            # Two copies share the room of one; no bar is narrower than its text.
+            # Two copies share the space of one; no bar is narrower than its text.
             size = max(layer.positions / widest / (1.6 if layer.copies > 1 else 1), 0.056 * len(text) + 0.03)
             left = -size / 2 if layer.copies == 1 else (-size - 0.012, 0.012)[copy]
             colour = _COLOURS.get(layer.kind, _OTHER)

@@ -1,4 +1,4 @@
-"""Which of a task's explained sequences the page shows (pure)."""
+"""The choice of the explained sequences that the page shows (pure)."""
 
 from collections.abc import Sequence
 
@@ -6,16 +6,16 @@ import numpy as np
 
 
 def choose_sequences(scores: np.ndarray, labels: np.ndarray, n: int) -> dict[int, str]:
-    """A mix of sequences worth a look, each with the reason why it was chosen.
+    """A mix of interesting sequences, each with the reason for its choice.
 
-    Four fifths are positives, in equal parts those with the highest mean score, those with the lowest, and those
-    that the models disagree on most; the rest are negatives, half of them the highest scored. Where one
-    kind runs out the other fills up.
+    Four fifths are positives, in equal parts those with the highest mean score, those with the lowest, and those on
+    which the models disagree most. The rest are negatives, half of them those with the highest scores. If there are too
+    few of one class, the other class fills up.
 
     Args:
       scores: float (A, N), of A models.
       labels: (N,), 0 or 1.
-      n: how many, e.g. 50; all N where there are fewer.
+      n: number of sequences, e.g. 50; all N if there are fewer.
 
     Returns:
       Index -> reason, in the order best, worst, disputed positives, false alarms, other negatives.

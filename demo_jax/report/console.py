@@ -1,4 +1,4 @@
-"""What the commands print: tables, and what a run cost (edge)."""
+"""The printed output of the commands: tables, and the time and memory that they took (edge)."""
 
 import resource
 import sys
@@ -27,9 +27,9 @@ _PRINTED = {
     'table3_single': TABLE3_PRINTED,
     'truth_mean': ('spec', 'method', 'n_tasks', 'n_sites', 'auprc', 'auprc_chance', 'recall', 'recall_chance', 'whole'),
 }
-#: Tables that are written and not printed: one row per task, spec and method.
+#: Tables that are written but not printed: one row per task, spec and method.
 _LONG = ('table4_tasks', 'truth')
-#: Of a table per model, at most so many rows are printed; the file has all.
+#: The maximal number of rows to print of a table with a row per model; the file has all rows.
 MOST_ROWS = 40
 
 

@@ -1,7 +1,7 @@
 """Figures over all tasks of a run (edge: matplotlib, but no display; no files).
 
-Every function takes plain arrays and returns a matplotlib Figure of a printed page's width. A spec has the same
-colour and marker in all of them, by its place in the order given.
+Every function takes plain arrays and returns a matplotlib Figure of the width of a printed page. The position of a spec
+in the given order decides its colour and marker, so these are the same in all figures.
 """
 
 import functools
@@ -16,14 +16,14 @@ from demo_jax.report.figures_sequence import RC, WIDTH
 
 #: Okabe and Ito's colours in an order in which neighbours differ in lightness, and a marker for each.
 COLOURS = ('#0072B2', '#E69F00', '#009E73', '#CC79A7', '#56B4E9', '#D55E00', '#4D4D4D')
-MARKERS = 'osD^vPX<'  # one more than colours, so that more than seven specs still differ
+MARKERS = 'osD^vPX<'  # one more than the colours, so that the combinations differ beyond seven specs
 _GRID = '#E4E6EA'
 _LEGEND_COLUMNS = 5
 _P = ParamSpec('_P')
 
 
 def _styled(draw: Callable[_P, Any]) -> Callable[_P, Any]:
-    """The same function, drawing with our fonts and line widths."""
+    """Decorator: draw with the fonts and line widths of this project."""
 
     @functools.wraps(draw)
     def drawn(*args: _P.args, **kwargs: _P.kwargs) -> Any:
@@ -36,7 +36,7 @@ def _styled(draw: Callable[_P, Any]) -> Callable[_P, Any]:
 
 
 def spec_label(spec: str) -> str:
-    """A spec's name as one writes it: 'medium_cnn_rnn' -> 'medium CNN-RNN', and 'my_models:dilated' -> 'dilated'."""
+    """A spec's name as text: 'medium_cnn_rnn' -> 'medium CNN-RNN', 'my_models:dilated' -> 'dilated'."""
     if ':' in spec:
         return name_of(spec)
     written = {'rnn': 'RNN', 'cnn': 'CNN', 'deepbind': 'DeepBind', 'em': 'EM', 'meme': 'MEME', 'chip': 'ChIP'}
@@ -48,12 +48,12 @@ def spec_label(spec: str) -> str:
 def published_scatter(
     ours: Mapping[str, np.ndarray], published: np.ndarray, *, baseline: str = 'DeepBind (published)'
 ) -> Any:
-    """Test AUROC of every task against a published value: above the diagonal ours is better.
+    """Test AUROC of every task against the published value; above the diagonal, ours is higher.
 
     Args:
-      ours: spec -> float (K,) AUROCs by task, NaN where there is none.
-      published: float (K,), NaN where there is none.
-      baseline: whose values they are.
+      ours: spec -> float (K,) AUROCs by task, NaN if there is none.
+      published: float (K,), NaN if there is none.
+      baseline: name of the published method.
     """
     figure, axes = _figure(4.6, 4.4)
     published = np.asarray(published, np.float64)
@@ -89,7 +89,7 @@ def table2_violins(ours: Mapping[str, np.ndarray], *, published: Mapping[str, fl
             body = axes.violinplot([values], [number], orientation='horizontal', widths=0.8, showextrema=False)
             for part in body['bodies']:
                 part.set(facecolor=_colour(number), alpha=0.22, linewidth=0)
-        # Points are spread across by their rank, always in the same way.
+        # The rank of a point decides its horizontal offset, so that the figure is reproducible.
         shift = (np.arange(len(values)) * 0.618 % 1 - 0.5) * 0.34
         axes.scatter(values, number + shift, s=7, color=_colour(number), alpha=0.8, linewidths=0)
         low, middle, high = np.quantile(values, (0.25, 0.5, 0.75))
@@ -121,12 +121,12 @@ def table2_violins(ours: Mapping[str, np.ndarray], *, published: Mapping[str, fl
 def pairwise_scatter(
     ours: Mapping[str, np.ndarray], *, shown: Sequence[str] | None = None, most: int = 4
 ) -> Any:
-    """Every spec against every other, one point per task, with how often either is better.
+    """Every spec against every other, one point per task, with the number of tasks in which each is better.
 
     Args:
       ours: spec -> float (K,) AUROCs by task, NaN where there is none.
-      shown: the specs drawn, in this order; default all.
-      most: specs at most, so that panels stay readable.
+      shown: the specs to draw, in this order; default: all.
+      most: the maximal number of specs, so that panels stay readable.
     """
     from matplotlib.figure import Figure
 
@@ -159,7 +159,7 @@ def pairwise_scatter(
 def training_curves(history: Mapping[str, Mapping[str, np.ndarray]]) -> Any:
     """Loss and validation AUROC by epoch: median over jobs, and their middle half as a band.
 
-    A job that has ended keeps its last value: else the curves would jump where some tasks end before others.
+    After the last epoch of a job its last value is used; otherwise the curves would jump when some tasks end earlier.
 
     Args:
       history: spec -> measure -> float (jobs, E), NaN after a job's last epoch; the measures are
@@ -187,14 +187,14 @@ def training_curves(history: Mapping[str, Mapping[str, np.ndarray]]) -> Any:
         axes.set_xlabel('epoch')
         axes.set_title(title, loc='left')
         axes.grid(True, color=_GRID, lw=0.6)
-    # Below the panels: bands and curves leave no corner free.
+    # The legend is below the panels: bands and curves leave no corner free.
     figure.legend(*panels[-1].get_legend_handles_labels(), loc='outside lower center', ncols=_LEGEND_COLUMNS,
                   frameon=False)  # fmt: skip
     return figure
 
 
 def _held(values: np.ndarray) -> np.ndarray:
-    """Each row's gaps, and what follows its end, filled with the value before: (jobs, E)."""
+    """Fill the gaps of each row, and the epochs after its end, with the value before: (jobs, E)."""
     known = np.where(np.isnan(values), -1, np.arange(values.shape[1]))
     last = np.maximum.accumulate(known, axis=1)
     return np.where(last >= 0, np.take_along_axis(values, np.maximum(last, 0), axis=1), np.nan)
@@ -202,10 +202,10 @@ def _held(values: np.ndarray) -> np.ndarray:
 
 @_styled
 def position_profile(saliency: Mapping[str, np.ndarray], sites: np.ndarray | None = None) -> Any:
-    """Where models look, on average over positive sequences, and where the true sites lie.
+    """The mean saliency of positive sequences by position, and the positions of the true sites.
 
     Args:
-      saliency: spec -> float (L,), mean over sequences of |saliency| as a share of its sequence's sum.
+      saliency: spec -> float (L,), mean over sequences of |saliency| divided by its sum over the sequence.
       sites: float (L,), share of sequences in which a true site covers the position; None = not known.
     """
     figure, axes = _figure(WIDTH, 2.8)

@@ -14,9 +14,9 @@ from demo_jax.report.tables import shorten
 
 #: Width of a printed page's text, in inches.
 WIDTH = 7.0
-#: Sequences longer than this are cut to their most salient part: letters would be too small to read.
+#: Longer sequences are cut to their most salient part, since their letters would be too small to read.
 MOST_LETTERS = 120
-#: Between two JASPAR logos, as a share of the figure's width: room for the ticks of the right one.
+#: Gap between two JASPAR logos, as a share of the figure's width: room for the ticks of the right one.
 _LOGO_GAP = 0.045
 RC: dict[Any, Any] = {
     'font.family': 'DejaVu Sans', 'font.size': 7, 'axes.titlesize': 7.5, 'axes.labelsize': 6.5, 'xtick.labelsize': 6,
@@ -28,7 +28,7 @@ RC: dict[Any, Any] = {
 
 @dataclasses.dataclass(frozen=True)
 class Span:
-    """A marked stretch of a sequence: 0-based `start`, `stop` past its last letter, strand 1 or -1."""
+    """A marked stretch of a sequence: 0-based `start`, `stop` after its last letter, strand 1 or -1."""
 
     start: int
     stop: int
@@ -38,7 +38,7 @@ class Span:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ModelView:
-    """What one model says of a sequence.
+    """The results of one model for a sequence.
 
     Attributes:
       label: e.g. 'medium CNN-RNN'.
@@ -57,7 +57,7 @@ class ModelView:
 
     @property
     def temporal(self) -> tuple[tuple[str, np.ndarray | None], ...]:
-        """Its temporal scores by the direction of reading."""
+        """The temporal scores by direction of reading."""
         return ('forward', self.forward), ('backward', self.reverse)
 
     @property
@@ -68,16 +68,16 @@ class ModelView:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class SequenceView:
-    """One sequence and all that is shown of it.
+    """One sequence and everything that its figure shows.
 
     Attributes:
       title: e.g. 'CTCF_K562_CTCF_Broad, test sequence 12'.
       letters: the sequence.
       bound: its label; None = not known.
-      models: what each architecture says.
-      jaspar: (label, probabilities (w, 4)) of the TF's known motifs; empty where there are none.
-      hits: where those motifs match; None = nobody looked.
-      sites: planted sites, of simulated sequences.
+      models: the results of each model.
+      jaspar: (label, probabilities (w, 4)) of the TF's known motifs; empty if there are none.
+      hits: where those motifs match; None = not scanned.
+      sites: planted sites of a simulated sequence.
     """
 
     title: str
@@ -96,7 +96,7 @@ def information_heights(probabilities: np.ndarray) -> np.ndarray:
 
 
 def printable(text: str, size: int) -> str:
-    """A name as it can be drawn: on one line, at most `size` characters, without those that the font lacks."""
+    """A name for drawing: one line, at most `size` characters, without characters that the font does not have."""
     from matplotlib.font_manager import FontProperties, findfont, get_font
 
     font = get_font(findfont(FontProperties(family=RC['font.family'])))
@@ -112,7 +112,7 @@ def dashboard_figure(view: SequenceView) -> Any:
     saliency as letter heights and as a strip and, where it has them, its temporal scores as strips.
 
     Args:
-      view: see `SequenceView`; what is missing is left out, and a line says so.
+      view: see `SequenceView`; missing parts are left out, and a line of the figure says so.
 
     Returns:
       A matplotlib Figure, `WIDTH` inches wide.
@@ -168,7 +168,7 @@ class _Rows:
 
 
 def _cut(view: SequenceView) -> SequenceView:
-    """The view of the most salient part of a sequence that is too long to be drawn whole."""
+    """The view of the most salient part of a sequence that is too long to be drawn completely."""
     length = len(view.letters)
     if length <= MOST_LETTERS:
         return view
@@ -199,7 +199,7 @@ def _cut(view: SequenceView) -> SequenceView:
 
 
 def _logo(axes: Any, heights: np.ndarray, unit: str) -> None:
-    """Letters without those too small to be seen, which would only make the files large."""
+    """Draw a logo without the letters that are too small to see, which would only make the files large."""
     largest = np.abs(heights).sum(axis=1).max(initial=0)
     plots.letter_logo(axes, np.where(np.abs(heights) < 0.02 * largest, 0, heights), ylabel=unit)
     axes.yaxis.set_major_locator(_few_ticks())
@@ -224,7 +224,7 @@ def _jaspar(rows: _Rows, view: SequenceView, height: float, gap: float) -> None:
     left, at = 0.115, rows.at
     space = 0.825 - _LOGO_GAP * (len(shown) - 1) - (_LOGO_GAP + _text_width(more) if more else 0)
     widths = [max(0.12, len(matrix) * 0.0128) for _, matrix in shown]
-    least = _text_width('JASPAR MA0000.0...')  # of each place, so that at least the id can be read
+    least = _text_width('JASPAR MA0000.0...')  # at least the id of each logo must be readable
     while sum(max(width, least) for width in widths) > space:
         widths = [width * 0.99 for width in widths]
     titles = [f'JASPAR {printable(label, 200)}' for label, _ in shown]
@@ -251,12 +251,12 @@ def _text_width(text: str) -> float:
 
 
 def _places(logos: Sequence[float], titles: Sequence[float], space: float) -> list[float]:
-    """How wide the place of each logo is: as wide as its title where that is wider, while there is space.
+    """The width reserved for each logo: that of its title if this is wider, while there is space.
 
-    Where there is not enough for all titles, the widest give way. `logos`, the least widths, must fit by themselves.
+    If there is not enough space for all titles, the widest ones get less. The minimal widths `logos` must fit.
     """
     low, high = 0.0, max(titles)
-    for _ in range(40):  # the widest title that can be had
+    for _ in range(40):  # bisection of the widest title that fits
         most = (low + high) / 2
         fits = sum(max(logo, min(title, most)) for logo, title in zip(logos, titles, strict=True)) <= space
         low, high = (most, high) if fits else (low, most)
@@ -265,7 +265,7 @@ def _places(logos: Sequence[float], titles: Sequence[float], space: float) -> li
 
 
 def _fitted(text: str, width: float) -> str:
-    """A title that fits a width, given as a share of the figure's; what does not fit at its end becomes '...'."""
+    """A title shortened to a width, given as a share of the figure's width; a cut end becomes '...'."""
     if _text_width(text) <= width + 1e-6:
         return text
     size = len(text)
@@ -275,7 +275,7 @@ def _fitted(text: str, width: float) -> str:
 
 
 def _sequence(axes: Any, view: SequenceView) -> None:
-    """The letters on one line: hits behind them, planted sites below."""
+    """Draw the letters on one line: hits behind them, planted sites below."""
     from matplotlib.patches import Rectangle
 
     axes.set_xlim(-0.5, len(view.letters) - 0.5)
@@ -304,7 +304,7 @@ def _sequence(axes: Any, view: SequenceView) -> None:
 
 
 def _model(rows: _Rows, model: ModelView, letters: str) -> None:
-    """A model's saliency as letters and as a strip, and its temporal scores as strips."""
+    """Draw a model's saliency as letters and as a strip, and its temporal scores as strips."""
     axes = rows.add(0.52, 0.03)
     saliency = np.nan_to_num(np.asarray(model.saliency, np.float64))
     _logo(axes, saliency[:, None] * dna.one_hot(dna.encode(letters)), '|saliency|')
@@ -326,7 +326,7 @@ def _model(rows: _Rows, model: ModelView, letters: str) -> None:
 
 
 def _legend(figure: Any, total: float, temporal: bool, sites: bool) -> None:
-    """One line: letters, boxes, and what the strips' colours mean."""
+    """Draw a legend of one line: letters, boxes, and the meaning of the strips' colours."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 

@@ -3,7 +3,7 @@
 FOLDER/
   index.html, *.js, style.css   the same for every run
   data/run.js                   the overview
-  data/task-0000.js             one per task, loaded when it is looked at
+  data/task-0000.js             one per task, loaded when it is opened
 """
 
 import importlib.resources
@@ -14,7 +14,7 @@ from typing import Any
 
 from demo_jax import files
 
-#: In the order in which they are loaded.
+#: In the order of loading.
 SCRIPTS = ('base.js', 'draw.js', 'overview.js', 'task.js', 'viewer.js', 'app.js')
 ASSETS = ('index.html', 'style.css', *SCRIPTS)
 _UNSAFE = {'<': '\\u003c', '>': '\\u003e', '&': '\\u0026', '\u2028': '\\u2028', '\u2029': '\\u2029'}
@@ -26,10 +26,10 @@ def asset(name: str) -> str:
 
 
 def script(key: str, value: Any) -> str:
-    """A script that hands a value to the page: harmless whatever names it holds, as text and inside HTML.
+    """A script that hands a value to the page. Names in the value are escaped, so that they cannot run as code.
 
     Raises:
-      ValueError: a number that JSON does not know (NaN, infinity).
+      ValueError: a number that JSON does not have (NaN, infinity).
     """
     key, text = json.dumps(key), json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(',', ':'))
     for character, escaped in _UNSAFE.items():
@@ -38,12 +38,12 @@ def script(key: str, value: Any) -> str:
 
 
 def task_key(place: int) -> str:
-    """What a task's data are called, by its place in the corpus: names of tasks may hold anything."""
+    """The name of a task's data file: its index in the corpus, since task names may contain any character."""
     return f'task-{place:04d}'
 
 
 def write_assets(folder: pathlib.Path) -> None:
-    """Write what is the same for every run, where it is not there already."""
+    """Write the files that are the same for every run, unless they are there already."""
     for name in ASSETS:
         text = asset(name)
         path = folder / name

@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 
-#: Okabe and Ito's colours, told apart with any colour vision; the hues are those that logos always had.
+#: Okabe and Ito's colours, which colour-blind readers can distinguish; the hues are the usual ones of logos.
 LETTER_COLOURS = {'A': '#009E73', 'C': '#0072B2', 'G': '#E69F00', 'T': '#D55E00'}
 #: The colour of a base without a letter colour (N), of axes and of small print.
 GREY = '#5F6670'
 #: Low, middle and high of the two kinds of strips.
 STRIP_COLOURS = {'saliency': ('#FFFFFF', '#F4A582', '#B2182B'), 'score': ('#2166AC', '#FFFFFF', '#B2182B')}
-#: What is behind letters that known motifs cover.
+#: The background of letters that known motifs cover.
 HIT_COLOUR = '#F7B6D2'
 _BLANK = '#DDDFE3'
 _LETTER_WIDTH = 0.95
@@ -19,10 +19,10 @@ _SHADE_BELOW = 0.35  # letters below the line are darker
 
 
 def letter_logo(ax: Any, heights: np.ndarray, *, ylabel: str = '') -> None:
-    """Draw letters as high as their values: positive ones stack upwards, the smallest at the bottom, negative down.
+    """Draw letters with heights equal to their values: positive ones stack upwards (smallest first), negative down.
 
-    Letters lie where logomaker's `Logo` puts them (a test compares the two), but all those of one kind are one
-    path, which draws some thirty times faster: a dashboard has thousands.
+    The layout is that of logomaker's `Logo` (a test compares the two). All copies of a letter are one path, which is
+    about thirty times faster: a dashboard has thousands of letters.
 
     Args:
       ax: matplotlib axes.
@@ -60,11 +60,11 @@ def letter_logo(ax: Any, heights: np.ndarray, *, ylabel: str = '') -> None:
 
 
 def _letter_boxes(heights: np.ndarray) -> list[np.ndarray]:
-    """For each letter the boxes it fills: float (n, 4) of position, bottom, top, and sign of the height."""
+    """For each letter its boxes: float (n, 4) of position, bottom, top, and sign of the height."""
     order = np.argsort(heights, axis=1, kind='stable')
     stacked = np.take_along_axis(heights, order, axis=1)
     above = np.cumsum(np.maximum(stacked, 0), axis=1)
-    # Below the line the most negative letter lies lowest, so these pile up from the line in reverse order.
+    # Below the line the most negative letter is lowest, so these letters stack from the line in reverse order.
     below = np.cumsum(np.minimum(stacked, 0)[:, ::-1], axis=1)[:, ::-1]
     bottom = np.where(stacked > 0, above - stacked, below)
     boxes = np.stack(
@@ -101,8 +101,8 @@ def strip(ax: Any, values: np.ndarray, *, kind: str, label: str = '') -> Any:
 
     Args:
       ax: matplotlib axes.
-      values: float (L,); NaN is left blank (grey).
-      kind: 'saliency', white to red from 0 up, or 'score', blue below zero, white at zero, red above.
+      values: float (L,); NaN is grey.
+      kind: 'saliency' (white at 0 to red) or 'score' (blue below zero, white at zero, red above).
       label: written to the left.
 
     Returns:

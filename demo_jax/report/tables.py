@@ -21,14 +21,13 @@ def format_table(
     width: int = 120,
     precision: int = 3,
 ) -> str:
-    """Rows as aligned text: numbers to the right at a sensible precision, words to the left.
+    """Rows as aligned text: numbers are right-aligned and rounded, words are left-aligned.
 
-    Cells may be numbers or their text, as `files.read_tsv` returns them. p-values (columns with the word `p`
-    in their name, such as `p_holm`) are scientific with three digits, columns of whole numbers stay whole,
-    other numbers have `precision` decimals (or are scientific where that would print a zero), and None, NaN
-    or an empty cell is '-'. Headers break at underscores. Where a line would be longer than `width`, words are
-    shortened in the middle ('ARID3A_K5...Stanford'), the longest column first; numbers are never cut, so a
-    table of many numbers may still exceed `width`.
+    Cells may be numbers or their text, as `files.read_tsv` returns them. p-values (columns with the word `p` in their
+    name, such as `p_holm`) are scientific with three digits. Columns of whole numbers stay whole. Other numbers have
+    `precision` decimals, or are scientific if that would print a zero. None, NaN or an empty cell is '-'. Headers break
+    at underscores. If a line is longer than `width`, words are shortened in the middle ('ARID3A_K5...Stanford'), the
+    longest column first. Numbers are never cut, so a table of many numbers may still exceed `width`.
 
     Args:
       rows: mappings from column to cell; keys outside `columns` are ignored.
@@ -94,7 +93,7 @@ def _missing(cell: Any) -> bool:
 
 
 def _number(cell: Any) -> float | None:
-    """The number in a cell, or None where there is none (also for NaN)."""
+    """The number in a cell, or None if there is none (also for NaN)."""
     if _missing(cell) or (isinstance(cell, str) and '_' in cell):
         return None
     try:

@@ -145,7 +145,7 @@ def baseline_run(
 def top_positives(corpus: Corpus, task: str, n: int) -> list[np.ndarray]:
     """The first n positives of a task's training split, uint8 (l,) each: in the order of the input files.
 
-    Where that is the order of peak strength they are the strongest peaks but for those drawn for validation.
+    If the input is sorted by peak strength, these are the strongest peaks that were not drawn for validation.
     """
     rows = corpus.rows(task, 'train')
     positives = rows.start + np.flatnonzero(np.asarray(corpus.labels[rows]) == 1)[:n]

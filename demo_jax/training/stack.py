@@ -187,7 +187,8 @@ def run_segment(
     model, snapshots, metrics = jax.lax.fori_loop(0, work.n_steps, one_step, start)
 
     def one_batch(i, scores):
-        # Where there is room for one batch only, XLA would see that `i` is 0, and score it before the loop in any case.
+        # With a single batch, XLA infers i == 0 and moves the scoring out of the loop, so that it would run even for
+        # n_scored == 0. The barrier prevents this.
         i, rows, kept = jax.lax.optimization_barrier((i, work.scored_rows, snapshots))
         params = jax.tree.map(lambda s: s[work.scored_snapshot[i]], kept)
         return scores.at[i].set(score(params, pool, rows[i]))
