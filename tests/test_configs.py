@@ -137,7 +137,7 @@ def test_every_setting_has_a_meaning():
             assert [field.name for field in fields(cls) if not meanings(cls)[field.name]] == []
     text = listing.described()
     assert 'corpus.test_chroms = \'chr8,chr9\'\n    bed: chromosomes' in text
-    assert 'corpus.simulation.decoys = 2\n    how many unrelated motifs' in text
+    assert 'corpus.simulation.decoys = 2\n    number of unrelated motifs' in text
     assert text.count(' = ') >= sum(len(names) for names in SNAPSHOT.values() if isinstance(names, dict)) + 5
 
 
