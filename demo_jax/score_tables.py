@@ -73,7 +73,7 @@ def write_scores(
     """
     n_rows, n_tracked = 0, 0
     top: list[dict[str, Any]] = []
-    kept: list[Best] = []
+    stored: list[Best] = []
     with contextlib.ExitStack() as stack:
 
         def opened(place: pathlib.Path, columns: Sequence[str]) -> Any:
@@ -97,7 +97,7 @@ def write_scores(
 
         for best in best_windows(tracked(), keep=keep):
             if keep:
-                kept.append(best)
+                stored.append(best)
             for row in score_rows(models, best, fasta.width):
                 table.write('\t'.join(files.format_cell(row[name]) for name in SCORE_COLUMNS) + '\n')
                 n_rows += 1
@@ -105,7 +105,7 @@ def write_scores(
             if len(top) > 64 * n_top:
                 top = _highest(top, n_top)
     return Written(
-        n_rows, _highest(top, n_top) if n_rows > n_top else top, n_tracked, BestWindows(models, fasta.width, kept)
+        n_rows, _highest(top, n_top) if n_rows > n_top else top, n_tracked, BestWindows(models, fasta.width, stored)
     )
 
 

@@ -60,7 +60,7 @@ def read_stretches(path: str | os.PathLike, width: int, stride: int) -> Iterator
     Raises:
       InputError: the file is not FASTA or empty, or a letter is not DNA; names the file and the record.
     """
-    kept, following = np.zeros(0, np.uint8), 0
+    tail, following = np.zeros(0, np.uint8), 0
     for part in read_fasta_parts(path):
         name = (part.header.split() or [f'record_{part.number}'])[0]
         tokens = encode_part(path, part, name)
@@ -69,7 +69,7 @@ def read_stretches(path: str | os.PathLike, width: int, stride: int) -> Iterator
             yield Stretch(part.number, name, 0, tokens, _WHOLE, known, True)
             continue
         if part.start:
-            tokens = np.concatenate([kept, tokens])
+            tokens = np.concatenate([tail, tokens])
         else:
             following = 0
         end = part.start + len(part.letters)
@@ -83,7 +83,7 @@ def read_stretches(path: str | os.PathLike, width: int, stride: int) -> Iterator
         at = starts - first
         known = ~dna.is_mostly_unknown(unknown[np.minimum(at + width, len(tokens))] - unknown[at], width)
         yield Stretch(part.number, name, first, tokens, starts, known, part.last)
-        kept = tokens[max(len(tokens) - width, 0) :]
+        tail = tokens[max(len(tokens) - width, 0) :]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

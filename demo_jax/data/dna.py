@@ -55,8 +55,8 @@ def encode(text: str | bytes) -> np.ndarray:
     tokens = _ENCODE[np.frombuffer(data, np.uint8)]
     if tokens.size and tokens.max() == _INVALID:
         position = int(np.argmax(tokens == _INVALID))
-        found = data[position : position + 1].decode('latin-1')
-        raise InputError(f'position {position + 1} holds {found!r}, expected a DNA letter (ACGT, N or IUPAC)')
+        letter = data[position : position + 1].decode('latin-1')
+        raise InputError(f'position {position + 1} holds {letter!r}, expected a DNA letter (ACGT, N or IUPAC)')
     return tokens
 
 

@@ -66,7 +66,7 @@ def known_names(
     Raises:
       InputError: none does; shows a name of either file, and what they differ by if that is plain.
     """
-    found = np.array([name in known for name in names.tolist()], bool)
-    if not found.any():
+    is_known = np.array([name in known for name in names.tolist()], bool)
+    if not is_known.any():
         raise no_name_is_known(path, dict.fromkeys(names.tolist()), other, known)
-    return found
+    return is_known

@@ -137,8 +137,8 @@ class _Rows:
         numeric = [table.is_number(7), *((numbers[column] == DOT) | (numbers[column] >= -1) for column in (8, 9))]
         self.scored = self.strand & np.logical_and.reduce(numeric)
         summits = numbers[_SUMMIT]
-        whole = summits == np.floor(summits)
-        self.summit = (summits == DOT) | (whole & (summits >= -1) & (summits < self.lengths))
+        is_integer = summits == np.floor(summits)
+        self.summit = (summits == DOT) | (is_integer & (summits >= -1) & (summits < self.lengths))
         first, last = numbers[7], numbers[8]
         self.thick = self.strand & table.marked(COLOUR) & (starts <= first) & (first <= last) & (last <= ends)
 

@@ -142,11 +142,11 @@ def _files(path: pathlib.Path) -> list[pathlib.Path]:
     if not os.path.isdir(path):
         there = os.path.lexists(path)
         raise InputError(f'{path}: is neither a file nor a folder' if there else f'{path}: does not exist')
-    found = []
+    paths = []
     for folder, names, files in os.walk(path):
         names[:] = [name for name in names if not name.startswith('.')]
-        found += [pathlib.Path(folder, name) for name in files if not name.startswith('.')]
-    return sorted(found)
+        paths += [pathlib.Path(folder, name) for name in files if not name.startswith('.')]
+    return sorted(paths)
 
 
 def _partners(files: Iterable[pathlib.Path], pattern: re.Pattern, source: str) -> list[TaskFiles]:
@@ -210,19 +210,19 @@ def read_tasks(
     """
     if test_fraction is not None and not 0 < test_fraction < 1:
         raise InputError(f'test_fraction is {test_fraction}, expected a number above 0 and below 1')
-    found = find_tasks(source, paths)
+    inputs = find_tasks(source, paths)
     if peaks is not None and peaks.blacklist is not None:  # it may lie in the folder of the peaks
-        found = [task for task in found if os.path.realpath(task.train) != os.path.realpath(peaks.blacklist)]
-        if not found:
+        inputs = [task for task in inputs if os.path.realpath(task.train) != os.path.realpath(peaks.blacklist)]
+        if not inputs:
             raise InputError(f'{peaks.blacklist}: is the only peak file, and the blacklist too')
     if tasks is not None:
-        there = [task.name for task in found]
+        there = [task.name for task in inputs]
         for name in tasks:
             if name not in there:
                 raise InputError(f'no task {name!r} in the input; it holds {listed(there)}')
-        found = [task for task in found if task.name in set(tasks)]
-    check_names(found)
-    if any(task.source == 'bed' for task in found) and peaks is None:
+        inputs = [task for task in inputs if task.name in set(tasks)]
+    check_names(inputs)
+    if any(task.source == 'bed' for task in inputs) and peaks is None:
         raise InputError('BED input needs a genome FASTA')
     with contextlib.ExitStack() as held:
         genome, blacklist = None, None
@@ -231,7 +231,7 @@ def read_tasks(
             if peaks.blacklist is not None:
                 blacklist = intervals.read_blacklist(peaks.blacklist, genome)
         options = ReadOptions(seed, test_fraction, peaks, genome, blacklist)
-        return [LAYOUTS[task.source].read(task, options) for task in (found if progress is None else progress(found))]
+        return [LAYOUTS[task.source].read(task, options) for task in (inputs if progress is None else progress(inputs))]
 
 
 def read_corpus(

@@ -371,10 +371,10 @@ class _Planter:
         """Plant both motifs of a pair task at the given spacings (n,), centred together."""
         assert plan.cofactor is not None  # a pair task has one
         width, other = len(self.matrices[plan.motif]), len(self.matrices[plan.cofactor])
-        whole = width + other + spacing
+        total_width = width + other + spacing
         left = np.empty(len(rows), np.int64)
-        for size in np.unique(whole):
-            of_size = whole == size
+        for size in np.unique(total_width):
+            of_size = total_width == size
             left[of_size] = _central_starts(int(of_size.sum()), int(size), self.settings, self.rng)
         start = np.where(strand > 0, left, left + other + spacing)
         self.plant(rows, start, strand, plan.motif, 'primary', weak)

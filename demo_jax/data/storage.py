@@ -68,14 +68,14 @@ def load_corpus(path: str | os.PathLike, *, verify: bool = False) -> Corpus:
     """
     path = pathlib.Path(path)
     manifest = _manifest(path)
-    found = {}
+    loaded = {}
     for name, dtype in _ARRAYS.items():
         if name in manifest['shapes']:
-            found[name] = _array(path / f'{name}.npy', dtype, manifest['shapes'][name])
+            loaded[name] = _array(path / f'{name}.npy', dtype, manifest['shapes'][name])
         elif name not in _OPTIONAL:
             raise InputError(f'{path / MANIFEST}: lists no array {name!r}')
     corpus = Corpus(
-        **found,
+        **loaded,
         tasks=tuple(manifest['tasks']),
         chroms=tuple(manifest['chroms']),
         site_motifs=tuple(manifest['site_motifs']),

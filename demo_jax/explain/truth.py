@@ -99,7 +99,7 @@ def score_truth(
     judged = np.unique(local)
     if not len(judged):
         return Truth(0, 0, *[float('nan')] * 7)
-    found, chance = _found(windows, primary, local, lengths)
+    hit, chance = _found(windows, primary, local, lengths)
     covered = site_mask(sites, rows, length, roles=roles)
     inside = np.arange(length) < lengths[:, None]
     each = [average_precision(covered[row, : lengths[row]], values[row, : lengths[row]]) for row in judged]
@@ -111,9 +111,9 @@ def score_truth(
         auprc=average_precision(labels, values[judged][bases]),
         auprc_mean=float(np.mean(each)),
         auprc_chance=float(labels.mean()),
-        recall=float(found[0].mean()),
+        recall=float(hit[0].mean()),
         recall_chance=float(chance[0].mean()),
-        whole=float(found[1].mean()),
+        whole=float(hit[1].mean()),
         whole_chance=float(chance[1].mean()),
     )
 
@@ -134,11 +134,11 @@ def _found(windows: Windows, sites: np.ndarray, local: np.ndarray, lengths: np.n
     start_of = np.full(len(lengths), -1)
     start_of[windows.row] = windows.start
     start = start_of[local]
-    found = np.stack(_overlaps(start[:, None], windows.width, sites)) & (start >= 0)[None, :, None]
-    every = np.arange(max(int(lengths.max()) - windows.width + 1, 1))
-    possible = every <= (lengths[local] - windows.width)[:, None]
-    hits = np.stack(_overlaps(every[None], windows.width, sites)) & possible[None]
-    return found[..., 0], hits.sum(-1) / np.maximum(possible.sum(-1), 1)[None]
+    hit = np.stack(_overlaps(start[:, None], windows.width, sites)) & (start >= 0)[None, :, None]
+    all_starts = np.arange(max(int(lengths.max()) - windows.width + 1, 1))
+    possible = all_starts <= (lengths[local] - windows.width)[:, None]
+    random_hits = np.stack(_overlaps(all_starts[None], windows.width, sites)) & possible[None]
+    return hit[..., 0], random_hits.sum(-1) / np.maximum(possible.sum(-1), 1)[None]
 
 
 def _overlaps(start: np.ndarray, width: int, sites: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

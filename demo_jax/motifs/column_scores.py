@@ -165,9 +165,9 @@ class ColumnScores:
         # ... and alignments with the query inside the target.
         same = np.flatnonzero(self._layout.widths >= width)
         repeats = self._layout.widths[same] - width + 1
-        whole = table[row_of[0, width]]
+        full = table[row_of[0, width]]
         log_none[:, same] = np.take_along_axis(outside, place[:, same], axis=1)
-        log_none[:, same] += repeats * np.take_along_axis(whole, place[:, same], axis=1)
+        log_none[:, same] += repeats * np.take_along_axis(full, place[:, same], axis=1)
         return -np.expm1(log_none)
 
     def _log_chances(self, letters: np.ndarray, spans: Sequence[tuple[int, int]]) -> tuple[np.ndarray, np.ndarray]:

@@ -101,8 +101,8 @@ def steepest_windows(
     left, right = temporal[:, :n_starts], temporal[:, width - 1 : width - 1 + n_starts]
     early, late = (right, left) if reverse else (left, right)
     rise = np.where(np.isnan(late - early), -np.inf, late - early)  # prefixes too short for the model have no score
-    found = _windows(rise, lengths, width, first=(early < 0) & (late > 0))
-    return replace(found, score=np.where(np.isfinite(found.score), found.score, np.nan))
+    steepest = _windows(rise, lengths, width, first=(early < 0) & (late > 0))
+    return replace(steepest, score=np.where(np.isfinite(steepest.score), steepest.score, np.nan))
 
 
 def activation_windows(
@@ -228,10 +228,10 @@ def align_strands(tokens: np.ndarray, *, rounds: int = 20) -> np.ndarray:
     for number in range(rounds):
         weights = np.log(matrix)
         gain = np.einsum('nwa,wa->n', backward - forward, weights)
-        turned = np.where(gain > 1e-9, -1, 1).astype(np.int8)
-        if number and (turned == strand).all():
+        new_strand = np.where(gain > 1e-9, -1, 1).astype(np.int8)
+        if number and (new_strand == strand).all():
             break
-        strand = turned
+        strand = new_strand
         matrix = pwm_from_windows(np.where(strand[:, None] < 0, dna.reverse_complement(tokens), tokens))
     return strand
 

@@ -152,9 +152,9 @@ def find_motifs(
             tokens[number, row, : len(sequence)] = sequence
     backgrounds += [Background.of([])] * (n_tasks - len(tasks))
     letters, transitions = (np.stack(logs) for logs in zip(*(each.logs() for each in backgrounds), strict=True))
-    found = _program(settings, tasks_at_once, mesh, (tokens, weights, letters, transitions))
-    found = jax.tree.map(np.asarray, found)
-    return [_motifs(jax.tree.map(lambda leaf, k=number: leaf[k], found)) for number in range(len(tasks))]
+    motifs = _program(settings, tasks_at_once, mesh, (tokens, weights, letters, transitions))
+    motifs = jax.tree.map(np.asarray, motifs)
+    return [_motifs(jax.tree.map(lambda leaf, k=number: leaf[k], motifs)) for number in range(len(tasks))]
 
 
 def _motifs(found: _Found) -> list[Motif]:
@@ -227,14 +227,14 @@ def _converged(
     least = settings.tolerance * jnp.maximum(windows.weights.sum(), 1)
 
     def goes_on(carry: tuple[Candidates, Array, Array, Array]) -> Array:
-        _, _, gain, made = carry
-        return (gain > least) & (made < settings.steps)
+        _, _, gain, steps = carry
+        return (gain > least) & (steps < settings.steps)
 
     def step(carry: tuple[Candidates, Array, Array, Array]) -> tuple[Candidates, Array, Array, Array]:
-        model, before, _, made = carry
+        model, before, _, steps = carry
         expected = expectation(model, windows, settings.pseudocount)
         after = expected.objective[0]
-        return maximisation(expected, windows, model, settings.pseudocount), after, after - before, made + 1
+        return maximisation(expected, windows, model, settings.pseudocount), after, after - before, steps + 1
 
     start = (model, jnp.float32(-jnp.inf), jnp.float32(jnp.inf), jnp.int32(0))
     model = jax.lax.while_loop(goes_on, step, start)[0]
@@ -252,7 +252,7 @@ def enriched_words(
     length = tokens.shape[1]
     known = jnp.minimum(tokens, 3).astype(jnp.int32)
     total = jnp.maximum(weights.sum(), 1)
-    found = []
+    seeds = []
     for size in settings.seed_lengths:
         words = np.indices((4,) * size).reshape(size, -1)  # the letters of each code, (size, 4 ** size)
         place = 4 ** np.arange(size - 1, -1, -1)
@@ -266,20 +266,20 @@ def enriched_words(
 
         def pick(free: Array, _: None, size=size, rate=rate, n_starts=n_starts, code=code, spelled=spelled):
             n_free = jnp.pad(jnp.cumsum(free.astype(jnp.int32), axis=1), ((0, 0), (1, 0)))
-            whole = n_free[:, size:] - n_free[:, :n_starts] == size
-            ordered = jnp.sort(jnp.where(whole, code, 4**size), axis=1)
+            complete = n_free[:, size:] - n_free[:, :n_starts] == size
+            ordered = jnp.sort(jnp.where(complete, code, 4**size), axis=1)
             first = jnp.pad(ordered[:, 1:] != ordered[:, :-1], ((0, 0), (1, 0)), constant_values=True)
             seen = jnp.zeros(4**size + 1).at[ordered].add(first * weights[:, None])[:-1]
-            expected = -jnp.expm1(-rate * (whole.sum(axis=1) * weights).sum() / total) * total + 1e-9
+            expected = -jnp.expm1(-rate * (complete.sum(axis=1) * weights).sum() / total) * total + 1e-9
             gain = seen * jnp.log(jnp.maximum(seen, 1e-9) / expected) - (seen - expected)
             best = jnp.argmax(jnp.where(seen > expected, gain, -jnp.inf))
-            hits = jnp.pad((code == best) & whole, ((0, 0), (0, size - 1)))
+            hits = jnp.pad((code == best) & complete, ((0, 0), (0, size - 1)))
             under = sum(jnp.pad(hits[:, : length - i], ((0, 0), (i, 0))).astype(jnp.int32) for i in range(size))
             return free & (under == 0), spelled[best].astype(jnp.uint8)
 
         free, chosen = jax.lax.scan(pick, free, None, length=settings.n_seeds)
-        found.append(chosen)
-    return jnp.concatenate(found)
+        seeds.append(chosen)
+    return jnp.concatenate(seeds)
 
 
 def _seeded(seeds: Array, letter_shares: Array, width: int) -> Candidates:
@@ -304,6 +304,6 @@ def _laid_out(model: Candidates, best: Array, layouts: list[tuple[int, int]], le
     widest = max(width for width, _ in layouts)
     flank = jnp.broadcast_to(letter_shares, (widest, 4))
     spread = jnp.concatenate([flank, core, flank])
-    made = [spread[widest - place : 2 * widest - place] for _, place in layouts]
+    matrices = [spread[widest - place : 2 * widest - place] for _, place in layouts]
     share = jnp.full(len(layouts), model.share[best])
-    return Candidates(jnp.stack(made), share, jnp.array([width for width, _ in layouts]))
+    return Candidates(jnp.stack(matrices), share, jnp.array([width for width, _ in layouts]))

@@ -215,7 +215,7 @@ def bed_rows(windows: Windows, corpus: Corpus, rows: np.ndarray, *, label: str) 
       forward strand. The score of a line is 1000 times window score / highest score, at least 0.
     """
     highest = np.nanmax(windows.score, initial=0.0) if len(windows) else 0.0
-    made = []
+    lines = []
     for row, start, strand, score in zip(windows.row, windows.start, windows.strand, windows.score, strict=True):
         number, start, strand = int(rows[row]), int(start), int(strand)
         place = None if corpus.intervals is None else corpus.intervals[number]
@@ -228,8 +228,8 @@ def bed_rows(windows: Windows, corpus: Corpus, rows: np.ndarray, *, label: str) 
             chrom = corpus.name(number)
         share = score / highest if highest > 0 and np.isfinite(score) else 0.0
         points = int(np.clip(round(1000 * share), 0, 1000))
-        made.append(BedRow(chrom, start, start + windows.width, label, points, '-' if strand < 0 else '+'))
-    return made
+        lines.append(BedRow(chrom, start, start + windows.width, label, points, '-' if strand < 0 else '+'))
+    return lines
 
 
 def hit_rows(hits: Hits, corpus: Corpus, rows: np.ndarray, *, label: str) -> list[BedRow]:

@@ -99,12 +99,12 @@ def own_matrices(protein: str, matrices: Mapping[str, NamedMatrix], rule: str = 
     """
     if rule not in OWN_RULES:
         raise InputError(f'rule for own matrices is {brief(rule)}, expected one of {", ".join(OWN_RULES)}')
-    found = []
+    ids = []
     for motif, matrix in matrices.items():
         symbols = symbols_of(matrix.name)
         if protein.upper() in symbols and (rule == 'any' or len(symbols) == 1):
-            found.append(motif)
-    return tuple(found)
+            ids.append(motif)
+    return tuple(ids)
 
 
 def count_matches(
@@ -234,8 +234,8 @@ def _significant_words(
     significant = np.zeros((len(words), len(keep)), bool)
     for width in sorted({len(word) for word in words}):
         rows = [number for number, word in enumerate(words) if len(word) == width]
-        found = match_words([words[row] for row in rows], targets, keep=keep, threads=threads, progress=progress)
-        significant[rows] = getattr(found, significance.measure) <= significance.threshold
+        matches = match_words([words[row] for row in rows], targets, keep=keep, threads=threads, progress=progress)
+        significant[rows] = getattr(matches, significance.measure) <= significance.threshold
     return significant
 
 

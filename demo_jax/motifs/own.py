@@ -136,8 +136,8 @@ def protein_matched(known: Mapping[str, Any] | None, corpus: Corpus, task: str) 
     """
     if known is None:
         return protein_of(corpus, task)
-    found = read_protein(known.get('proteins', {}).get(task))
-    return found or Protein(published.protein_of(task), 'table' if published.published_task(task) else 'first word')
+    protein = read_protein(known.get('proteins', {}).get(task))
+    return protein or Protein(published.protein_of(task), 'table' if published.published_task(task) else 'first word')
 
 
 def planted_release(corpus: Corpus) -> tuple[str | None, bool]:

@@ -83,10 +83,10 @@ class Hits:
     def once(self) -> 'Hits':
         """One hit per window: if both strands match (palindromes), keep the higher-scoring one, and '+' on a tie."""
         twin = np.flatnonzero((self.row[1:] == self.row[:-1]) & (self.start[1:] == self.start[:-1]))
-        kept = np.ones(len(self), bool)
-        kept[np.where(self.score[twin + 1] > self.score[twin], twin, twin + 1)] = False
+        best = np.ones(len(self), bool)
+        best[np.where(self.score[twin + 1] > self.score[twin], twin, twin + 1)] = False
         return Hits(
-            self.row[kept], self.start[kept], self.strand[kept], self.score[kept], self.p_value[kept], self.width,
+            self.row[best], self.start[best], self.strand[best], self.score[best], self.p_value[best], self.width,
             self.threshold,
         )  # fmt: skip
 
@@ -161,8 +161,8 @@ def find_hits(scanner: Scanner, tokens: np.ndarray, *, threshold: float = THRESH
     """
     least = scanner.least_score(threshold)
     tokens = np.asarray(tokens)
-    turned = Scanner(scanner.scores[::-1, ::-1], scanner.unit, scanner.lowest, scanner.survival)
-    both = np.stack([word_scores(scanner, tokens), word_scores(turned, tokens)], axis=-1)
+    reversed_scanner = Scanner(scanner.scores[::-1, ::-1], scanner.unit, scanner.lowest, scanner.survival)
+    both = np.stack([word_scores(scanner, tokens), word_scores(reversed_scanner, tokens)], axis=-1)
     row, start, reverse = np.nonzero(both >= least) if least is not None else (np.zeros(0, np.int64),) * 3
     score = both[row, start, reverse]
     return Hits(

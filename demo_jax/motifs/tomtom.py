@@ -170,7 +170,7 @@ def match_words(
     distinct, inverse = np.unique(codes, return_inverse=True)
     letters = (distinct[:, None] // powers % 5).astype(np.int64)
 
-    found = WordMatches(*(np.empty((len(distinct), len(keep)), np.float32) for _ in range(3)))
+    result = WordMatches(*(np.empty((len(distinct), len(keep)), np.float32) for _ in range(3)))
     alphabet = np.concatenate([word_motif('ACGT', pseudocount), np.full((1, 4), 0.25)])
     layout = Layout.of(targets, width)
     n_targets = len(targets)
@@ -184,15 +184,15 @@ def match_words(
             def work(rows: np.ndarray, scores: ColumnScores = scores) -> int:
                 p_value = _both_strands(scores.p_values(scores.best(letters[rows]), letters[rows]))
                 q_value = q_values(p_value)
-                found.p_value[rows] = np.minimum(p_value[:, keep], p_value[:, keep + n_targets])
-                found.q_value[rows] = np.minimum(q_value[:, keep], q_value[:, keep + n_targets])
+                result.p_value[rows] = np.minimum(p_value[:, keep], p_value[:, keep + n_targets])
+                result.q_value[rows] = np.minimum(q_value[:, keep], q_value[:, keep + n_targets])
                 return len(rows)
 
             for done in pool.map(work, [of_set[start : start + _BLOCK] for start in range(0, len(of_set), _BLOCK)]):
                 if progress is not None:
                     progress(done)
-    np.multiply(found.p_value, n_targets, out=found.e_value)
-    return WordMatches(*(values[inverse] for values in found))
+    np.multiply(result.p_value, n_targets, out=result.e_value)
+    return WordMatches(*(values[inverse] for values in result))
 
 
 def q_values(p_value: np.ndarray) -> np.ndarray:

@@ -51,8 +51,8 @@ def drawn_layers(spec: AnyArchitecture, length: int = 101) -> list[Drawn]:
         return [Drawn('input', 'one-hot letters', length, 4), Drawn('own', f'{count:,} parameters', 1, 1)]
     sizes = spec.sizes(length)
     strands = 2 if spec.both_strands else 1
-    found = [Drawn('input', f'one-hot letters{", both strands" * (strands > 1)}', length, 4, strands)]
-    return found + [
+    drawn = [Drawn('input', f'one-hot letters{", both strands" * (strands > 1)}', length, 4, strands)]
+    return drawn + [
         Drawn(layer.kind, layer.label(size), *size)
         for layer, size in zip(spec.layers, sizes[1:], strict=True)
         if layer.kind

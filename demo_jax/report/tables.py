@@ -83,9 +83,9 @@ def shorten(text: str, size: int) -> str:
     """The text with its middle replaced by '...' so that it has at most `size` characters (at least 5)."""
     if len(text) <= size:
         return text
-    kept = max(size, 5) - 3
-    head = (kept + 1) // 2
-    return f'{text[:head]}...{text[len(text) - (kept - head):]}'
+    n_kept = max(size, 5) - 3
+    head = (n_kept + 1) // 2
+    return f'{text[:head]}...{text[len(text) - (n_kept - head):]}'
 
 
 def _missing(cell: Any) -> bool:
