@@ -1,7 +1,7 @@
 """Checkpoints of a training between segments, through Orbax (edge: touches the disk).
 
 A checkpoint holds single jobs, not a layout: whatever is under way when a run is stopped goes on over any other
-number of devices and processes. Each process keeps its own in a folder of its own.
+number of devices, or on the workers of a cluster.
 """
 
 import contextlib
@@ -20,7 +20,6 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from demo_jax.errors import InputError, brief
 from demo_jax.nn.architecture import resolve
 from demo_jax.training import stack
 from demo_jax.training.state import EpochRecord, Progress, Started
@@ -44,43 +43,16 @@ class Checkpoint:
     history: dict[int, list[EpochRecord]]
 
 
-def folder_of(run: pathlib.Path, process: int) -> pathlib.Path:
-    """Where a process of a run keeps its checkpoints; a single process is number 0."""
-    return run / (f'checkpoints.{process}' if process else 'checkpoints')
-
-
-def folders(run: pathlib.Path) -> dict[int, pathlib.Path]:
-    """The folders of checkpoints that a run has, by the number of the process."""
-    found = {}
-    for path in run.glob('checkpoints*'):
-        number = path.name.removeprefix('checkpoints').removeprefix('.') or '0'
-        if number.isdigit() and path == folder_of(run, int(number)) and path.is_dir():
-            found[int(number)] = path
-    return dict(sorted(found.items()))
-
-
 class Checkpoints:
-    """The newest two checkpoints in one folder; `read_only` for those of another process."""
+    """The newest two checkpoints in one folder, which is made where it is not there."""
 
-    def __init__(self, folder: pathlib.Path, *, read_only: bool = False):
-        if not read_only:
-            folder.mkdir(parents=True, exist_ok=True)
-        alone = jax.process_index()  # no other process takes part in what this one saves
-        self._name, self._read_only = folder.name, read_only
-        options = ocp.CheckpointManagerOptions(
-            max_to_keep=None if read_only else 2,
-            create=False,
-            read_only=read_only,
-            enable_async_checkpointing=False,
-            multiprocessing_options=ocp.options.MultiprocessingOptions(
-                primary_host=alone, active_processes={alone}, barrier_sync_key_prefix=f'process{alone}'
-            ),
-        )
+    def __init__(self, folder: pathlib.Path):
+        folder.mkdir(parents=True, exist_ok=True)
+        self._name = folder.name
+        options = ocp.CheckpointManagerOptions(max_to_keep=2, create=False, enable_async_checkpointing=False)
         try:
             self._manager = ocp.CheckpointManager(folder.absolute(), options=options)
-        except Exception as error:  # Orbax opens no folder where it cannot read the times of one checkpoint
-            if read_only:
-                raise InputError(f'{folder}: its checkpoints cannot be listed ({brief(str(error))})') from error
+        except Exception:  # Orbax opens no folder where it cannot read the times of one checkpoint
             for path in folder.glob('*/_CHECKPOINT_METADATA'):  # all that they hold
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
             self._manager = ocp.CheckpointManager(folder.absolute(), options=options)
@@ -134,8 +106,8 @@ class Checkpoints:
     def restore(self) -> tuple[Checkpoint | None, list[str]]:
         """The newest checkpoint that can be read, and a note for each that could not.
 
-        A checkpoint that does not parse, or whose arrays differ from their checksum, is removed (unless this is
-        `read_only`) and the one before it is tried.
+        A checkpoint that does not parse, or whose arrays differ from their checksum, is removed, and the one before it
+        is tried.
         """
         notes: list[str] = []
         for number in sorted(self._manager.all_steps(), reverse=True):
@@ -146,8 +118,7 @@ class Checkpoints:
                 notes.append(
                     f'{self._name}: checkpoint {number} cannot be read ({reason}); falling back to the one before'
                 )
-                if not self._read_only:
-                    self._manager.delete(number)
+                self._manager.delete(number)
         return None, notes
 
     def _read(self, number: int) -> Checkpoint:
@@ -175,55 +146,13 @@ class Checkpoints:
 
 
 @contextlib.contextmanager
-def opened(folder: pathlib.Path, *, read_only: bool = False) -> Iterator[Checkpoints]:
+def opened(folder: pathlib.Path) -> Iterator[Checkpoints]:
     """The checkpoints of a folder, closed at the end."""
-    checkpoints = Checkpoints(folder, read_only=read_only)
+    checkpoints = Checkpoints(folder)
     try:
         yield checkpoints
     finally:
         checkpoints.close()
-
-
-@dataclasses.dataclass(frozen=True)
-class Recovered:
-    """What is found of some jobs in all checkpoints of a run.
-
-    Attributes:
-      checkpoint: of each job, the state that is furthest on.
-      moved: whether some of it lies in another process's folder.
-      notes: on checkpoints that cannot be read.
-    """
-
-    checkpoint: Checkpoint
-    moved: bool
-    notes: tuple[str, ...]
-
-
-def recover(run: pathlib.Path, jobs: Sequence[int], process: int) -> Recovered:
-    """What process number `process` can go on with, of the jobs that are now its own."""
-    found, moved, notes = Checkpoint({}, {}), False, []
-    for number, folder in folders(run).items():
-        try:
-            with opened(folder, read_only=number != process) as checkpoints:
-                checkpoint, told = checkpoints.restore()
-        except InputError as error:
-            checkpoint, told = None, [str(error)]
-        notes += told
-        if checkpoint is None:
-            continue
-        for job, started in checkpoint.started.items():
-            before = found.started.get(job)
-            if job in jobs and (before is None or _place(before) < _place(started)):
-                found.started[job], found.history[job] = started, checkpoint.history[job]
-                moved |= number != process
-    return Recovered(found, moved, tuple(notes))
-
-
-def remove_others(run: pathlib.Path, n_processes: int) -> None:
-    """Remove the folders of processes that there no longer are; what they held has been saved elsewhere."""
-    for number, folder in folders(run).items():
-        if number >= n_processes:
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _shapes(spec: str, count: int) -> dict[str, Any]:
@@ -231,10 +160,6 @@ def _shapes(spec: str, count: int) -> dict[str, Any]:
     one = stack.slot_shapes(resolve(spec), 0)
     stored = {'model': one.model, 'best': one.best}
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct((count, *x.shape), x.dtype), stored)
-
-
-def _place(job: Started) -> tuple[int, int]:
-    return job.progress.attempt, job.progress.step
 
 
 def _checksum(arrays: Any) -> int:

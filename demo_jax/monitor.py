@@ -5,7 +5,6 @@ import json
 import os
 import pathlib
 import re
-import shutil
 import statistics
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -137,14 +136,6 @@ class Monitor:
     def _flush(self) -> None:
         self._writer.flush()
         self._flushed = time.monotonic()
-
-
-def remove_others(folder: pathlib.Path, count: int) -> None:
-    """Remove the event files of processes that an earlier start had, and this one, of `count` processes, has not."""
-    for path in folder.glob('process_*'):
-        number = path.name.removeprefix('process_')
-        if number.isdigit() and int(number) >= count and path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)
 
 
 def write_images(folder: pathlib.Path, images: Iterable[tuple[str, bytes]]) -> None:

@@ -8,8 +8,8 @@ WORKDIR/
   models/00000.npz   per job: parameters of its best epoch, its history, how it ended
   history.tsv        per job and epoch: losses, validation AUROC, norms
   notes.txt          what happened on the way: diverged jobs, unreadable checkpoints
-  checkpoints/       of the training under way (Orbax); checkpoints.1/ ... of further processes
-  tensorboard/       event files; process_1/ ... of further processes
+  checkpoints/       of the training under way (Orbax)
+  tensorboard/       event files
   tables/  figures/  results
 """
 
@@ -136,7 +136,7 @@ class RunDirectory:
 
     def _is_begun(self) -> bool:
         """Whether there is nothing here but what is written before run.json, the last file of `create`."""
-        own = r'corpus|\.processes|\.lock(\.\d+)?|\..*\.(tmp|old)'
+        own = r'corpus|\.lock|\..*\.(tmp|old)'
         if storage.is_corpus(self.path / 'corpus'):
             own += r'|config\.json|jobs\.tsv'
         return not self.path.exists() or all(re.fullmatch(own, name) for name in os.listdir(self.path))
@@ -228,30 +228,19 @@ class RunDirectory:
         return {job.index: job.spec for job in self.jobs()} if os.path.isfile(self.path / 'jobs.tsv') else {}
 
     @contextlib.contextmanager
-    def locked(self, process: int = 0) -> Iterator[None]:
-        """Hold the run directory for this process, the one with this number where several work on the run.
-
-        Process 0, which comes first, clears away what killed processes left half-written.
+    def locked(self) -> Iterator[None]:
+        """Hold the run directory for this process, and clear away what killed ones left half-written.
 
         Raises:
-          InputError: another process holds it, or is still at work since an earlier start; the message names it. Or
-            the directory cannot be made or written.
+          InputError: another process holds it; the message names it. Or the directory cannot be made or written.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f'{self.path}: cannot be made a run directory ({error.strerror})') from error
-        with contextlib.ExitStack() as held:
-            held.enter_context(_lock(self._lock_path(process)))
-            if process == 0:
-                for path in self.path.glob('.lock.*'):
-                    with _lock(path):
-                        path.unlink(missing_ok=True)
-                files.clear_leftovers(self.path)
+        with _lock(self.path / '.lock'):
+            files.clear_leftovers(self.path)
             yield
-
-    def _lock_path(self, process: int) -> pathlib.Path:
-        return self.path / (f'.lock.{process}' if process else '.lock')
 
     def model_path(self, job: int) -> pathlib.Path:
         """Where a finished job's parameters lie."""
@@ -297,9 +286,8 @@ class RunDirectory:
         return {int(path.stem) for path in (self.path / 'models').glob('[0-9]*.npz') if path.stem.isdecimal()}
 
     def note(self, text: str) -> None:
-        """Add a line to notes.txt, once, whichever process it is from."""
+        """Add a line to notes.txt, once."""
         with open(self.path / 'notes.txt', 'a+', encoding='utf-8') as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX)
             handle.seek(0)
             line = ' '.join(text.split())
             if line not in handle.read().splitlines():

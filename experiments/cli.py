@@ -18,9 +18,9 @@ from typing import Any, NoReturn
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
+from demo_jax.cluster import Scheduler, parse_scheduler
 from demo_jax.errors import InputError, brief
 from demo_jax.files import expanded
-from demo_jax.processes import Meeting, ProcessLost
 from demo_jax.settings import meanings, settings
 
 _CONFIG = 'configs/quickstart.py'
@@ -120,23 +120,20 @@ def define_set(section: str) -> flags.FlagHolder:
     )
 
 
-def define_processes() -> Callable[[], Meeting]:
-    """The flags by which several processes meet; what they say is a function, to be called once they are parsed.
+def define_scheduler() -> Callable[[], Scheduler | None]:
+    """The flags that say where work is handed to; what they say is a function, to be called once they are parsed.
 
     Raises (the function):
-      InputError: flags that do not go together.
+      InputError: no such form of a scheduler.
     """
-    coordinator = flags.DEFINE_string(
-        'coordinator', '', 'Work together with further processes of the same command: HOST:PORT of process 0, any free '
-        'port; or auto, under SLURM, Open MPI or on a TPU pod. None = this process alone.',
+    where = flags.DEFINE_string(
+        'scheduler', '', 'Train and explain on the workers of a Dask scheduler: tcp://HOST:8786, or tls://...; or '
+        'local:N, which starts N worker processes on this machine. None = this process does all. See docs/cluster.md.',
     )  # fmt: skip
-    count = flags.DEFINE_integer('num_processes', None, 'With --coordinator: how many processes there are.')
-    index = flags.DEFINE_integer('process_id', None, 'With --coordinator: which of them this is, from 0.')
-    silence = flags.DEFINE_float(
-        'peer_timeout', 60.0, 'With --coordinator: seconds without a sign of life after which a process counts as gone.'
+    patience = flags.DEFINE_float(
+        'scheduler_timeout', 60.0, 'With --scheduler: seconds to wait for it, and for workers where there are none.'
     )
-    patience = flags.DEFINE_float('start_timeout', 300.0, 'With --coordinator: seconds to wait until all have started.')
-    return lambda: Meeting(coordinator.value, count.value, index.value, patience.value, silence.value)
+    return lambda: parse_scheduler(where.value, patience.value)
 
 
 def parsed_settings(entries: Sequence[str]) -> dict[str, Any]:
@@ -159,8 +156,6 @@ def parsed_settings(entries: Sequence[str]) -> dict[str, Any]:
 
 def run(main: Callable[[Sequence[str]], int | None]) -> None:
     """Parse the flags and call `main(argv)`; an `InputError` becomes one line and exit status 2.
-
-    A `ProcessLost` is one line too, and status 75, which says that the same command may be tried again.
 
     Unknown flags, left-over arguments and bad flag values are reported by absl (status 1) or here.
     A reader that closes the pipe early (`| head`) ends the command silently. A disk that is full, or a quota that is
@@ -185,9 +180,6 @@ def run(main: Callable[[Sequence[str]], int | None]) -> None:
             traceback.clear_frames(error.__traceback__)  # a progress bar under way ends its line before the error's
             print(f'error: {error}', file=sys.stderr)
             return 2
-        except ProcessLost as error:
-            print(f'error: {error}', file=sys.stderr)
-            return 75
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 1

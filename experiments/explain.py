@@ -12,13 +12,13 @@ from experiments import cli, pipeline
 
 _RUN = cli.define_run()
 _SET = cli.define_set('explain')
-_MEETING = cli.define_processes()
+_SCHEDULER = cli.define_scheduler()
 
 
 def main(argv: Sequence[str]) -> None:
     """Run the stage, and say where its results lie."""
     del argv
-    run = pipeline.run_one_stage(_RUN.value, 'explain', cli.parsed_settings(_SET.value), _MEETING())
+    run = pipeline.run_one_stage(_RUN.value, 'explain', cli.parsed_settings(_SET.value), _SCHEDULER())
     print(f'explanations: {run.path / "explain"}')
 
 

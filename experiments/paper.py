@@ -40,7 +40,7 @@ _TASKS = flags.DEFINE_string('tasks', None, 'Only these tasks, separated by comm
 _TF = cli.define_tf()
 _SPECS = flags.DEFINE_list('specs', None, 'Only these architectures, separated by commas.')
 _STAGES = flags.DEFINE_list('stages', list(pipeline.STAGES), 'Stages to run, separated by commas.')
-_MEETING = cli.define_processes()
+_SCHEDULER = cli.define_scheduler()
 _DRY_RUN = flags.DEFINE_bool('dry_run', False, 'Print the plan, with jobs, steps, memory and likely times, and stop.')
 
 
@@ -75,17 +75,14 @@ def main(argv: Sequence[str]) -> None:
     config, start = settings(), time.monotonic()
     pipeline.check_stages(_STAGES.value)
     if _DRY_RUN.value:
-        print(pipeline.describe_plan(config, _WORKDIR.value, _MEETING().count or 1))
+        print(pipeline.describe_plan(config, _WORKDIR.value, _SCHEDULER()))
         return
-    with pipeline.opened(config, _WORKDIR.value, _MEETING(), _STAGES.value) as here:
+    with pipeline.opened(config, _WORKDIR.value, _SCHEDULER()) as here:
         from demo_jax.report import console
         from experiments import plan
 
         run = here.run
-        if not here.team.leads:
-            pipeline.run_stages(here, _STAGES.value)
-            return
-        print(plan.describe(run.corpus(), run.jobs(), config, run, here.team.count), flush=True)
+        print(plan.describe(run.corpus(), run.jobs(), config, run, here.cluster), flush=True)
         seconds = {'preparing': time.monotonic() - start}
         seconds |= pipeline.run_stages(here, _STAGES.value)
         print()

@@ -11,14 +11,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from demo_jax import processes
+from demo_jax.cluster import Cluster, Scheduler, connected
 from demo_jax.data.corpus import Corpus
 from demo_jax.data.prepare import CorpusSettings, find_source, prepare_corpus
 from demo_jax.data.readers import split_name
 from demo_jax.data.storage import is_corpus, load_corpus
 from demo_jax.errors import InputError, brief
 from demo_jax.files import expanded
-from demo_jax.processes import Meeting, Team
 from demo_jax.runs import RunDirectory
 from demo_jax.training.jobs import Job
 
@@ -29,97 +28,71 @@ STAGES = ('train', 'baseline', 'evaluate', 'explain', 'match', 'report')
 
 @dataclasses.dataclass(frozen=True)
 class Opened:
-    """A run directory that this process holds, alone or with others.
+    """A run directory that this process holds.
 
     Attributes:
       run: the directory.
       config: the settings of this command.
-      team: the processes that have opened it together.
+      cluster: the workers that train and explain; None: this process does.
     """
 
     run: RunDirectory
     config: dict[str, Any]
-    team: Team
+    cluster: Cluster | None = None
 
 
 @contextlib.contextmanager
-def opened(
-    config: Mapping[str, Any], workdir: str, meeting: Meeting = Meeting(), stages: Sequence[str] = ()  # noqa: B008
-) -> Iterator[Opened]:
-    """Hold the run directory for these settings, made by process 0 if it is not there.
+def opened(config: Mapping[str, Any], workdir: str, scheduler: Scheduler | None = None) -> Iterator[Opened]:
+    """Hold the run directory for these settings, made if it is not there.
 
     Args:
       config: the settings.
       workdir: the directory.
-      meeting: where to meet further processes.
-      stages: that are going to be run; every process must have been started for the same.
+      scheduler: of the workers that train and explain; None: this process does.
 
     Raises:
       InputError: bad settings or input; the directory belongs to another corpus or settings, or is in use; the
-        processes do not find each other, or were started with other settings.
-      ProcessLost: another process is gone.
+        scheduler or its workers are not as they should be (see `cluster.connected`).
     """
-    run = RunDirectory(workdir)
-    with _together(run, config.get('machine', {}), meeting) as team:
-        ours = json.loads(json.dumps({'config': dict(config), 'stages': list(stages)}, default=list))
-
-        def decide() -> dict[str, Any]:
-            open_run(config, workdir)
-            return ours
-
-        theirs = team.agree('run', decide)
-        for name in ('stages', *config):
-            values = [what['stages'] if name == 'stages' else what['config'].get(name) for what in (ours, theirs)]
-            if values[0] != values[1]:
-                raise InputError(
-                    f'{workdir}: process {team.index} was started with other settings than process 0: {name} is '
-                    f'{brief(values[0])}, there {brief(values[1])}'
-                )
-        yield Opened(run, dict(config), team)
+    with _held(RunDirectory(workdir), dict(config), scheduler) as here:
+        open_run(config, workdir)
+        yield here
 
 
 @contextlib.contextmanager
-def existing(workdir: str, meeting: Meeting = Meeting()) -> Iterator[Opened]:  # noqa: B008
+def existing(workdir: str, scheduler: Scheduler | None = None) -> Iterator[Opened]:
     """Hold a run directory that is there already, with the settings it was made with.
 
     Raises:
-      InputError: it is not a run directory, or another process holds it.
-      ProcessLost: another process is gone.
+      InputError: it is not a run directory, or another process holds it; or as `cluster.connected`.
     """
     run = RunDirectory(workdir)
     run.facts()
-    config = run.config()
-    with _together(run, config.get('machine', {}), meeting) as team:
-        if team.leads:
-            run.update_config()
-        yield Opened(run, config, team)
+    with _held(run, run.config(), scheduler) as here:
+        run.update_config()
+        yield here
 
 
 @contextlib.contextmanager
-def _together(run: RunDirectory, machine: Mapping[str, Any], meeting: Meeting) -> Iterator[Team]:
-    """Meet the other processes, settle JAX's devices, and hold the directory."""
-    team = processes.gather(meeting)
-    start_devices(machine, team)
-    with contextlib.ExitStack() as held:
-        if team.leads:  # others look for what it writes only when nobody else holds the directory
-            held.enter_context(run.locked())
-        held.enter_context(team.at_work(run.path))
-        if not team.leads:
-            held.enter_context(run.locked(team.index))
-            print(f'process {team.index} of {team.count} works on {run.path}', flush=True)
-        yield team
+def _held(run: RunDirectory, config: dict[str, Any], scheduler: Scheduler | None) -> Iterator[Opened]:
+    """Settle JAX's devices, find the workers, and hold the directory."""
+    machine = config.get('machine', {})
+    start_devices(machine, scheduler)
+    with connected(scheduler, machine) as cluster, run.locked():
+        if cluster is not None:
+            print(cluster, flush=True)
+        yield Opened(run, config, cluster)
 
 
 def run_one_stage(
-    workdir: str, stage: str, changed: Mapping[str, Any], meeting: Meeting = Meeting()  # noqa: B008
+    workdir: str, stage: str, changed: Mapping[str, Any], scheduler: Scheduler | None = None
 ) -> RunDirectory:
     """Run one stage of a run that is there already, with the settings it was made with but for those changed.
 
     Raises:
       InputError: as `existing` and `run_stages`.
-      ProcessLost: another process is gone.
     """
-    with existing(workdir, meeting) as here:
+    with existing(workdir, scheduler) as here:
         here.config[stage] = {**here.config.get(stage, {}), **changed}
         run_stages(here, [stage])
     return here.run
@@ -128,30 +101,25 @@ def run_one_stage(
 def run_stages(here: Opened, stages: Sequence[str]) -> dict[str, float]:
     """Run some of `STAGES`: print what each will do and its tables, and return how many seconds each took.
 
-    Several processes share the work of `train` and `explain`; process 0 does the other stages.
+    Workers do `train` and `explain` where there are some; this process does the other stages.
 
     Raises:
       InputError: an unknown stage, a bad setting, or something that a stage needs is not there yet.
-      ProcessLost: another process is gone.
     """
     from experiments import plan
 
     check_stages(stages)
-    shared: dict[str, Callable[[RunDirectory, Mapping[str, Any], Team], None]] = {'train': _train, 'explain': _explain}
-    alone: dict[str, Callable[[RunDirectory, Mapping[str, Any]], None]] = {
-        'baseline': _baseline, 'evaluate': _evaluate, 'match': _match, 'report': _report,
+    functions: dict[str, Callable[[Opened], None]] = {
+        'train': _train, 'baseline': _baseline, 'evaluate': _evaluate, 'explain': _explain, 'match': _match,
+        'report': _report,
     }  # fmt: skip
     seconds = {}
     for stage in STAGES:
         if stage in stages:
             start = time.monotonic()
-            if here.team.leads:
-                of_run = here.run.corpus(), here.run.jobs(), here.config, here.run
-                print(plan.describe_stage(stage, *of_run, here.team.count), flush=True)
-            if stage in shared:
-                shared[stage](here.run, here.config, here.team)
-            elif here.team.leads:
-                alone[stage](here.run, here.config)
+            print(plan.describe_stage(stage, here.run.corpus(), here.run.jobs(), here.config, here.run, here.cluster),
+                  flush=True)  # fmt: skip
+            functions[stage](here)
             seconds[stage] = time.monotonic() - start
     return seconds
 
@@ -163,20 +131,22 @@ def check_stages(stages: Sequence[str]) -> None:
             raise InputError(f'no stage {stage!r}; the stages are {", ".join(STAGES)}')
 
 
-def describe_plan(config: Mapping[str, Any], workdir: str, processes: int = 1) -> str:
-    """What a run with these settings, by so many processes, will do, without doing or writing any of it.
+def describe_plan(config: Mapping[str, Any], workdir: str, scheduler: Scheduler | None = None) -> str:
+    """What a run with these settings will do, without doing or writing any of it.
 
     Raises:
       InputError: as `opened`.
     """
     from experiments import plan
 
-    start_devices(config['machine'])
+    start_devices(config['machine'], scheduler)
     run = RunDirectory(workdir)
     corpus, jobs = read_jobs(config, run)
     if (run.path / 'run.json').exists():
         run.check(corpus, _as_run(config, run))
-    return plan.describe(corpus, jobs, config, run, processes)
+    far = scheduler if scheduler and scheduler.address else None  # workers here would change nothing, and take a while
+    with connected(far, config['machine']) as cluster:
+        return plan.describe(corpus, jobs, config, run, cluster)
 
 
 def check_settings(config: Mapping[str, Any]) -> None:
@@ -203,58 +173,60 @@ def check_settings(config: Mapping[str, Any]) -> None:
     settings(ReportSettings, config.get('dashboard', {}), 'dashboard')
 
 
-def _train(run: RunDirectory, config: Mapping[str, Any], team: Team) -> None:
+def _train(here: Opened) -> None:
     from demo_jax.stages.train import train_run
 
-    train_run(run, team=team, progress=team.leads, checkpoint_seconds=config['checkpoint_seconds'])
+    train_run(here.run, cluster=here.cluster, checkpoint_seconds=here.config['checkpoint_seconds'])
 
 
-def _baseline(run: RunDirectory, config: Mapping[str, Any]) -> None:
+def _baseline(here: Opened) -> None:
     from demo_jax.settings import settings
     from demo_jax.stages.baseline import BaselineSettings, baseline_run
 
-    baseline_run(run, settings(BaselineSettings, config.get('baseline', {}), 'baseline'),
-                 n_resamples=config['evaluate']['n_resamples'])  # fmt: skip
+    baseline_run(here.run, settings(BaselineSettings, here.config.get('baseline', {}), 'baseline'),
+                 n_resamples=here.config['evaluate']['n_resamples'])  # fmt: skip
 
 
-def _evaluate(run: RunDirectory, config: Mapping[str, Any]) -> None:
+def _evaluate(here: Opened) -> None:
     from demo_jax.report import console
     from demo_jax.settings import settings
     from demo_jax.stages.evaluate import EvaluateSettings, evaluate_run
 
-    console.print_tables(evaluate_run(run, settings(EvaluateSettings, config.get('evaluate', {}), 'evaluate')))
+    console.print_tables(evaluate_run(here.run, settings(EvaluateSettings, here.config.get('evaluate', {}), 'evaluate')))
 
 
-def _explain(run: RunDirectory, config: Mapping[str, Any], team: Team) -> None:
+def _explain(here: Opened) -> None:
     from demo_jax.settings import settings
     from demo_jax.stages.explain import ExplainSettings, explain_run
 
-    chosen = settings(ExplainSettings, config.get('explain', {}), 'explain')
-    explain_run(run, chosen, team=team, progress=team.leads)
+    chosen = settings(ExplainSettings, here.config.get('explain', {}), 'explain')
+    explain_run(here.run, chosen, cluster=here.cluster)
 
 
-def _match(run: RunDirectory, config: Mapping[str, Any]) -> None:
+def _match(here: Opened) -> None:
     from demo_jax.report import console
     from demo_jax.settings import settings
     from demo_jax.stages.match import MatchSettings, match_run
 
-    console.print_tables(match_run(run, settings(MatchSettings, config.get('match', {}), 'match')))
+    console.print_tables(match_run(here.run, settings(MatchSettings, here.config.get('match', {}), 'match')))
 
 
-def _report(run: RunDirectory, config: Mapping[str, Any]) -> None:
+def _report(here: Opened) -> None:
     from demo_jax.settings import settings
     from demo_jax.stages.report import ReportSettings, report_run
 
-    report_run(run, settings(ReportSettings, config.get('dashboard', {}), 'dashboard'))
+    report_run(here.run, settings(ReportSettings, here.config.get('dashboard', {}), 'dashboard'))
 
 
-def start_devices(machine: Mapping[str, Any], team: Team = Team()) -> None:  # noqa: B008
-    """Settle how JAX sees the CPU, and where compiled programs are kept."""
+def start_devices(machine: Mapping[str, Any], scheduler: Scheduler | None = None) -> None:
+    """Settle how JAX sees this machine, and where compiled programs are kept."""
     from demo_jax import devices
 
+    if scheduler is not None and scheduler.workers:
+        os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')  # the GPUs' memory is for the workers
     devices.configure(machine.get('host_devices', 0))
     note = devices.keep_programs(machine.get('compilation_cache', ''))
-    if note and team.leads:
+    if note:
         print(f'note: {note}', file=sys.stderr)
 
 

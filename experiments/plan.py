@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from demo_jax.cluster import Cluster
 from demo_jax.data.corpus import Corpus
 from demo_jax.data.prepare import left_out, remarks, seen_in_training
 from demo_jax.evaluation.proteins import FOUND, told_symbols
@@ -44,13 +45,16 @@ class Stage:
 
 
 def stages(
-    corpus: Corpus, jobs: Sequence[Job], config: Mapping[str, Any], run: RunDirectory, processes: int = 1
+    corpus: Corpus, jobs: Sequence[Job], config: Mapping[str, Any], run: RunDirectory,
+    cluster: Cluster | None = None,
 ) -> list[Stage]:
     """What each stage has to do for these jobs, given what the run directory holds already.
 
-    Times are those of so many processes with as many devices as this one.
+    Training and explaining take the shorter, the more devices the workers have than this process; that each is as
+    fast as one of this process is a guess.
     """
     rate = matrix_rate()
+    share = cluster.devices / jax.local_device_count() if cluster else 1.0
     recipe = settings(Recipe, config['recipe'], 'recipe')
     finished = run.finished_jobs()
     length = int(corpus.lengths.max(initial=1))
@@ -70,11 +74,11 @@ def stages(
     explained, pieces, seconds, n_words = _explain(corpus, jobs, config, run, rate, length)
     return [
         Stage('train', f'{len(jobs)} models, {n_steps:,} steps of {recipe.batch_size} sequences',
-              f'{len(jobs) - len(left)}/{len(jobs)}', train / processes),
+              f'{len(jobs) - len(left)}/{len(jobs)}', train / share),
         Stage('baseline', f'motifs in {corpus.n_tasks} tasks, without training', '', _COMPILE_SECONDS
               + 3e11 * corpus.n_tasks / rate),
         Stage('evaluate', f'{n_test:,} test scores, {resamples:,} bootstrap resamples per model', '', evaluate),
-        Stage('explain', f'{explained} models, {pieces[1]} pieces', f'{pieces[0]}/{pieces[1]}', seconds / processes),
+        Stage('explain', f'{explained} models, {pieces[1]} pieces', f'{pieces[0]}/{pieces[1]}', seconds / share),
         Stage('match', f'{n_words:,} windows against JASPAR', '', 5 + n_words / _WORDS_PER_SECOND + 0.2 * explained),
         Stage('report', f'figures and page of {corpus.n_tasks} tasks', '', 5 + 2.0 * corpus.n_tasks),
     ]  # fmt: skip
@@ -160,9 +164,10 @@ def memory(corpus: Corpus, jobs: Sequence[Job], config: Mapping[str, Any]) -> fl
 
 
 def describe(
-    corpus: Corpus, jobs: Sequence[Job], config: Mapping[str, Any], run: RunDirectory, processes: int = 1
+    corpus: Corpus, jobs: Sequence[Job], config: Mapping[str, Any], run: RunDirectory,
+    cluster: Cluster | None = None,
 ) -> str:
-    """The plan as text, for so many processes."""
+    """The plan as text."""
     lengths = corpus.lengths
     sizes = f'{lengths.min()}' if lengths.min() == lengths.max() else f'{lengths.min()}-{lengths.max()}'
     specs = list(dict.fromkeys(job.spec for job in jobs))
@@ -180,11 +185,12 @@ def describe(
         lines.append(f'note: {seen_in_training(corpus)}')
     rows = [
         {'stage': stage.stage, 'what': stage.what, 'done': stage.done, 'likely_time': duration(stage.seconds)}
-        for stage in stages(corpus, jobs, config, run, processes)
+        for stage in stages(corpus, jobs, config, run, cluster)
     ]
     devices = jax.local_devices()
     where = f'{len(devices)} {devices[0].platform.upper()} device{"s" * (len(devices) > 1)}'
-    where += f' in each of {processes} processes' * (processes > 1)
+    if cluster:
+        where = f'{cluster.workers} worker{"s" * (cluster.workers > 1)} with {cluster.devices} devices'
     return '\n'.join([
         *lines,
         format_table(rows, list(rows[0])),
@@ -218,10 +224,11 @@ def _proteins(corpus: Corpus, config: Mapping[str, Any], most: int = 6) -> list[
 
 
 def describe_stage(
-    stage: str, corpus: Corpus, jobs: Sequence[Job], config: Mapping[str, Any], run: RunDirectory, processes: int = 1
+    stage: str, corpus: Corpus, jobs: Sequence[Job], config: Mapping[str, Any], run: RunDirectory,
+    cluster: Cluster | None = None,
 ) -> str:
-    """What one stage is about to do and how long it is likely to take so many processes, as a line."""
-    found = next(line for line in stages(corpus, jobs, config, run, processes) if line.stage == stage)
+    """What one stage is about to do and how long it is likely to take, as a line."""
+    found = next(line for line in stages(corpus, jobs, config, run, cluster) if line.stage == stage)
     done = f', {found.done} done' if found.done else ''
     return f'{stage}: {found.what}{done}; likely {duration(found.seconds)}'
 

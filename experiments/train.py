@@ -9,17 +9,16 @@ from experiments import cli, pipeline
 
 _CONFIG = cli.define_config()
 _WORKDIR = cli.define_workdir()
-_MEETING = cli.define_processes()
+_SCHEDULER = cli.define_scheduler()
 
 
 def main(argv: Sequence[str]) -> None:
     """Prepare and train."""
     del argv
     config = _CONFIG.value.to_dict()
-    with pipeline.opened(config, _WORKDIR.value, _MEETING(), ['train']) as here:
+    with pipeline.opened(config, _WORKDIR.value, _SCHEDULER()) as here:
         pipeline.run_stages(here, ['train'])
-        if here.team.leads:
-            print(f'models: {here.run.path / "models"}')
+        print(f'models: {here.run.path / "models"}')
 
 
 if __name__ == '__main__':

@@ -15,7 +15,6 @@ from demo_jax.training.jobs import (
     make_jobs,
     make_plan,
     programs,
-    share,
 )
 from demo_jax.training.pool import TaskRows
 
@@ -138,28 +137,6 @@ def test_half_of_the_examples_are_turned_and_all_sets_of_negatives_are_used():
 def test_batches_fill_the_last_one():
     assert batches(np.arange(5), 2).tolist() == [[0, 1], [2, 3], [4, -1]]
     assert batches(np.arange(0), 2).shape == (0, 2)
-
-
-def test_jobs_are_shared_by_cost():
-    costs = {0: 5.0, 1: 4.0, 2: 3.0, 3: 3.0, 4: 3.0}
-    assert share(costs, 2) == ((0, 3), (1, 2, 4))  # 5; 4; 4+3; 5+3; 7+3
-    assert share(costs, 1) == ((0, 1, 2, 3, 4),)
-    assert share({3: 1.0, 7: 2.0}, 4) == ((7,), (3,), (), ())
-    assert share({}, 3) == ((), (), ())
-    assert share(dict.fromkeys(range(5), 0.0), 2) == ((0, 2, 4), (1, 3))  # free ones are counted
-
-
-def test_shares_are_complete_and_never_far_apart():
-    rng = np.random.default_rng(0)
-    for parts in (2, 3, 8):
-        costs = {int(index): float(cost) for index, cost in enumerate(rng.lognormal(size=50))}
-        shares = share(dict(reversed(costs.items())), parts)
-        assert shares == share(costs, parts)
-        assert sorted(index for part in shares for index in part) == list(costs)
-        loads = [sum(costs[index] for index in part) for part in shares]
-        # Whoever ends last was the least loaded when it got its last job: at most the mean of what the others add to.
-        smallest = max(min((costs[index] for index in part), default=0.0) for part in shares)
-        assert max(loads) <= sum(costs.values()) / parts + smallest + 1e-9
 
 
 @pytest.mark.parametrize('grid, message', [

@@ -184,14 +184,6 @@ def test_what_a_segment_reports_is_entered_as_history_has_it(begin, tmp_path, mo
     check(tmp_path / 'tensorboard', JOBS, history)
 
 
-def test_folders_of_processes_that_are_no_more_are_removed(tmp_path):
-    for name in ('process_1', 'process_2', 'process_10', 'process_x', 'report'):
-        (tmp_path / name).mkdir()
-    (tmp_path / 'process_7').write_text('a file')
-    monitor.remove_others(tmp_path, 2)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ['process_1', 'process_7', 'process_x', 'report']
-
-
 TASKS = [
     (['K562 CTCF (rep 1)', 'K562 CTCF [rep 1]'], ['K562_CTCF__rep_1__1', 'K562_CTCF__rep_1__2']),
     (['a b', 'a_b', 'a_b_1', 'c'], ['a_b_2', 'a_b_3', 'a_b_1', 'c']),

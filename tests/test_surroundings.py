@@ -21,10 +21,6 @@ from experiments import pipeline
 from tests.helpers import ROOT
 from tests.helpers_models import save_run
 
-STEP = {
-    'SLURM_JOB_ID': '77', 'SLURM_STEP_NODELIST': 'localhost', 'SLURM_NTASKS': '1', 'SLURM_PROCID': '0',
-    'SLURM_LOCALID': '1',
-}  # fmt: skip
 
 
 def python(*arguments, **environment):
@@ -64,31 +60,6 @@ def test_a_training_is_the_same_whatever_the_environment_asks_of_jax(tmp_path):
     )  # fmt: skip
     assert asked.returncode == 0, asked.stderr
     assert asked.stdout == plain.stdout
-
-
-MEETING = """
-from demo_jax import processes
-team = processes.gather(processes.Meeting('auto', patience=60))
-from jax._src import xla_bridge
-print(team.index, team.count, xla_bridge.CUDA_VISIBLE_DEVICES.value)
-"""
-
-
-@pytest.mark.parametrize(('visible', 'chosen'), [
-    ({'CUDA_VISIBLE_DEVICES': '3'}, b'0'),  # --gpus-per-task=1: the only one, though this is task 1 of its node
-    ({'CUDA_VISIBLE_DEVICES': '0,1'}, b'1'),  # --gpus-per-node=2: the task's own of two
-    ({}, b'1'),
-    ({'CUDA_VISIBLE_DEVICES': '3', 'JAX_LOCAL_DEVICE_IDS': '5'}, b'5'),  # said by the user
-])  # fmt: skip
-def test_under_slurm_a_process_takes_a_gpu_that_it_sees(visible, chosen):
-    found = python('-c', MEETING, **STEP, **visible)
-    assert found.stdout.split() == [b'0', b'1', chosen], found.stderr
-
-
-def test_auto_outside_of_a_step_says_what_is_missing():
-    within = python('-c', MEETING, SLURM_JOB_ID='77', SLURM_NTASKS='4')  # a shell inside an allocation
-    assert within.returncode
-    assert b'was not started by srun (a shell within an allocation' in within.stderr.splitlines()[-1]
 
 
 def test_a_terminal_without_utf8_shows_escapes(tmp_path):

@@ -1,13 +1,15 @@
 """Stage `explain`: maps, temporal scores, class optima and activations of a run's models (edge)."""
 
+import contextlib
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 from tqdm import tqdm
 
+from demo_jax.cluster import Cluster
 from demo_jax.data.corpus import Corpus
 from demo_jax.done import Made
 from demo_jax.errors import InputError, brief
@@ -16,11 +18,9 @@ from demo_jax.evaluation.compare import kind_of
 from demo_jax.explain.class_optimisation import ClassOptimum, optimise_class
 from demo_jax.explain.pieces import CLASS_OPTIMISATION, PIECES, Subject, optimisation_settings, options
 from demo_jax.explanations import Explanations
-from demo_jax.nn.architecture import AnyArchitecture, resolve
-from demo_jax.nn.operations import forward_operations
-from demo_jax.processes import Team
+from demo_jax.nn.architecture import resolve
 from demo_jax.runs import JobResult, RunDirectory
-from demo_jax.training.jobs import Job, share
+from demo_jax.training.jobs import Job
 from demo_jax.training.pool import name_seed
 
 #: Class optimisation runs so many models per program call, and keeps them as they end.
@@ -72,88 +72,151 @@ class ExplainSettings(_OfPieces):
         return {name: getattr(self, name) for name in options()}
 
 
+@dataclasses.dataclass(frozen=True)
+class _Bundle:
+    """Some pieces of one model, or the class optima of some models of one architecture, with all that they are made of.
+
+    Attributes:
+      jobs: the models'.
+      params: of each of them.
+      pieces: their names.
+      tokens: what each piece reads, by `Piece.of`: tokens (N, L), and lengths (N,) or None.
+      average: whether the run's predictions are averages over both strands.
+      settings: see `ExplainSettings`.
+      length: bp of the longest sequence of the corpus.
+      fill: whether class optimisation fills the group of models up to `_GROUP`.
+    """
+
+    jobs: tuple[Job, ...]
+    params: tuple[Any, ...]
+    pieces: tuple[str, ...]
+    tokens: Mapping[str, tuple[np.ndarray, np.ndarray | None]]
+    average: bool
+    settings: ExplainSettings
+    length: int
+    fill: bool = False
+
+    def __str__(self) -> str:
+        more = ', ...' if len(self.jobs) > 1 else ''
+        return f'{", ".join(self.pieces)} of {self.jobs[0].label}{more}'
+
+
 def explain_run(
-    run: RunDirectory, settings: ExplainSettings | None = None, *, team: Team | None = None, progress: bool = True
+    run: RunDirectory, settings: ExplainSettings | None = None, *, cluster: Cluster | None = None, progress: bool = True
 ) -> Explanations:
     """Explain the trained models of a run on their tasks' test sequences, and keep what is found.
 
     Of several seeds (or rows of a grid) of a task and spec, the model with the best validation AUROC is
     explained. What is there already, made with the same settings of the same model, is not made again.
     Attributions are averages over both strands where the run's predictions are; temporal scores,
-    activations and class optima are of the strand as given. Of several processes, each explains its share of the
-    models and waits for the others at the end.
+    activations and class optima are of the strand as given.
 
     Args:
       run: a trained run; the caller holds its lock.
       settings: see `ExplainSettings`.
-      team: the processes at work on the run; default: this one alone.
+      cluster: workers that make the pieces, one model after the other; None: this process makes them.
       progress: show a bar over models and pieces.
 
     Raises:
-      InputError: nothing is trained yet, or a setting names a spec that the run does not have.
-      ProcessLost: another process is gone; this one's share is explained and kept.
+      InputError: nothing is trained yet, a setting names a spec that the run does not have, or the cluster fails (see
+        `Cluster.map`).
     """
-    settings, team = settings or ExplainSettings(), team or Team()
+    settings = settings or ExplainSettings()
     corpus, average = run.corpus(), bool(run.config()['recipe']['average_strands'])
-
-    def choose() -> list[int]:
-        best = best_results(run)
-        specs = chosen_specs(best, settings.specs)
-        return [job.index for job in best if job.spec in specs]
-
-    explained = set(team.agree('explained', choose))  # a shared disk may list new files later to one than to another
-    results = {job: run.load_result(job.index) for job in run.jobs() if job.index in explained}
-    specs = tuple(dict.fromkeys(job.spec for job in results))
+    best = best_results(run)
+    specs = chosen_specs(best, settings.specs)
+    results = {job: best[job] for job in run.jobs() if job in best and job.spec in specs}
     rows = {task: explained_rows(corpus, task, settings) for task in dict.fromkeys(job.task for job in results)}
     store = Explanations(run)
-    if team.leads:
-        store.write_index(list(results), rows, {name: getattr(settings, name) for name in _OF_ROWS})
+    store.write_index(list(results), rows, {name: getattr(settings, name) for name in _OF_ROWS})
 
     longest = int(corpus.lengths.max(initial=1))
-    costs = {job.index: _cost(resolve(job.spec), settings, longest) for job in results}
-    mine = set(share(costs, team.count)[team.index])
-    todo: list[tuple[str, Job, Made]] = []
-    for piece in settings.pieces:
-        for job, result in results.items():
+    todo: dict[tuple[str, int], Made] = {}
+    for job, result in results.items():
+        for piece in settings.pieces:
             facts = _facts(piece, settings, result, average)
-            wanted = job.index in mine and PIECES[piece].applies(resolve(job.spec))
-            if wanted and not store.has(piece, job.index, facts):
-                todo.append((piece, job, facts))
+            if PIECES[piece].applies(resolve(job.spec)) and not store.has(piece, job.index, facts):
+                todo[piece, job.index] = facts
     weights = {piece: max(1, round(10 * work(piece, settings, longest))) for piece in PIECES}
-    with tqdm(
-        total=sum(weights[piece] for piece, _, _ in todo), disable=not progress,
-        bar_format='{l_bar}{bar}| [{elapsed}<{remaining}{postfix}]',
-    ) as bar:  # fmt: skip
-        for number, (piece, job, facts) in enumerate(todo):
-            make = PIECES[piece].make
-            if make is None:
-                continue
-            bar.set_description(f'{number}/{len(todo)} {piece}: {job.spec} {_short(job.task)}')
-            chosen = rows[job.task]
-            if PIECES[piece].of == 'positives':
-                chosen = chosen[np.asarray(corpus.labels[chosen]) == 1]
-            tokens, lengths = sequences(corpus, chosen)
-            subject = Subject(results[job].params, resolve(job.spec), tokens, lengths, average)
-            store.save(piece, job.index, make(subject, settings.options), facts)
+    bundles = _bundles(results, todo, rows, corpus, average, settings)
+    left, total = len(todo), sum(weights[piece] for piece, _ in todo)
+    with tqdm(total=total, disable=not progress, bar_format='{l_bar}{bar}| [{elapsed}<{remaining}{postfix}]') as bar:
+
+        def show(text: str) -> None:
+            bar.set_description(f'{len(todo) - left}/{len(todo)} {text}')
+
+        for piece, job_index, arrays in _made(bundles, cluster, specs, show):
+            store.save(piece, job_index, arrays, todo[piece, job_index])
+            left -= 1
             bar.update(weights[piece])
-        for spec in specs:
-            waiting = [(job, facts) for piece, job, facts in todo if piece == CLASS_OPTIMISATION and job.spec == spec]
-            for first in range(0, len(waiting), _GROUP):
-                group = waiting[first : first + _GROUP]
-                jobs, full = [job for job, _ in group], len(waiting) > _GROUP
-                optima = _optimise(jobs, results, corpus, settings, bar, full=full)
-                for number, (job, facts) in enumerate(group):
-                    arrays = {name: getattr(optima, name)[number] for name in PIECES[CLASS_OPTIMISATION].arrays}
-                    store.save(CLASS_OPTIMISATION, job.index, arrays, facts)
-                bar.update(weights[CLASS_OPTIMISATION] * len(group))
-    team.wait('explained', tqdm.write)
     return store
 
 
-def _cost(spec: AnyArchitecture, settings: ExplainSettings, length: int) -> float:
-    """How long all pieces of a model take, in an arbitrary unit."""
-    pieces = sum(work(piece, settings, length) for piece in settings.pieces if PIECES[piece].applies(spec))
-    return pieces * forward_operations(spec, 1, max(length, spec.min_length))
+#: One piece of one job: its name, the job's index, its arrays.
+_Made = tuple[str, int, dict[str, np.ndarray]]
+
+
+def _bundles(
+    results: Mapping[Job, JobResult], todo: Collection[tuple[str, int]], rows: Mapping[str, np.ndarray],
+    corpus: Corpus, average: bool, settings: ExplainSettings,
+) -> Iterator[_Bundle]:  # fmt: skip
+    """What is to be made: for each model its pieces, then class optima in groups of models of one architecture."""
+    length = int(corpus.lengths.max(initial=1))
+    for job, result in results.items():
+        pieces = tuple(piece for piece in settings.pieces if PIECES[piece].make and (piece, job.index) in todo)
+        if pieces:
+            read = dict.fromkeys(PIECES[piece].of for piece in pieces)
+            tokens = {of: sequences(corpus, _rows_of(of, corpus, rows[job.task])) for of in read}
+            yield _Bundle((job,), (result.params,), pieces, tokens, average, settings, length)
+    for spec in dict.fromkeys(job.spec for job in results):
+        waiting = [job for job in results if job.spec == spec and (CLASS_OPTIMISATION, job.index) in todo]
+        for first in range(0, len(waiting), _GROUP):
+            group = tuple(waiting[first : first + _GROUP])
+            params, fill = tuple(results[job].params for job in group), len(waiting) > _GROUP
+            yield _Bundle(group, params, (CLASS_OPTIMISATION,), {}, average, settings, length, fill)
+
+
+def _rows_of(of: str, corpus: Corpus, rows: np.ndarray) -> np.ndarray:
+    """Those of the explained rows (N,) of a task that a piece reads."""
+    return rows[np.asarray(corpus.labels[rows]) == 1] if of == 'positives' else rows
+
+
+def _made(
+    bundles: Iterable[_Bundle], cluster: Cluster | None, specs: Sequence[str], show: Callable[[str], None]
+) -> Iterator[_Made]:
+    """The pieces of all bundles, as they are made here or come back from workers."""
+    if cluster is None:
+        for bundle in bundles:
+            yield from _make(bundle, lambda done, text: show(text))
+        return
+    cluster.check_specs(specs)
+    found = cluster.map(explain_bundle, bundles, progress=lambda number, done, text: show(text), say=tqdm.write)
+    with contextlib.closing(found):
+        for _, made in found:
+            yield from made
+
+
+def explain_bundle(bundle: _Bundle, shared: None, tell: Callable[[float, str], None]) -> list[_Made]:
+    """Make the pieces of a bundle on a worker; `tell` is called before each of them, and while optima are sought."""
+    del shared
+    return list(_make(bundle, tell))
+
+
+def _make(bundle: _Bundle, tell: Callable[[float, str], None]) -> Iterator[_Made]:
+    """The pieces of a bundle, one by one."""
+    spec = resolve(bundle.jobs[0].spec)
+    for number, piece in enumerate(bundle.pieces):
+        make = PIECES[piece].make
+        if make is None:
+            optima = _optimise(bundle, tell)
+            for place, job in enumerate(bundle.jobs):
+                yield piece, job.index, {name: getattr(optima, name)[place] for name in PIECES[piece].arrays}
+            continue
+        (job,), (params,) = bundle.jobs, bundle.params
+        tell(number, f'{piece}: {job.spec} {_short(job.task)}')
+        tokens, lengths = bundle.tokens[PIECES[piece].of]
+        subject = Subject(params, spec, tokens, lengths, bundle.average)
+        yield piece, job.index, make(subject, bundle.settings.options)
 
 
 def best_results(run: RunDirectory) -> dict[Job, JobResult]:
@@ -226,25 +289,23 @@ def work(piece: str, settings: ExplainSettings, length: int) -> float:
     return PIECES[piece].cost(settings.options, length)
 
 
-def _optimise(
-    jobs: Sequence[Job], results: Mapping[Job, JobResult], corpus: Corpus, settings: ExplainSettings, bar: Any, *,
-    full: bool,
-) -> ClassOptimum:  # fmt: skip
+def _optimise(bundle: _Bundle, tell: Callable[[float, str], None]) -> ClassOptimum:
     """Class optima of some models of one architecture, in one program that is compiled once per spec.
 
-    `full` fills the group up to `_GROUP` by repeating its last model, so that the last group of several needs
+    `fill` fills the group up to `_GROUP` by repeating its last model, so that the last group of several needs
     no program of its own. A start depends on the job's task and seed alone, whatever is optimised beside it.
     """
-    filled = [*jobs, *[jobs[-1]] * (_GROUP - len(jobs) if full else 0)]
-    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *(results[job].params for job in filled))
-    seeds = [int(np.random.SeedSequence([job.seed, name_seed(job.task)]).generate_state(1)[0]) for job in filled]
-    spec, steps = resolve(jobs[0].spec), settings.options['optimisation_steps']
+    more = _GROUP - len(bundle.jobs) if bundle.fill else 0
+    jobs, params = [*bundle.jobs, *[bundle.jobs[-1]] * more], [*bundle.params, *[bundle.params[-1]] * more]
+    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *params)
+    seeds = [int(np.random.SeedSequence([job.seed, name_seed(job.task)]).generate_state(1)[0]) for job in jobs]
+    spec, options = resolve(jobs[0].spec), bundle.settings.options
 
     def show(made: int, objective: np.ndarray) -> None:
-        best = float(objective.max(axis=1).mean())
-        bar.set_description(f'class optimisation: {spec.name}, step {made}/{steps}, mean objective {best:.2f}')
+        best, steps = float(objective.max(axis=1).mean()), options['optimisation_steps']
+        tell(made, f'class optimisation: {spec.name}, step {made}/{steps}, mean objective {best:.2f}')
 
     return optimise_class(
-        stacked, spec, seeds=np.array(seeds, np.uint32), length=int(corpus.lengths.max(initial=spec.min_length)),
-        restarts=settings.options['restarts'], settings=optimisation_settings(settings.options), progress=show,
+        stacked, spec, seeds=np.array(seeds, np.uint32), length=max(bundle.length, spec.min_length),
+        restarts=options['restarts'], settings=optimisation_settings(options), progress=show,
     )  # fmt: skip

@@ -5,7 +5,7 @@ import dataclasses
 import signal
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -13,19 +13,20 @@ import numpy as np
 from tqdm import tqdm
 
 from demo_jax import checkpoints, files, monitor
+from demo_jax.cluster import Cluster
 from demo_jax.devices import DeviceSettings, compilations
 from demo_jax.errors import InputError
 from demo_jax.explain.score import check_params, check_score
 from demo_jax.nn.architecture import Architecture, parameter_shapes, resolve
 from demo_jax.nn.operations import operations_per_step
-from demo_jax.processes import Team
 from demo_jax.runs import HISTORY_COLUMNS, RunDirectory
 from demo_jax.settings import settings
+from demo_jax.training.bundles import Shared, Trained, make_bundles, train_bundle
 from demo_jax.training.fit import fit
-from demo_jax.training.jobs import Job, Recipe, make_plan, programs, share
+from demo_jax.training.jobs import Job, Recipe, make_plan, programs
 from demo_jax.training.layout import Machine
 from demo_jax.training.pool import build_pool, shortest
-from demo_jax.training.state import EpochRecord, Report
+from demo_jax.training.state import EpochRecord, Report, Started
 
 # Settings of the section `machine` that are settled when the process starts, and not in training.
 _OF_PROCESS = tuple(field.name for field in dataclasses.fields(DeviceSettings))
@@ -74,36 +75,69 @@ def machine_settings(config: Mapping[str, Any]) -> Machine:
     return settings(Machine, values, 'machine')
 
 
+@dataclasses.dataclass
+class _Training:
+    """A training under way: what it reads, and what it has brought so far.
+
+    Attributes:
+      run: the directory.
+      jobs: the whole job table.
+      left: cost of each job that was to be trained at the start, by index: steps times operations per step.
+      shared: sequences, rows, recipe and machine.
+      steps: of each job.
+      history: of each job.
+      started: jobs that an earlier start had under way, taken out as they go on.
+      curves: for TensorBoard.
+      bar: of steps.
+    """
+
+    run: RunDirectory
+    jobs: tuple[Job, ...]
+    left: dict[int, float]
+    shared: Shared
+    steps: dict[int, int]
+    history: dict[int, list[EpochRecord]]
+    started: dict[int, Started]
+    curves: monitor.Monitor
+    bar: Any
+
+    def enter(self, outcome: Report | Trained) -> None:
+        """Keep what a report or a bundle says."""
+        _enter(self.run, outcome, self.history, self.curves)
+
+    def describe(self, text: str) -> None:
+        """Say beside the bar what is going on, and how many models are there."""
+        self.bar.set_description(f'{text}: {len(self.run.finished_jobs())}/{len(self.jobs)} models')
+
+
 def train_run(
-    run: RunDirectory, *, team: Team | None = None, progress: bool = True,
+    run: RunDirectory, *, cluster: Cluster | None = None, progress: bool = True,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
 ) -> None:  # fmt: skip
     """Train the jobs of a run that are not finished, and keep each as it ends.
 
-    A run that was killed goes on from its newest checkpoints, with the same result to the last bit on
-    a CPU, over whatever devices and processes there are now. SIGTERM and Ctrl-C end it after the segment under
-    way, with a checkpoint. Of several processes, each trains its share and waits for the others at the end.
+    A run that was killed goes on from its newest checkpoint, with the same result to the last bit on
+    a CPU, over whatever devices there are now. SIGTERM and Ctrl-C end it after the segment under way, with a
+    checkpoint. Workers train bundles of jobs from beginning to end (from the checkpoint where one is there) and send
+    back what came of them: then only finished models are kept, and a signal ends the training at once.
 
     Args:
       run: a directory that `RunDirectory.create` has made; the caller holds its lock.
-      team: the processes at work on it; default: this one alone.
+      cluster: the workers to train on; None: this process trains.
       progress: show a bar with the counts of models and epochs.
       checkpoint_seconds: at least so much time between checkpoints.
 
     Raises:
-      InputError: a setting or a sequence length is not acceptable.
+      InputError: a setting or a sequence length is not acceptable, or the cluster fails (see `Cluster.map`).
       Interrupted: a signal asked to stop.
-      ProcessLost: another process is gone; this one's share is trained and kept.
     """
-    team = team or Team()
     config, jobs, corpus = run.config(), run.jobs(), run.corpus()
     recipe = settings(Recipe, config['recipe'], 'recipe')
     machine = machine_settings(config)
     check_specs(corpus, jobs)
-    left = set(team.agree('train', lambda: sorted({job.index for job in jobs} - run.finished_jobs())))
-    if not left:
-        if team.leads:  # it may have been killed between the last model and its history
-            write_history(run, {job.index: run.load_result(job.index).history for job in jobs})
+    left = {job.index for job in jobs} - run.finished_jobs()
+    if not left:  # it may have been killed between the last model and its history
+        write_history(run, {job.index: run.load_result(job.index).history for job in jobs})
         return
     pool, rows = build_pool(corpus, negative_sets=recipe.negative_sets, seed=int(config['corpus']['seed']))
     steps = {job.index: make_plan(recipe, len(rows[job.task].train)).steps for job in jobs}
@@ -112,95 +146,124 @@ def train_run(
         job.index: float(steps[job.index] * operations_per_step(resolve(job.spec), recipe.batch_size, length))
         for job in jobs if job.index in left
     }  # fmt: skip
-    mine = set(share(costs, team.count)[team.index])
-    kept = _recover(run, mine, jobs, team)
-    history = {index: list(kept.history.get(index, ())) for index in mine}
-    if team.leads:
-        history |= {job.index: list(run.load_result(job.index).history) for job in jobs if job.index not in left}
-    events = run.path / 'tensorboard'
-    if team.leads:
-        monitor.remove_others(events, team.count)
-    curves = monitor.Monitor(events / (f'process_{team.index}' if team.index else ''), jobs, config, history, mine)
-    if curves.numbered and progress and team.leads:
-        tell(f'{len(curves.numbered)} tasks have a number behind their names in TensorBoard, where they read the same')
-    ahead = sum(steps[index] for index in mine) if team.count > 1 else sum(steps.values())
+    kept = _recover(run, left)
+    history = {job.index: list(run.load_result(job.index).history) for job in jobs if job.index not in left}
+    history |= {index: list(kept.history.get(index, ())) for index in left}
     bar = tqdm(
-        total=ahead, initial=ahead - sum(steps[index] for index in mine), unit='step', disable=not progress,
-        smoothing=0.05, bar_format='{l_bar}{bar}| {n_fmt}/{total_fmt} steps [{elapsed}<{remaining}{postfix}]',
+        total=sum(steps.values()), initial=sum(steps[job.index] for job in jobs if job.index not in left), unit='step',
+        disable=not progress, smoothing=0.05,
+        bar_format='{l_bar}{bar}| {n_fmt}/{total_fmt} steps [{elapsed}<{remaining}{postfix}]',
     )  # fmt: skip
     bar.update(sum(job.progress.step for job in kept.started.values()))
+    curves = monitor.Monitor(run.path / 'tensorboard', jobs, config, history, left)
+    if curves.numbered and progress:
+        tell(f'{len(curves.numbered)} tasks have a number behind their names in TensorBoard, where they read the same')
+    shared = Shared(pool, rows, recipe, machine)
+    training = _Training(run, jobs, costs, shared, steps, history, dict(kept.started), curves, bar)
+    with contextlib.closing(curves), contextlib.closing(bar):
+        if cluster is None:
+            _train_here(training, checkpoint_seconds)
+        else:
+            _train_on(cluster, training)
+    write_history(run, {job.index: run.load_result(job.index).history for job in jobs})
+
+
+def _train_here(training: _Training, checkpoint_seconds: float) -> None:
+    """Train with the devices of this process, a program after the other, with checkpoints between segments."""
+    run, bar, shared = training.run, training.bar, training.shared
     with (
-        contextlib.closing(curves), contextlib.closing(bar),
-        checkpoints.opened(checkpoints.folder_of(run.path, team.index)) as store,
-        compilations() as compiled, _StopSignals() as stop,
+        checkpoints.opened(run.path / 'checkpoints') as store, compilations() as compiled, _StopSignals() as stop
     ):  # fmt: skip
-        for (spec, _), group in programs(job for job in jobs if job.index in mine).items():
-            started = [kept.started.pop(job.index) for job in group if job.index in kept.started]
+        for (spec, _), group in programs(job for job in training.jobs if job.index in training.left).items():
+            started = [training.started.pop(job.index) for job in group if job.index in training.started]
             bar.set_description(f'{spec}: compiling')
             last = time.monotonic()
-            for report in fit(group, pool, rows, recipe, machine=machine, started=started):
-                _enter(run, report, history, curves)
-                bar.update(report.steps + sum(steps[f.job] - f.steps for f in report.finished))
-                _show(bar, spec, report, run, jobs, history)
+            reports = fit(group, shared.pool, shared.rows, shared.recipe, machine=shared.machine, started=started)
+            for report in reports:
+                training.enter(report)
+                bar.update(report.steps + sum(training.steps[f.job] - f.steps for f in report.finished))
+                _show(training, spec, report)
                 if stop.is_set() or time.monotonic() - last > checkpoint_seconds:
                     # What waits for another program lies in the checkpoint before, which this one replaces.
-                    store.save([*report.state.started(), *kept.started.values()], _specs(jobs), history)
-                    if team.leads:
-                        write_history(run, history)
+                    started_now = [*report.state.started(), *training.started.values()]
+                    store.save(started_now, {job.index: job.spec for job in training.jobs}, training.history)
+                    write_history(run, training.history)
                     last = time.monotonic()
                     if stop.is_set():
                         raise Interrupted(f'stopped; a checkpoint is in {run.path}, the same command goes on')
-        if progress and compiled.programs:
+        if not bar.disable and compiled.programs:
             bar.write(f'note: {compiled}')
-    team.wait('trained', tell)
-    if team.leads:
-        write_history(run, {job.index: run.load_result(job.index).history for job in jobs})
 
 
-def _recover(run: RunDirectory, mine: set[int], jobs: Sequence[Job], team: Team) -> checkpoints.Checkpoint:
-    """What is under way of these jobs; what another process had begun is first kept as this one's own."""
-    found = checkpoints.recover(run.path, sorted(mine), team.index)
-    for text in found.notes:
+def _train_on(cluster: Cluster, training: _Training) -> None:
+    """Train on workers: keep what each bundle brings as it comes back."""
+    bar, smallest = training.bar, cluster.smallest
+    cluster.check_specs(list(dict.fromkeys(job.spec for job in training.jobs)))
+    bundles = make_bundles(
+        training.jobs, training.left, training.shared, workers=cluster.workers, n_devices=smallest.devices,
+        on_cpu=smallest.platform == 'cpu', memory=smallest.memory, started=training.started,
+    )  # fmt: skip
+    done = dict.fromkeys(range(len(bundles)), 0.0)
+    start = bar.n - sum(job.progress.step for job in training.started.values())
+
+    def show(number: int, steps: float, text: str) -> None:
+        done[number] = steps  # less than before where a bundle was given to another worker
+        bar.n = round(start + sum(done.values()))
+        training.describe(text)
+        bar.refresh()
+
+    found = cluster.map(train_bundle, bundles, training.shared, progress=show, say=tell)
+    training.describe(f'{len(bundles)} bundles on {cluster.workers} workers')
+    try:
+        for number, trained in found:
+            training.enter(trained)
+            show(number, sum(training.steps[job.index] for job in bundles[number].jobs), bundles[number].jobs[0].spec)
+    except KeyboardInterrupt as stop:
+        raise Interrupted(f'stopped; finished models are in {training.run.path}, the same command goes on') from stop
+    finally:
+        found.close()  # workers give up what nobody waits for
+        write_history(training.run, training.history)
+
+
+def _recover(run: RunDirectory, left: Collection[int]) -> checkpoints.Checkpoint:
+    """What an earlier start had under way of these jobs."""
+    with checkpoints.opened(run.path / 'checkpoints') as store:
+        found, notes = store.restore()
+    for text in notes:
         note(run, text)
-    team.wait('recovered', tell)  # from here on, nobody reads what others may now replace
-    if found.moved:
-        with checkpoints.opened(checkpoints.folder_of(run.path, team.index)) as store:
-            store.save(list(found.checkpoint.started.values()), _specs(jobs), found.checkpoint.history)
-    team.wait('moved', tell)
-    if team.leads:
-        checkpoints.remove_others(run.path, team.count)
-    return found.checkpoint
-
-
-def _specs(jobs: Sequence[Job]) -> dict[int, str]:
-    return {job.index: job.spec for job in jobs}
+    if found is None:
+        return checkpoints.Checkpoint({}, {})
+    return checkpoints.Checkpoint(
+        {index: job for index, job in found.started.items() if index in left},
+        {index: records for index, records in found.history.items() if index in left},
+    )
 
 
 def _enter(
-    run: RunDirectory, report: Report, history: dict[int, list[EpochRecord]], curves: monitor.Monitor
+    run: RunDirectory, outcome: Report | Trained, history: dict[int, list[EpochRecord]], curves: monitor.Monitor
 ) -> None:
-    """Keep what a report says: epochs, finished jobs, notes."""
-    for text in report.notes:
+    """Keep what a report or a bundle says: epochs, finished jobs, notes."""
+    for text in outcome.notes:
         note(run, text)
-    for record in report.epochs:
+    for record in outcome.epochs:
         records = history.setdefault(record.job, [])
         records[:] = [r for r in records if r.attempt == record.attempt and r.epoch < record.epoch] + [record]
-    curves.enter(report.epochs)
-    if report.finished:  # before their results are kept, for the curves of finished jobs are not looked at again
-        curves.finish(done.job for done in report.finished)
-    for done in report.finished:
+    # A bundle may bring epochs of attempts that it gave up.
+    curves.enter([record for record in outcome.epochs if record in history[record.job]])
+    if outcome.finished:  # before their results are kept, for the curves of finished jobs are not looked at again
+        curves.finish(done.job for done in outcome.finished)
+    for done in outcome.finished:
         run.save_result(done, history.get(done.job, []))
 
 
-def _show(bar: Any, spec: str, report: Report, run: RunDirectory, jobs: Sequence[Job], history: Mapping) -> None:
-    by_index = {job.index: job for job in jobs}
+def _show(training: _Training, spec: str, report: Report) -> None:
     running = [p for p in report.state.progress if p is not None]
-    bar.set_description(f'{spec}: {len(run.finished_jobs())}/{len(jobs)} models')
+    training.describe(spec)
     if running:
         shown = running[0]
-        epochs = len(history.get(shown.job, []))
-        task = by_index[shown.job].task.split('_')[0]
-        bar.set_postfix_str(f'{task} epoch {epochs}, best AUROC {max(shown.best_auroc, 0):.3f}')
+        epochs = len(training.history.get(shown.job, []))
+        task = next(job.task for job in training.jobs if job.index == shown.job).split('_')[0]
+        training.bar.set_postfix_str(f'{task} epoch {epochs}, best AUROC {max(shown.best_auroc, 0):.3f}')
 
 
 def write_history(run: RunDirectory, history: Mapping[int, Sequence[EpochRecord]]) -> None:

@@ -11,12 +11,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from demo_jax.nn.architecture import AnyArchitecture, resolve
-from demo_jax.nn.operations import bytes_per_model
-from demo_jax.nn.ops import Array
+from demo_jax.nn.architecture import resolve
 from demo_jax.training import segments, stack
 from demo_jax.training.jobs import Job, Order, Plan, Recipe, epoch_order, make_plan
-from demo_jax.training.layout import PRECISIONS, Layout, Machine, make_layout
+from demo_jax.training.layout import PRECISIONS, Layout, Machine, make_layout, models_that_fit
 from demo_jax.training.pool import Pool, TaskRows
 from demo_jax.training.state import EpochRecord, Finished, FitState, Progress, Report, Started, placed
 
@@ -30,6 +28,7 @@ def fit(
     machine: Machine = Machine(),  # noqa: B008 (frozen)
     devices: list[jax.Device] | None = None,
     started: Sequence[Started] = (),
+    layout: Layout | None = None,
 ) -> Iterator[Report]:
     """Train jobs of one spec, many at once, and yield a report after every segment.
 
@@ -46,6 +45,8 @@ def fit(
       devices: which to use; default: all of this process.
       started: those of the jobs that an earlier training had under way (`FitState.started`), on whatever
         devices, to go on from there.
+      layout: sizes of the program, where several calls share one; default: those that suit the jobs. It gets more
+        slots where the devices need them.
 
     Raises:
       ValueError: the jobs need more than one program, or `started` holds another job.
@@ -58,7 +59,9 @@ def fit(
     if not parked.keys() <= by_index.keys():
         raise ValueError(f'jobs {sorted(parked.keys() - by_index.keys())} are under way, but not to be trained')
     mesh = stack.model_mesh(devices)
-    layout = _layout(jobs, plans, rows, recipe, machine, mesh, pool)
+    if layout is None:
+        layout = _layout(jobs, plans, rows, recipe, machine, mesh, pool)
+    layout = layout.over(mesh.devices.size)
     segment, keep = programs_of(jobs[0], recipe, machine, mesh)
     device_pool = stack.put(pool, mesh, mapped=False)
     arrays = stack.put(stack.blank_slots(resolve(jobs[0].spec), layout.slots, layout.snapshots), mesh)
@@ -148,7 +151,9 @@ def _layout(
         machine,
         n_devices=mesh.devices.size,
         on_cpu=device.platform == 'cpu',
-        room=_room(device, resolve(jobs[0].spec), recipe.batch_size, pool.tokens),
+        room=models_that_fit(
+            (device.memory_stats() or {}).get('bytes_limit'), resolve(jobs[0].spec), recipe.batch_size, pool.tokens
+        ),
     )
 
 
@@ -187,14 +192,6 @@ def _finished(outcomes: Sequence[_Outcome | None], arrays: stack.SlotState, reci
         Finished(last.job, last.attempt, last.step, last.best_epoch, last.best_auroc, params(slot, last))
         for slot, last in ended
     )
-
-
-def _room(device: jax.Device, spec: AnyArchitecture, batch: int, tokens: Array) -> int | None:
-    """How many models four fifths of a device's memory have room for beside the pool; None where it does not tell."""
-    limit = (device.memory_stats() or {}).get('bytes_limit')
-    if limit is None:
-        return None
-    return max(1, int((0.8 * limit - tokens.nbytes) / bytes_per_model(spec, batch, tokens.shape[1])))
 
 
 @functools.lru_cache(maxsize=16)

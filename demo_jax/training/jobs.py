@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import numbers
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -233,23 +233,3 @@ def programs(jobs: Iterable[Job]) -> dict[tuple[str, int], list[Job]]:
     for job in jobs:
         groups.setdefault((job.spec, job.dropout_bits), []).append(job)
     return groups
-
-
-def share(costs: Mapping[int, float], parts: int) -> tuple[tuple[int, ...], ...]:
-    """Deal jobs to processes: the costliest first, each to the process that has the least so far.
-
-    Args:
-      costs: of each job, by index; in any unit.
-      parts: how many processes.
-
-    Returns:
-      The jobs of each process, in ascending order; empty where there are fewer jobs than processes. It depends
-      on the arguments alone: every process finds the same.
-    """
-    loads = [0.0] * parts
-    dealt: list[list[int]] = [[] for _ in range(parts)]
-    for index in sorted(costs, key=lambda index: (-costs[index], index)):
-        least = min(range(parts), key=lambda part: (loads[part], len(dealt[part]), part))
-        dealt[least].append(index)
-        loads[least] += costs[index]
-    return tuple(tuple(sorted(part)) for part in dealt)

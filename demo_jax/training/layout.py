@@ -4,6 +4,9 @@ import dataclasses
 from collections.abc import Sequence
 
 from demo_jax.errors import InputError, brief
+from demo_jax.nn.architecture import AnyArchitecture
+from demo_jax.nn.operations import bytes_per_model
+from demo_jax.nn.ops import Array
 from demo_jax.settings import PYTHON_ONLY
 from demo_jax.training.jobs import Plan, Recipe
 
@@ -67,6 +70,24 @@ class Layout:
     snapshots: int
     scored: int
 
+    def over(self, n_devices: int) -> 'Layout':
+        """The same with as many more slots as so many devices need to have equally many."""
+        return dataclasses.replace(self, slots=-(-self.slots // n_devices) * n_devices)
+
+
+def models_that_fit(memory: int | None, spec: AnyArchitecture, batch: int, tokens: Array) -> int | None:
+    """How many models four fifths of a device's memory have room for beside the pool's tokens (R, L).
+
+    Args:
+      memory: bytes of the device; None = it does not tell, and so does this.
+      spec: the architecture.
+      batch: sequences per step.
+      tokens: of the pool.
+    """
+    if memory is None:
+        return None
+    return max(1, int((0.8 * memory - tokens.nbytes) / bytes_per_model(spec, batch, tokens.shape[1])))
+
 
 def make_layout(
     plans: Sequence[Plan],
@@ -90,4 +111,4 @@ def make_layout(
     most = n_devices * (1 if on_cpu else max(1, min(MAX_SLOTS, room or MAX_SLOTS)))
     rounds = -(-len(plans) // most)
     slots = min(machine.slots or -(-len(plans) // rounds), len(plans))
-    return Layout(-(-slots // n_devices) * n_devices, steps, max(ends), max(scored, 1))
+    return Layout(slots, steps, max(ends), max(scored, 1)).over(n_devices)
