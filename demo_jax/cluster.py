@@ -200,7 +200,7 @@ def _work(
 
     def tell(done: float, text: str) -> None:
         task = worker.state.tasks.get(key)
-        if task is None or task.state == 'cancelled':
+        if task is None or task.state == 'cancelled' or worker.status.name in ('closing', 'closed', 'failed'):
             raise _Unwanted
         if time.monotonic() - told[0] > 0.5:
             told[0] = time.monotonic()
@@ -331,8 +331,11 @@ class Cluster:
             raise InputError(f'{self.name}: {died[0]}{more}')
 
     def _send(self, shared: Any, sent: int) -> Any:
-        """Give the shared data to every worker."""
+        """Give the shared data to every worker; wait for one where there is none."""
         self._check_alive()
+        while not self._there:
+            time.sleep(0.2)
+            self._check_alive()
         if sent > _RESENT:
             raise InputError(f'{self.name}: its workers have died so often that their data was lost {sent} times')
         return self._client.scatter([shared], broadcast=True, hash=False)[0]
@@ -457,7 +460,7 @@ def connected(scheduler: Scheduler | None, machine: Mapping[str, Any]) -> Iterat
         try:
             client.run_on_scheduler(_check_versions, setup.versions)
         except Exception as error:
-            raise InputError(f'{name}: {_reason(error)}') from error
+            raise InputError(f'{name}: the scheduler process: {_reason(error)}') from error
         facts = _on_workers(client, name, _describe, setup)
         for note in sorted({found.note for found in facts.values()} - {''}):
             print(f'note: {name}: {note}', file=sys.stderr)
@@ -472,6 +475,8 @@ def _local_workers(count: int) -> Iterator[Any]:
 
     common = {
         'host': '127.0.0.1', 'nthreads': 1, 'memory_limit': 0, 'dashboard': False, 'silence_logs': logging.CRITICAL,
+        # Ctrl-C reaches every process of a terminal: this one stops the workers in order.
+        'preload': ['import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n'],
     }  # fmt: skip
     workers = {
         number: {'cls': Nanny, 'options': common | {'env': environment}}

@@ -1,0 +1,421 @@
+"""Work on Dask workers: the same bits as in one process whoever is killed, and one line for whatever is wrong."""
+
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import pytest
+
+from demo_jax import cluster as cluster_module
+from demo_jax.cluster import Cluster, Scheduler, connected, parse_scheduler, versions
+from demo_jax.errors import InputError
+from demo_jax.runs import RunDirectory
+from tests import cluster_work
+from tests.faults import contents
+
+ROOT = pathlib.Path(__file__).parent.parent
+ADDRESS = r'tcp://127\.0\.0\.1:\d+'
+
+
+# What the flag says.
+
+
+@pytest.mark.parametrize(
+    ('text', 'expected'),
+    [
+        ('', None),
+        ('local:1', Scheduler('', 1, 5.0)),
+        ('local:16', Scheduler('', 16, 5.0)),
+        ('tcp://node1:8786', Scheduler('tcp://node1:8786', 0, 5.0)),
+        ('tls://10.0.0.1:1', Scheduler('tls://10.0.0.1:1', 0, 5.0)),
+    ],
+)
+def test_forms_of_a_scheduler(text, expected):
+    assert parse_scheduler(text, 5.0) == expected
+    assert expected is None or str(expected) == text
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ('local:0', 'scheduler local:0 has no workers, expected local:1 or more'),
+        ('local:', "scheduler is 'local:', expected tcp://HOST:PORT, tls://HOST:PORT or local:N"),
+        ('local:-1', "scheduler is 'local:-1', expected tcp"),
+        ('node1:8786', "scheduler is 'node1:8786', expected tcp"),
+        ('tcp://node1', "scheduler is 'tcp://node1', expected tcp"),
+        ('http://node1:8786', "scheduler is 'http://node1:8786', expected tcp"),
+    ],
+)
+def test_a_scheduler_that_cannot_be(text, message):
+    with pytest.raises(InputError, match=re.escape(message)):
+        parse_scheduler(text)
+    with pytest.raises(InputError, match='the time to wait is 0 s'):
+        parse_scheduler('', 0.0)
+
+
+def test_without_a_scheduler_there_are_no_workers_and_no_dask():
+    code = (
+        'import sys; from demo_jax.cluster import connected, parse_scheduler\n'
+        'with connected(parse_scheduler(""), {}) as found: print(found, "distributed" in sys.modules)'
+    )
+    run = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert run.stdout == 'None False\n'
+
+
+def refused(scheduler, message, machine=None):
+    with pytest.raises(InputError) as error, connected(scheduler, machine or {}):
+        pytest.fail('was accepted')
+    assert re.fullmatch(message, str(error.value)), error.value
+
+
+def test_without_dask_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'distributed', None)
+    refused(Scheduler('', 2), r'scheduler local:2: Dask is not installed; pip install -e "\.\[cluster\]"')
+
+
+def test_a_scheduler_that_is_not_there():
+    refused(Scheduler('tcp://127.0.0.1:1', 0, 0.5), r'scheduler tcp://127\.0\.0\.1:1: cannot be reached within 0\.5 s .*')
+
+
+@pytest.mark.parametrize(
+    ('count', 'visible', 'expected'),
+    [
+        (1, '', ['0,1,2']), (2, '', ['0,2', '1']), (3, '', ['0', '1', '2']), (3, '4,6,7', ['4', '6', '7']),
+        (2, 'GPU-a,GPU-b,GPU-c', ['GPU-a,GPU-c', 'GPU-b']), (4, '', None),
+    ],
+)  # fmt: skip
+def test_every_worker_of_this_machine_has_gpus_of_its_own(monkeypatch, count, visible, expected):
+    class Gpu:
+        platform = 'gpu'
+
+    monkeypatch.setattr(jax, 'local_devices', lambda: [Gpu()] * 3)
+    monkeypatch.setenv('CUDA_VISIBLE_DEVICES', visible)
+    if expected is None:
+        with pytest.raises(InputError, match='scheduler local:4: this machine has 3 GPUs, and a worker needs its own'):
+            cluster_module._gpus_of(count)
+    else:
+        assert cluster_module._gpus_of(count) == [{'CUDA_VISIBLE_DEVICES': names} for names in expected]
+
+
+def test_without_gpus_the_environment_says_nothing_of_them():
+    assert cluster_module._gpus_of(2) == [{}, {}]
+
+
+def test_another_version_is_named(monkeypatch):
+    expected = dict(versions())
+    assert {'Python', 'demo_jax', 'jax', 'jaxlib', 'numpy'} <= expected.keys() and expected['jax'] == jax.__version__
+    cluster_module._check_versions(tuple(expected.items()))
+    for name in expected:
+        other = tuple((expected | {name: '0.0.1'}).items())
+        with pytest.raises(InputError, match=f'it has {name} {re.escape(expected[name])}, the main process has 0.0.1'):
+            cluster_module._check_versions(other)
+
+
+def test_a_process_that_has_started_jax_with_other_threads_is_refused(monkeypatch):
+    monkeypatch.setattr(cluster_module, '_STARTED', {})
+    monkeypatch.setenv('NPROC', '3')
+    cluster_module._prepare(cluster_module.Setup(versions(), 3))
+    with pytest.raises(InputError, match='it has started JAX with NPROC=3, the main process has 4; restart the worker'):
+        cluster_module._prepare(cluster_module.Setup(versions(), 4))
+    assert os.environ['NPROC'] == '3'
+
+
+# A scheduler and a worker as threads of this process, which is quick.
+
+
+@pytest.fixture
+def thread_workers(monkeypatch):
+    """A Dask cluster in this process, with a worker of so many threads."""
+    import distributed
+
+    monkeypatch.setattr(cluster_module, '_STARTED', {})
+    monkeypatch.setenv('NPROC', str(cluster_module._threads(jax.local_device_count())))
+    made = []
+
+    def make(n_workers, threads=1):
+        made.append(distributed.LocalCluster(
+            n_workers=n_workers, threads_per_worker=threads, processes=False, protocol='tcp', host='127.0.0.1',
+            dashboard_address=None, memory_limit=0,
+        ))  # fmt: skip
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def test_a_scheduler_without_workers(thread_workers):
+    address = thread_workers(0).scheduler_address
+    refused(Scheduler(address, 0, 0.5), f'scheduler {ADDRESS}: has no workers after 0.5 s')
+
+
+def test_a_worker_with_two_threads(thread_workers):
+    address = thread_workers(1, threads=2).scheduler_address
+    refused(
+        Scheduler(address, 0, 20.0),
+        f'scheduler {ADDRESS}: worker {ADDRESS}: it has 2 threads, expected 1: start it with --nthreads=1',
+    )
+
+
+@pytest.mark.parametrize('gone', ['workers', 'scheduler'])
+def test_everything_is_lost_in_the_middle(thread_workers, tmp_path, gone):
+    dask = thread_workers(1)
+    with connected(Scheduler(dask.scheduler_address, 0, 2.0), {}) as cluster:
+        def lose(number, done, text):
+            if gone == 'workers':
+                dask.scale(0)
+            else:
+                dask.close()
+
+        message = 'all workers are lost, and no other came within 2 s; what is finished is kept' if gone == 'workers' else (
+            'is gone; what is finished is kept, and the same command goes on')  # fmt: skip
+        start = time.monotonic()
+        with pytest.raises(InputError, match=message):
+            list(cluster.map(cluster_work.endless, [str(tmp_path / 'stopped')], progress=lose))
+        assert time.monotonic() - start < 30
+
+
+# Worker processes.
+
+
+@pytest.fixture(scope='module')
+def two():
+    """Two worker processes of this machine."""
+    with connected(Scheduler('', 2), {'host_devices': 2}) as cluster:
+        yield cluster
+
+
+def test_two_workers_do_all_and_have_the_shared_data_once(two):
+    assert re.fullmatch(r'scheduler local:2: 2 workers with \d+ CPU devices', str(two))
+    told = []
+    found = dict(two.map(cluster_work.double, range(7), {'a': 1}, progress=lambda *what: told.append(what)))
+    assert {number: result[:2] for number, result in found.items()} == {n: (2 * n, {'a': 1}) for n in range(7)}
+    pids = {result[2] for result in found.values()}
+    assert 1 <= len(pids) <= 2 and os.getpid() not in pids
+    assert set(told) <= {(n, 1.0, f'doubling {n}') for n in range(7)} and told
+    assert list(two.map(cluster_work.double, [])) == []
+
+
+def test_workers_start_jax_as_the_main_process_did(two):
+    threads = str(cluster_module._threads(jax.local_device_count()))
+    ((_, found),) = two.map(cluster_work.environment, [None])
+    assert found == (threads, max(1, jax.local_device_count() // 2), 'float32')
+
+
+def test_bad_input_on_a_worker_is_one_line(two):
+    with pytest.raises(InputError, match=r'^scheduler local:2: 7: 7\.fa: bad letter$'):
+        list(two.map(cluster_work.refuse, [7]))
+    with pytest.raises(ZeroDivisionError):
+        list(two.map(cluster_work.fail, [7]))
+
+
+def test_a_worker_stops_when_nobody_waits_any_more(two, tmp_path):
+    class Enough(Exception):
+        pass
+
+    def stop(number, done, text):
+        raise Enough
+
+    with pytest.raises(Enough):
+        list(two.map(cluster_work.endless, [str(tmp_path / 'stopped')], progress=stop))
+    until(lambda: (tmp_path / 'stopped').exists(), timeout=20)
+
+
+def test_an_architecture_that_workers_do_not_have(two, tmp_path, monkeypatch):
+    source = 'from demo_jax.nn.architecture import Architecture\nmine = Architecture(lambda key: {}, lambda params, x: x[:, 0, 0])\n'
+    (tmp_path / 'mine_only_here.py').write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    two.check_specs(['small_cnn'])
+    with pytest.raises(InputError, match=rf'^scheduler local:2: worker {ADDRESS}: spec mine_only_here:mine: cannot be'):
+        two.check_specs(['small_cnn', 'mine_only_here:mine'])
+
+
+def test_workers_that_die_together_are_replaced_and_get_the_data_again(two, tmp_path):
+    items, lost = [str(tmp_path / name) for name in 'ab'], []
+    found = dict(two.map(cluster_work.die, items, 2, say=lost.append))
+    assert found == {0: (items[0], 2), 1: (items[1], 2)}
+    assert lost and all(re.fullmatch(f'worker {ADDRESS} is lost; what it had under way is given to another', line)
+                        for line in lost)  # fmt: skip
+
+
+def test_a_bundle_that_kills_its_workers_is_told_after_the_others_are_done(two, monkeypatch):
+    monkeypatch.setattr(two._client.cluster.scheduler, 'allowed_failures', 0)
+    done = []
+    message = f'^scheduler local:2: the deadly one: 1 workers died while they had it, the last one {ADDRESS}; see their'
+    with pytest.raises(InputError, match=message):
+        done += two.map(cluster_work.die, [''], label=lambda item: 'the deadly one')
+
+
+def test_a_worker_with_other_source_is_refused(tmp_path):
+    """A scheduler and a worker that were started by hand; the worker's package differs by one line."""
+    shutil.copytree(ROOT / 'demo_jax', tmp_path / 'demo_jax', ignore=shutil.ignore_patterns('__pycache__'))
+    with open(tmp_path / 'demo_jax' / 'errors.py', 'a') as handle:
+        handle.write('# another version\n')
+    (tmp_path / 'elsewhere').mkdir()
+    command = [sys.executable, '-m', 'dask']
+    usual = os.environ | {'PYTHONPATH': str(ROOT), 'JAX_PLATFORMS': 'cpu'}
+    other = usual | {'PYTHONPATH': str(tmp_path)}
+    address = tmp_path / 'scheduler.json'
+    options = ['--scheduler-file', str(address), '--no-dashboard', '--host', '127.0.0.1']
+    place = {'cwd': tmp_path / 'elsewhere', 'stdout': subprocess.DEVNULL, 'stderr': subprocess.DEVNULL}
+    with subprocess.Popen([*command, 'scheduler', *options, '--port', '0'], env=usual, **place) as scheduler:
+        until(address.exists, scheduler)
+        where = re.search(ADDRESS, address.read_text()).group()
+        worker = [*command, 'worker', where, '--nthreads', '1', '--no-nanny', '--no-dashboard']
+        with subprocess.Popen(worker, env=other, **place) as process:
+            try:
+                refused(
+                    Scheduler(where, 0, 60.0),
+                    f'scheduler {where}: worker {ADDRESS}: it has demo_jax [0-9a-f]{{12}}, the main process has '
+                    + dict(versions())['demo_jax'],
+                )
+            finally:
+                process.kill()
+                scheduler.kill()
+
+
+# The commands.
+
+TINY = (
+    '--config=configs/quickstart.py', '--config.corpus.n_tasks=2', '--config.corpus.n_train=150',
+    '--config.corpus.n_test=20', '--config.specs=("small_cnn",)', '--config.seeds=(0,1,2)',
+    '--config.recipe.epochs=20', '--config.recipe.batch_size=32', '--config.machine.host_devices=2',
+    '--config.explain.positives=4', '--config.explain.negatives=2', '--config.explain.optimisation_steps=5',
+    '--config.explain.pieces=("saliency","activations","class_optimisation")', '--stages=train,explain',
+)  # fmt: skip
+N_JOBS = 6
+
+
+class Commands:
+    """The main command as processes of their own, which share their compiled programs."""
+
+    def __init__(self, cache: pathlib.Path):
+        self.cache = cache
+
+    def start(self, workdir, *flags):
+        """One process; its output goes to a file, so that nobody has to read it while it runs."""
+        environment = os.environ | {
+            'JAX_PLATFORMS': 'cpu', 'PYTHONPATH': str(ROOT), 'JAX_COMPILATION_CACHE_DIR': str(self.cache),
+            'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0', 'NPROC': '4',
+        }  # fmt: skip
+        arguments = [sys.executable, '-m', 'experiments.paper', *TINY, f'--workdir={workdir}', *flags]
+        with open(f'{workdir}.{time.monotonic_ns()}', 'w+b') as output:
+            process = subprocess.Popen(arguments, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT)
+        process.output = pathlib.Path(output.name)
+        return process
+
+
+def finish(process, timeout=300):
+    """The exit status of a command, and all that it printed."""
+    process.wait(timeout=timeout)
+    return process.returncode, process.output.read_text(errors='replace')
+
+
+def until(condition, *running, timeout=240):
+    """Wait for something that these processes bring about."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        for process in running:
+            assert process.poll() is None, 'a process has ended'
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def workers_of(process):
+    """The process ids of the workers that a command has started."""
+    found = []
+    for path in pathlib.Path('/proc').glob('[0-9]*/stat'):
+        try:
+            parent = int(path.read_text().rpartition(')')[2].split()[1])
+            command = path.with_name('cmdline').read_text()
+        except OSError:
+            continue
+        if parent == process.pid and 'spawn_main' in command:
+            found.append(int(path.parent.name))
+    return found
+
+
+@pytest.fixture(scope='module')
+def commands(tmp_path_factory):
+    return Commands(tmp_path_factory.mktemp('programs'))
+
+
+@pytest.fixture(scope='module')
+def alone(commands, tmp_path_factory):
+    """What a process without workers finds, by file."""
+    workdir = tmp_path_factory.mktemp('alone') / 'run'
+    status, printed = finish(commands.start(workdir))
+    assert status == 0, printed
+    return contents(workdir)
+
+
+def assert_same(workdir, expected, part=''):
+    """The files of a run (those whose names begin with `part`) are what a process without workers wrote, bit by bit."""
+    found = contents(workdir)
+    names = [name for name in expected if name.startswith(part)]
+    assert sum(name.startswith('models/') for name in names) == N_JOBS
+    assert names == [name for name in found if name.startswith(part)]
+    assert [name for name in names if found[name] != expected[name]] == []
+
+
+def test_a_killed_worker_changes_no_bit(commands, alone, tmp_path):
+    workdir = tmp_path / 'run'
+    command = commands.start(workdir, '--scheduler=local:2')
+    until(RunDirectory(workdir).finished_jobs, command)
+    assert len(RunDirectory(workdir).finished_jobs()) < N_JOBS
+    pids = workers_of(command)
+    assert len(pids) == 2
+    os.kill(pids[0], signal.SIGKILL)
+    status, printed = finish(command)
+    assert status == 0, printed
+    assert re.search(f'note: worker {ADDRESS} is lost; what it had under way is given to another', printed)
+    assert re.search(r'scheduler local:2: 2 workers with 2 CPU devices', printed) and '6/6 models' in printed
+    assert_same(workdir, alone)
+
+
+def test_a_killed_main_process_keeps_what_is_finished_and_goes_on(commands, alone, tmp_path):
+    workdir = tmp_path / 'run'
+    command = commands.start(workdir, '--scheduler=local:2', '--stages=train')
+    until(RunDirectory(workdir).finished_jobs, command)
+    pids = workers_of(command)
+    command.kill()
+    command.wait()
+    kept = {path.name: path.read_bytes() for path in (workdir / 'models').glob('[0-9]*.npz')}
+    assert 0 < len(kept) < N_JOBS
+    until(lambda: not any(pathlib.Path(f'/proc/{pid}').exists() for pid in pids), timeout=30)  # workers end with it
+    status, printed = finish(commands.start(workdir, '--scheduler=local:1', '--stages=train'))
+    assert status == 0, printed
+    assert f'{len(kept)}/6 done' in printed
+    assert_same(workdir, alone, 'models/')
+
+
+def test_a_checkpoint_of_one_process_goes_on_at_a_worker(commands, alone, tmp_path):
+    workdir = tmp_path / 'run'
+    command = commands.start(workdir, '--config.checkpoint_seconds=0.0', '--config.machine.segment_steps=9')
+    until(lambda: any(path.name.isdigit() for path in (workdir / 'checkpoints').glob('*')), command)
+    command.send_signal(signal.SIGTERM)
+    status, printed = finish(command)
+    assert status == 130 and 'a checkpoint is in' in printed
+    assert len(RunDirectory(workdir).finished_jobs()) < N_JOBS
+    status, printed = finish(commands.start(workdir, '--scheduler=local:1', '--stages=train'))
+    assert status == 0, printed
+    assert_same(workdir, alone, 'models/')
+
+
+def test_a_signal_stops_the_workers_too(commands, tmp_path):
+    workdir = tmp_path / 'run'
+    command = commands.start(workdir, '--scheduler=local:1', '--config.recipe.epochs=5000')
+    until(lambda: 'compiling' in command.output.read_text(errors='replace'), command)
+    pids = workers_of(command)
+    command.send_signal(signal.SIGTERM)
+    status, printed = finish(command, timeout=60)
+    assert status == 130
+    assert f'stopped; finished models are in {workdir}, the same command goes on' in printed
+    assert 'Traceback' not in printed
+    until(lambda: not any(pathlib.Path(f'/proc/{pid}').exists() for pid in pids), timeout=30)
