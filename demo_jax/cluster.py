@@ -14,6 +14,7 @@ import functools
 import hashlib
 import importlib
 import importlib.metadata
+import itertools
 import logging
 import os
 import pathlib
@@ -139,6 +140,11 @@ def _check_versions(expected: Sequence[tuple[str, str]]) -> None:
             raise InputError(f'it has {name} {found.get(name)}, the main process has {version}')
 
 
+def _check_threads(worker: Any) -> None:
+    if worker.state.nthreads != 1:
+        raise InputError(f'it has {worker.state.nthreads} threads, expected 1: start it with --nthreads=1')
+
+
 #: The threads that JAX was started with in this worker process. It starts once and cannot change them.
 _STARTED: dict[str, int] = {}
 
@@ -161,8 +167,7 @@ def _prepare(setup: Setup) -> str:
 
 def _describe(setup: Setup, dask_worker: Any) -> Facts:
     """Runs on a worker: prepare it, and say what it has."""
-    if dask_worker.state.nthreads != 1:
-        raise InputError(f'it has {dask_worker.state.nthreads} threads, expected 1: start it with --nthreads=1')
+    _check_threads(dask_worker)
     note = _prepare(setup)
     import jax
 
@@ -194,8 +199,12 @@ def _work(
     """Runs on a worker, as a task of Dask: one bundle."""
     from distributed import get_worker
 
-    _prepare(setup)  # a worker may have come after the others were described
     worker = get_worker()
+    try:  # it may have come after the others were described
+        _check_threads(worker)
+        _prepare(setup)
+    except InputError as error:
+        raise InputError(f'worker {worker.address}: {error}') from error
     key, told = worker.get_current_task(), [0.0]
 
     def tell(done: float, text: str) -> None:
@@ -294,18 +303,20 @@ class Cluster:
           InputError: what `function` raised, or: workers died of an item, there are no workers left, the scheduler is
             gone. Other errors of `function` come as they are.
         """
+        from distributed import CancelledError
+
         self._say = say
         topic, messages = f'demo_jax-{uuid.uuid4().hex}', queue.SimpleQueue[Any]()
         self._client.subscribe_topic(topic, lambda event: messages.put(event[1]))
         waiting, running, again = enumerate(items), dict[str, tuple[int, Any, Any]](), list[tuple[int, Any]]()
-        held, sent, died = None, 0, list[str]()
+        held, sent, died, keys = None, 0, list[str](), itertools.count()
         try:
             while True:
                 while len(running) < 2 * len(self._there) + _WAITING and (entry := _next(again, waiting)):
                     if held is None or held.status != 'finished':
                         held, sent = self._send(shared, sent), sent + 1
                     future = self._client.submit(
-                        _work, function, self._setup, topic, *entry, held, key=f'{topic}-{entry[0]}-{sent}'
+                        _work, function, self._setup, topic, *entry, held, key=f'{topic}-{next(keys)}'
                     )
                     running[future.key] = (*entry, future)
                     future.add_done_callback(lambda future: messages.put(future.key))
@@ -316,12 +327,15 @@ class Cluster:
                     progress(message['number'], message['done'], message['text'])
                     continue
                 number, item, future = running.pop(message)
-                if future.status == 'finished':
-                    yield number, future.result()
-                elif future.status == 'error':
+                if future.status == 'error':
                     died.append(self._cause(future, label(item)))
-                else:  # what it reads has died with its workers
+                    continue
+                try:
+                    result = future.result(timeout=self._patience)
+                except (CancelledError, TimeoutError):  # what it reads, or its result, has died with its workers
                     again.append((number, item))
+                else:
+                    yield number, result
         finally:
             with contextlib.suppress(Exception):  # of a scheduler that is gone
                 self._client.unsubscribe_topic(topic)
@@ -432,7 +446,7 @@ def connected(scheduler: Scheduler | None, machine: Mapping[str, Any]) -> Iterat
         return
     try:
         import dask
-        from distributed import Client
+        from distributed import Client, Security
     except ImportError as error:
         raise InputError(f'scheduler {scheduler}: Dask is not installed; pip install -e ".[cluster]"') from error
     import jax
@@ -449,6 +463,8 @@ def connected(scheduler: Scheduler | None, machine: Mapping[str, Any]) -> Iterat
             where = held.enter_context(_local_workers(scheduler.workers))
             if jax.local_devices()[0].platform == 'cpu':
                 setup = dataclasses.replace(setup, host_devices=max(1, here // scheduler.workers))
+        if scheduler.address.startswith('tls:') and Security().get_connection_args('client')['ssl_context'] is None:
+            raise InputError(f'{name}: no certificate is set; see docs/cluster.md, Security')
         try:
             client = held.enter_context(Client(where, timeout=scheduler.patience, set_as_default=False))
         except Exception as error:  # of a host that is not there, a port that answers something else, a certificate
@@ -462,6 +478,10 @@ def connected(scheduler: Scheduler | None, machine: Mapping[str, Any]) -> Iterat
         except Exception as error:
             raise InputError(f'{name}: the scheduler process: {_reason(error)}') from error
         facts = _on_workers(client, name, _describe, setup)
+        kinds = {found.platform: address for address, found in facts.items()}
+        if len(kinds) > 1:  # such as a worker that has not found its GPU
+            some = ', '.join(f'{address} has {kind.upper()} devices' for kind, address in sorted(kinds.items()))
+            raise InputError(f'{name}: workers differ: {some}')
         for note in sorted({found.note for found in facts.values()} - {''}):
             print(f'note: {name}: {note}', file=sys.stderr)
         yield Cluster(client, scheduler, setup, facts)

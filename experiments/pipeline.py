@@ -222,8 +222,8 @@ def start_devices(machine: Mapping[str, Any], scheduler: Scheduler | None = None
     """Settle how JAX sees this machine, and where compiled programs are kept."""
     from demo_jax import devices
 
-    if scheduler is not None and scheduler.workers:
-        os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')  # the GPUs' memory is for the workers
+    if scheduler is not None:  # a worker may have the same GPU, whose memory JAX would take at the start
+        os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')
     devices.configure(machine.get('host_devices', 0))
     note = devices.keep_programs(machine.get('compilation_cache', ''))
     if note:

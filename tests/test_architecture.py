@@ -15,7 +15,7 @@ CORE = ('demo_jax.nn', 'demo_jax.training', 'demo_jax.evaluation', 'demo_jax.exp
         'demo_jax.data.corpus', 'demo_jax.data.simulate', 'demo_jax.motifs.extract', 'demo_jax.motifs.tomtom',
         'demo_jax.motifs.finder', 'demo_jax.motifs.zoops', 'demo_jax.motifs.scan', 'demo_jax.motifs.piles')
 # What touches the disk or the screen.
-EDGE = ('demo_jax.done', 'demo_jax.arrays', 'demo_jax.untrusted', 'demo_jax.processes', 'demo_jax.checkpoints',
+EDGE = ('demo_jax.done', 'demo_jax.arrays', 'demo_jax.untrusted', 'demo_jax.cluster', 'demo_jax.checkpoints',
         'demo_jax.devices',
         'demo_jax.data.textfile', 'demo_jax.data.readers',
         'demo_jax.data.peak_table', 'demo_jax.data.peak_files', 'demo_jax.data.intervals',
@@ -24,7 +24,8 @@ EDGE = ('demo_jax.done', 'demo_jax.arrays', 'demo_jax.untrusted', 'demo_jax.proc
         'demo_jax.motifs.meme_suite', 'demo_jax.windows', 'demo_jax.scoring', 'demo_jax.score_tables',
         'demo_jax.variant_effects', 'demo_jax.data.variants',
         'demo_jax.explanations', 'demo_jax.stages')
-EDGE_PACKAGES = ('absl', 'ml_collections', 'tensorboardX', 'orbax', 'tqdm', 'matplotlib', 'logomaker', 'jinja2')
+EDGE_PACKAGES = ('absl', 'ml_collections', 'tensorboardX', 'orbax', 'tqdm', 'matplotlib', 'logomaker', 'jinja2', 'dask',
+                 'distributed')
 COMMAND_LINE = ('absl', 'ml_collections', 'experiments', 'configs')
 UNSAFE_PACKAGES = ('pickle', '_pickle', 'cPickle', 'cloudpickle', 'dill', 'joblib', 'shelve', 'marshal')
 HEAVY = ('jax', 'flax', 'optax', 'orbax', 'scipy', 'sklearn', 'matplotlib', 'pandas', 'memelite', 'tensorboardX')

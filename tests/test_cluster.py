@@ -1,5 +1,7 @@
 """Work on Dask workers: the same bits as in one process whoever is killed, and one line for whatever is wrong."""
 
+import contextlib
+import dataclasses
 import os
 import pathlib
 import re
@@ -8,12 +10,13 @@ import signal
 import subprocess
 import sys
 import time
+from unittest import mock
 
 import jax
 import pytest
 
 from demo_jax import cluster as cluster_module
-from demo_jax.cluster import Cluster, Scheduler, connected, parse_scheduler, versions
+from demo_jax.cluster import Scheduler, connected, parse_scheduler, versions
 from demo_jax.errors import InputError
 from demo_jax.runs import RunDirectory
 from tests import cluster_work
@@ -80,7 +83,13 @@ def test_without_dask_the_extra_is_named(monkeypatch):
 
 
 def test_a_scheduler_that_is_not_there():
-    refused(Scheduler('tcp://127.0.0.1:1', 0, 0.5), r'scheduler tcp://127\.0\.0\.1:1: cannot be reached within 0\.5 s .*')
+    message = r'scheduler tcp://127\.0\.0\.1:1: cannot be reached within 0\.5 s .*'
+    refused(Scheduler('tcp://127.0.0.1:1', 0, 0.5), message)
+
+
+def test_tls_without_certificates():
+    message = r'scheduler tls://127\.0\.0\.1:1: no certificate is set; see docs/cluster\.md, Security'
+    refused(Scheduler('tls://127.0.0.1:1', 0, 0.5), message)
 
 
 @pytest.mark.parametrize(
@@ -124,6 +133,20 @@ def test_a_process_that_has_started_jax_with_other_threads_is_refused(monkeypatc
     with pytest.raises(InputError, match='it has started JAX with NPROC=3, the main process has 4; restart the worker'):
         cluster_module._prepare(cluster_module.Setup(versions(), 4))
     assert os.environ['NPROC'] == '3'
+
+
+def test_workers_of_different_kinds_are_refused(monkeypatch):
+    """As where one of them has not found its GPU."""
+    found = {'a': cluster_module.Facts('h', 1, 'gpu', 8, ''), 'b': cluster_module.Facts('h', 1, 'cpu', None, '')}
+    monkeypatch.setattr(cluster_module, '_local_workers', lambda count: contextlib.nullcontext('where'))
+    monkeypatch.setattr(cluster_module, '_on_workers', lambda *_: found)
+    monkeypatch.setattr('distributed.Client', lambda *_, **__: contextlib.nullcontext(mock.Mock()))
+    refused(Scheduler('', 2), 'scheduler local:2: workers differ: b has CPU devices, a has GPU devices')
+    found['b'] = dataclasses.replace(found['a'], devices=3)
+    with connected(Scheduler('', 2), {}) as cluster:
+        assert (cluster.devices, cluster.smallest, str(cluster)) == (
+            4, found['a'], 'scheduler local:2: 2 workers with 4 GPU devices'
+        )  # fmt: skip
 
 
 # A scheduler and a worker as threads of this process, which is quick.
@@ -173,8 +196,10 @@ def test_everything_is_lost_in_the_middle(thread_workers, tmp_path, gone):
             else:
                 dask.close()
 
-        message = 'all workers are lost, and no other came within 2 s; what is finished is kept' if gone == 'workers' else (
-            'is gone; what is finished is kept, and the same command goes on')  # fmt: skip
+        message = {
+            'workers': 'all workers are lost, and no other came within 2 s; what is finished is kept',
+            'scheduler': 'is gone; what is finished is kept, and the same command goes on',
+        }[gone]
         start = time.monotonic()
         with pytest.raises(InputError, match=message):
             list(cluster.map(cluster_work.endless, [str(tmp_path / 'stopped')], progress=lose))
@@ -228,7 +253,7 @@ def test_a_worker_stops_when_nobody_waits_any_more(two, tmp_path):
 
 
 def test_an_architecture_that_workers_do_not_have(two, tmp_path, monkeypatch):
-    source = 'from demo_jax.nn.architecture import Architecture\nmine = Architecture(lambda key: {}, lambda params, x: x[:, 0, 0])\n'
+    source = 'import demo_jax\nmine = demo_jax.Architecture(lambda key: {}, lambda params, x: x[:, 0, 0])\n'
     (tmp_path / 'mine_only_here.py').write_text(source)
     monkeypatch.syspath_prepend(tmp_path)
     two.check_specs(['small_cnn'])
@@ -264,7 +289,8 @@ def test_a_worker_with_other_source_is_refused(tmp_path):
     address = tmp_path / 'scheduler.json'
     options = ['--scheduler-file', str(address), '--no-dashboard', '--host', '127.0.0.1']
     place = {'cwd': tmp_path / 'elsewhere', 'stdout': subprocess.DEVNULL, 'stderr': subprocess.DEVNULL}
-    with subprocess.Popen([*command, 'scheduler', *options, '--port', '0'], env=usual, **place) as scheduler:
+    scheduling = [*command, 'scheduler', *options, '--port', '0']
+    with subprocess.Popen(scheduling, env=usual, **place) as scheduler:
         until(address.exists, scheduler)
         where = re.search(ADDRESS, address.read_text()).group()
         worker = [*command, 'worker', where, '--nthreads', '1', '--no-nanny', '--no-dashboard']
@@ -389,7 +415,8 @@ def test_a_killed_main_process_keeps_what_is_finished_and_goes_on(commands, alon
     kept = {path.name: path.read_bytes() for path in (workdir / 'models').glob('[0-9]*.npz')}
     assert 0 < len(kept) < N_JOBS
     until(lambda: not any(pathlib.Path(f'/proc/{pid}').exists() for pid in pids), timeout=30)  # workers end with it
-    status, printed = finish(commands.start(workdir, '--scheduler=local:1', '--stages=train'))
+    # More devices than there are models of one task, and no workers.
+    status, printed = finish(commands.start(workdir, '--stages=train', '--config.machine.host_devices=4'))
     assert status == 0, printed
     assert f'{len(kept)}/6 done' in printed
     assert_same(workdir, alone, 'models/')
@@ -419,3 +446,44 @@ def test_a_signal_stops_the_workers_too(commands, tmp_path):
     assert f'stopped; finished models are in {workdir}, the same command goes on' in printed
     assert 'Traceback' not in printed
     until(lambda: not any(pathlib.Path(f'/proc/{pid}').exists() for pid in pids), timeout=30)
+
+
+# What docs/cluster.md says.
+
+
+def documented():
+    """Commands of docs/cluster.md: (module, words after it)."""
+    text = (ROOT / 'docs' / 'cluster.md').read_text(encoding='utf-8')
+    found = []
+    for block in re.findall(r'^```(?:bash|yaml)\n(.*?)^```', text, re.DOTALL | re.MULTILINE):
+        for line in block.replace('\\\n', ' ').splitlines():
+            line = line.partition(' #')[0]
+            if line.startswith('command: ['):
+                line = ' '.join(word.strip(' "') for word in line[len('command: [') :].rstrip(']').split(','))
+            for module, rest in re.findall(r'python -m (experiments\.\w+|dask \w+) ([^&]*)', line):
+                found.append((module, rest.split()))
+    return found
+
+
+def test_the_documented_commands_have_the_flags_that_they_name():
+    from distributed.cli import dask_scheduler, dask_ssh, dask_worker
+
+    known = {
+        f'dask {name}': {option for one in module.main.params for option in one.opts + one.secondary_opts}
+        for name, module in (('scheduler', dask_scheduler), ('worker', dask_worker), ('ssh', dask_ssh))
+    }
+    commands = documented()
+    assert {module for module, _ in commands} == {*known, 'experiments.paper'} and len(commands) > 12
+    for module in ('experiments.paper', 'experiments.train', 'experiments.explain'):
+        told = subprocess.run([sys.executable, '-m', module, '--helpfull'], cwd=ROOT, capture_output=True, text=True)
+        known[module] = set(re.findall(r'^ +(--)(?:\[no\])?(\w+)', told.stdout, re.MULTILINE))
+        known[module] = {dashes + name for dashes, name in known[module]}
+        assert {'--scheduler', '--scheduler_timeout'} <= known[module]
+    for module, words in commands:
+        flags = [word.partition('=') for word in words if word.startswith('--')]
+        assert [name for name, *_ in flags if name not in known[module]] == [], module
+        where = {name: value for name, _, value in flags}.get('--scheduler', '')
+        if not where.startswith('$'):
+            parse_scheduler(where)
+        if module == 'dask worker':
+            assert ' '.join(words).find('--nthreads 1 --memory-limit 0') > 0

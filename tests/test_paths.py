@@ -28,7 +28,7 @@ PATHS = {
     'simulate_peaks': ['out'], 'benchmark': ['json'],
 }  # fmt: skip
 #: Flags of text that are none.
-NO_PATHS = {'tf', 'source', 'input', 'peaks', 'genome', 'corpus', 'tasks', 'specs', 'stages', 'coordinator', 'config',
+NO_PATHS = {'tf', 'source', 'input', 'peaks', 'genome', 'corpus', 'tasks', 'specs', 'stages', 'scheduler', 'config',
             'set', 'figure', 'task', 'suite', 'widths', 'jaspar', 'negatives', 'test_chroms'}  # fmt: skip
 #: Every flag of every command that takes text, and what becomes of '~/x' in it.
 LOOK = """

@@ -33,7 +33,7 @@ LEAST_KILLED = 0.95
 MOST_MEGABYTES = 1000
 #: Tests that say nothing of the core's coverage: pages, pictures, commands in other processes, this machinery.
 OTHERS = (
-    'architecture', 'benchmark', 'browser', 'determinism', 'distributed', 'figures', 'main_command', 'notebook', 'page',
+    'architecture', 'benchmark', 'browser', 'cluster', 'determinism', 'figures', 'main_command', 'notebook', 'page',
     'plots', 'robustness', 'runs',
 )  # fmt: skip
 PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'scipy')
