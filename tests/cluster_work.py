@@ -5,7 +5,17 @@ import pathlib
 import signal
 import time
 
+import jax
+import jax.numpy as jnp
+
+import demo_jax
 from demo_jax.errors import InputError
+
+#: An architecture of somebody's own: a score per letter, averaged.
+mine = demo_jax.Architecture(
+    lambda key: {'letters': 0.1 * jax.random.normal(key, (4,))},
+    lambda params, x: jnp.mean(x @ params['letters'], axis=1),
+)
 
 
 def double(item, shared, tell):

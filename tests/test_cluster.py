@@ -13,13 +13,20 @@ import time
 from unittest import mock
 
 import jax
+import numpy as np
 import pytest
 
 from demo_jax import cluster as cluster_module
 from demo_jax.cluster import Scheduler, connected, parse_scheduler, versions
 from demo_jax.errors import InputError
 from demo_jax.runs import RunDirectory
+from demo_jax.training.bundles import Shared, make_bundles, train_bundle
+from demo_jax.training.fit import fit
+from demo_jax.training.jobs import Recipe, make_jobs
+from demo_jax.training.layout import Machine
+from demo_jax.training.pool import build_pool
 from tests import cluster_work
+from tests.conftest import toy_corpus
 from tests.faults import contents
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -259,6 +266,20 @@ def test_an_architecture_that_workers_do_not_have(two, tmp_path, monkeypatch):
     two.check_specs(['small_cnn'])
     with pytest.raises(InputError, match=rf'^scheduler local:2: worker {ADDRESS}: spec mine_only_here:mine: cannot be'):
         two.check_specs(['small_cnn', 'mine_only_here:mine'])
+
+
+def test_an_architecture_of_ones_own_trains_to_the_same_bits(two):
+    recipe = Recipe(batch_size=8, epochs=2)
+    pool, rows = build_pool(toy_corpus({'a': 40, 'b': 24}, lengths=(24,)), negative_sets=1, seed=0)
+    jobs, shared = make_jobs(('a', 'b'), ['tests.cluster_work:mine'], recipe), Shared(pool, rows, recipe, Machine())
+    two.check_specs([job.spec for job in jobs])
+    bundles = make_bundles(jobs, {job.index: 1.0 for job in jobs}, shared, workers=2, n_devices=1, on_cpu=True)
+    found = {done.job: done for _, trained in two.map(train_bundle, bundles, shared) for done in trained.finished}
+    assert found.keys() == {0, 1}
+    for report in fit(jobs, pool, rows, recipe):
+        for done in report.finished:
+            np.testing.assert_array_equal(found[done.job].params['letters'], done.params['letters'])
+            assert found[done.job].best_auroc == done.best_auroc
 
 
 def test_workers_that_die_together_are_replaced_and_get_the_data_again(two, tmp_path):
