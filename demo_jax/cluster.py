@@ -288,8 +288,9 @@ class Cluster:
     ) -> Generator[tuple[int, Any], None, None]:
         """Have workers call `function(item, shared, tell)` for each item; yields (number of the item, result).
 
-        Results come in the order in which they are ready. Where several workers have died of one item, the others
-        are finished before that is told. When the caller stops early, workers give up at their next `tell`.
+        Results come in the order in which they are ready. An item that Dask gives up, since one worker after the other
+        has died while having it, is tried once more when all others are done, alone: it may have been another's fault.
+        When the caller stops early, workers give up at their next `tell`.
 
         Args:
           function: of a module that workers can import. It calls `tell` now and then.
@@ -303,13 +304,26 @@ class Cluster:
           InputError: what `function` raised, or: workers died of an item, there are no workers left, the scheduler is
             gone. Other errors of `function` come as they are.
         """
+        self._say = say
+        suspects, died = list[tuple[int, Any, str]](), list[tuple[int, Any, str]]()
+        yield from self._hand_out(function, enumerate(items), shared, progress, label, suspects)
+        for number, item, _ in suspects:  # workers died of it, or of another that they had at the same time
+            yield from self._hand_out(function, [(number, item)], shared, progress, label, died)
+        if died:
+            more = f' (and {len(died) - 1} more of its kind)' if len(died) > 1 else ''
+            raise InputError(f'{self.name}: {died[0][2]}{more}')
+
+    def _hand_out(
+        self, function: Callable[[Any, Any, Tell], Any], entries: Iterable[tuple[int, Any]], shared: Any,
+        progress: Callable[[int, float, str], None], label: Callable[[Any], str], died: list[tuple[int, Any, str]],
+    ) -> Generator[tuple[int, Any], None, None]:  # fmt: skip
+        """`map` over (number, item); an item that workers died of goes to `died`, with a message."""
         from distributed import CancelledError
 
-        self._say = say
         topic, messages = f'demo_jax-{uuid.uuid4().hex}', queue.SimpleQueue[Any]()
         self._client.subscribe_topic(topic, lambda event: messages.put(event[1]))
-        waiting, running, again = enumerate(items), dict[str, tuple[int, Any, Any]](), list[tuple[int, Any]]()
-        held, sent, died, keys = None, 0, list[str](), itertools.count()
+        waiting, running, again = iter(entries), dict[str, tuple[int, Any, Any]](), list[tuple[int, Any]]()
+        held, sent, keys = None, 0, itertools.count()
         try:
             while True:
                 while len(running) < 2 * len(self._there) + _WAITING and (entry := _next(again, waiting)):
@@ -324,11 +338,12 @@ class Cluster:
                     break
                 message = self._wait(messages)
                 if isinstance(message, dict):
-                    progress(message['number'], message['done'], message['text'])
+                    if any(number == message['number'] for number, *_ in running.values()):  # it may be late
+                        progress(message['number'], message['done'], message['text'])
                     continue
                 number, item, future = running.pop(message)
                 if future.status == 'error':
-                    died.append(self._cause(future, label(item)))
+                    died.append((number, item, self._cause(future, label(item))))
                     continue
                 try:
                     result = future.result(timeout=self._patience)
@@ -340,9 +355,6 @@ class Cluster:
             with contextlib.suppress(Exception):  # of a scheduler that is gone
                 self._client.unsubscribe_topic(topic)
                 self._client.cancel([future for *_, future in running.values()])
-        if died:
-            more = f' (and {len(died) - 1} more of its kind)' if len(died) > 1 else ''
-            raise InputError(f'{self.name}: {died[0]}{more}')
 
     def _send(self, shared: Any, sent: int) -> Any:
         """Give the shared data to every worker; wait for one where there is none."""
@@ -360,8 +372,9 @@ class Cluster:
 
         error = future.exception()
         if isinstance(error, KilledWorker):
+            count = error.allowed_failures + 1
             return (
-                f'{label}: {error.allowed_failures + 1} workers died while they had it, the last one '
+                f'{label}: {count} worker{"s" * (count > 1)} died while working on it, the last one '
                 f'{error.last_worker.address}; see their logs (was there memory enough?). What is finished is kept, '
                 'and the same command goes on'
             )
@@ -489,25 +502,43 @@ def connected(scheduler: Scheduler | None, machine: Mapping[str, Any]) -> Iterat
 
 @contextlib.contextmanager
 def _local_workers(count: int) -> Iterator[Any]:
-    """Worker processes on this machine, which nobody outside it can reach; each has GPUs of its own."""
+    """Worker processes on this machine, which nobody else can reach; each has GPUs of its own."""
     import dask
-    from distributed import Nanny, Scheduler, SpecCluster
+    import distributed
 
-    common = {
-        'host': '127.0.0.1', 'nthreads': 1, 'memory_limit': 0, 'dashboard': False, 'silence_logs': logging.CRITICAL,
+    security = _own_security()
+    common = {'host': '127.0.0.1', 'security': security, 'protocol': 'tls' if security.require_encryption else 'tcp'}
+    of_workers = {
+        'nthreads': 1, 'memory_limit': 0, 'dashboard': False, 'silence_logs': logging.CRITICAL,
         # Ctrl-C reaches every process of a terminal: this one stops the workers in order.
         'preload': ['import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n'],
     }  # fmt: skip
     workers = {
-        number: {'cls': Nanny, 'options': common | {'env': environment}}
+        number: {'cls': distributed.Nanny, 'options': common | of_workers | {'env': environment}}
         for number, environment in enumerate(_gpus_of(count))
     }
-    scheduler = {'cls': Scheduler, 'options': {'host': '127.0.0.1', 'port': 0, 'dashboard': False}}
-    # JAX has threads, so that a fork of this process would hang.
-    with dask.config.set({'distributed.worker.multiprocessing-method': 'spawn'}):
-        cluster = SpecCluster(workers=workers, scheduler=scheduler, name='demo_jax')
-        with cluster:
-            yield cluster
+    scheduler = {'cls': distributed.Scheduler, 'options': common | {'port': 0, 'dashboard': False}}
+    settings = {
+        'distributed.worker.multiprocessing-method': 'spawn',  # JAX has threads, so that a fork would hang
+        'distributed.nanny.pre-spawn-environ': {},  # it would be set in this process as well
+    }
+    with (
+        dask.config.set(settings),
+        distributed.SpecCluster(workers=workers, scheduler=scheduler, security=security, name='demo_jax') as cluster,
+    ):
+        yield cluster
+
+
+def _own_security() -> Any:
+    """A key of this process's own, without which other users of this machine could run code in its workers."""
+    from distributed import Security
+
+    try:
+        return Security.temporary()
+    except ImportError:
+        print('note: the package cryptography is not installed, so that other users of this machine can reach the '
+              'workers; pip install -e ".[cluster]"', file=sys.stderr)  # fmt: skip
+        return Security(require_encryption=False)
 
 
 def _gpus_of(count: int) -> list[dict[str, str]]:

@@ -30,7 +30,7 @@ from tests.conftest import toy_corpus
 from tests.faults import contents
 
 ROOT = pathlib.Path(__file__).parent.parent
-ADDRESS = r'tcp://127\.0\.0\.1:\d+'
+ADDRESS = r'(?:tcp|tls)://127\.0\.0\.1:\d+'
 
 
 # What the flag says.
@@ -290,12 +290,18 @@ def test_workers_that_die_together_are_replaced_and_get_the_data_again(two, tmp_
                         for line in lost)  # fmt: skip
 
 
-def test_a_bundle_that_kills_its_workers_is_told_after_the_others_are_done(two, monkeypatch):
+def test_a_bundle_that_kills_its_workers_is_told_after_the_others_are_done(two, monkeypatch, tmp_path):
+    """With the first death a bundle is given up, and so are those that waited for the same worker."""
     monkeypatch.setattr(two._client.cluster.scheduler, 'allowed_failures', 0)
-    done = []
-    message = f'^scheduler local:2: the deadly one: 1 workers died while they had it, the last one {ADDRESS}; see their'
+    (tmp_path / 'there').touch()
+    harmless = str(tmp_path / 'there')
+    items, done = ['', *[harmless] * 7], []
+    message = f'^scheduler local:2: the deadly one: 1 worker died while working on it, the last one {ADDRESS}; see their'
     with pytest.raises(InputError, match=message):
-        done += two.map(cluster_work.die, [''], label=lambda item: 'the deadly one')
+        for number, result in two.map(cluster_work.die, items, label=lambda item: item or 'the deadly one'):
+            assert result == (harmless, None)
+            done.append(number)
+    assert sorted(done) == list(range(1, 8))
 
 
 def test_a_worker_with_other_source_is_refused(tmp_path):

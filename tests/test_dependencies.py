@@ -11,10 +11,11 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CODE = ('demo_jax', 'experiments', 'configs')
-#: Parts of a distribution that is required: jax brings its jaxlib, matplotlib reads and writes pictures by Pillow.
-BROUGHT_BY = {'jaxlib': 'jax', 'pillow': 'matplotlib'}
+#: Parts of a distribution that is required: jax brings its jaxlib, matplotlib reads and writes pictures by Pillow,
+#: distributed is a part of Dask.
+BROUGHT_BY = {'jaxlib': 'jax', 'pillow': 'matplotlib', 'dask': 'distributed'}
 #: What the extra `test` holds to be run or plugged in, not imported.
-TOOLS = {'ipykernel', 'modisco-lite', 'mypy', 'pytest-cov', 'pytest-xdist', 'ruff'}
+TOOLS = {'cryptography', 'ipykernel', 'modisco-lite', 'mypy', 'pytest-cov', 'pytest-xdist', 'ruff'}
 
 
 def required(text: str) -> set[str]:
