@@ -296,7 +296,7 @@ def test_a_bundle_that_kills_its_workers_is_told_after_the_others_are_done(two, 
     (tmp_path / 'there').touch()
     harmless = str(tmp_path / 'there')
     items, done = ['', *[harmless] * 7], []
-    message = f'^scheduler local:2: the deadly one: 1 worker died while working on it, the last one {ADDRESS}; see their'
+    message = f'^scheduler local:2: the deadly one: 1 worker died while working on it, the last one {ADDRESS}; see'
     with pytest.raises(InputError, match=message):
         for number, result in two.map(cluster_work.die, items, label=lambda item: item or 'the deadly one'):
             assert result == (harmless, None)
