@@ -37,7 +37,7 @@ def fail(item, shared, tell):
 def die(item, shared, tell):
     """The process ends, the first time that it works on this item: a path, made then; '' = every time."""
     if not item or not os.path.exists(item):
-        time.sleep(0.2 if not item else 0.0)  # others may come to wait behind it
+        time.sleep(0.0 if item else 2.0)  # Dask does not replace a worker that dies as soon as it has started
         if item:
             pathlib.Path(item).touch()
             while len(os.listdir(os.path.dirname(item))) < shared:  # so that all die together
