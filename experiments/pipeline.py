@@ -192,7 +192,8 @@ def _evaluate(here: Opened) -> None:
     from demo_jax.settings import settings
     from demo_jax.stages.evaluate import EvaluateSettings, evaluate_run
 
-    console.print_tables(evaluate_run(here.run, settings(EvaluateSettings, here.config.get('evaluate', {}), 'evaluate')))
+    chosen = settings(EvaluateSettings, here.config.get('evaluate', {}), 'evaluate')
+    console.print_tables(evaluate_run(here.run, chosen))
 
 
 def _explain(here: Opened) -> None:
