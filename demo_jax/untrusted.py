@@ -194,7 +194,7 @@ def _job(number: int, row: Mapping[str, str], kinds: Mapping[str, Any], own_spec
         if ':' in job.spec and not allowed:
             raise InputError(
                 f'line {number + 2}: spec {brief(job.spec)} is not of this package; to have it imported, name it '
-                '(--specs, or load_run(path, own_specs=True))'
+                '(--specs or --own_specs, or load_run(path, own_specs=True))'
             )
         try:
             resolve(job.spec)

@@ -74,6 +74,14 @@ def define_run() -> flags.FlagHolder:
     return define_path('run', None, 'Directory of a trained run.', required=True)
 
 
+def define_own_specs() -> flags.FlagHolder:
+    """The flag --own_specs, the user's own architectures that a run may import."""
+    return flags.DEFINE_list(
+        'own_specs', [], 'Architectures of your own, MODULE:NAME separated by commas, that the run may import. '
+        'Importing a module runs it, so a module that a run names is imported only if you name it too.',
+    )  # fmt: skip
+
+
 def define_tf() -> flags.FlagHolder:
     """The flag --tf, which TF a task is of."""
     return flags.DEFINE_multi_string(

@@ -15,6 +15,7 @@ from absl import flags
 from experiments import cli
 
 _RUN = cli.define_run()
+_OWN_SPECS = cli.define_own_specs()
 _SET = cli.define_set('dashboard')
 _SEQUENCES = flags.DEFINE_integer('sequences', None, 'Test sequences per task on the page.', lower_bound=1)
 _OUT = cli.define_path('out', None, 'Folder of the page; default RUN/dashboard.')
@@ -29,7 +30,7 @@ def main(argv: Sequence[str]) -> None:
     from demo_jax.settings import settings
     from demo_jax.stages.report import ReportSettings, draw_sequence, report_run
 
-    run = RunDirectory(_RUN.value)
+    run = RunDirectory(_RUN.value, _OWN_SPECS.value)
     run.facts()
     with run.locked():
         run.update_config()

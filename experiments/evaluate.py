@@ -12,6 +12,7 @@ from demo_jax.stages.evaluate import EvaluateSettings
 from experiments import cli, pipeline
 
 _RUN = cli.define_run()
+_OWN_SPECS = cli.define_own_specs()
 _RESAMPLES = flags.DEFINE_integer(
     'n_resamples', EvaluateSettings.n_resamples, meanings(EvaluateSettings)['n_resamples'], lower_bound=1
 )
@@ -20,7 +21,7 @@ _RESAMPLES = flags.DEFINE_integer(
 def main(argv: Sequence[str]) -> None:
     """Evaluate, print the tables, and say where they lie."""
     del argv
-    run = pipeline.run_one_stage(_RUN.value, 'evaluate', {'n_resamples': _RESAMPLES.value})
+    run = pipeline.run_one_stage(_RUN.value, 'evaluate', {'n_resamples': _RESAMPLES.value}, own_specs=_OWN_SPECS.value)
     print(f'results: {run.tables}')
 
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from experiments import cli, pipeline
 
 _RUN = cli.define_run()
+_OWN_SPECS = cli.define_own_specs()
 _SET = cli.define_set('explain')
 _SCHEDULER = cli.define_scheduler()
 
@@ -18,7 +19,7 @@ _SCHEDULER = cli.define_scheduler()
 def main(argv: Sequence[str]) -> None:
     """Run the stage, and say where its results lie."""
     del argv
-    run = pipeline.run_one_stage(_RUN.value, 'explain', cli.parsed_settings(_SET.value), _SCHEDULER())
+    run = pipeline.run_one_stage(_RUN.value, 'explain', cli.parsed_settings(_SET.value), _SCHEDULER(), _OWN_SPECS.value)
     print(f'explanations: {run.path / "explain"}')
 
 

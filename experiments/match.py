@@ -11,13 +11,14 @@ from collections.abc import Sequence
 from experiments import cli, pipeline
 
 _RUN = cli.define_run()
+_OWN_SPECS = cli.define_own_specs()
 _SET = cli.define_set('match')
 
 
 def main(argv: Sequence[str]) -> None:
     """Run the stage, and say where its results lie."""
     del argv
-    run = pipeline.run_one_stage(_RUN.value, 'match', cli.parsed_settings(_SET.value))
+    run = pipeline.run_one_stage(_RUN.value, 'match', cli.parsed_settings(_SET.value), own_specs=_OWN_SPECS.value)
     print(f'results: {run.tables}')
 
 

@@ -8,7 +8,7 @@ import os
 import pathlib
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from demo_jax.cluster import Cluster, Scheduler, connected
@@ -54,19 +54,26 @@ def opened(config: Mapping[str, Any], workdir: str, scheduler: Scheduler | None 
       InputError: bad settings or input; the directory belongs to another corpus or settings, or is in use; the
         scheduler or its workers are not as they should be (see `cluster.connected`).
     """
-    with _held(RunDirectory(workdir), dict(config), scheduler) as here:
+    with _held(RunDirectory(workdir, config['specs']), dict(config), scheduler) as here:
         open_run(config, workdir)
         yield here
 
 
 @contextlib.contextmanager
-def existing(workdir: str, scheduler: Scheduler | None = None) -> Iterator[Opened]:
+def existing(
+    workdir: str, scheduler: Scheduler | None = None, own_specs: Collection[str] = ()
+) -> Iterator[Opened]:
     """Hold a run directory that is there already, with the settings it was made with.
+
+    Args:
+      workdir: the directory.
+      scheduler: as of `opened`.
+      own_specs: architectures of the user's own that may be imported.
 
     Raises:
       InputError: it is not a run directory, or another process holds it; or as `cluster.connected`.
     """
-    run = RunDirectory(workdir)
+    run = RunDirectory(workdir, own_specs)
     run.facts()
     with _held(run, run.config(), scheduler) as here:
         run.update_config()
@@ -85,14 +92,20 @@ def _held(run: RunDirectory, config: dict[str, Any], scheduler: Scheduler | None
 
 
 def run_one_stage(
-    workdir: str, stage: str, changed: Mapping[str, Any], scheduler: Scheduler | None = None
+    workdir: str,
+    stage: str,
+    changed: Mapping[str, Any],
+    scheduler: Scheduler | None = None,
+    own_specs: Collection[str] = (),
 ) -> RunDirectory:
     """Run one stage of a run that is there already, with the settings it was made with but for those changed.
+
+    The other arguments are those of `existing`.
 
     Raises:
       InputError: as `existing` and `run_stages`.
     """
-    with existing(workdir, scheduler) as here:
+    with existing(workdir, scheduler, own_specs) as here:
         here.config[stage] = {**here.config.get(stage, {}), **changed}
         run_stages(here, [stage])
     return here.run
@@ -140,7 +153,7 @@ def describe_plan(config: Mapping[str, Any], workdir: str, scheduler: Scheduler 
     from experiments import plan
 
     start_devices(config['machine'], scheduler)
-    run = RunDirectory(workdir)
+    run = RunDirectory(workdir, config['specs'])
     corpus, jobs = read_jobs(config, run)
     if (run.path / 'run.json').exists():
         run.check(corpus, _as_run(config, run))
@@ -237,7 +250,7 @@ def open_run(config: Mapping[str, Any], workdir: str) -> RunDirectory:
     Raises:
       InputError: bad settings or input, or a directory that belongs to another corpus or settings.
     """
-    run = RunDirectory(workdir)
+    run = RunDirectory(workdir, config['specs'])
     corpus, jobs = read_jobs(config, run)
     run.create(corpus, _as_run(config, run), jobs)
     return run

@@ -22,6 +22,7 @@ from demo_jax.errors import InputError, brief
 from experiments import cli
 
 _RUN = cli.define_run()
+_OWN_SPECS = cli.define_own_specs()
 _FASTA = cli.define_path(
     'fasta', None, 'The sequences, plain or gzipped FASTA; with --variants, those the variants refer to (a genome).',
     required=True,
@@ -94,7 +95,7 @@ def main(argv: Sequence[str]) -> None:
     from demo_jax.runs import load_run
     from demo_jax.scoring import choose_models
 
-    models = choose_models(load_run(_RUN.value), _TASKS.value, _SPECS.value)
+    models = choose_models(load_run(_RUN.value, own_specs=_OWN_SPECS.value), _TASKS.value, _SPECS.value)
     if _VARIANTS.value:
         _variants(models, _VARIANTS.value, out)
     else:

@@ -18,6 +18,7 @@ from absl import flags
 from experiments import cli
 
 _RUN = cli.define_run()
+_OWN_SPECS = cli.define_own_specs()
 _OUT = cli.define_path('out', 'pictures', 'Folder of the pictures.')
 _TASK = flags.DEFINE_string('task', None, 'Task to show; default the one with the best mean test AUROC.')
 
@@ -45,7 +46,7 @@ def main(argv: Sequence[str]) -> None:
     from demo_jax.settings import settings
     from demo_jax.stages.report import ReportSettings, report_run
 
-    run = RunDirectory(_RUN.value)
+    run = RunDirectory(_RUN.value, _OWN_SPECS.value)
     run.facts()
     chromium = shutil.which('chromium') or shutil.which('chromium-browser') or shutil.which('google-chrome')
     try:

@@ -15,7 +15,7 @@ from demo_jax.training.fit import fit
 from demo_jax.training.jobs import Recipe, make_jobs
 from demo_jax.training.layout import Machine
 from demo_jax.training.pool import build_pool
-from tests.conftest import toy_corpus
+from tests.helpers import toy_corpus
 
 ROOT = pathlib.Path(__file__).parent.parent
 RECIPE = Recipe(batch_size=8, epochs=2, learning_rate=3e-3)

@@ -26,8 +26,7 @@ from demo_jax.training.jobs import Recipe, make_jobs
 from demo_jax.training.layout import Machine
 from demo_jax.training.pool import build_pool
 from tests import cluster_work
-from tests.conftest import toy_corpus
-from tests.faults import contents
+from tests.helpers import contents, toy_corpus
 
 ROOT = pathlib.Path(__file__).parent.parent
 ADDRESS = r'(?:tcp|tls)://127\.0\.0\.1:\d+'

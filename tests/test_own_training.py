@@ -1,6 +1,8 @@
 """A dilated residual CNN in Flax, written here, goes through a whole run beside two of ours, with no edit elsewhere."""
 
 import dataclasses
+import os
+import subprocess
 import sys
 import textwrap
 
@@ -19,7 +21,7 @@ from demo_jax.report.payload import run_payload, task_payload
 from demo_jax.runs import RunDirectory
 from demo_jax.stages import evaluate, explain, match, report, train
 from demo_jax.training.jobs import Recipe, make_jobs
-from tests.helpers import toy_corpus
+from tests.helpers import ROOT, toy_corpus
 
 MODULE = """
     from flax import linen as nn
@@ -244,3 +246,34 @@ def test_flat_maps_have_no_motif_and_no_match():
     assert len(motif.match('JASPAR2022')) == 0
     with pytest.raises(InputError, match='no sequence has 40 letters, which a window needs'):
         model.saliency(texts).motif(width=40)
+
+
+def command(*arguments, folder):
+    """A command of the package, with the user's module on its path."""
+    path = os.pathsep.join([folder, str(ROOT), os.environ.get('PYTHONPATH', '')])
+    return subprocess.run(
+        [sys.executable, '-m', *arguments], env=os.environ | {'PYTHONPATH': path}, cwd=ROOT, capture_output=True,
+        text=True, check=False,
+    )  # fmt: skip
+
+
+def test_the_main_command_takes_modules(tmp_path):
+    folder = next(path for path in sys.path if 'mine' in path)
+    arguments = ['experiments.paper', '--config=configs/quickstart.py', f'--workdir={tmp_path / "run"}', '--dry_run',
+                 '--config.corpus.n_tasks=1', '--config.corpus.n_train=20', '--config.corpus.n_test=10']  # fmt: skip
+    done = command(*arguments, f'--specs=small_cnn,{OWN}', folder=folder)
+    assert done.returncode == 0, done.stderr
+    assert f'specs: small_cnn, {OWN}' in done.stdout
+    done = command(*arguments, '--specs=small_cnn,somebodys_nets:nothing', folder=folder)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith('error: spec somebodys_nets:nothing: cannot be imported (Attr')
+
+
+def test_a_run_of_ones_own_is_read_by_commands_that_are_told_so(run):
+    folder = next(path for path in sys.path if 'mine' in path)
+    score = ['experiments.evaluate', f'--run={run.path}', '--n_resamples=20']
+    done = command(*score, folder=folder)
+    assert done.returncode == 2
+    assert 'is not of this package; to have it imported, name it (--specs or --own_specs' in done.stderr
+    done = command(*score, f'--own_specs={OWN}', folder=folder)
+    assert done.returncode == 0, done.stderr

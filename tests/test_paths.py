@@ -28,8 +28,8 @@ PATHS = {
     'simulate_peaks': ['out'], 'benchmark': ['json'],
 }  # fmt: skip
 #: Flags of text that are none.
-NO_PATHS = {'tf', 'source', 'input', 'peaks', 'genome', 'corpus', 'tasks', 'specs', 'stages', 'scheduler', 'config',
-            'set', 'figure', 'task', 'suite', 'widths', 'jaspar', 'negatives', 'test_chroms'}  # fmt: skip
+NO_PATHS = {'own_specs', 'tf', 'source', 'input', 'peaks', 'genome', 'corpus', 'tasks', 'specs', 'stages', 'scheduler',
+            'config', 'set', 'figure', 'task', 'suite', 'widths', 'jaspar', 'negatives', 'test_chroms'}  # fmt: skip
 #: Every flag of every command that takes text, and what becomes of '~/x' in it.
 LOOK = """
 import importlib, json, sys

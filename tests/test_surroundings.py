@@ -22,7 +22,6 @@ from tests.helpers import ROOT
 from tests.helpers_models import save_run
 
 
-
 def python(*arguments, **environment):
     """Run Python here with further environment variables."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith(('SLURM', 'CUDA', 'JAX'))}

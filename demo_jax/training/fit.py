@@ -77,12 +77,7 @@ def fit(
 
     idle = segments.idle_work(recipe, layout)
     while waiting or any(progress):
-        resumed: dict[int, Started] = {}
-        for slot, current in enumerate(progress):
-            if current is None and waiting:
-                progress[slot] = begin = waiting.pop(0)
-                if begin.job in parked:
-                    resumed[slot] = parked.pop(begin.job)
+        resumed = _fill(progress, waiting, parked)
         if resumed:
             arrays = stack.put(placed(arrays, resumed), mesh)
         parts: list[segments.Part | None] = [None] * layout.slots
@@ -155,6 +150,19 @@ def _layout(
             (device.memory_stats() or {}).get('bytes_limit'), resolve(jobs[0].spec), recipe.batch_size, pool.tokens
         ),
     )
+
+
+def _fill(
+    progress: list[Progress | None], waiting: list[Progress], parked: dict[int, Started]
+) -> dict[int, Started]:
+    """Give every idle slot the next job that waits; returns those that go on from an earlier training, by slot."""
+    resumed: dict[int, Started] = {}
+    for slot, current in enumerate(progress):
+        if current is None and waiting:
+            progress[slot] = begin = waiting.pop(0)
+            if begin.job in parked:
+                resumed[slot] = parked.pop(begin.job)
+    return resumed
 
 
 def _settle(
