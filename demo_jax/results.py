@@ -1,7 +1,7 @@
-"""What a `Model` returns: named results that print well, turn into tables and draw themselves (edge).
+"""The results of a `Model`: each prints, becomes a table (`to_frame`) and a figure (`plot`) (edge).
 
-Sequences are numbered from 1 in the order they were given, and positions from 1 within each, as in VCF files.
-Tables are pandas DataFrames, figures are matplotlib Figures that need no display (`figure.savefig(path)`).
+Sequences are numbered from 1 in the given order, and positions from 1 within each sequence, as in VCF files. Tables are
+pandas DataFrames. Figures are matplotlib Figures that need no display (`figure.savefig(path)`).
 """
 
 import dataclasses
@@ -19,7 +19,7 @@ from demo_jax.motifs.jaspar import load_matrices
 from demo_jax.motifs.piles import Pile, pile_windows
 from demo_jax.motifs.tomtom import match_motifs, prepare_targets
 
-_WRAP = 101  # letters per printed line: the field's usual window fits on one
+_WRAP = 101  # letters per printed line: a window of the usual length fits on one line
 _SHOWN = 20  # sequences that are printed or drawn
 
 
@@ -30,7 +30,7 @@ class Prediction:
     Attributes:
       sequences: as given.
       score: float32 (N,), S = logit(+) - logit(-), the log odds that the TF binds.
-      probability: float32 (N,), the same as a probability.
+      probability: float32 (N,), the probability of binding: the sigmoid of the score.
     """
 
     sequences: tuple[str, ...]
@@ -44,7 +44,7 @@ class Prediction:
         return pd.DataFrame({'sequence': self.sequences, 'score': self.score, 'probability': self.probability})
 
     def plot(self, limit: int = 50) -> Any:
-        """A bar per sequence, as long as its probability; the first `limit` sequences."""
+        """A bar chart of the probabilities of the first `limit` sequences."""
         shown = self.probability[:limit]
         figure, ax = _figure(6, 0.25 * len(shown) + 0.8)
         ax.barh(np.arange(len(shown)), shown, color='#0072B2')
@@ -72,9 +72,9 @@ class Maps:
       both_strands: the maps are averages over both strands, and so is the score.
       sequences: as given.
       score: float32 (N,), the score S that the maps explain.
-      signed: N arrays, float32 (L,) of the sequence's own length: the contribution of the letter that is there.
-      hypothetical: N arrays, float32 (L, 4): what each of A, C, G, T would contribute in its place; for
-        mutagenesis the exact change of the score with that letter there.
+      signed: N arrays, float32 (L,), L the length of the sequence: the contribution of the letter that is there.
+      hypothetical: N arrays, float32 (L, 4): the contribution of each of A, C, G, T in its place; for mutagenesis, the
+        exact change of the score with that letter.
       completeness_error: float32 (N,) for integrated gradients (see `explain.attribution.Attribution`), else None.
     """
 
@@ -89,14 +89,14 @@ class Maps:
 
     @property
     def values(self) -> tuple[np.ndarray, ...]:
-        """N arrays (L,), what the method ranks positions by: sizes for saliency (the paper's map), else signed."""
+        """N arrays (L,), the values that rank positions: |signed| for saliency (the paper's map), otherwise signed."""
         return tuple(map(np.abs, self.signed)) if ATTRIBUTIONS[self.method].ranks == 'size' else self.signed
 
     def motif(self, width: int = WIDTH) -> 'Motif':
-        """What the most important windows, one per sequence, have in common.
+        """The motif of the most important windows, one per sequence.
 
         Args:
-          width: letters per window; shorter sequences give none.
+          width: letters per window; shorter sequences are left out.
 
         Raises:
           InputError: no sequence is long enough.
@@ -128,8 +128,8 @@ class Maps:
     def to_frame(self) -> Any:
         """A pandas DataFrame with one row per letter.
 
-        Columns: sequence (number, from 1), position (from 1), base, value (what the method ranks by), signed, and
-        A, C, G, T (hypothetical).
+        Columns: sequence (number, from 1), position (from 1), base, value (see `values`), signed, and A, C, G, T
+        (hypothetical).
         """
         columns = _positions(self.sequences)
         columns['value'] = _joined(self.values)
@@ -139,7 +139,7 @@ class Maps:
         return _frame(columns)
 
     def plot(self, limit: int = _SHOWN) -> Any:
-        """A logo per sequence, its letters as high as their values; the first `limit` sequences."""
+        """A logo of each of the first `limit` sequences; the height of a letter is its value."""
 
         def draw(axes: np.ndarray, n: int) -> None:
             self.draw(axes[0], n)
@@ -178,15 +178,15 @@ class Maps:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Motif:
-    """What the windows that mattered have in common; see `motifs.piles`.
+    """The motif of the most important windows; see `motifs.piles`.
 
     Attributes:
       title: the model.
       method: the attribution that chose the windows.
-      windows: one per sequence that is long enough, turned so that all show the motif the same way round; `row` is
-        the sequence's place, from 0.
-      words: their letters.
-      pile: the matrix of all of them without its uninformative ends, and whether it is a motif at all.
+      windows: one per sequence that is long enough, with strands on which all show the motif in the same orientation;
+        `row` is the index of the sequence, from 0.
+      words: the letters of the windows.
+      pile: the matrix of the windows without its uninformative ends, and whether it is a motif.
     """
 
     title: str
@@ -205,11 +205,11 @@ class Motif:
 
         Args:
           release: e.g. 'JASPAR2024'; '' = the newest installed.
-          most: rows at most.
+          most: the maximal number of rows.
 
         Returns:
-          A pandas DataFrame: id, name, p_value, e_value, q_value, offset, strand; best first. Empty where the pile is
-          no clear motif: flat columns match anything.
+          A pandas DataFrame: id, name, p_value, e_value, q_value, offset, strand; best first. Empty if the pile is not
+          a clear motif, since flat columns match anything.
 
         Raises:
           InputError: no such release.
@@ -257,13 +257,13 @@ class Motif:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Temporal:
-    """What a recurrent model says of every prefix and suffix of some sequences; see `explain.temporal`.
+    """The scores of every prefix and suffix of some sequences; see `explain.temporal`.
 
     Attributes:
       title: the model.
       both_strands: scores are averages over both strands of each prefix or suffix.
       sequences: as given.
-      forward: N arrays, float32 (L,): S of the prefix that ends with each position; NaN where it is too short.
+      forward: N arrays, float32 (L,): S of the prefix that ends with each position; NaN if it is too short.
       reverse: N arrays, float32 (L,): S of the suffix that begins with each position.
     """
 
@@ -327,13 +327,13 @@ class Temporal:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Optimum:
-    """The input that a model finds most like a bound sequence; see `explain.class_optimisation`.
+    """The input that maximises a model's probability of binding; see `explain.class_optimisation`.
 
     Attributes:
       title: the model.
-      matrix: float32 (L, 4), the best restart's optimum as letter probabilities, rows sum to 1.
-      raw: float32 (L, 4), the optimum itself, of which `score` is.
-      score: of `raw`, S.
+      matrix: float32 (L, 4), the optimum of the best restart as letter probabilities; rows sum to 1.
+      raw: float32 (L, 4), the optimum itself.
+      score: S of `raw`.
       objective: log S+ - lambda |X|^2 of `raw`.
       restarts: float32 (R,), the objective of every restart.
     """
@@ -347,7 +347,7 @@ class Optimum:
 
     @property
     def consensus(self) -> str:
-        """The likeliest letter of each position, in lower case where its probability is below a half."""
+        """The most probable letter of each position, in lower case if its probability is below 1/2."""
         best = self.matrix.argmax(axis=1)
         sure = self.matrix.max(axis=1) >= 0.5
         return ''.join(a if s else a.lower() for a, s in zip(dna.decode(best.astype(np.uint8)), sure, strict=True))
@@ -393,13 +393,13 @@ def _short(text: str, limit: int) -> str:
 
 
 def _tenths(score: np.ndarray) -> str:
-    """A digit per score, 0..9: its probability in tenths; blank where there is none."""
+    """A digit per score, 0 to 9: its probability in tenths; blank if there is none."""
     digits = np.minimum(10 * probability(np.nan_to_num(score)), 9).astype(int)
     return ''.join(' ' if np.isnan(s) else str(d) for s, d in zip(score, digits, strict=True))
 
 
 def _wrapped(labels: tuple[str, ...], *rows: str) -> list[str]:
-    """Labelled rows of equal length one under the other, `_WRAP` letters at a time."""
+    """Labelled rows of equal length below each other, `_WRAP` letters at a time."""
     size = max(map(len, labels)) + 2
     return [
         f'{label:>{size}}  {row[start : start + _WRAP]}'.rstrip()
@@ -433,12 +433,12 @@ def _frame(columns: dict[str, Any]) -> Any:
 
 
 def _width(length: int) -> float:
-    """Inches that a row of letters takes."""
+    """The width of a row of letters, in inches."""
     return min(max(0.12 * length + 1.2, 7.5), 40.0)
 
 
 def _figure(width: float, height: float) -> tuple[Any, Any]:
-    """A figure of its own (not pyplot's) and its only axes."""
+    """A new figure (not managed by pyplot) and its only axes."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout='constrained')
@@ -446,7 +446,7 @@ def _figure(width: float, height: float) -> tuple[Any, Any]:
 
 
 def _number_positions(ax: Any, length: int, first: int = 1) -> None:
-    """Ticks at every tenth letter (fewer where there are many) of letters drawn at 0, 1, 2, ..."""
+    """Ticks at every tenth letter (fewer for long sequences) of letters drawn at 0, 1, 2, ..."""
     step = 10 if length <= 200 else 10 * (length // 100)
     ticks = np.arange(0, length, step)
     ax.set_xticks(ticks, ticks + first)

@@ -1,8 +1,8 @@
 """The files of a run directory of unknown origin, checked before anything is done with them (edge: touches the disk).
 
-A run may come from anywhere. What its files say of themselves is believed only where it is what a run of ours
-says: tasks and specs that can be file names, settings of the right kinds, parameters of the shapes that their spec
-has, and no link that leads elsewhere, through which a stage would read or write outside the run.
+A run directory may come from someone else. Before it is used, these checks make sure that task and spec names are safe
+file names, that settings and parameters have the expected types and shapes, and that no link leads outside the run:
+through such a link a stage would read or write other files.
 """
 
 import functools

@@ -32,13 +32,14 @@ class PeakOptions:
     Attributes:
       genome: FASTA file of the genome, plain or block-gzipped.
       width: letters per window.
-      top: keep only so many peaks, those with the highest signal; None = all.
+      top: keep only this many peaks, those with the highest signal; None = all.
       test_chroms: peaks on these chromosomes are for testing, the others for training. The pieces of a chromosome
-        (chr8_KI270821v1_alt: other haplotypes of it, and what could not be placed on it) go with it.
-      blacklist: BED file of regions to be left out; None = none.
-      negatives: 'shuffle' (dinucleotide shuffles of the positives) or 'gc' (windows of the genome away from
-        every peak and the blacklist, as many in each 2% of GC as there are positives; where the genome has too
-        few, the weakest peaks of that GC content are left out, so that GC alone tells nothing).
+        (chr8_KI270821v1_alt: alternative haplotypes and unplaced sequences) belong to it.
+      blacklist: BED file of regions to leave out; None = none.
+      negatives: 'shuffle' (dinucleotide shuffles of the positives) or 'gc' (windows of the genome that overlap neither
+        a peak nor the blacklist, with the same number of windows as positives in each 2% of GC). If the genome has too
+        few windows of a GC content, the weakest peaks of this GC content are left out, so that GC carries no
+        information.
     """
 
     genome: str | os.PathLike
@@ -58,7 +59,7 @@ class PeakOptions:
 
 
 class Regions:
-    """Regions merged per chromosome, to ask whether windows overlap any of them."""
+    """Regions, merged per chromosome, for testing whether windows overlap any of them."""
 
     def __init__(self, chroms: Sequence[str] | np.ndarray, starts: np.ndarray, ends: np.ndarray) -> None:
         self._merged: dict[str, tuple[np.ndarray, np.ndarray]] = {}
@@ -82,12 +83,12 @@ class Regions:
 
 
 class Blacklist(NamedTuple):
-    """Regions that windows must not touch, and what is told of them.
+    """Regions that windows must not overlap, and facts about them.
 
     Attributes:
       regions: all of them.
-      facts: JSON-able: the file, how many regions it has, and how many of them lie on chromosomes that the genome
-        lacks, and on which.
+      facts: JSON-able: the file, the number of its regions, and, for the chromosomes that the genome does not have,
+        their names and the number of regions on them.
     """
 
     regions: Regions
@@ -95,7 +96,7 @@ class Blacklist(NamedTuple):
 
 
 def read_blacklist(path: str | os.PathLike, genome: Genome) -> Blacklist:
-    """The regions of a BED file, of which the first three columns are looked at.
+    """The regions of a BED file; only its first three columns are read.
 
     Raises:
       InputError: a file that cannot be read, or none of its regions lies on a chromosome of the genome.
@@ -122,22 +123,22 @@ def read_peak_task(
 ) -> TaskRecords:
     """One task out of one peak file; see `PeakOptions`.
 
-    Windows that leave their chromosome, touch the blacklist, occur twice or are mostly N, peaks on chromosomes that
-    the genome lacks, peaks whose only dinucleotide shuffle is themselves, and peaks for which the genome has no window
-    of the same GC content where such negatives are asked for, are left out and counted in the task's info. What the
-    file was taken for is its 'read_as', and what else is to be said is in its 'notes'.
+    These are left out and counted in the task's info: windows that reach beyond their chromosome, overlap the
+    blacklist, occur twice or are mostly N; peaks on chromosomes that the genome does not have; peaks whose only
+    dinucleotide shuffle is the peak itself; and, with negatives='gc', peaks for which the genome has no window of the
+    same GC content. The info also has the layout of the file ('read_as') and remarks ('notes').
 
     Args:
       name: the task's.
       path: the peak file.
-      genome: where windows are cut from.
-      options: how.
-      test_fraction: share of the peaks held out for testing where none lies on a test chromosome; None = refuse.
-      seed: of shuffles and other negatives, and of what is held out; with the task's name.
+      genome: the genome of the windows.
+      options: see `PeakOptions`.
+      test_fraction: share of the peaks to hold out for testing if none lies on a test chromosome; None = refuse.
+      seed: seeds, together with the task's name, the negatives and the choice of held-out peaks.
       blacklist: from `read_blacklist`, for the file in `options`.
 
     Raises:
-      InputError: a file that cannot be read, no peak that is left, none on the test chromosomes, or all of them there.
+      InputError: the file cannot be read, no peak remains, or none or all of the peaks lie on the test chromosomes.
     """
     peaks = read_peaks(path)
     positives, facts = _windows(path, peaks, genome, blacklist, options)
@@ -205,7 +206,7 @@ def _is_of(chrom: str, chroms: Sequence[str]) -> bool:
 def _windows(
     path: str | os.PathLike, peaks: Peaks, genome: Genome, blacklist: Blacklist | None, options: PeakOptions
 ) -> tuple[Records, dict[str, Any]]:
-    """The windows to be used, strongest first, as positives; how many were left out and why, and what is to be said."""
+    """The windows to use, strongest first, as positives; and the counts of dropped windows by reason, with remarks."""
     starts = peaks.centres - options.width // 2
     known = known_names(path, peaks.chroms, genome.path, genome.sizes)
     sizes = np.array([genome.sizes.get(chrom, -1) for chrom in peaks.chroms.tolist()])
@@ -245,7 +246,7 @@ def _windows(
 
 
 def _cut(peaks: Peaks, ranked: np.ndarray, used: np.ndarray) -> list[str]:
-    """What is to be said where only the strongest peaks are used: `used`, rows (k,), of `ranked`, rows (n,)."""
+    """Remarks on the use of the strongest peaks only: `used`, rows (k,), of `ranked`, rows (n,)."""
     if peaks.layout.ranked_by is None:
         return [f'top: nothing ranks the peaks, so the first {len(used):,} in the file are used']
     last = peaks.signals[used[-1]]
@@ -264,7 +265,7 @@ def _known_windows(
 ) -> tuple[Records, np.ndarray, int]:
     """The windows of the first peaks of `ranked`, rows (n,), that are not mostly N, as positives, up to `top`.
 
-    Also their rows, and how many were passed over.
+    Also their rows, and the number of skipped peaks.
     """
     wanted = len(ranked) if options.top is None else options.top
     parts, used, passed = list[Records](), np.zeros(0, np.int64), 0
@@ -301,7 +302,7 @@ def _fetch(genome: Genome, chroms: Sequence[str] | np.ndarray, starts: np.ndarra
 
 
 def _gc_bin(tokens: np.ndarray) -> int:
-    """Which 2% of GC a sequence falls in, of its known letters."""
+    """The GC bin, 2% wide, of the known letters of a sequence."""
     known = max(int((tokens < dna.N).sum()), 1)
     return min(int(((tokens == 1) | (tokens == 2)).sum()) * _GC_BINS // known, _GC_BINS - 1)
 
@@ -310,9 +311,9 @@ def _gc_matched(
     positives: Sequence[np.ndarray], genome: Genome, chroms: Sequence[str], avoid: Sequence[Regions],
     rng: np.random.Generator,
 ) -> tuple[Records, np.ndarray]:  # fmt: skip
-    """Windows of the genome, disjoint and without N, as many in each GC bin as there are positives, if found.
+    """Disjoint windows of the genome without N: one per positive in each GC bin, if the genome has enough.
 
-    Also which positives are matched: bool (n,). In a bin with too few windows, the last of them are not.
+    Also which positives are matched: bool (n,). In a bin with too few windows, the last positives are not matched.
     """
     width = len(positives[0]) if positives else 0
     bins = np.array([_gc_bin(sequence) for sequence in positives], np.int64)

@@ -84,7 +84,7 @@ class _Result(NamedTuple):
 def kind_of(spec: str) -> str:
     """The kind of model that a spec is: 'rnn', 'cnn', 'cnn_rnn', 'deepbind', 'motifs' or 'other'.
 
-    What is no `ModelSpec` of ours (the motif baseline, rows of other programs) goes by the words of its name, so that
+    A name that is not in `SPECS` (the motif baseline, results of other programs) is classified by the words in it:
     'cnn_rnn_wide' is 'cnn_rnn'.
     """
     from demo_jax.nn.models import SPECS  # not needed to read tables

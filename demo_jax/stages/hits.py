@@ -24,12 +24,12 @@ def write_hits(
     Args:
       folder: where they go.
       corpus: of the task.
-      rows: int (n,), the corpus rows to look through. Where some lie on the genome the others are left out (one file,
-        one system of coordinates), and a site that two windows share is one line.
-      matrices: the TF's own; none give an empty table and no hits.
-      release: that they come from.
-      p_value: the largest of a hit. A matrix too short for it has its best words in the file, under a name that says
-        the p-value that they reach: 'MA0058.4:MAX:p=2.4e-04' instead of 'MA0058.4:MAX'.
+      rows: int (n,), the corpus rows to scan. If some of them have a position on the genome, the others are left out,
+        since a file has one coordinate system; a site in two overlapping windows is one line.
+      matrices: of the TF; without any, the table is empty and there are no hits.
+      release: of the matrices.
+      p_value: the largest p-value of a hit. A matrix that is too short to reach it reports its best words, and the name
+        has their p-value: 'MA0058.4:MAX:p=2.4e-04' instead of 'MA0058.4:MAX'.
     """
     placed = np.zeros(len(rows), bool) if corpus.intervals is None else corpus.intervals[rows]['chrom'] >= 0
     rows = rows[placed] if placed.any() else rows
