@@ -1,4 +1,4 @@
-"""What small variants change in the scores of a run's models (edge: reads and writes files). Positions count from 1."""
+"""The effects of small variants on the scores of a run's models (edge: reads and writes files); positions from 1."""
 
 import contextlib
 import dataclasses
@@ -35,21 +35,21 @@ VARIANT_COLUMNS = (
     'line', 'id', 'sequence', 'position', 'ref', 'alt', 'task', 'spec', 'seed', 'start', 'end', 'score_ref',
     'score_alt', 'score_change', 'probability_ref', 'probability_alt', 'probability_change',
 )  # fmt: skip
-#: Names of sequences that the FASTA lacks, of which the first few are told.
+#: How many names of sequences that are not in the FASTA a message shows.
 _NAMED = 3
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class VariantScores:
-    """The scores of V variants' alleles, for each of M models.
+    """The scores of both alleles of V variants, for each of M models.
 
     Attributes:
-      models: M of them.
-      variants: V of them.
-      alleles: V of them, the windows that were scored.
-      skipped: how many alleles were passed over, by reason.
-      unknown: the first names of sequences that the FASTA lacks.
-      ref, alt: float32 (M, V), S of either.
+      models: the M models.
+      variants: the V variants.
+      alleles: the windows of the V variants that were scored.
+      skipped: number of skipped alleles, by reason.
+      unknown: the first names of sequences that are not in the FASTA.
+      ref, alt: float32 (M, V), the scores S of the alleles.
     """
 
     models: Sequence[Model]
@@ -61,7 +61,7 @@ class VariantScores:
     alt: np.ndarray
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """A row per variant and model, with `VARIANT_COLUMNS`; changes are alt less ref, the score's in log odds."""
+        """A row per variant and model, with `VARIANT_COLUMNS`; a change is alt minus ref, of scores in log odds."""
         for v, (variant, alleles) in enumerate(zip(self.variants, self.alleles, strict=True)):
             for m, model in enumerate(self.models):
                 ref, alt = float(self.ref[m, v]), float(self.alt[m, v])
@@ -77,10 +77,10 @@ class VariantScores:
 
 @contextlib.contextmanager
 def skipped_table(path: pathlib.Path) -> Iterator[Callable[[Skipped], None]]:
-    """A function that enters alleles in a table of what was passed over, tab-separated, with a row for each.
+    """A function that adds a row to the tab-separated table of skipped alleles.
 
-    The columns are those of `Skipped`, so that the table, mended, can be read as a table of variants. The file is there
-    once the block has ended without an error, and only if there is anything in it; one of before is removed.
+    The columns are those of `Skipped`, so a corrected table can be read as a table of variants. The file appears when
+    the block ends without an error, and only if it has rows; an older file is removed.
     """
     with contextlib.ExitStack() as stack:
         handles: list[Any] = []
@@ -99,7 +99,7 @@ def skipped_table(path: pathlib.Path) -> Iterator[Callable[[Skipped], None]]:
 
 
 class _Passed:
-    """Counts what is passed over, and hands it on."""
+    """Counts skipped alleles, and hands them on."""
 
     def __init__(self, enter: Callable[[Skipped], None] | None) -> None:
         self._enter = enter
@@ -117,7 +117,7 @@ class _Passed:
             self._enter(allele)
 
     def told(self) -> str:
-        """The counts, and the first allele's fault, as the end of a message."""
+        """The counts, and what is wrong with the first allele, as the end of a message."""
         if self.first is None:
             return ''
         counts = ', '.join(f'{count:,} {reason}' for reason, count in self.counts.items())
@@ -135,20 +135,20 @@ def score_variants(
 ) -> VariantScores:
     """Score both alleles of every variant, in a window of the training length around it (see `cut_alleles`).
 
-    Alleles that cannot be scored are passed over and counted: those that `read_variants` passes over, those that do
-    not fit the sequences, those longer than the window, and those on sequences too short for a model.
+    Alleles that cannot be scored are skipped and counted: those that `read_variants` skips, those that do not fit the
+    sequences, those longer than the window, and those on sequences that are too short for a model.
 
     Args:
       models: of one run, from `choose_models`.
       path: the variants, see `read_variants`.
       fasta_path: the sequences or genome that they refer to, by name.
       strict: refuse the file for a variant that cannot be read or does not fit the sequences.
-      passed_over: is called with each allele that is passed over, in the file's order.
+      passed_over: called with each skipped allele, in the order of the file.
       progress: show bars.
 
     Raises:
-      InputError: a file cannot be read, no sequence of the variants is in the FASTA, a window holds a letter that is
-        no DNA, or no variant is left; with `strict`, a variant is refused.
+      InputError: a file cannot be read, no sequence of the variants is in the FASTA, a window has a letter that is not
+        DNA, or no variant remains; with `strict`, a variant is refused.
     """
     width = models[0].length
     passed = _Passed(passed_over)
@@ -199,7 +199,7 @@ def score_variants(
 def _encode(
     models: Sequence[Model], path: str | os.PathLike, fasta: Genome, variant: Variant, pair: Alleles
 ) -> list[np.ndarray]:
-    """The tokens of either allele's window, uint8 (L,)."""
+    """The tokens of an allele's window, uint8 (L,)."""
     shortest = max(shortest_of(model.score) for model in models)
     place = f'{variant.sequence}:{variant.position}'
     encoded = []

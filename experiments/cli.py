@@ -209,7 +209,7 @@ def _interrupt(*_: object) -> None:
 
 
 def _swallowed(usual: Callable[['sys.UnraisableHookArgs'], object], ignored: 'sys.UnraisableHookArgs') -> None:
-    """Send a signal again that came while garbage was collected (JAX has a hook there): what it raised was dropped."""
+    """Send SIGTERM again if it came during garbage collection: Python drops exceptions of the callback that JAX has."""
     if not issubclass(ignored.exc_type, KeyboardInterrupt):
         usual(ignored)
         return

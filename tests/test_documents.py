@@ -190,13 +190,12 @@ def test_an_architecture_of_ones_own_is_found_as_the_documents_write_it(folder, 
     assert scores.shape == (3,) and np.ptp(scores) > 0
 
 
-@pytest.mark.parametrize('document', ['README.md', 'docs/files.md'])
-def test_a_run_opens_as_the_documents_open_it(folder, document):
+def test_a_run_opens_as_the_documents_open_it(folder):
     save_run(folder / 'runs' / 'quickstart', ('small_rnn',), tasks=('one',))
-    (code,) = (block for block in python_blocks(document) if 'load_run' in block)
+    (code,) = (block for block in python_blocks('docs/files.md') if 'load_run' in block)
     code = code.replace('medium_cnn_rnn', 'small_rnn')  # to be quick
     run_block(code.replace('class_optimise()', 'class_optimise(length=12, restarts=1)'))
-    assert document == 'README.md' or (folder / 'saliency.png').exists()
+    assert (folder / 'saliency.png').stat().st_size > 5000 and (folder / 'optimum.png').stat().st_size > 5000
 
 
 def test_records_of_the_design_page_are_records(folder):

@@ -1,9 +1,9 @@
-"""Where every letter of a FASTA file lies, found in one pass over its bytes (pure).
+"""The position of every letter in a FASTA file, from one pass over its bytes (pure).
 
 Lines may have any lengths, and blanks, tabs or CRs at their ends. A run of lines that are equally long and equally far
-apart is one segment, so a regular file has one segment per record, and a file with odd lines a few more. The pass
-looks at every byte: what is no letter, header or blank space is refused, so a position never counts anything else.
-Letters that are not of DNA count; whoever reads them refuses them.
+apart is one segment, so a regular file has one segment per record, and an irregular file has a few more. The pass
+checks every byte: anything except letters, headers and white space is refused, so that positions count letters only.
+Letters that are not DNA are counted here and refused when they are read.
 """
 
 import itertools
@@ -21,7 +21,7 @@ MAX_HEADER = 10_000_000
 #: Records and segments of one file together (40 bytes and a name each), and letters of all names together.
 MAX_PARTS, MAX_NAMES = 4_000_000, 200_000_000
 
-#: What counts as a letter of a sequence.
+#: The bytes that are letters of a sequence.
 LETTERS = string.ascii_letters.encode()
 
 _LINE_END, _BLANK, _OTHER = 1, 2, 3  # kinds of bytes; a letter is 0
@@ -53,7 +53,7 @@ class Segment(NamedTuple):
 
 
 class FastaIndex:
-    """Where the letters of each record lie.
+    """The positions of the letters of each record.
 
     Attributes:
       sizes: letters of each record, by its name (the first word of its header), in the file's order.
@@ -69,7 +69,7 @@ class FastaIndex:
         self._first = dict(zip(names, (ends - sizes).tolist(), strict=True))
 
     def spans(self, name: str, start: int, end: int) -> list[tuple[int, int]]:
-        """Where the letters [start, end) of a record lie in the file, line ends between them included.
+        """The bytes of the file that contain the letters [start, end) of a record, with the line ends between them.
 
         Args:
           name: of the record.
@@ -93,7 +93,7 @@ class FastaIndex:
 
 
 def index_fasta(path: str | os.PathLike, blocks: Iterable[bytes]) -> FastaIndex:
-    """Index a FASTA file in one pass; about a block is held at a time.
+    """Index a FASTA file in one pass, with about one block in memory.
 
     A record may have no letters. Blank lines, blanks at the ends of lines, Unix and Windows line ends and a UTF-8
     byte-order mark are accepted.
@@ -103,9 +103,9 @@ def index_fasta(path: str | os.PathLike, blocks: Iterable[bytes]) -> FastaIndex:
       blocks: all its bytes, in order, in pieces of 3 to `MAX_HEADER` / 2 bytes (the last may be shorter).
 
     Raises:
-      InputError: names the line: letters before the first header; a character that is no letter, such as a blank
-        within a line or a comment (`;`); a header of more than `MAX_HEADER` bytes. Or the file is empty, two records
-        have one name, or its lines are of too many lengths.
+      InputError: letters before the first header; a character that is not a letter, such as a blank within a line or a
+        comment (`;`); a header of more than `MAX_HEADER` bytes (these name the line). Or the file is empty, two records
+        have the same name, or its lines have too many different lengths.
     """
     found = _Pass(path)
     rest, offset, is_first = b'', 0, True
@@ -128,7 +128,7 @@ def index_fasta(path: str | os.PathLike, blocks: Iterable[bytes]) -> FastaIndex:
 
 
 class _Pass:
-    """What has been seen of a file so far."""
+    """The state of a pass over a file."""
 
     def __init__(self, path: str | os.PathLike) -> None:
         self.path = path
@@ -143,9 +143,9 @@ class _Pass:
         self._last: Segment | None = None  # the next ones may continue it
 
     def add(self, data: bytes, offset: int) -> None:
-        """Whole lines that lie at `offset`, or a part of a long line that ends with a letter."""
+        """Add complete lines that begin at `offset`, or a part of a long line that ends with a letter."""
         kinds = np.frombuffer(data.translate(_KINDS), np.uint8)
-        marks = np.flatnonzero(kinds != 0)  # whatever is no letter
+        marks = np.flatnonzero(kinds != 0)  # every byte that is not a letter
         kind = kinds[marks]
         is_end = kind == _LINE_END
         lines = np.concatenate([[0], marks[is_end] + 1])  # where lines begin
@@ -155,7 +155,7 @@ class _Pass:
         is_header[0] &= not self.within_line
         line_after = np.cumsum(is_end)  # of what follows each mark, counted within `data`
         wrong = (kind == _OTHER) & ~is_header[line_after - is_end]
-        # Words are what lies between blanks and line ends; a line of letters has one at most.
+        # Words are separated by blanks and line ends; a line of letters has at most one.
         spaces = kind != _OTHER
         before = np.concatenate([[-1], marks[spaces]])
         sizes = np.append(marks[spaces], len(data)) - before - 1
@@ -213,7 +213,7 @@ class _Pass:
         return np.concatenate([*self._tables, last])
 
     def _refuse(self, data: bytes, offset: int, lines: np.ndarray, place: int) -> NoReturn:
-        """Raise the error for a character of a line of letters that is none."""
+        """Raise the error for a character that is not a letter in a line of letters."""
         row = int(np.searchsorted(lines, place, side='right')) - 1
         where = f'{self.path}: line {self.line + row}'
         start, found = int(lines[row]), data[place : place + 1].decode('latin-1')
@@ -246,7 +246,7 @@ def _segments(record: np.ndarray, offset: np.ndarray, size: np.ndarray) -> np.nd
 
 
 def _joined(a: Segment, b: Segment) -> Segment | None:
-    """Two neighbouring segments as one, if they are."""
+    """Two neighbouring segments as one, or None if they cannot be joined."""
     lines, rest = divmod(a.letters, a.per_line)
     stride = a.stride or b.offset - a.offset
     fits = b.per_line == a.per_line and b.stride == stride if b.stride else b.per_line <= a.per_line

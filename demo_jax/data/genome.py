@@ -1,4 +1,4 @@
-"""FASTA files whose sequences are asked for by name and place: genomes, and small files (edge: touches the disk)."""
+"""FASTA files with random access by name and position: genomes, and small files (edge: touches the disk)."""
 
 import os
 import pathlib
@@ -17,13 +17,13 @@ _BLOCK = 1 << 20  # bytes that are looked at together
 
 
 class Genome:
-    """A FASTA file of any size, opened to read letters by name and place.
+    """A FASTA file of any size, opened to read letters by name and position.
 
-    The file is read through once when it is opened, which takes some seconds per gigabyte: so every byte is looked at,
-    and the place of each letter is known. After that only what is asked for is read. No index file (`.fai`) is read
-    or written: one that was made of another file cannot always be told from one that fits.
+    Opening reads the file once, some seconds per gigabyte, to check every byte and to index the positions of the
+    letters. After that, only the requested letters are read. No index file (`.fai`) is read or written, because an
+    index of another file cannot always be recognised as wrong.
 
-    A plain or block-gzipped (bgzip) file is read where it lies; one that is gzipped otherwise is held in memory.
+    A plain or block-gzipped (bgzip) file is read from disk; a file that is gzipped without blocks is kept in memory.
 
     Attributes:
       path: of the file.
@@ -31,17 +31,17 @@ class Genome:
     """
 
     def __init__(self, path: str | os.PathLike) -> None:
-        """Open a file and read it through.
+        """Open a file and index it.
 
         Raises:
-          InputError: it cannot be read, is no FASTA file (see `index_fasta`), or is gzipped without blocks and
-            holds more than `MAX_LETTERS` bytes.
+          InputError: it cannot be read, is not a FASTA file (see `index_fasta`), or is gzipped without blocks and
+            has more than `MAX_LETTERS` bytes.
         """
         self.path = pathlib.Path(path)
         if not os.path.lexists(path):
             raise InputError(f'{path}: does not exist, expected a FASTA file (a genome)')
         self._source = _opened(path)
-        self._closing = weakref.finalize(self, self._source.close)  # also where nobody closes it
+        self._closing = weakref.finalize(self, self._source.close)  # if the caller does not close it
         try:
             self._index = index_fasta(path, _checked(path, self._source.blocks()))
         except BaseException:
@@ -50,11 +50,11 @@ class Genome:
         self.sizes = self._index.sizes
 
     def letters(self, chrom: str, start: int, end: int) -> bytes:
-        """The letters of [start, end), 0-based, which must lie on the sequence `chrom`.
+        """The letters [start, end), 0-based, of the sequence `chrom`.
 
         Raises:
           InputError: the file has changed since it was opened, or cannot be read.
-          ValueError: they do not lie on it.
+          ValueError: the interval is not inside the sequence.
         """
         if not 0 <= start <= end <= self.sizes[chrom]:
             raise ValueError(f'{chrom}:{start}-{end} does not lie on its {self.sizes[chrom]} letters')
@@ -83,7 +83,7 @@ class _Source(Protocol):
 
 
 class _Plain:
-    """A file that is not packed."""
+    """A file that is not compressed."""
 
     def __init__(self, path: str | os.PathLike, raw: BinaryIO) -> None:
         self._path, self._raw = path, raw
@@ -133,7 +133,7 @@ class _Memory:
 
 
 def _checked(path: str | os.PathLike, blocks: Iterator[bytes]) -> Iterator[bytes]:
-    """The same blocks; InputError where they begin as another format does."""
+    """The same blocks; `InputError` if the first bytes are those of another format."""
     for number, block in enumerate(blocks):
         if not number:
             check_kind(path, block[:HEAD], 'FASTA')
@@ -141,7 +141,7 @@ def _checked(path: str | os.PathLike, blocks: Iterator[bytes]) -> Iterator[bytes
 
 
 def _opened(path: str | os.PathLike) -> _Source:
-    """The file as what it is, by its first bytes."""
+    """The file, opened by the format that its first bytes show."""
     raw = open_input(path)
     try:
         head = raw.peek(_BLOCK)

@@ -1,4 +1,4 @@
-"""Sequence variants out of VCF files and tables, and the two alleles around each (edge: touches the disk)."""
+"""Sequence variants from VCF files and tables, and the sequences of both alleles (edge: touches the disk)."""
 
 import itertools
 import os
@@ -19,7 +19,7 @@ _AMBIGUOUS = frozenset('RYSWKMBDHV')
 #: `<DEL>`, breakends such as `N[chr1:5[`, and single breakends such as `.A` and `A.`.
 _SYMBOLIC = re.compile(r'<|.*[\[\]]|\.[A-Za-z]|[A-Za-z]+\.$')
 
-#: Why an allele is passed over, in the words of the output. The first three are no fault of the file.
+#: Reasons to skip an allele, as the output has them. The first three are not errors of the file.
 NO_ALLELE = 'no other allele'
 DELETED = 'deleted by another variant'
 SYMBOLIC = 'symbolic allele'
@@ -40,7 +40,7 @@ class Variant(NamedTuple):
       id: its name, or ''.
       sequence: the name of the sequence or chromosome.
       position: of the first letter of `ref`, from 1.
-      ref, alt: the letters that are there, and those in their place; at least one each, in upper case.
+      ref, alt: the reference letters, and the letters that replace them; at least one each, in upper case.
     """
 
     line: int
@@ -52,12 +52,12 @@ class Variant(NamedTuple):
 
 
 class Skipped(NamedTuple):
-    """An allele that is passed over.
+    """An allele that is skipped.
 
     Attributes:
-      line, id, sequence, position, ref, alt: as the file has them.
-      reason: why, in words that all such alleles share.
-      detail: what is wrong with this one.
+      line, id, sequence, position, ref, alt: as in the file.
+      reason: why it is skipped, one of a few texts.
+      detail: what is wrong with this allele.
     """
 
     line: int
@@ -71,7 +71,7 @@ class Skipped(NamedTuple):
 
 
 class UnfitVariant(InputError):
-    """A variant that cannot be scored. The message begins with the file and the line, which `detail` leaves out."""
+    """A variant that cannot be scored. The message begins with the file and the line; `detail` does not."""
 
     def __init__(self, path: str | os.PathLike, line: int, reason: str, detail: str) -> None:
         super().__init__(f'{path}: line {line}: {detail}')
@@ -79,31 +79,31 @@ class UnfitVariant(InputError):
 
 
 def skipped(variant: Variant, reason: str, detail: str) -> Skipped:
-    """A variant that has been read, and is passed over for another reason."""
+    """The record of a variant that was read but is skipped."""
     return Skipped(variant.line, variant.id, variant.sequence, str(variant.position), *variant[4:], reason, detail)
 
 
 def read_variants(path: str | os.PathLike, *, strict: bool = False) -> Iterator[Variant | Skipped]:
     """Read a VCF (plain or gzipped), or a table with a header and tab-separated columns, allele by allele.
 
-    The table's columns are sequence, position (from 1, as in VCF), ref and alt, in any order, perhaps id;
-    others are passed over. In both, ALT may name several alleles, separated by commas. An insertion or
+    The columns of a table are sequence, position (from 1, as in VCF), ref and alt, and optionally id, in any order;
+    other columns are ignored. In both formats, ALT may contain several alleles, separated by commas. An insertion or
     deletion is written as in VCF, with the base before it: REF A, ALT ATT.
 
-    Passed over are alleles without letters of their own (`<DEL>`, breakends, `*`, `.`), whatever their position and
-    REF are; and the position 0 of a telomere, alleles with an IUPAC letter for several bases, and those that are no
+    These alleles are skipped: alleles without letters of their own (`<DEL>`, breakends, `*`, `.`), whatever their
+    position and REF; position 0 (a telomere); alleles with an IUPAC letter for several bases; and alleles that are not
     DNA.
 
     Args:
       path: the file.
-      strict: refuse the file for an allele that has letters and cannot be read.
+      strict: refuse the file if an allele with letters cannot be read.
 
     Yields:
-      The variants in the file's order, and among them what is passed over.
+      The variants and the skipped alleles, in the order of the file.
 
     Raises:
-      InputError: names the line and what is wrong in it: no header, too few or too many columns, or a position that
-        is no whole number.
+      InputError: there is no header, a line has too few or too many columns, or a position is not a whole number; names
+        the line.
       UnfitVariant: with `strict`.
     """
     lines = (line for line in read_lines(path, 'variants') if line.text.strip())
@@ -133,7 +133,7 @@ def _found(position: str) -> str:
 
 
 def _rows(path: str | os.PathLike, lines: Iterator[Line]) -> Iterator[tuple[int, dict[str, str]]]:
-    """The line number and cells of each record, under the names of `COLUMNS` and perhaps 'id'."""
+    """The line number and cells of each record, by the names of `COLUMNS` and optionally 'id'."""
     header: list[str] | None = None
     vcf = False
     for line in lines:
@@ -183,11 +183,11 @@ def _allele(path: str | os.PathLike, line: int, name: str, letters: str) -> str:
 
 
 class Alleles(NamedTuple):
-    """Both alleles of a variant in their surroundings.
+    """Both alleles of a variant with the letters around them.
 
     Attributes:
-      start: 0-based, of `ref` in the sequence.
-      ref, alt: letters, equally many where the sequence has enough of them.
+      start: 0-based position of `ref` in the sequence.
+      ref, alt: letters; of equal length if the sequence is long enough.
     """
 
     start: int
@@ -198,10 +198,10 @@ class Alleles(NamedTuple):
 def cut_alleles(fasta: Genome, path: str | os.PathLike, variant: Variant, width: int) -> Alleles:
     """Both alleles of a variant, each within `width` letters.
 
-    The longer allele stands in the middle, and both have the same letters before them; what an insertion
-    or deletion adds or takes is made up for behind. Near an end of the sequence the window lies against
-    that end (at the right end an insertion or deletion is then made up for before the alleles), and a shorter
-    sequence is used whole. Neither allele may be longer than `width`.
+    The longer allele is in the middle, and both alleles have the same letters before them. An insertion or deletion
+    changes the number of letters after the alleles, so that both windows have the same length. Near an end of the
+    sequence, the window ends there; at the right end, the number of letters before the alleles differs instead. A
+    sequence that is shorter than the window is used completely. Neither allele may be longer than `width`.
 
     Args:
       fasta: the sequences.
@@ -230,7 +230,7 @@ def cut_alleles(fasta: Genome, path: str | os.PathLike, variant: Variant, width:
     found = _upper(fasta, variant.sequence, first, after)
     if any(a != b and b not in _AMBIGUOUS for a, b in zip(variant.ref, found, strict=True)):
         there = _upper(fasta, variant.sequence, first, min(first + len(variant.alt), size))
-        # Where ALT is REF's beginning, the base before a deletion, that it agrees tells nothing.
+        # If ALT is the beginning of REF (the base before a deletion), its agreement with the FASTA tells nothing.
         swapped = there == variant.alt and not variant.ref.startswith(variant.alt)
         detail = (
             f'REF is {brief(variant.ref)}, but {fasta.path} has {brief(found)} at {variant.sequence}:{variant.position}'
