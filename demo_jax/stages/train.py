@@ -184,7 +184,7 @@ def _train_here(training: _Training, checkpoint_seconds: float) -> None:
                 bar.update(report.steps + sum(training.steps[f.job] - f.steps for f in report.finished))
                 _show(training, spec, report)
                 if stop.is_set() or time.monotonic() - last > checkpoint_seconds:
-                    # Restored jobs of specs that are not trained yet exist only in the previous checkpoint: write them again.
+                    # Restored jobs of specs that are not trained yet exist only in the previous checkpoint: keep them.
                     started_now = [*report.state.started(), *training.started.values()]
                     store.save(started_now, {job.index: job.spec for job in training.jobs}, training.history)
                     write_history(run, training.history)
