@@ -10,13 +10,10 @@ from absl import flags
 from absl.testing import flagsaver
 
 from demo_jax import devices
+from tests.helpers import XLA_FLAGS
 
-# Compilation is most of what the tests wait for: leave out the passes that pay only in long runs. Processes that tests
-# start inherit this.
-_FLAGS = ['--xla_backend_optimization_level=0', '--xla_llvm_disable_expensive_passes=true']
-if jax.__version_info__ < (0, 11):  # later versions have no such option
-    _FLAGS.append('--xla_cpu_use_fusion_emitters=false')
-os.environ['XLA_FLAGS'] = ' '.join([os.environ.get('XLA_FLAGS', ''), *_FLAGS])
+# Before JAX starts; processes that tests start inherit it.
+os.environ['XLA_FLAGS'] = f'{os.environ.get("XLA_FLAGS", "")} {XLA_FLAGS}'.strip()
 devices.configure(host_devices=2)
 jax.config.update('jax_numpy_rank_promotion', 'raise')
 

@@ -1,6 +1,7 @@
-"""Small corpora, what every corpus must hold, and the files of a run; JAX is not imported."""
+"""Small corpora, what every corpus must hold, the files of a run, flags of the compiler; JAX is not imported."""
 
 import functools
+import importlib.metadata
 import json
 import pathlib
 from collections.abc import Sequence
@@ -13,6 +14,10 @@ from demo_jax.data.build import Records, TaskRecords, build_corpus
 from demo_jax.data.corpus import Corpus
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+#: Flags of the compiler for programs that run once or twice: compiling is most of what tests would wait for.
+XLA_FLAGS = '--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true'
+if importlib.metadata.version('jaxlib').startswith('0.10.'):  # later versions have no such option
+    XLA_FLAGS += ' --xla_cpu_use_fusion_emitters=false'
 
 
 def toy_corpus(sizes: dict[str, int], lengths: tuple[int, ...] = (30,), motif: str = 'TGACTCA') -> Corpus:

@@ -16,7 +16,7 @@ import pytest
 from demo_jax import devices
 from demo_jax.explanations import Explanations
 from demo_jax.runs import RunDirectory
-from tests.helpers import ROOT, contents, toy_corpus
+from tests.helpers import ROOT, XLA_FLAGS, contents, toy_corpus
 
 SIZES = {'a': 60, 'b': 40, 'c': 25}
 SPEC = 'small_rnn'
@@ -48,7 +48,7 @@ def process(folder: pathlib.Path, *, width: int = 1, host_devices: int = 2, task
     """Do the work in a new process, and open what it wrote."""
     environment = os.environ | {
         'JAX_PLATFORMS': 'cpu', 'PYTHONPATH': str(ROOT), 'PYTHONHASHSEED': str(hash_seed),
-        'XLA_FLAGS': '--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true',
+        'XLA_FLAGS': XLA_FLAGS,
     }  # fmt: skip
     command = [sys.executable, '-m', 'tests.test_determinism', str(folder), str(width), str(host_devices), *tasks]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600, check=False)

@@ -4,10 +4,7 @@ import gzip
 import hashlib
 import http.server
 import io
-import pathlib
 import random
-import subprocess
-import sys
 import tarfile
 import threading
 
@@ -18,6 +15,7 @@ from demo_jax.data import prepare
 from demo_jax.data.download import Archive, download, extract
 from demo_jax.data.storage import load_corpus
 from demo_jax.errors import InputError
+from tests.helpers_commands import run_command
 
 
 def fasta(n, seed=0):
@@ -307,22 +305,15 @@ def test_bad_settings_of_prepare():
 
 
 def test_the_command(tmp_path):
-    root = pathlib.Path(__file__).parents[1]
-
-    def command(*flags):
-        return subprocess.run(
-            [sys.executable, '-m', 'experiments.prepare', *flags], cwd=root, capture_output=True, text=True, timeout=200
-        )
-
     folder = tmp_path / 'in' / 'MYTASK'
     folder.mkdir(parents=True)
     for part in ('train', 'test'):
         (folder / f'{part}.fa').write_text(fasta(20))
-    good = command('--source=deepmotif', f'--input={tmp_path / "in"}', f'--out={tmp_path / "out"}')
-    assert good.returncode == 0, good.stderr
-    assert 'MYTASK      18/18        2/2     20/20      25' in good.stdout
+    good = run_command('prepare', '--source=deepmotif', f'--input={tmp_path / "in"}', f'--out={tmp_path / "out"}')
+    assert good.status == 0, good.err
+    assert 'MYTASK      18/18        2/2     20/20      25' in good.out
     assert load_corpus(tmp_path / 'out', verify=True).tasks == ('MYTASK',)
-    bad = command('--source=deepbind', f'--input={tmp_path / "in"}', f'--out={tmp_path / "bad"}')
-    assert bad.returncode == 2 and bad.stdout == ''
-    assert bad.stderr == f'error: {tmp_path / "in"}: holds no tasks, expected X_AC.seq.gz with X_B.seq.gz\n'
+    bad = run_command('prepare', '--source=deepbind', f'--input={tmp_path / "in"}', f'--out={tmp_path / "bad"}')
+    assert bad.status == 2 and bad.out == ''
+    assert bad.err == f'error: {tmp_path / "in"}: holds no tasks, expected X_AC.seq.gz with X_B.seq.gz\n'
     assert not (tmp_path / 'bad').exists()

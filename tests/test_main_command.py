@@ -1,9 +1,6 @@
 """The main command's short flags: a user's own peaks, single stages, and a plan that writes nothing."""
 
 import dataclasses
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -13,7 +10,7 @@ from demo_jax.data import dna
 from demo_jax.nn.models import SPECS
 from demo_jax.runs import RunDirectory
 from demo_jax.training.jobs import Recipe
-from tests.helpers import ROOT
+from tests.helpers_commands import run_command
 
 SITE = 'TGACTCAGC'
 SMALL = (
@@ -24,12 +21,7 @@ SMALL = (
 
 
 def command(*flags):
-    environment = os.environ | {'JAX_PLATFORMS': 'cpu', 'PYTHONPATH': str(ROOT)}
-    done = subprocess.run(
-        [sys.executable, '-m', 'experiments.paper', *flags], cwd=ROOT, env=environment, capture_output=True, text=True,
-        timeout=300,
-    )  # fmt: skip
-    return done.returncode, done.stdout, done.stderr
+    return run_command('paper', *flags)
 
 
 @pytest.fixture(scope='module')

@@ -4,8 +4,6 @@ import json
 import pathlib
 import re
 import shutil
-import subprocess
-import sys
 import time
 
 import numpy as np
@@ -25,6 +23,7 @@ from demo_jax.stages.evaluate import AUROC_COLUMNS
 from demo_jax.stages.report import ReportSettings, draw_sequence, report_run
 from demo_jax.training.jobs import Recipe, make_jobs
 from tests import fake_run
+from tests.helpers_commands import run_command
 
 
 def read_script(path) -> tuple[str, dict]:
@@ -386,18 +385,15 @@ def test_a_page_that_would_be_too_large_shows_fewer_sequences(reported):
 
 def test_the_command_prints_the_page_last(reported):
     def call(*arguments):
-        return subprocess.run(
-            [sys.executable, '-m', 'experiments.dashboard', f'--run={reported.path}', *arguments],
-            cwd=pathlib.Path(__file__).parent.parent, capture_output=True, text=True, check=False,
-        )  # fmt: skip
+        return run_command('dashboard', f'--run={reported.path}', *arguments)
 
     done = call('--sequences=3', '--set=dashboards=1', f'--out={reported.path / "elsewhere"}')
-    assert done.returncode == 0, done.stderr
-    index = pathlib.Path(done.stdout.splitlines()[-1].removeprefix('dashboard: '))
+    assert done.status == 0, done.err
+    index = pathlib.Path(done.out.splitlines()[-1].removeprefix('dashboard: '))
     assert index == reported.path / 'elsewhere' / 'index.html' and index.is_file()
     assert len(read_script(index.parent / 'data' / 'task-0000.js')[1]['sequences']) == 3
     failed = call(f'--figure={fake_run.PLAIN}:x')
-    assert failed.returncode == 2 and 'expected TASK:ROW' in failed.stderr and 'Traceback' not in failed.stderr
+    assert failed.status == 2 and 'expected TASK:ROW' in failed.err and 'Traceback' not in failed.err
 
 
 def test_sequences_worth_a_look():

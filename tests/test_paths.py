@@ -17,6 +17,7 @@ from demo_jax.data.prepare import fetch_deepmotif108
 from demo_jax.data.storage import load_corpus
 from demo_jax.errors import InputError
 from tests.helpers import ROOT
+from tests.helpers_commands import run_command
 
 #: The flags of each command that are paths. Of `paper`, those that stand for settings are looked at with these.
 PATHS = {
@@ -64,13 +65,9 @@ def home(tmp_path, monkeypatch):
     assert not os.path.lexists('~')
 
 
-def command(*words):
+def command(name, *flags):
     """Run a command where the test stands; its status, output and errors."""
-    done = subprocess.run(
-        [sys.executable, '-m', *words], capture_output=True, text=True, timeout=300, check=False,
-        env=os.environ | {'PYTHONPATH': str(ROOT)},
-    )  # fmt: skip
-    return done.returncode, done.stdout, done.stderr
+    return run_command(name, *flags, folder=pathlib.Path.cwd())
 
 
 def test_every_path_flag_of_every_command(home):
@@ -105,7 +102,7 @@ def peaks(home):
 
 def test_paths_of_prepare(peaks):
     status, out, err = command(
-        'experiments.prepare', '--source=bed', '--input=~/a.bed,~/b.bed', '--genome=~/g.fa', '--blacklist=~/black.bed',
+        'prepare', '--source=bed', '--input=~/a.bed,~/b.bed', '--genome=~/g.fa', '--blacklist=~/black.bed',
         '--out=~/made/corpus', '--cache=~/cache',
     )  # fmt: skip
     assert status == 0, err
@@ -114,19 +111,20 @@ def test_paths_of_prepare(peaks):
 
 
 @pytest.mark.parametrize('short', [True, False])
-def test_paths_of_the_main_command(peaks, short):
+def test_paths_of_the_main_command(peaks, short, monkeypatch):
     """As short flags and as settings; --config too."""
+    monkeypatch.setenv('JAX_COMPILATION_CACHE_DIR', '')  # it would come first
     (peaks / 'mine.py').write_text('from configs.default import get_config as get_config\n')
     given = ['--peaks=~/a.bed,~/b.bed', '--genome=~/g.fa']
     if not short:
         given = ['--config.corpus.source=bed', '--config.corpus.input=~/a.bed,~/b.bed', '--config.corpus.genome=~/g.fa']
     status, out, err = command(
-        'experiments.paper', '--config=~/mine.py', '--workdir=~/run', '--dry_run', *given,
+        'paper', '--config=~/mine.py', '--workdir=~/run', '--dry_run', *given,
         '--config.corpus.blacklist=~/black.bed', '--config.machine.compilation_cache=~/programs',
     )  # fmt: skip
     assert status == 0, err
     assert '2 tasks' in out and 'blacklisted' in out and (peaks / 'programs').is_dir()
-    status, _, err = command('experiments.paper', '--config=~/none.py', '--workdir=~/run', '--dry_run')
+    status, _, err = command('paper', '--config=~/none.py', '--workdir=~/run', '--dry_run')
     assert status == 2 and err == f'error: {peaks}/none.py: no such config file\n'
 
 
@@ -148,7 +146,7 @@ def test_what_is_expanded(home):
     for text in ('~nobody-of-this-name/x', 'A=~nobody-of-this-name/x'):
         with pytest.raises(InputError, match="no home directory of '~nobody-of-this-name' is known"):
             files.expanded(text)
-    status, _, err = command('experiments.evaluate', '--run=~nobody-of-this-name/x')
+    status, _, err = command('evaluate', '--run=~nobody-of-this-name/x')
     assert status == 2 and err.count('\n') == 1 and 'no home directory of' in err
 
 
@@ -157,7 +155,7 @@ def test_a_run_in_the_home_directory(home):
     shutil.copytree(ROOT / 'tests' / 'data' / 'run_v1', home / 'run')
     (home / 'x.fa').write_text('>s\n' + 'ACGTTGACTCATCGATCGGGCTAAAGCTAGCTACGATCGATC' * 2 + '\n')
     status, out, err = command(
-        'experiments.score', '--run=~/run', '--fasta=~/x.fa', '--out=~/s.tsv', '--track=~/t.bed', '--threshold=-inf'
+        'score', '--run=~/run', '--fasta=~/x.fa', '--out=~/s.tsv', '--track=~/t.bed', '--threshold=-inf'
     )
     assert status == 0, err
     assert (home / 's.tsv').is_file() and (home / 't.bed').is_file() and f'scores: {home}/s.tsv' in out

@@ -1,8 +1,5 @@
 """The comparison of precisions: the CPU rounds what it multiplies, and the table holds what was trained."""
 
-import os
-import subprocess
-import sys
 
 import jax
 import numpy as np
@@ -15,7 +12,7 @@ from demo_jax.nn import ops
 from demo_jax.runs import RunDirectory
 from demo_jax.training.layout import PRECISIONS
 from experiments.benchmarks import rounding
-from tests.helpers import ROOT
+from tests.helpers_commands import run_command
 
 
 @pytest.fixture
@@ -98,22 +95,19 @@ def test_the_command(tmp_path):
         lines += [f'>s{number} label={label}\n{word}\n' for label, word in zip((1, 0), letters, strict=True)]
     (tmp_path / 'a.fa').write_text(''.join(lines))
     (tmp_path / 'a.test.fa').write_text(''.join(lines[:40]))
-    command = [
-        sys.executable, '-m', 'experiments.precision', '--config=configs/default.py', f'--workdir={tmp_path / "run"}',
+    flags = [
+        '--config=configs/default.py', f'--workdir={tmp_path / "run"}',
         '--config.corpus.source=fasta', f'--config.corpus.input={tmp_path / "a.fa"}', '--config.specs=("small_rnn",)',
         '--config.recipe.epochs=2', '--config.recipe.min_steps=0', '--config.recipe.batch_size=16',
         '--config.evaluate.n_resamples=20', '--config.machine.compilation_cache=',
     ]  # fmt: skip
-    environment = os.environ | {'JAX_PLATFORMS': 'cpu', 'PYTHONPATH': str(ROOT)}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr
-    assert 'the CPU rounds' in done.stdout
+    done = run_command('precision', *flags)
+    assert done.status == 0, done.err
+    assert 'the CPU rounds' in done.out
     (row,) = files.read_tsv(tmp_path / 'run' / 'precision.tsv')
     assert all(0 <= float(row[name]) <= 1 for name in rounding.COLUMNS[2:])
     models = {name: RunDirectory(tmp_path / 'run' / name).load_result(0).params for name in PRECISIONS}
     kernels = [params['dense']['kernel'] for params in models.values()]
     assert 0 < np.abs(kernels[1] - kernels[0]).max() < np.abs(kernels[2] - kernels[0]).max() < 0.1
-    refused = subprocess.run(
-        [*command, '--config.machine.precision=bf16'], cwd=ROOT, env=environment, capture_output=True, text=True
-    )
-    assert refused.returncode == 2 and 'precision is chosen by this command' in refused.stderr
+    refused = run_command('precision', *flags, '--config.machine.precision=bf16')
+    assert refused.status == 2 and 'precision is chosen by this command' in refused.err

@@ -7,37 +7,53 @@ import signal
 import pytest
 
 from tests.helpers import ROOT, contents
+from tests.helpers_commands import launcher
 from tests.robustness import faults, fuzz, fuzz_readers
-from tests.robustness.faults import STAGES, Fault, Launcher, command
+from tests.robustness.faults import STAGES, Fault, command
 from tests.robustness.mutants import MUTANTS, names_of, places
 
 
 @pytest.fixture(scope='module')
-def launcher():
-    with Launcher() as one:
-        yield one
-
-
-@pytest.fixture(scope='module')
-def trained(launcher, tmp_path_factory):
+def trained(tmp_path_factory):
     """An undisturbed run up to its tables, and how it ended."""
     path = tmp_path_factory.mktemp('robustness') / 'trained'
-    return path, faults.reference(launcher, path, STAGES['train'])
+    return path, faults.reference(launcher(), path, STAGES['train'])
 
 
-@pytest.mark.parametrize('kind', ['event', 'full', 'term'])
-def test_a_run_goes_on_to_the_same_bits(launcher, trained, tmp_path, kind):
-    """After SIGKILL at a write, a disk that fills up, and SIGTERM."""
+def curves(run):
+    """What TensorBoard shows of a run: epochs and values of every curve."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(run / 'tensorboard'))
+    events.Reload()
+    return {tag: [(one.step, one.value) for one in events.Scalars(tag)] for tag in events.Tags()['scalars']}
+
+
+def test_killed_and_with_a_damaged_checkpoint_a_run_goes_on_to_the_same_bits(trained, tmp_path):
     path, usual = trained
     run = tmp_path / 'run'
-    ended = launcher.run(*command(run, STAGES['train']), run, Fault(kind, event=int(0.6 * usual.events)))
-    assert ended.struck and ended.status == {'event': -signal.SIGKILL, 'full': 1, 'term': 130}[kind]
-    assert faults.steps(run)  # the last good checkpoint
-    if kind == 'full':
-        assert os.strerror(errno.ENOSPC) in ended.err
-    assert 'Traceback' not in ended.err
-    again = launcher.run(*command(run, STAGES['train']), run)
+    ended = launcher().run(*command(run, STAGES['train']), run, Fault('event', event=int(0.6 * usual.events)))
+    assert ended.struck and ended.status == -signal.SIGKILL
+    newest = run / 'checkpoints' / max(faults.steps(run), key=int)
+    for file in newest.rglob('*'):  # cut in half: the one before serves
+        if file.is_file() and file.stat().st_size > 2000:
+            file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    again = launcher().run(*command(run, STAGES['train']), run)
     assert again.status == 0, again.err
+    assert f'checkpoint {newest.name} cannot be read' in again.err + again.out
+    assert contents(run) == contents(path)
+    found = curves(run)
+    assert found == curves(path) and len(found) > 8  # every epoch once, whatever had been written when it was killed
+    assert all([step for step, _ in points] == [1, 2, 3, 4] for points in found.values())
+
+
+def test_on_a_full_disk_a_run_says_so_and_goes_on_later(trained, tmp_path):
+    path, usual = trained
+    run = tmp_path / 'run'
+    ended = launcher().run(*command(run, STAGES['train']), run, Fault('full', event=int(0.6 * usual.events)))
+    assert ended.struck and ended.status == 1
+    assert os.strerror(errno.ENOSPC) in ended.err and 'Traceback' not in ended.err
+    assert launcher().run(*command(run, STAGES['train']), run).status == 0
     assert contents(run) == contents(path)
 
 

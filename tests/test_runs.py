@@ -18,9 +18,10 @@ from demo_jax.errors import InputError
 from demo_jax.runs import RunDirectory
 from demo_jax.training.jobs import Recipe, make_jobs
 from tests.helpers import ROOT, toy_corpus
+from tests.helpers_commands import run_command
 
 TINY = (
-    '--config=configs/quickstart.py', '--config.corpus.n_tasks=2', '--config.corpus.n_train=300',
+    '--config=configs/quickstart.py', '--config.corpus.n_tasks=2', '--config.corpus.n_train=150',
     '--config.corpus.n_test=40', '--config.specs=("small_cnn",)', '--config.seeds=(0,1)', '--config.recipe.epochs=6',
     '--config.recipe.batch_size=32', '--config.evaluate.n_resamples=50', '--config.machine.segment_steps=9',
     '--config.checkpoint_seconds=0.0', '--config.machine.compilation_cache=',
@@ -41,6 +42,11 @@ def command(workdir, *flags, stages=SHORT):
     )
 
 
+def done(workdir, *flags, stages=SHORT):
+    """The same command to its end: status, what it printed, and its errors."""
+    return run_command('paper', *TINY, *stages, f'--workdir={workdir}', *flags)
+
+
 def finish(process, timeout=300):
     out, err = process.communicate(timeout=timeout)
     return process.returncode, out, err
@@ -50,7 +56,7 @@ def finish(process, timeout=300):
 def run(tmp_path_factory):
     """A whole run of the main command: its directory and what it printed."""
     workdir = tmp_path_factory.mktemp('run') / 'whole'
-    status, out, err = finish(command(workdir, *WHOLE, stages=()))
+    status, out, err = done(workdir, *WHOLE, stages=())
     assert status == 0, err
     return workdir, out, err
 
@@ -160,45 +166,6 @@ def models_of(workdir):
     return {path.name: path.read_bytes() for path in sorted((workdir / 'models').glob('*.npz'))}
 
 
-def test_killed_and_damaged_it_goes_on_to_the_same_bits(run, tmp_path):
-    workdir = tmp_path / 'killed'
-    for n_checkpoints in (1, 4):  # once early, once later
-        process = command(workdir)
-        deadline = time.monotonic() + 240
-        while time.monotonic() < deadline and process.poll() is None:
-            steps = [int(p.name) for p in (workdir / 'checkpoints').glob('*') if p.name.isdigit()]
-            if steps and max(steps) >= n_checkpoints:
-                break
-            time.sleep(0.02)
-        assert process.poll() is None, process.communicate()[1]
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-    newest = max((p for p in (workdir / 'checkpoints').glob('*') if p.name.isdigit()), key=lambda p: int(p.name))
-    for path in newest.rglob('*'):  # cut in half: the one before serves
-        if path.is_file() and path.stat().st_size > 2000:
-            path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    status, out, err = finish(command(workdir, stages=('--stages=train,baseline,evaluate',)))
-    assert status == 0, err
-    assert f'checkpoint {newest.name} cannot be read' in err + out
-    assert models_of(workdir).keys() == models_of(run[0]).keys()
-    for index in range(4):
-        one, other = (RunDirectory(path).load_result(index) for path in (workdir, run[0]))
-        assert one.history == other.history
-        for layer, leaves in one.params.items():
-            for name, leaf in leaves.items():
-                np.testing.assert_array_equal(leaf, other.params[layer][name])
-    tables = ('auroc.tsv', 'table2.tsv', 'table3.tsv')
-    assert all((workdir / 'tables' / t).read_text() == (run[0] / 'tables' / t).read_text() for t in tables)
-    assert (workdir / 'history.tsv').read_text() == (run[0] / 'history.tsv').read_text()
-    events, expected = events_of(workdir), events_of(run[0])
-    tags = expected.Tags()['scalars']
-    assert len(tags) == 4 * 6 + 2 and sorted(events.Tags()['scalars']) == sorted(tags)
-    for tag in tags:  # every epoch once, whatever had been written when it was killed
-        points = [(event.step, event.value) for event in events.Scalars(tag)]
-        assert points == [(event.step, event.value) for event in expected.Scalars(tag)]
-        assert [step for step, _ in points] == [1, 2, 3, 4, 5, 6]
-
-
 def test_a_stop_signal_leaves_a_checkpoint_and_a_second_process_is_refused(tmp_path):
     workdir = tmp_path / 'stopped'
     process = command(workdir, '--config.recipe.epochs=2000')
@@ -206,7 +173,7 @@ def test_a_stop_signal_leaves_a_checkpoint_and_a_second_process_is_refused(tmp_p
     while time.monotonic() < deadline and not list((workdir / 'checkpoints').glob('[0-9]*')):
         assert process.poll() is None, process.communicate()[1]
         time.sleep(0.05)
-    status, _, err = finish(command(workdir, '--config.recipe.epochs=2000'))
+    status, _, err = done(workdir, '--config.recipe.epochs=2000')
     assert status == 2
     assert f'is in use by process {process.pid} on' in err and 'Traceback' not in err
     process.send_signal(signal.SIGTERM)
@@ -234,7 +201,7 @@ def test_a_stop_signal_leaves_a_checkpoint_and_a_second_process_is_refused(tmp_p
 )
 def test_a_wrong_command_is_one_line_and_changes_nothing(run, flags, message):
     before = {path: path.stat().st_mtime_ns for path in run[0].rglob('*') if path.is_file() and path.name != '.lock'}
-    status, _, err = finish(command(run[0], *flags))
+    status, _, err = done(run[0], *flags)
     assert status != 0
     assert message in err and 'Traceback' not in err
     assert len([line for line in err.splitlines() if line.strip()]) == 1
@@ -245,7 +212,7 @@ def test_a_wrong_command_is_one_line_and_changes_nothing(run, flags, message):
 def test_what_is_complete_is_skipped(run):
     before = models_of(run[0])
     checkpoint = [path.stat().st_mtime_ns for path in (run[0] / 'models').iterdir()]
-    status, out, err = finish(command(run[0]))
+    status, out, err = done(run[0])
     assert status == 0, err
     assert '4/4' in out
     assert [path.stat().st_mtime_ns for path in (run[0] / 'models').iterdir()] == checkpoint
@@ -291,7 +258,7 @@ def test_what_killed_processes_left_half_written_is_cleared_away(tmp_path):
 
 def test_a_folder_of_other_things_is_not_taken(tmp_path):
     (tmp_path / 'thesis.txt').write_text('x')
-    status, _, err = finish(command(tmp_path))
+    status, _, err = done(tmp_path)
     assert status == 2
     assert 'exists and is not a run directory' in err
     assert (tmp_path / 'thesis.txt').read_text() == 'x'

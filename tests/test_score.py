@@ -3,9 +3,6 @@
 import dataclasses
 import gzip
 import math
-import os
-import subprocess
-import sys
 import tracemalloc
 
 import numpy as np
@@ -19,7 +16,7 @@ from demo_jax.model import Model
 from demo_jax.report.plots import LETTER_COLOURS
 from demo_jax.scoring import choose_models, score_fasta
 from demo_jax.training.fit import Finished
-from tests.helpers import ROOT
+from tests.helpers_commands import run_command
 from tests.helpers_models import save_run
 from tests.helpers_score import checked, fasta, letters, other, read, vcf
 
@@ -616,15 +613,14 @@ def test_from_the_shell(run, tmp_path):
     path = fasta(tmp_path / 'x.fa', s=SEQUENCE)
     (tmp_path / 'v.vcf').write_text(vcf(('s', 45, 'rs1', SEQUENCE[44], f'{other(SEQUENCE[44])},<DEL>')))
     (tmp_path / 'bad.vcf').write_text(vcf(('s', 45, 'rs1', other(SEQUENCE[44]), 'N')))
-    environment = os.environ | {'JAX_PLATFORMS': 'cpu', 'PYTHONPATH': str(ROOT)}
-    start = [sys.executable, '-m', 'experiments.score', f'--run={run.directory.path}', f'--fasta={path}']
+    start = (f'--run={run.directory.path}', f'--fasta={path}')
 
     def shell(*more):
-        return subprocess.run([*start, *more], cwd=tmp_path, env=environment, capture_output=True, text=True)
+        return run_command('score', *start, *more, folder=tmp_path)
 
     done = shell('--variants=v.vcf', '--tasks=two')
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
+    assert done.status == 0, done.err
+    lines = done.out.splitlines()
     assert lines[-3:] == ['passed over: 1 symbolic allele', 'passed over, one by one: variant_scores_skipped.tsv',
                           'variant scores: variant_scores.tsv']  # fmt: skip
     assert any(line.split()[:4] == ['rs1', 's', '45', SEQUENCE[44]] for line in lines)
@@ -632,12 +628,12 @@ def test_from_the_shell(run, tmp_path):
     assert (row['task'], row['spec'], row['start'], row['end']) == ('two', 'small_rnn', '31', '60')
     before = set(tmp_path.iterdir())
     failed = shell('--variants=bad.vcf', '--out=never.tsv', '--strict')
-    assert failed.returncode == 2 and 'Traceback' not in failed.stderr
-    assert failed.stderr.splitlines()[-1].startswith("error: bad.vcf: line 3: REF is '")
+    assert failed.status == 2 and 'Traceback' not in failed.err
+    assert failed.err.splitlines()[-1].startswith("error: bad.vcf: line 3: REF is '")
     assert set(tmp_path.iterdir()) == before
     failed = shell(f'--fasta={deep(tmp_path / "x.fa", "!").name}', '--out=never.tsv', '--track=never.bed')
-    assert failed.returncode == 2 and 'Traceback' not in failed.stderr
-    assert failed.stderr.splitlines()[-1] == (
+    assert failed.status == 2 and 'Traceback' not in failed.err
+    assert failed.err.splitlines()[-1] == (
         "error: x.fa: record 2 ('deep'): position 4322 holds '!', expected a DNA letter (ACGT, N or IUPAC)"
     )
     assert set(tmp_path.iterdir()) == before

@@ -25,12 +25,12 @@ import tempfile
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from tests.helpers import ROOT, contents
+from tests.helpers import ROOT, XLA_FLAGS, contents
 
 #: A corpus and a training that take seconds: three models, on two devices, so that one has to wait for its slot.
 CONFIG = (
@@ -92,7 +92,7 @@ class Launcher:
         environment = os.environ | {
             'JAX_PLATFORMS': 'cpu', 'PYTHONPATH': str(ROOT), 'JAX_COMPILATION_CACHE_DIR': self._cache.name,
             'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0', 'JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES': '-1',
-            'XLA_FLAGS': '--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true',
+            'XLA_FLAGS': XLA_FLAGS,
         }  # fmt: skip
         self._process = subprocess.Popen(
             [sys.executable, '-m', 'tests.robustness.faults', '--serve'], cwd=ROOT, env=environment, text=True,
@@ -104,10 +104,23 @@ class Launcher:
         with self._cache, contextlib.suppress(BrokenPipeError), self._process:
             pass  # closes its pipes, and waits for it
 
-    def run(self, module: str, flags: Sequence[str], root: pathlib.Path, fault: Fault | None = None) -> Ended:
-        """Run `python -m MODULE FLAGS` with a fault that counts what is written below `root`."""
+    def run(
+        self,
+        module: str,
+        flags: Sequence[str],
+        root: pathlib.Path,
+        fault: Fault | None = None,
+        *,
+        folder: pathlib.Path = ROOT,
+        environment: Mapping[str, str] | None = None,
+    ) -> Ended:
+        """Run `python -m MODULE FLAGS` with a fault that counts what is written below `root`.
+
+        It runs in `folder`, with the variables of `environment` besides those of the launcher.
+        """
         request = {
             'module': module, 'flags': list(flags), 'root': str(root), 'fault': dataclasses.asdict(fault or Fault()),
+            'folder': str(folder), 'environment': dict(environment or {}),
         }  # fmt: skip
         assert self._process.stdin is not None and self._process.stdout is not None
         answer = ''
@@ -158,6 +171,8 @@ def _child(request: dict[str, Any], note: pathlib.Path) -> None:
         for number, name in ((1, 'out'), (2, 'err')):
             os.dup2(os.open(note / name, os.O_WRONLY | os.O_CREAT), number)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.chdir(request['folder'])
+        os.environ.update(request['environment'])
         count = _strike(Fault(**request['fault']), request['root'], note)
         sys.argv = [request['module'], *request['flags']]
         try:
