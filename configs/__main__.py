@@ -12,8 +12,8 @@ from demo_jax.settings import fields, meanings
 def described() -> str:
     """Every setting as `--config.` takes it, with the value of `configs/default.py` and what it means."""
     config = default.get_config()
-    lines = [f'{name} = {config[name]!r}' for name in config if name not in default.SECTIONS]
-    for section, classes in default.SECTIONS.items():
+    lines = [f'{name} = {config[name]!r}' for name in config if name not in default.sections()]
+    for section, classes in default.sections().items():
         for cls in classes:
             lines += ['', *_settings(section, cls, config[section])]
     return '\n'.join(lines)

@@ -13,31 +13,20 @@ from ml_collections import ConfigDict
 from configs.sections import section
 from demo_jax.data.prepare import CorpusSettings
 from demo_jax.devices import DeviceSettings
-from demo_jax.stages.baseline import BaselineSettings
-from demo_jax.stages.evaluate import EvaluateSettings
-from demo_jax.stages.explain import ExplainSettings
-from demo_jax.stages.match import MatchSettings
-from demo_jax.stages.report import ReportSettings
+from demo_jax.stages import record
 from demo_jax.stages.train import CHECKPOINT_SECONDS
-from demo_jax.training.jobs import Recipe
 from demo_jax.training.layout import Machine
 
-#: The dataclasses that the sections are made from.
-SECTIONS = {
-    'corpus': (CorpusSettings,),
-    'recipe': (Recipe,),
-    'machine': (DeviceSettings, Machine),
-    'baseline': (BaselineSettings,),
-    'evaluate': (EvaluateSettings,),
-    'explain': (ExplainSettings,),
-    'match': (MatchSettings,),
-    'dashboard': (ReportSettings,),
-}
+
+def sections() -> dict[str, tuple[type, ...]]:
+    """The dataclasses that each section is made from: those of the stages, the sequences and the machine."""
+    of_stages = {stage.section: (stage.settings,) for stage in record.STAGES}
+    return {'corpus': (CorpusSettings,), 'machine': (DeviceSettings, Machine), **of_stages}
 
 
 def get_config() -> ConfigDict:
     """The settings: those of each section, the job table's, and the seconds between two checkpoints."""
-    config = ConfigDict({name: section(*classes) for name, classes in SECTIONS.items()})
+    config = ConfigDict({name: section(*classes) for name, classes in sections().items()})
     # The job table: every combination of task, spec, seed, learning rate and dropout is one model.
     config.specs = ('medium_cnn', 'medium_rnn', 'medium_cnn_rnn')
     config.seeds = (0,)

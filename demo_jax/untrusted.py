@@ -21,7 +21,8 @@ from demo_jax.errors import InputError, brief
 from demo_jax.settings import updated
 from demo_jax.training.jobs import Job
 
-SECTIONS = ('corpus', 'recipe', 'machine', 'baseline', 'evaluate', 'explain', 'match', 'dashboard')
+#: What stands in a config beside its sections.
+_SINGLE = ('specs', 'seeds', 'learning_rates', 'dropouts', 'checkpoint_seconds')
 _NUMBER = {int: r'-?[0-9]{1,18}', float: r'[-+0-9.eE]{1,30}'}
 
 
@@ -131,13 +132,13 @@ def read_config(path: str | os.PathLike) -> dict[str, Any]:
     """The contents of config.json, with settings where this version has them; they are checked where they are used.
 
     Raises:
-      InputError: it is not an object, or one of its `SECTIONS` is not.
+      InputError: it is not an object, or something in it that is no single setting is not.
     """
     config = files.read_json(path)
     if not isinstance(config, dict):
         raise InputError(f'{path}: is {brief(config)}, expected settings by name')
-    for section in SECTIONS:
-        if not isinstance(config.get(section, {}), dict):
+    for section in config:
+        if section not in _SINGLE and not isinstance(config[section], dict):
             raise InputError(f'{path}: {section} is {brief(config[section])}, expected settings by name')
     average = config.get('recipe', {}).get('average_strands', False)
     if not isinstance(average, bool):

@@ -17,6 +17,7 @@ from absl import flags
 
 from demo_jax.errors import InputError
 from demo_jax.evaluation.proteins import told_symbols
+from demo_jax.stages import record
 from experiments import cli, pipeline
 
 _CONFIG = cli.define_config()
@@ -39,7 +40,7 @@ _GENOME = flags.DEFINE_string('genome', None, 'FASTA file of the genome that --p
 _TASKS = flags.DEFINE_string('tasks', None, 'Only these tasks, separated by commas.')
 _TF = cli.define_tf()
 _SPECS = flags.DEFINE_list('specs', None, 'Only these architectures, separated by commas.')
-_STAGES = flags.DEFINE_list('stages', list(pipeline.STAGES), 'Stages to run, separated by commas.')
+_STAGES = flags.DEFINE_list('stages', [stage.name for stage in record.STAGES], 'Stages to run, separated by commas.')
 _SCHEDULER = cli.define_scheduler()
 _DRY_RUN = flags.DEFINE_bool('dry_run', False, 'Print the plan, with jobs, steps, memory and likely times, and stop.')
 

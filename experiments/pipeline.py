@@ -8,7 +8,7 @@ import os
 import pathlib
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from demo_jax.cluster import Cluster, Scheduler, connected
@@ -19,11 +19,8 @@ from demo_jax.data.storage import is_corpus, load_corpus
 from demo_jax.errors import InputError, brief
 from demo_jax.files import expanded
 from demo_jax.runs import RunDirectory
+from demo_jax.stages import record
 from demo_jax.training.jobs import Job
-
-#: The stages of the main command, in order; reading the sequences comes before all of them. Each skips what is
-#: complete and resumes what is not.
-STAGES = ('train', 'baseline', 'evaluate', 'explain', 'match', 'report')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,42 +103,43 @@ def run_one_stage(
       InputError: as `existing` and `run_stages`.
     """
     with existing(workdir, scheduler, own_specs) as here:
-        here.config[stage] = {**here.config.get(stage, {}), **changed}
+        section = record.find_stage(stage).section
+        here.config[section] = {**here.config.get(section, {}), **changed}
         run_stages(here, [stage])
     return here.run
 
 
 def run_stages(here: Opened, stages: Sequence[str]) -> dict[str, float]:
-    """Run some of `STAGES`: print what each will do and its tables, and return how many seconds each took.
+    """Run some of `record.STAGES` in their order: print what each will do, and its tables.
 
-    Workers do `train` and `explain` where there are some; this process does the other stages.
+    Where there are workers they do the stages that say so; this process does the others.
+
+    Returns:
+      Seconds that each took.
 
     Raises:
       InputError: an unknown stage, a bad setting, or something that a stage needs is not there yet.
     """
+    from demo_jax.report import console
     from experiments import plan
 
     check_stages(stages)
-    functions: dict[str, Callable[[Opened], None]] = {
-        'train': _train, 'baseline': _baseline, 'evaluate': _evaluate, 'explain': _explain, 'match': _match,
-        'report': _report,
-    }  # fmt: skip
     seconds = {}
-    for stage in STAGES:
-        if stage in stages:
+    for stage in record.STAGES:
+        if stage.name in stages:
             start = time.monotonic()
-            print(plan.describe_stage(stage, here.run.corpus(), here.run.jobs(), here.config, here.run, here.cluster),
-                  flush=True)  # fmt: skip
-            functions[stage](here)
-            seconds[stage] = time.monotonic() - start
+            print(plan.describe_stage(stage.name, here.run.corpus(), here.run.jobs(), here.config, here.run,
+                                      here.cluster), flush=True)  # fmt: skip
+            work = record.Work(here.run, here.config, stage.settings_in(here.config), here.cluster)
+            console.print_tables(stage.run(work))
+            seconds[stage.name] = time.monotonic() - start
     return seconds
 
 
 def check_stages(stages: Sequence[str]) -> None:
     """Raise `InputError` for a name that is no stage."""
     for stage in stages:
-        if stage not in STAGES:
-            raise InputError(f'no stage {stage!r}; the stages are {", ".join(STAGES)}')
+        record.find_stage(stage)
 
 
 def describe_plan(config: Mapping[str, Any], workdir: str, scheduler: Scheduler | None = None) -> str:
@@ -168,68 +166,11 @@ def check_settings(config: Mapping[str, Any]) -> None:
     Raises:
       InputError: names the section and the setting.
     """
-    from demo_jax.motifs.jaspar import load_matrices
-    from demo_jax.settings import settings
-    from demo_jax.stages.baseline import BaselineSettings
-    from demo_jax.stages.evaluate import EvaluateSettings
-    from demo_jax.stages.explain import ExplainSettings
-    from demo_jax.stages.match import MatchSettings
-    from demo_jax.stages.report import ReportSettings
     from demo_jax.stages.train import machine_settings
 
     machine_settings(config)
-    settings(EvaluateSettings, config.get('evaluate', {}), 'evaluate')
-    settings(BaselineSettings, config.get('baseline', {}), 'baseline')
-    settings(ExplainSettings, config.get('explain', {}), 'explain')
-    match = settings(MatchSettings, config.get('match', {}), 'match')
-    load_matrices(match.jaspar or None, tax_group=match.tax_group, collection=match.collection)
-    settings(ReportSettings, config.get('dashboard', {}), 'dashboard')
-
-
-def _train(here: Opened) -> None:
-    from demo_jax.stages.train import train_run
-
-    train_run(here.run, cluster=here.cluster, checkpoint_seconds=here.config['checkpoint_seconds'])
-
-
-def _baseline(here: Opened) -> None:
-    from demo_jax.settings import settings
-    from demo_jax.stages.baseline import BaselineSettings, baseline_run
-
-    baseline_run(here.run, settings(BaselineSettings, here.config.get('baseline', {}), 'baseline'),
-                 n_resamples=here.config['evaluate']['n_resamples'])  # fmt: skip
-
-
-def _evaluate(here: Opened) -> None:
-    from demo_jax.report import console
-    from demo_jax.settings import settings
-    from demo_jax.stages.evaluate import EvaluateSettings, evaluate_run
-
-    chosen = settings(EvaluateSettings, here.config.get('evaluate', {}), 'evaluate')
-    console.print_tables(evaluate_run(here.run, chosen))
-
-
-def _explain(here: Opened) -> None:
-    from demo_jax.settings import settings
-    from demo_jax.stages.explain import ExplainSettings, explain_run
-
-    chosen = settings(ExplainSettings, here.config.get('explain', {}), 'explain')
-    explain_run(here.run, chosen, cluster=here.cluster)
-
-
-def _match(here: Opened) -> None:
-    from demo_jax.report import console
-    from demo_jax.settings import settings
-    from demo_jax.stages.match import MatchSettings, match_run
-
-    console.print_tables(match_run(here.run, settings(MatchSettings, here.config.get('match', {}), 'match')))
-
-
-def _report(here: Opened) -> None:
-    from demo_jax.settings import settings
-    from demo_jax.stages.report import ReportSettings, report_run
-
-    report_run(here.run, settings(ReportSettings, here.config.get('dashboard', {}), 'dashboard'))
+    for stage in record.STAGES:
+        stage.settings_in(config)
 
 
 def start_devices(machine: Mapping[str, Any], scheduler: Scheduler | None = None) -> None:

@@ -132,7 +132,7 @@ def test_a_setting_is_written_once():
 
 
 def test_every_setting_has_a_meaning():
-    for classes in default.SECTIONS.values():
+    for classes in default.sections().values():
         for cls in classes:
             assert [field.name for field in fields(cls) if not meanings(cls)[field.name]] == []
     text = listing.described()
