@@ -237,7 +237,7 @@ def rated(run, ratings=RATINGS, chosen=True):
 def test_the_first_number_is_the_test_auroc_of_what_validation_chose(tmp_path):
     run = fake_run.make(tmp_path / 'run', matched=False, explained=False)
     shown = rated(run)
-    assert max(row['mean'] for row in shown['tables']['table2'] if row['kind'] == 'cnn') == pytest.approx(0.84)
+    assert max(row['mean'] for row in shown['tables'][0]['rows'] if row['kind'] == 'cnn') == pytest.approx(0.84)
     assert shown['headline'] == {'mean': pytest.approx((0.71 + 0.65) / 2), 'n_tasks': 2, 'spec': None}
     assert [task['chosen'] for task in shown['tasks']] == ['medium_cnn', 'medium_cnn_rnn']
     # Other test scores change no choice.

@@ -19,6 +19,7 @@ import numpy as np
 from demo_jax.errors import InputError, brief
 from demo_jax.evaluation import choose
 from demo_jax.evaluation.published import PAPER_TABLE2, PAPER_TABLE3, PublishedAuroc, published_auroc
+from demo_jax.evaluation.table import Column, Figure, Table
 
 KIND_LABELS = {
     'motifs': 'own MEME-SUM',
@@ -44,11 +45,46 @@ BESIDE_COLUMNS = (
 )
 
 
-class Table(NamedTuple):
-    """Rows and the order of their columns, as `files.write_tsv` and `report.tables.format_table` take them."""
+def _chosen_row(rows: Sequence[Mapping[str, Any]], _: str | None) -> str:
+    chosen = any(row['kind'] == 'chosen' for row in rows)
+    return 'Best by validation: for each task the trained model with the best validation AUROC.' if chosen else ''
 
-    rows: list[dict[str, Any]]
-    columns: tuple[str, ...]
+
+#: Tables 2 and 3 and the comparison with published values, without rows.
+TABLE2 = Table(
+    [], TABLE2_COLUMNS, 'table2', 'Table 2: test AUROC over tasks',
+    figures=(Figure(
+        'Table 2. Test AUROC over tasks',
+        (
+            Column('model', 'Model', 'spec'), Column('model', 'Tasks', 'tasks'), Column('mean', 'Mean', 'three'),
+            Column('median', 'Median', 'three'), Column('sd', 'SD', 'three'),
+            Column('published_mean', 'Paper: mean', 'three', 'published_mean'),
+            Column('published_median', 'median', 'three', 'published_mean'),
+            Column('published_sd', 'SD', 'three', 'published_mean'),
+        ),
+        note=_chosen_row, empty='The models are not scored yet (run the stage evaluate).', wide=True,
+    ),),
+    needed=('model', 'kind', 'n_tasks', 'mean'),
+)  # fmt: skip
+TABLE3 = Table(
+    [], TABLE3_COLUMNS, 'table3', 'Table 3: paired comparisons over tasks', TABLE3_PRINTED,
+    figures=(Figure(
+        'Table 3. Paired comparisons over tasks',
+        (
+            Column('comparison', 'Comparison'), Column('n_tasks', 'Tasks', 'count'),
+            Column('mean_difference', 'Difference', 'signed'), Column('p_t', 't-test p', 'p'),
+            Column('p_wilcoxon', 'Wilcoxon p', 'p'), Column('p_holm', 'Holm', 'p'),
+            Column('published_p', 'Paper: p', 'p', 'published_p'),
+        ),
+        note='Of each kind the architecture with the best mean validation AUROC. Holm: Wilcoxon’s p, corrected over '
+             'all comparisons of this table.',
+        empty='Fewer than two kinds of models: nothing to compare.',
+    ),),
+)  # fmt: skip
+BESIDE = Table(
+    [], BESIDE_COLUMNS, 'published', 'Per task: the spec with the best validation AUROC, beside DeepBind as published',
+    needed=('task', 'spec', 'deepbind'),
+)
 
 
 class Summary(NamedTuple):
@@ -195,7 +231,7 @@ def table2(rows: Iterable[Mapping[str, Any]], *, published: bool = True) -> Tabl
                 summary = summarise(known[baseline].values())
                 row = {'model': f'{label} (published)', 'kind': 'published'} | summary._asdict()
                 out.append(row | _paper_row(baseline))
-    return Table(out, TABLE2_COLUMNS)
+    return TABLE2.of(out)
 
 
 def best_of_each_kind(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
@@ -245,7 +281,7 @@ def table3(rows: Iterable[Mapping[str, Any]], *, published: bool = True) -> Tabl
         out.append(row | tests._asdict() | ({'published_p': PAPER_TABLE3.get((kind_a, kind_b))} if published else {}))
     for row, p in zip(out, holm([row['p_wilcoxon'] for row in out]), strict=True):
         row['p_holm'] = float(p)
-    return Table(out, TABLE3_COLUMNS)
+    return TABLE3.of(out)
 
 
 def beside_published(rows: Iterable[Mapping[str, Any]], *, published: bool = True) -> Table:
@@ -275,7 +311,7 @@ def beside_published(rows: Iterable[Mapping[str, Any]], *, published: bool = Tru
                 'deepbind': theirs.deepbind, 'meme_sum': theirs.meme_sum, 'difference': ours.test - theirs.deepbind,
             }
         out.append(row)
-    return Table(out, BESIDE_COLUMNS)
+    return BESIDE.of(out)
 
 
 def _results(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, _Result]]:

@@ -18,12 +18,48 @@ from demo_jax.errors import InputError, brief
 from demo_jax.evaluation.compare import kind_of
 from demo_jax.evaluation.proteins import symbols_of
 from demo_jax.evaluation.published import PAPER_TABLE4
+from demo_jax.evaluation.table import Column, Figure, Table
 from demo_jax.motifs.column_scores import Targets
 from demo_jax.motifs.tomtom import match_motifs, match_words
 
 OWN_RULES = ('monomer', 'any')
 MEASURES = ('q_value', 'e_value', 'p_value')
 TABLE4_COLUMNS = ('kind', 'spec', 'method', 'n_tasks', 'mean_matches', 'out_of', 'chance_matches', 'published')
+
+
+def _counts(rows: Sequence[Mapping[str, Any]], release: str | None) -> str:
+    """What Table 4 counts."""
+    sizes = [row['out_of'] for row in rows if row['method'] != 'class_optimisation']
+    of = 'of the test sequences'
+    if sizes:
+        more = f' to {max(sizes):,.0f}' if max(sizes) > min(sizes) else ''
+        of = f'of {min(sizes):,.0f}{more} test sequences'
+    tasks = max(row['n_tasks'] for row in rows)
+    return (
+        f'How many {of}, on average over {tasks:.0f} {"task" if tasks == 1 else "tasks"}, give a motif that Tomtom '
+        f'matches to the TF itself ({release}). Class optimisation: how many tasks. Chance: random words of the same '
+        'sequences.'
+    )
+
+
+def _why_empty(rows: Sequence[Mapping[str, Any]], release: str | None) -> str:
+    if release is None:
+        return 'Motifs are not matched yet (run the stage match).'
+    return 'None of these TFs has a JASPAR matrix of its own.'
+
+
+#: Table 4, without rows.
+TABLE4 = Table(
+    [], TABLE4_COLUMNS, 'table4', "Table 4: motifs that match the TF's own JASPAR matrix, beside chance and the paper",
+    figures=(Figure(
+        'Table 4. Motifs that match the TF’s own JASPAR matrix',
+        (
+            Column('mean_matches', '', 'one'), Column('chance_matches', 'chance', 'one'),
+            Column('published', 'paper', 'one', 'published'),
+        ),
+        by_method=True, note=_counts, empty=_why_empty,
+    ),),
+)  # fmt: skip
 TASK_COLUMNS = (
     'task', 'kind', 'spec', 'method', 'tf', 'release', 'matrices', 'consensus', 'planted', 'matches', 'out_of',
     'chance_matches', 'chance_out_of',

@@ -7,7 +7,7 @@ import dataclasses
 import functools
 import pathlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -30,14 +30,8 @@ TRACKS = tuple(name for name, method in ATTRIBUTIONS.items() if not method.reads
 #: Pieces of the explanations that are shown.
 PIECES = (*TRACKS, 'temporal', CLASS_OPTIMISATION)
 MEASURES = ('train_loss', 'valid_loss', 'valid_auroc')
-#: What tells a job in auroc.tsv, and what is read out of each table, where it is there.
+#: What tells a job in auroc.tsv.
 _JOB = ('task', 'spec', 'seed', 'learning_rate', 'dropout')
-_COLUMNS: Mapping[str, tuple[str, ...]] = {
-    'auroc': ('task', 'spec', 'seed', 'valid_auroc', 'test_auroc', 'status'),
-    'published': ('task', 'spec', 'deepbind'), 'table2': ('model', 'kind', 'n_tasks', 'mean'),
-    'table4_tasks': ('task', 'spec', 'method', 'matches', 'out_of'),
-    'truth': ('task',),
-}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -100,10 +94,15 @@ class Collector:
 
     Attributes:
       run, corpus, jobs: of the run.
+      kinds: what the tables of a run are like, see `record.all_tables`.
       missing: what the run does not hold yet, or what was guessed, one line each.
     """
 
     def __init__(self, run: RunDirectory):
+        from demo_jax.stages import record  # its stages import this module
+
+        self.kinds = record.all_tables()
+        self._known = {table.name: table.needed for table in self.kinds}
         run.facts()
         self.run, self.corpus, self.jobs = run, run.corpus(), run.jobs()
         self.missing: list[str] = []
@@ -166,7 +165,7 @@ class Collector:
         """The rows of tables/NAME.tsv, read once; none where there is no such table."""
         if name not in self._tables:
             path = self.run.tables / f'{name}.tsv'
-            self._tables[name] = files.read_tsv(path, _COLUMNS.get(name, ())) if path.is_file() else []
+            self._tables[name] = files.read_tsv(path, self._known.get(name, ())) if path.is_file() else []
         return self._tables[name]
 
     def rating(self, job: Job) -> dict[str, str] | None:

@@ -6,7 +6,7 @@ Arrays travel as 16-bit whole numbers with a scale per sequence, so a value on t
 
 import base64
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy as np
 from demo_jax.data import dna
 from demo_jax.evaluation import choose, metrics
 from demo_jax.evaluation.compare import kind_of
+from demo_jax.evaluation.table import Table
 from demo_jax.explain.attribution import ATTRIBUTIONS
 from demo_jax.explain.pieces import labels
 from demo_jax.motifs import formats, piles
@@ -116,15 +117,29 @@ def run_payload(collector: Collector, *, title: str, made: Sequence[str]) -> dic
         'versions': {name: facts['versions'][name] for name in ('demo_jax', 'jax') if name in facts['versions']},
         'specs': [{'spec': spec, 'label': spec_label(spec), 'kind': kind_of(spec)} for spec in collector.scored],
         'headline': _headline(collector.table('table2')),
-        'tables': {
-            'table2': _table(collector.table('table2')),
-            'table3': _table(collector.table('table3')),
-            'table4': _table(collector.table('table4')),
-            'truth': _table(collector.table('truth_mean')),
-        },
+        'tables': [shown for kind in collector.kinds for shown in _figures(collector, kind)],
         'tasks': tasks,
         'missing': list(dict.fromkeys(collector.missing)),
     }
+
+
+def _figures(collector: Collector, kind: Table) -> Iterator[dict[str, Any]]:
+    """How a table stands on the page; nothing where it says nothing, or has no rows and does not say why."""
+    rows = _table(collector.table(kind.name)) if kind.figures else []
+    for number_of, figure in enumerate(kind.figures):
+        note, empty = (
+            text if isinstance(text, str) else text(rows, collector.release) if use else ''
+            for text, use in ((figure.note, rows), (figure.empty, not rows))
+        )
+        if rows or empty:
+            yield {
+                'name': f'{kind.name}{number_of or ""}', 'title': figure.title, 'rows': rows, 'note': note,
+                'empty': empty, 'by_method': figure.by_method, 'wide': figure.wide,
+                'columns': [
+                    column._asdict() for column in figure.columns
+                    if not column.where or any(row.get(column.where) is not None for row in rows)
+                ],
+            }  # fmt: skip
 
 
 def _headline(table2: Sequence[Mapping[str, str]]) -> dict[str, Any] | None:

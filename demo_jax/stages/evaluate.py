@@ -2,8 +2,8 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -13,6 +13,7 @@ from demo_jax.data.corpus import Corpus
 from demo_jax.done import Made, Records
 from demo_jax.errors import InputError
 from demo_jax.evaluation import choose, compare, metrics
+from demo_jax.evaluation.table import Table
 from demo_jax.model import Model
 from demo_jax.runs import Run, RunDirectory
 
@@ -43,7 +44,7 @@ class EvaluateSettings:
 
 def evaluate_run(
     run: RunDirectory, settings: EvaluateSettings | None = None, *, progress: bool = True
-) -> dict[str, compare.Table]:
+) -> dict[str, Table]:
     """Score the test sequences with every model of a run, and write the tables.
 
     Writes `predictions/NNNNN.npy` (float32 scores of the task's test rows, per job) and, under
@@ -90,27 +91,81 @@ def evaluate_run(
     ensembles = _ensembles(reader, rows, scores, test, n_resamples) if len({job.seed for job in jobs}) > 1 else []
     baselines = run.tables / BASELINE_TABLE
     rows += files.read_tsv(baselines) if baselines.exists() else []
-    tables = {
-        'auroc': compare.Table(rows, AUROC_COLUMNS),
-        'table2': compare.table2(_trained(rows), published=published),
-        'table3': compare.table3(_trained(rows), published=published),
-        'published': compare.beside_published(_trained(rows), published=published),
-    }
     pairs = {task for task in corpus.tasks if corpus.info.get('tasks', {}).get(task, {}).get('is_pair')}
-    if pairs:  # what tells is another thing in these tasks: mixed with the others, neither question is answered
-        for name, wanted in (('table3_pairs', True), ('table3_single', False)):
-            chosen = [row for row in _trained(rows) if (row['task'] in pairs) == wanted]
-            tables[name] = compare.table3(chosen, published=False)
-    if ensembles:
-        tables['ensemble'] = compare.Table(ensembles, AUROC_COLUMNS)
-        tables['published_ensemble'] = compare.beside_published(ensembles, published=published)
+    scored = Scored(rows, ensembles, pairs, published)
+    tables = {
+        derived.table.name: derived.table.of(found)
+        for derived in TABLES
+        if (found := derived.rows(scored)) is not None
+    }
     for name, table in tables.items():
         files.write_tsv(run.tables / f'{name}.tsv', table.rows, table.columns)
     return tables
 
 
-def _trained(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [row for row in rows if row['status'] == 'ok']
+class Scored(NamedTuple):
+    """What tables are made from.
+
+    Attributes:
+      rows: of all models and baselines, with `AUROC_COLUMNS`.
+      ensembles: rows of scores averaged over seeds; none where there is one seed.
+      pairs: tasks in which only the spacing of two motifs tells.
+      published: whether published values may stand beside these.
+    """
+
+    rows: list[dict[str, Any]]
+    ensembles: list[dict[str, Any]]
+    pairs: set[str]
+    published: bool
+
+    @property
+    def trained(self) -> list[dict[str, Any]]:
+        """The rows with a test AUROC."""
+        return [row for row in self.rows if row['status'] == 'ok']
+
+
+class Derived(NamedTuple):
+    """A table, and its rows out of all that is scored; None where the run has no such table."""
+
+    table: Table
+    rows: Callable[[Scored], list[dict[str, Any]] | None]
+
+
+def _pairs(scored: Scored, wanted: bool) -> list[dict[str, Any]] | None:
+    """Table 3 over a part of the tasks: mixed with the others, neither question is answered."""
+    chosen = [row for row in scored.trained if (row['task'] in scored.pairs) == wanted]
+    return compare.table3(chosen, published=False).rows if scored.pairs else None
+
+
+def _ensembles_published(scored: Scored) -> list[dict[str, Any]] | None:
+    beside = compare.beside_published(scored.ensembles, published=scored.published) if scored.ensembles else None
+    return None if beside is None else beside.rows
+
+
+_INTERVAL = ('test_auroc', 'test_auroc_low', 'test_auroc_high')
+#: The tables of the stage, in the order in which they are printed. Another table is another entry here: it is written,
+#: printed, and on the page where it says how.
+TABLES: tuple[Derived, ...] = (
+    Derived(Table([], AUROC_COLUMNS, 'auroc', 'Test AUROC per model (95% interval over positive/shuffle pairs)',
+                  ('task', 'spec', 'seed', 'valid_auroc', *_INTERVAL, 'best_epoch'),
+                  needed=('task', 'spec', 'seed', 'valid_auroc', 'test_auroc', 'status')),
+            lambda scored: scored.rows),
+    Derived(compare.TABLE2, lambda scored: compare.table2(scored.trained, published=scored.published).rows),
+    Derived(compare.TABLE3, lambda scored: compare.table3(scored.trained, published=scored.published).rows),
+    Derived(compare.BESIDE, lambda scored: compare.beside_published(scored.trained, published=scored.published).rows),
+    Derived(compare.TABLE3._replace(
+                name='table3_pairs', figures=(),
+                title='Table 3 over the tasks in which only the spacing of two motifs tells'),
+            lambda scored: _pairs(scored, True)),
+    Derived(compare.TABLE3._replace(
+                name='table3_single', figures=(), title='Table 3 over the tasks with one motif'),
+            lambda scored: _pairs(scored, False)),
+    Derived(Table([], AUROC_COLUMNS, 'ensemble', 'Ensembles: scores averaged over seeds',
+                  ('task', 'spec', *_INTERVAL)),
+            lambda scored: scored.ensembles or None),
+    Derived(compare.BESIDE._replace(name='published_ensemble', title='Ensembles beside DeepBind as published'),
+            _ensembles_published),
+)  # fmt: skip
 
 
 class TestSet:

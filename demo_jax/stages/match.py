@@ -1,8 +1,8 @@
 """Stage `match`: motifs out of the explanations, their JASPAR matches, Table 4, and planted truth (edge)."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -11,8 +11,8 @@ from demo_jax import files, untrusted
 from demo_jax.data.corpus import Corpus
 from demo_jax.done import Made, Records, digest
 from demo_jax.errors import InputError, brief
-from demo_jax.evaluation.compare import Table
 from demo_jax.evaluation.proteins import told_symbols
+from demo_jax.evaluation.table import Table
 from demo_jax.explain.attribution import ATTRIBUTIONS
 from demo_jax.explain.pieces import CLASS_OPTIMISATION, PIECES, TRACKS, stored_maps
 from demo_jax.explanations import Explanations
@@ -25,7 +25,6 @@ from demo_jax.runs import RunDirectory
 from demo_jax.stages import motif_files, truth_tables
 from demo_jax.stages.explain import sequences
 from demo_jax.stages.hits import write_hits
-from demo_jax.stages.truth_tables import TRUTH_COLUMNS, TRUTH_MEAN_COLUMNS
 from demo_jax.training.jobs import Job
 from demo_jax.training.pool import name_seed
 
@@ -208,13 +207,12 @@ def _make_motifs(
             words, chance, found.ids, targets, motifs=candidates.motifs,
             significance=Significance(settings.measure, settings.threshold), progress=bar.update,
         )  # fmt: skip
+    matched = Matched(counted, found, candidates.truths, corpus.sites is None)
     tables = {
-        'table4': Table(matching.table4(counted, published=corpus.sites is None), matching.TABLE4_COLUMNS),
-        'table4_tasks': Table(matching.table4_tasks(counted, found.facts()), matching.TASK_COLUMNS),
+        derived.table.name: derived.table.of(rows)
+        for derived in TABLES
+        if (rows := derived.rows(matched)) is not None
     }
-    if candidates.truths:
-        tables |= {'truth': Table(candidates.truths, TRUTH_COLUMNS),
-                   'truth_mean': Table(truth_tables.means(candidates.truths), TRUTH_MEAN_COLUMNS)}  # fmt: skip
     for name, table in tables.items():
         files.write_tsv(run.tables / f'{name}.tsv', table.rows, table.columns)
     files.write_json(folder / 'own.json', found.as_json())
@@ -259,12 +257,46 @@ def _candidates(
 def _tables(run: RunDirectory) -> dict[str, Table]:
     """The tables of an earlier call."""
     found = {}
-    for name in ('table4', 'table4_tasks', 'truth', 'truth_mean'):
-        path = run.tables / f'{name}.tsv'
+    for table, _ in TABLES:
+        path = run.tables / f'{table.name}.tsv'
         if path.exists():
             header = path.read_text(encoding='utf-8').split('\n', 1)[0].split('\t')
-            found[name] = Table(files.read_tsv(path), tuple(header))
+            found[table.name] = table.of(files.read_tsv(path))._replace(columns=tuple(header))
     return found
+
+
+class Matched(NamedTuple):
+    """What tables are made from.
+
+    Attributes:
+      counted: the matches of every method and model.
+      found: whose matrices are whose.
+      truths: rows of truth.tsv; none where sites are not known.
+      published: whether published values may stand beside these.
+    """
+
+    counted: Any
+    found: own.OwnMatrices
+    truths: list[dict[str, Any]]
+    published: bool
+
+
+class Derived(NamedTuple):
+    """A table, and its rows out of all that is matched; None where the run has no such table."""
+
+    table: Table
+    rows: Callable[[Matched], list[dict[str, Any]] | None]
+
+
+#: The tables of the stage. Another table is another entry here, as in `evaluate.TABLES`.
+TABLES: tuple[Derived, ...] = (
+    Derived(matching.TABLE4, lambda matched: matching.table4(matched.counted, published=matched.published)),
+    Derived(Table([], matching.TASK_COLUMNS, 'table4_tasks', printed=(),
+                  needed=('task', 'spec', 'method', 'matches', 'out_of')),
+            lambda matched: matching.table4_tasks(matched.counted, matched.found.facts())),
+    Derived(truth_tables.TRUTH, lambda matched: matched.truths or None),
+    Derived(truth_tables.TRUTH_MEAN, lambda matched: truth_tables.means(matched.truths) if matched.truths else None),
+)  # fmt: skip
 
 
 def _modisco_map(settings: MatchSettings, store: Explanations, job: Job) -> str | None:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from demo_jax.cluster import Cluster
 from demo_jax.errors import InputError
-from demo_jax.evaluation.compare import Table
+from demo_jax.evaluation.table import Table
 from demo_jax.motifs.jaspar import load_matrices
 from demo_jax.runs import RunDirectory
 from demo_jax.settings import settings
@@ -42,6 +42,7 @@ class Stage(NamedTuple):
       settings: the dataclass of that section.
       run: does it, and gives the tables that are to be printed.
       describe: its line in the plan.
+      tables: a function that gives the tables it writes, without rows.
       workers: whether workers do it where there are some; else the main process does, which alone writes the run.
       check: of its settings, what a dataclass cannot tell by itself; raises InputError.
     """
@@ -51,6 +52,7 @@ class Stage(NamedTuple):
     settings: type
     run: Callable[[Work], Mapping[str, Table]]
     describe: Callable[[Prospect], Line]
+    tables: Callable[[], tuple[Table, ...]] = tuple
     workers: bool = False
     check: Callable[[Any], None] = lambda _: None
 
@@ -75,6 +77,11 @@ def find_stage(name: str) -> Stage:
         if stage.name == name:
             return stage
     raise InputError(f'no stage {name!r}; the stages are {", ".join(stage.name for stage in STAGES)}')
+
+
+def all_tables() -> tuple[Table, ...]:
+    """What the tables of all stages are like, without rows, in the order of the stages."""
+    return tuple(table for stage in STAGES for table in stage.tables())
 
 
 def _train(work: Work) -> Mapping[str, Table]:
@@ -108,9 +115,10 @@ STAGES: tuple[Stage, ...] = (
     Stage('train', 'recipe', Recipe, _train, estimate.train, workers=True),
     Stage('baseline', 'baseline', baseline.BaselineSettings, _baseline, estimate.baseline),
     Stage('evaluate', 'evaluate', evaluate.EvaluateSettings,
-          lambda work: evaluate.evaluate_run(work.run, work.settings), estimate.evaluate),
+          lambda work: evaluate.evaluate_run(work.run, work.settings), estimate.evaluate,
+          lambda: tuple(derived.table for derived in evaluate.TABLES)),
     Stage('explain', 'explain', explain.ExplainSettings, _explain, estimate.explain, workers=True),
     Stage('match', 'match', match.MatchSettings, lambda work: match.match_run(work.run, work.settings),
-          estimate.match, check=_check_match),
+          estimate.match, lambda: tuple(derived.table for derived in match.TABLES), check=_check_match),
     Stage('report', 'dashboard', report.ReportSettings, _report, estimate.report),
 )  # fmt: skip

@@ -6,12 +6,29 @@ from typing import Any
 
 import numpy as np
 
+from demo_jax.evaluation.table import Column, Figure, Table
 from demo_jax.explain.truth import Truth, score_truth
 from demo_jax.motifs.extract import Windows
 from demo_jax.training.jobs import Job
 
 TRUTH_COLUMNS = ('task', 'spec', 'method', *(field.name for field in dataclasses.fields(Truth)))
 TRUTH_MEAN_COLUMNS = ('spec', 'method', 'n_tasks', *TRUTH_COLUMNS[3:])
+#: Both tables, without rows.
+TRUTH = Table([], TRUTH_COLUMNS, 'truth', printed=(), needed=('task',))
+TRUTH_MEAN = Table(
+    [], TRUTH_MEAN_COLUMNS, 'truth_mean',
+    'Truth: planted sites found, means over tasks (correctly classified positives)',
+    ('spec', 'method', 'n_tasks', 'n_sites', 'auprc', 'auprc_chance', 'recall', 'recall_chance', 'whole'),
+    figures=(
+        Figure('Planted sites: AUPRC of bases',
+               (Column('auprc', '', 'three'), Column('auprc_chance', 'chance', 'three')), by_method=True,
+               note='Bases of planted sites against all others, ranked by the explanation. Means over tasks.'),
+        Figure('Planted sites: recall',
+               (Column('recall', '', 'three'), Column('recall_chance', 'chance', 'three')), by_method=True,
+               note='Share of primary sites that the sequence’s motif window overlaps by half of the shorter of the '
+                    'two, or more. Means over tasks.'),
+    ),
+)  # fmt: skip
 
 
 def judge(

@@ -20,7 +20,8 @@
       tasks(run, state),
       el('section', {'aria-labelledby': 'results'},
         el('h2', {id: 'results'}, 'Results over tasks'),
-        table2(run), el('div', {class: 'tables'}, table3(run), table4(run), truth(run))))
+        run.tables.filter((table) => table.wide).map((table) => figure(run, table)),
+        el('div', {class: 'tables'}, run.tables.filter((table) => !table.wide).map((table) => figure(run, table)))))
   );
 
   const fact = (value, label) => el('div', {}, el('dd', {}, typeof value === 'number' ? demo.count(value) : value), el('dt', {}, label));
@@ -32,65 +33,45 @@
     if (spec) return fact(demo.fixed(mean), `${measure}, ${demo.specLabel(run, spec)}`);
     return fact(demo.fixed(mean), `${measure} of the ${n === 1 ? 'model' : 'models'} that validation data chose${n === 1 ? '' : ', one per task'}`);
   }
-  const column = (label, name, format) => ({label, number: Boolean(format), cell: (row) => (format ? format(row[name]) : row[name] ?? '–')});
-  const any = (rows, name) => rows.some((row) => row[name] !== null && row[name] !== undefined);
-  const three = (value) => demo.fixed(value, 3);
-  const one = (value) => demo.fixed(value, 1);
-  const empty = (title, why) => el('figure', {class: 'table'}, el('figcaption', {}, title), el('p', {class: 'empty'}, why));
+  const formats = {
+    text: null,
+    count: demo.count,
+    one: (value) => demo.fixed(value, 1),
+    three: (value) => demo.fixed(value, 3),
+    signed: (value) => (value > 0 ? '+' : '') + demo.fixed(value, 3),
+    p: demo.pValue,
+  };
 
-  function table2(run) {
-    const rows = run.tables.table2;
-    const title = 'Table 2. Test AUROC over tasks';
-    if (!rows.length) return empty(title, 'The models are not scored yet (run the stage evaluate).');
+  // A table as it says itself that it is shown: see demo_jax/evaluation/table.py.
+  function figure(run, table) {
+    if (!table.rows.length) return el('figure', {class: 'table'}, el('figcaption', {}, table.title), el('p', {class: 'empty'}, table.empty));
+    const options = {footnote: table.note, className: table.wide ? 'wide' : ''};
+    if (!table.by_method) return demo.table(table.title, table.columns.map((one) => column(run, one)), table.rows, options);
+    const [first, ...others] = table.columns;
+    const cell = (row) => demo.besides(formats[first.format](row[first.name]), ...others.map((one) => row[one.name] !== null && `${one.label} ${formats[one.format](row[one.name])}`));
+    return demo.byMethod(table.title, run, table.rows, cell, options);
+  }
+
+  function column(run, {name, label, format}) {
+    if (format === 'spec') return {label, cell: (row) => spec(run, row[name])};
+    if (format === 'tasks') return dots(run, name, label);
+    const show = formats[format];
+    return {label, number: Boolean(show), cell: (row) => (show ? show(row[name]) : row[name] ?? '–')};
+  }
+
+  function spec(run, name) {
+    const known = run.specs.some((one) => one.spec === name);
+    return known ? [demo.key(demo.specPlace(run, name)), ' ', demo.specLabel(run, name)] : name;
+  }
+
+  // Every task's test AUROC of the row's architecture.
+  function dots(run, name, label) {
     const values = run.specs.map((_, at) => run.tasks.map((task) => task.auroc[at]).filter((value) => value !== null));
     const low = Math.floor(Math.min(0.95, ...values.flat()) * 20) / 20;
-    const columns = [
-      {label: 'Model', cell: (row) => {
-        const known = run.specs.some((spec) => spec.spec === row.model);
-        return known ? [demo.key(demo.specPlace(run, row.model)), ' ', demo.specLabel(run, row.model)] : row.model;
-      }},
-      {label: `Tasks, ${low.toFixed(2)} to 1`, cell: (row) => {
-        const at = run.specs.findIndex((spec) => spec.spec === row.model);
-        return at < 0 ? '' : demo.dots(values[at], low, at, `AUROC of ${values[at].length} tasks, ${demo.fixed(Math.min(...values[at]))} to ${demo.fixed(Math.max(...values[at]))}`);
-      }},
-      column('Mean', 'mean', three), column('Median', 'median', three), column('SD', 'sd', three),
-      any(rows, 'published_mean') ? column('Paper: mean', 'published_mean', three) : null,
-      any(rows, 'published_mean') ? column('median', 'published_median', three) : null,
-      any(rows, 'published_mean') ? column('SD', 'published_sd', three) : null,
-    ].filter(Boolean);
-    return demo.table(title, columns, rows, {className: 'wide', footnote: rows.some((row) => row.kind === 'chosen') ? 'Best by validation: for each task the trained model with the best validation AUROC.' : ''});
-  }
-
-  function table3(run) {
-    const rows = run.tables.table3;
-    const title = 'Table 3. Paired comparisons over tasks';
-    if (!rows.length) return empty(title, 'Fewer than two kinds of models: nothing to compare.');
-    return demo.table(title, [
-      column('Comparison', 'comparison'), column('Tasks', 'n_tasks', demo.count), column('Difference', 'mean_difference', (value) => (value > 0 ? '+' : '') + three(value)),
-      column('t-test p', 'p_t', demo.pValue), column('Wilcoxon p', 'p_wilcoxon', demo.pValue), column('Holm', 'p_holm', demo.pValue),
-      any(rows, 'published_p') ? column('Paper: p', 'published_p', demo.pValue) : null,
-    ].filter(Boolean), rows, {footnote: 'Of each kind the architecture with the best mean validation AUROC. Holm: Wilcoxon’s p, corrected over all comparisons of this table.'});
-  }
-
-  function table4(run) {
-    const rows = run.tables.table4;
-    const title = 'Table 4. Motifs that match the TF’s own JASPAR matrix';
-    if (!rows.length) return empty(title, run.release ? 'None of these TFs has a JASPAR matrix of its own.' : 'Motifs are not matched yet (run the stage match).');
-    const paper = any(rows, 'published');
-    const cell = (row) => demo.besides(one(row.mean_matches), `chance ${one(row.chance_matches)}`, paper && row.published !== null && `paper ${one(row.published)}`);
-    const sizes = rows.filter((row) => row.method !== 'class_optimisation').map((row) => row.out_of);
-    const outOf = sizes.length ? `of ${demo.count(Math.min(...sizes))}${Math.max(...sizes) > Math.min(...sizes) ? ` to ${demo.count(Math.max(...sizes))}` : ''} test sequences` : 'of the test sequences';
-    const tasks_ = Math.max(...rows.map((row) => row.n_tasks));
-    return demo.byMethod(title, run, rows, cell, {footnote: `How many ${outOf}, on average over ${tasks_} ${tasks_ === 1 ? 'task' : 'tasks'}, give a motif that Tomtom matches to the TF itself (${run.release}). Class optimisation: how many tasks. Chance: random words of the same sequences.`});
-  }
-
-  function truth(run) {
-    const rows = run.tables.truth;
-    if (!rows.length) return null;  // only simulated sequences have a known truth
-    return [
-      demo.byMethod('Planted sites: AUPRC of bases', run, rows, (row) => demo.besides(three(row.auprc), `chance ${three(row.auprc_chance)}`), {footnote: 'Bases of planted sites against all others, ranked by the explanation. Means over tasks.'}),
-      demo.byMethod('Planted sites: recall', run, rows, (row) => demo.besides(three(row.recall), `chance ${three(row.recall_chance)}`), {footnote: 'Share of primary sites that the sequence’s motif window overlaps by half of the shorter of the two, or more. Means over tasks.'}),
-    ];
+    return {label: `${label}, ${low.toFixed(2)} to 1`, cell: (row) => {
+      const at = run.specs.findIndex((one) => one.spec === row[name]);
+      return at < 0 ? '' : demo.dots(values[at], low, at, `AUROC of ${values[at].length} tasks, ${demo.fixed(Math.min(...values[at]))} to ${demo.fixed(Math.max(...values[at]))}`);
+    }};
   }
 
   function ofOwn(run) {
