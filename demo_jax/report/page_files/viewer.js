@@ -7,6 +7,7 @@
   const MONO = 'ui-monospace, SFMono-Regular, Menlo, Consolas, monospace';
   const SANS = 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif';
 
+  const byName = (tracks) => Object.fromEntries(tracks.map((track) => [track.name, track]));
   const has = (model, track) => Boolean(model.tracks[track.reads]);
 
   /** Values of a track (the saliency map is the size of gradient x input), forward and backward scores. */
@@ -38,7 +39,7 @@
 
   demo.views.viewer = (run, task, state) => {
     const options = state.options;
-    const tracks = Object.fromEntries(run.tracks.map((track) => [track.name, track]));
+    const tracks = byName(run.tracks);
     const shownBy = (name) => tracks[name] && task.models.some((model) => has(model, tracks[name]));
     const number = (text, otherwise) => (text !== undefined && /^-?\d+$/.test(text) ? Number(text) : otherwise);
     const view = {
@@ -330,6 +331,7 @@
 
   /** The picture of one sequence between `view.from` and `view.to`, `width` pixels wide. */
   function figure(run, task, view, width, palette) {
+    const tracks = byName(run.tracks);
     const item = task.sequences[view.index];
     const narrow = width < 560;
     const left = narrow ? 40 : 76;
