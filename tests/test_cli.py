@@ -10,6 +10,7 @@ import jax
 import pytest
 
 from tests.helpers import ROOT
+from tests.helpers_commands import run_command
 
 #: Ctrl-C may be ignored here, as in a shell's background jobs; a command that a person starts hears it.
 HEARING = 'import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.executable, sys.argv[1:])'
@@ -72,21 +73,23 @@ WITHOUT_DEVICES = {
 }
 
 
-def on_platform(tmp_path, platform, name, given):
-    """Status and errors of a command where JAX is to use another kind of device."""
-    if not (tmp_path / 'run').exists():
-        shutil.copytree(ROOT / 'tests' / 'data' / 'run_v1', tmp_path / 'run')
-        (tmp_path / 'x.fa').write_text('>s\nACGT\n')
-    done = subprocess.run(
-        [sys.executable, '-m', f'experiments.{name}', *(flag.format(tmp_path) for flag in given)], cwd=ROOT,
-        env=os.environ | {'JAX_PLATFORMS': platform}, capture_output=True, text=True, timeout=200, check=False,
-    )  # fmt: skip
-    return done.returncode, done.stderr
+@pytest.fixture
+def on_platform(tmp_path, monkeypatch):
+    """Runs a command where JAX is to use another kind of device; its status and errors."""
+    shutil.copytree(ROOT / 'tests' / 'data' / 'run_v1', tmp_path / 'run')
+    (tmp_path / 'x.fa').write_text('>s\nACGT\n')
+
+    def call(platform, name, given):
+        monkeypatch.setenv('JAX_PLATFORMS', platform)
+        status, _, err = run_command(name, *(flag.format(tmp_path) for flag in given))
+        return status, err
+
+    return call
 
 
 @pytest.mark.parametrize('name', WITH_DEVICES)
-def test_a_device_that_is_not_there_is_one_line(tmp_path, name):
-    status, err = on_platform(tmp_path, 'nonsense', name, WITH_DEVICES[name])
+def test_a_device_that_is_not_there_is_one_line(on_platform, tmp_path, name):
+    status, err = on_platform('nonsense', name, WITH_DEVICES[name])
     assert status == 2 and err.count('\n') == 1, err
     assert err.startswith('error: JAX_PLATFORMS=nonsense: JAX cannot use such a device on this machine (')
     assert err.endswith('; unset JAX_PLATFORMS, and it takes what there is\n')
@@ -94,17 +97,17 @@ def test_a_device_that_is_not_there_is_one_line(tmp_path, name):
 
 
 @pytest.mark.parametrize('platform', ['cuda', 'rocm', 'tpu'])
-def test_each_kind_of_device_is_named(tmp_path, platform):
+def test_each_kind_of_device_is_named(on_platform, platform):
     if platform in ('cuda', 'rocm') and any(device.platform == 'gpu' for device in jax.devices()):
         pytest.skip('there is a GPU')
-    status, err = on_platform(tmp_path, platform, 'score', WITH_DEVICES['score'])
+    status, err = on_platform(platform, 'score', WITH_DEVICES['score'])
     assert status == 2 and err.count('\n') == 1, err
     assert err.startswith(f'error: JAX_PLATFORMS={platform}: JAX cannot use such a device on this machine')
 
 
 @pytest.mark.parametrize('name', WITHOUT_DEVICES)
-def test_commands_that_need_no_device_do_their_work(tmp_path, name):
-    status, err = on_platform(tmp_path, 'nonsense', name, WITHOUT_DEVICES[name])
+def test_commands_that_need_no_device_do_their_work(on_platform, tmp_path, name):
+    status, err = on_platform('nonsense', name, WITHOUT_DEVICES[name])
     assert status == 0, err
     assert any((tmp_path / 'new').iterdir())
 

@@ -173,6 +173,7 @@ def _child(request: dict[str, Any], note: pathlib.Path) -> None:
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.chdir(request['folder'])
         os.environ.update(request['environment'])
+        _hear_platforms()
         count = _strike(Fault(**request['fault']), request['root'], note)
         sys.argv = [request['module'], *request['flags']]
         try:
@@ -188,6 +189,15 @@ def _child(request: dict[str, Any], note: pathlib.Path) -> None:
             sys.stdout.flush()
             sys.stderr.flush()
         os._exit(status)
+
+
+def _hear_platforms() -> None:
+    """Tell JAX what the environment says of platforms now: it was imported before."""
+    import jax
+
+    for variable, name in (('JAX_PLATFORMS', 'jax_platforms'), ('JAX_PLATFORM_NAME', 'jax_platform_name')):
+        if variable in os.environ:
+            jax.config.update(name, os.environ[variable])
 
 
 def _put(path: pathlib.Path, text: str) -> None:
