@@ -3,9 +3,6 @@
 import dataclasses
 import functools
 import json
-import os
-import subprocess
-import sys
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +19,7 @@ from demo_jax.nn.operations import forward_operations, operations_per_step
 from experiments import benchmark
 from experiments.benchmarks import explaining
 from experiments.benchmarks.measure import Settings, interleaved, summarise
-from tests.helpers import ROOT
+from tests.helpers_commands import run_command
 
 
 def shapes_of(spec):
@@ -114,12 +111,11 @@ def result(tmp_path_factory):
     path = tmp_path_factory.mktemp('benchmark') / 'measured.json'
     flags = ['--suite=all', f'--json={path}', '--specs=small_cnn', '--widths=1,8,0', '--models=1', '--repeats=2']
     flags += ['--batch=4', '--length=24', '--steps=2', '--sequences=40', '--host_devices=2']
-    command = [sys.executable, '-m', 'experiments.benchmark', *flags]
-    # Quick to compile; and torch's threads do not spin while they wait, which on a busy machine takes seconds.
-    quick = os.environ | {'XLA_FLAGS': '--xla_backend_optimization_level=0', 'OMP_WAIT_POLICY': 'PASSIVE'}
-    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=quick)
-    assert run.returncode == 0, run.stderr
-    return json.loads(path.read_text(encoding='utf-8')), run.stdout
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('OMP_WAIT_POLICY', 'PASSIVE')  # threads of torch that spin take seconds of a busy machine
+        status, out, err = run_command('benchmark', *flags)
+    assert status == 0, err
+    return json.loads(path.read_text(encoding='utf-8')), out
 
 
 def is_summary(value) -> bool:

@@ -109,7 +109,7 @@ def test_a_program_that_cannot_be_started(program, tmp_path):
 
 @pytest.mark.parametrize('text, message', [
     ('', 'holds no motif'),
-    ('<html>nothing of use</html>', 'holds no motif'),
+    ('<html>nothing of use</html>', 'streme.txt: is an HTML page'),
     (MOTIFS.replace('0.700000', 'many'), 'line 15 is .* expected 4 numbers'),
     (MOTIFS.replace('w= 2', 'w= 4'), 'expected 4 numbers'),
     (MOTIFS.replace('0.700000', '0.900000'), "'2-AC' has .* expected probabilities of A C G T"),
