@@ -10,12 +10,14 @@ from absl import flags
 from absl.testing import flagsaver
 
 from demo_jax import devices
+from tests import shapes
 from tests.helpers import XLA_FLAGS
 
 # Before JAX starts; processes that tests start inherit it.
 os.environ['XLA_FLAGS'] = f'{os.environ.get("XLA_FLAGS", "")} {XLA_FLAGS}'.strip()
 devices.configure(host_devices=2)
 jax.config.update('jax_numpy_rank_promotion', 'raise')
+shapes.install()
 
 
 @pytest.fixture(scope='session')
