@@ -507,9 +507,13 @@ def _local_workers(count: int) -> Iterator[Any]:
     import distributed
 
     security = _own_security()
-    common = {'host': '127.0.0.1', 'security': security, 'protocol': 'tls' if security.require_encryption else 'tcp'}
+    common = {
+        'host': '127.0.0.1', 'security': security, 'protocol': 'tls' if security.require_encryption else 'tcp',
+        # Dask opens an HTTP server without a dashboard, too, by default at port 8787, which another cluster may hold.
+        'dashboard': False, 'dashboard_address': '127.0.0.1:0',
+    }  # fmt: skip
     of_workers = {
-        'nthreads': 1, 'memory_limit': 0, 'dashboard': False, 'silence_logs': logging.CRITICAL,
+        'nthreads': 1, 'memory_limit': 0, 'silence_logs': logging.CRITICAL,
         # Ctrl-C reaches every process of a terminal: this one stops the workers in order.
         'preload': ['import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n'],
     }  # fmt: skip
@@ -517,7 +521,7 @@ def _local_workers(count: int) -> Iterator[Any]:
         number: {'cls': distributed.Nanny, 'options': common | of_workers | {'env': environment}}
         for number, environment in enumerate(_gpus_of(count))
     }
-    scheduler = {'cls': distributed.Scheduler, 'options': common | {'port': 0, 'dashboard': False}}
+    scheduler = {'cls': distributed.Scheduler, 'options': common | {'port': 0}}
     settings = {
         'distributed.worker.multiprocessing-method': 'spawn',  # JAX has threads, so that a fork would hang
         'distributed.nanny.pre-spawn-environ': {},  # it would be set in this process as well

@@ -170,7 +170,7 @@ def thread_workers(monkeypatch):
     def make(n_workers, threads=1):
         made.append(distributed.LocalCluster(
             n_workers=n_workers, threads_per_worker=threads, processes=False, protocol='tcp', host='127.0.0.1',
-            dashboard_address=None, memory_limit=0,
+            dashboard_address='127.0.0.1:0', memory_limit=0,
         ))  # fmt: skip
         return made[-1]
 
