@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import os
-import pathlib
 import re
 import shutil
 import signal
@@ -26,9 +25,10 @@ from demo_jax.training.jobs import Recipe, make_jobs
 from demo_jax.training.layout import Machine
 from demo_jax.training.pool import build_pool
 from tests import cluster_work
-from tests.helpers import contents, toy_corpus
+from tests.helpers import ROOT, toy_corpus
+from tests.helpers_cluster import N_JOBS, alone, assert_same, finish, start, until, workers_of
+from tests.helpers_commands import run_command
 
-ROOT = pathlib.Path(__file__).parent.parent
 ADDRESS = r'(?:tcp|tls)://127\.0\.0\.1:\d+'
 
 
@@ -334,91 +334,11 @@ def test_a_worker_with_other_source_is_refused(tmp_path):
 
 # The commands.
 
-TINY = (
-    '--config=configs/quickstart.py', '--config.corpus.n_tasks=2', '--config.corpus.n_train=150',
-    '--config.corpus.n_test=20', '--config.specs=("small_cnn",)', '--config.seeds=(0,1,2)',
-    '--config.recipe.epochs=20', '--config.recipe.batch_size=32', '--config.machine.host_devices=2',
-    '--config.explain.positives=4', '--config.explain.negatives=2', '--config.explain.optimisation_steps=5',
-    '--config.explain.pieces=("saliency","activations","class_optimisation")', '--stages=train,explain',
-)  # fmt: skip
-N_JOBS = 6
 
-
-class Commands:
-    """The main command as processes of their own, which share their compiled programs."""
-
-    def __init__(self, cache: pathlib.Path):
-        self.cache = cache
-
-    def start(self, workdir, *flags):
-        """One process; its output goes to a file, so that nobody has to read it while it runs."""
-        environment = os.environ | {
-            'JAX_PLATFORMS': 'cpu', 'PYTHONPATH': str(ROOT), 'JAX_COMPILATION_CACHE_DIR': str(self.cache),
-            'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0', 'NPROC': '4',
-        }  # fmt: skip
-        arguments = [sys.executable, '-m', 'experiments.paper', *TINY, f'--workdir={workdir}', *flags]
-        with open(f'{workdir}.{time.monotonic_ns()}', 'w+b') as output:
-            process = subprocess.Popen(arguments, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT)
-        process.output = pathlib.Path(output.name)
-        return process
-
-
-def finish(process, timeout=300):
-    """The exit status of a command, and all that it printed."""
-    process.wait(timeout=timeout)
-    return process.returncode, process.output.read_text(errors='replace')
-
-
-def until(condition, *running, timeout=240):
-    """Wait for something that these processes bring about."""
-    deadline = time.monotonic() + timeout
-    while not condition():
-        for process in running:
-            assert process.poll() is None, 'a process has ended'
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-def workers_of(process):
-    """The process ids of the workers that a command has started."""
-    found = []
-    for path in pathlib.Path('/proc').glob('[0-9]*/stat'):
-        try:
-            parent = int(path.read_text().rpartition(')')[2].split()[1])
-            command = path.with_name('cmdline').read_text()
-        except OSError:
-            continue
-        if parent == process.pid and 'spawn_main' in command:
-            found.append(int(path.parent.name))
-    return found
-
-
-@pytest.fixture(scope='module')
-def commands(tmp_path_factory):
-    return Commands(tmp_path_factory.mktemp('programs'))
-
-
-@pytest.fixture(scope='module')
-def alone(commands, tmp_path_factory):
-    """What a process without workers finds, by file."""
-    workdir = tmp_path_factory.mktemp('alone') / 'run'
-    status, printed = finish(commands.start(workdir))
-    assert status == 0, printed
-    return contents(workdir)
-
-
-def assert_same(workdir, expected, part=''):
-    """The files of a run (those whose names begin with `part`) are what a process without workers wrote, bit by bit."""
-    found = contents(workdir)
-    names = [name for name in expected if name.startswith(part)]
-    assert sum(name.startswith('models/') for name in names) == N_JOBS
-    assert names == [name for name in found if name.startswith(part)]
-    assert [name for name in names if found[name] != expected[name]] == []
-
-
-def test_a_killed_worker_changes_no_bit(commands, alone, tmp_path):
+def test_a_killed_worker_changes_no_bit(tmp_path):
+    expected = alone(tmp_path / 'alone')
     workdir = tmp_path / 'run'
-    command = commands.start(workdir, '--scheduler=local:2')
+    command = start(workdir, '--scheduler=local:2')
     until(RunDirectory(workdir).finished_jobs, command)
     assert len(RunDirectory(workdir).finished_jobs()) < N_JOBS
     pids = workers_of(command)
@@ -428,50 +348,7 @@ def test_a_killed_worker_changes_no_bit(commands, alone, tmp_path):
     assert status == 0, printed
     assert re.search(f'note: worker {ADDRESS} is lost; what it had under way is given to another', printed)
     assert re.search(r'scheduler local:2: 2 workers with 2 CPU devices', printed) and '6/6 models' in printed
-    assert_same(workdir, alone)
-
-
-def test_a_killed_main_process_keeps_what_is_finished_and_goes_on(commands, alone, tmp_path):
-    workdir = tmp_path / 'run'
-    command = commands.start(workdir, '--scheduler=local:2', '--stages=train')
-    until(RunDirectory(workdir).finished_jobs, command)
-    pids = workers_of(command)
-    command.kill()
-    command.wait()
-    kept = {path.name: path.read_bytes() for path in (workdir / 'models').glob('[0-9]*.npz')}
-    assert 0 < len(kept) < N_JOBS
-    until(lambda: not any(pathlib.Path(f'/proc/{pid}').exists() for pid in pids), timeout=30)  # workers end with it
-    # More devices than there are models of one task, and no workers.
-    status, printed = finish(commands.start(workdir, '--stages=train', '--config.machine.host_devices=4'))
-    assert status == 0, printed
-    assert f'{len(kept)}/6 done' in printed
-    assert_same(workdir, alone, 'models/')
-
-
-def test_a_checkpoint_of_one_process_goes_on_at_a_worker(commands, alone, tmp_path):
-    workdir = tmp_path / 'run'
-    command = commands.start(workdir, '--config.checkpoint_seconds=0.0', '--config.machine.segment_steps=9')
-    until(lambda: any(path.name.isdigit() for path in (workdir / 'checkpoints').glob('*')), command)
-    command.send_signal(signal.SIGTERM)
-    status, printed = finish(command)
-    assert status == 130 and 'a checkpoint is in' in printed
-    assert len(RunDirectory(workdir).finished_jobs()) < N_JOBS
-    status, printed = finish(commands.start(workdir, '--scheduler=local:1', '--stages=train'))
-    assert status == 0, printed
-    assert_same(workdir, alone, 'models/')
-
-
-def test_a_signal_stops_the_workers_too(commands, tmp_path):
-    workdir = tmp_path / 'run'
-    command = commands.start(workdir, '--scheduler=local:1', '--config.recipe.epochs=5000')
-    until(lambda: 'compiling' in command.output.read_text(errors='replace'), command)
-    pids = workers_of(command)
-    command.send_signal(signal.SIGTERM)
-    status, printed = finish(command, timeout=60)
-    assert status == 130
-    assert f'stopped; finished models are in {workdir}, the same command goes on' in printed
-    assert 'Traceback' not in printed
-    until(lambda: not any(pathlib.Path(f'/proc/{pid}').exists() for pid in pids), timeout=30)
+    assert_same(workdir, expected)
 
 
 # What docs/cluster.md says.
@@ -501,8 +378,8 @@ def test_the_documented_commands_have_the_flags_that_they_name():
     commands = documented()
     assert {module for module, _ in commands} == {*known, 'experiments.paper'} and len(commands) > 12
     for module in ('experiments.paper', 'experiments.train', 'experiments.explain'):
-        told = subprocess.run([sys.executable, '-m', module, '--helpfull'], cwd=ROOT, capture_output=True, text=True)
-        known[module] = set(re.findall(r'^ +(--)(?:\[no\])?(\w+)', told.stdout, re.MULTILINE))
+        told = run_command(module.removeprefix('experiments.'), '--helpfull').out
+        known[module] = set(re.findall(r'^ +(--)(?:\[no\])?(\w+)', told, re.MULTILINE))
         known[module] = {dashes + name for dashes, name in known[module]}
         assert {'--scheduler', '--scheduler_timeout'} <= known[module]
     for module, words in commands:

@@ -84,13 +84,20 @@ class Ended:
 
 
 class Launcher:
-    """Runs commands with faults, each in a child forked off a process that has imported what they need."""
+    """Runs commands with faults, each in a child forked off a process that has imported what they need.
+
+    Attributes:
+      cache: the folder of their compiled programs.
+    """
+
+    cache: str
 
     def __enter__(self) -> 'Launcher':
         # Compilation is most of what a round costs: quick, and once for all children.
-        self._cache = tempfile.TemporaryDirectory()
+        self._folder = tempfile.TemporaryDirectory()
+        self.cache = self._folder.name
         environment = os.environ | {
-            'JAX_PLATFORMS': 'cpu', 'PYTHONPATH': str(ROOT), 'JAX_COMPILATION_CACHE_DIR': self._cache.name,
+            'JAX_PLATFORMS': 'cpu', 'PYTHONPATH': str(ROOT), 'JAX_COMPILATION_CACHE_DIR': self.cache,
             'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0', 'JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES': '-1',
             'XLA_FLAGS': XLA_FLAGS,
         }  # fmt: skip
@@ -101,7 +108,7 @@ class Launcher:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with self._cache, contextlib.suppress(BrokenPipeError), self._process:
+        with self._folder, contextlib.suppress(BrokenPipeError), self._process:
             pass  # closes its pipes, and waits for it
 
     def run(

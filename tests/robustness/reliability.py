@@ -225,6 +225,7 @@ PARTS: dict[str, Callable[[Size, Say], list[Row]]] = {
     'fuzz': fuzzed,
     'kills': killed,
     'faults': tests_of('Full disks (injected, and a small file system), SIGTERM and Ctrl-C', ['faults'], 'not killed'),
+    'workers': tests_of('The main command on Dask workers, killed and stopped', ['workers']),
     'isolation': tests_of('A poisoned task (labels, nothing but N, losses not finite) beside others', ['isolation']),
     'determinism': tests_of('The same bits in another process; another layout of the work', ['determinism']),
     'oracles': tests_of('Every printed number against an independent oracle', ['oracles']),
@@ -232,7 +233,7 @@ PARTS: dict[str, Callable[[Size, Say], list[Row]]] = {
     'mutants': mutated,
     'coverage': covered,
 }
-LANES = (('fuzz',), ('kills', 'faults', 'isolation', 'determinism', 'oracles', 'upgrades'))
+LANES = (('fuzz',), ('kills', 'faults', 'workers', 'isolation', 'determinism', 'oracles', 'upgrades'))
 
 
 def measure(size: Size, only: Sequence[str], say: Say) -> dict[str, list[Row]]:
