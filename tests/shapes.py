@@ -86,6 +86,7 @@ def checked(function: Callable[..., Any], expected: Mapping[str, Any]) -> Callab
             check(function.__name__, given.arguments | {'return': result}, expected)
         return result
 
+    call.__wrapped__ = getattr(function, '__wrapped__', function)  # whoever unwraps it finds what there was
     return call
 
 
