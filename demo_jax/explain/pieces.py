@@ -18,6 +18,7 @@ from demo_jax.explain.attribution import ATTRIBUTIONS, Attribution, attribute
 from demo_jax.explain.class_optimisation import ClassOptimisationSettings
 from demo_jax.explain.temporal import DIRECTIONS, TRUNCATIONS, temporal_scores
 from demo_jax.motifs import extract
+from demo_jax.motifs.seqlets import signed_at
 from demo_jax.nn.architecture import AnyArchitecture
 from demo_jax.nn.layers import Convolution
 from demo_jax.nn.models import ModelSpec
@@ -101,12 +102,6 @@ class Piece(NamedTuple):
     of: str = 'sequences'
     averages: bool = False
     tracks: tuple[Track, ...] = ()
-
-
-def signed_at(hypothetical: np.ndarray, tokens: np.ndarray) -> np.ndarray:
-    """Contributions (N, L) of the letters that are there, tokens (N, L), out of those of all four (N, L, 4); N: 0."""
-    letters = np.minimum(tokens, 3)[..., None].astype(np.int64)
-    return np.where(tokens < 4, np.take_along_axis(hypothetical, letters, axis=2)[..., 0], 0)
 
 
 def stored_maps(name: str, arrays: Arrays, tokens: np.ndarray) -> Attribution:
