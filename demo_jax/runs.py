@@ -57,11 +57,12 @@ class JobResult:
     Attributes:
       job: index.
       status: 'ok', or 'diverged' when no attempt gave finite losses (then `params` is None).
-      attempt: new starts after it diverged or died.
+      attempt: new starts after it diverged, died or did not begin to learn.
       steps: training steps done.
       best_epoch, best_auroc: the epoch that `params` are of, and its validation AUROC.
       history: its epochs.
       params: a pytree of arrays as its architecture has it (nested dictionaries), or None.
+      asleep: how many of the new starts were because it had not begun to learn.
     """
 
     job: int
@@ -72,7 +73,7 @@ class JobResult:
     best_auroc: float
     history: tuple[EpochRecord, ...]
     params: Any
-
+    asleep: int = 0
 
     @functools.cached_property
     def digest(self) -> str:
@@ -269,7 +270,9 @@ class RunDirectory:
         """
         path = self.model_path(job)
         try:
-            stored = untrusted.read_model(path, _RESULT_KINDS, len(HISTORY_COLUMNS), self._specs.get(job))
+            stored = untrusted.read_model(
+                path, _RESULT_KINDS, len(HISTORY_COLUMNS), self._specs.get(job), later={'asleep': 0}
+            )
             history = tuple(_epoch(row) for row in stored.history)
         except InputError as error:
             if isinstance(error.__cause__, FileNotFoundError):

@@ -11,6 +11,7 @@ import math
 import os
 import re
 from collections.abc import Collection, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple, get_type_hints
 
 import numpy as np
@@ -206,7 +207,10 @@ def _job(number: int, row: Mapping[str, str], kinds: Mapping[str, Any], own_spec
     return job
 
 
-def read_model(path: str | os.PathLike, kinds: Mapping[str, Any], columns: int, spec: str | None = None) -> StoredModel:
+def read_model(
+    path: str | os.PathLike, kinds: Mapping[str, Any], columns: int, spec: str | None = None,
+    later: Mapping[str, Any] = MappingProxyType({}),
+) -> StoredModel:  # fmt: skip
     """A model's file.
 
     Args:
@@ -214,6 +218,7 @@ def read_model(path: str | os.PathLike, kinds: Mapping[str, Any], columns: int, 
       kinds: the facts it must hold, name -> int, float or str.
       columns: of its history.
       spec: whose parameters it must hold; None: any.
+      later: facts that files of older versions lack, with the values that these have.
 
     Raises:
       InputError: it is missing or damaged, or holds something else.
@@ -224,6 +229,7 @@ def read_model(path: str | os.PathLike, kinds: Mapping[str, Any], columns: int, 
         history = stored.pop('history')
     except (KeyError, ValueError, RecursionError) as error:
         raise InputError(f'{path}: cannot be read ({brief(" ".join(str(error).split()))})') from error
+    facts = {**later, **facts} if isinstance(facts, dict) else facts
     if not isinstance(facts, dict) or set(facts) != set(kinds):
         raise InputError(f'{path}: cannot be read (its facts are {brief(facts)}, expected {", ".join(kinds)})')
     for name, kind in kinds.items():

@@ -8,6 +8,7 @@ import pytest
 
 from demo_jax.data import dna
 from demo_jax.nn import models, ops
+from demo_jax.nn.layers import MaxPool, Run, Signal
 from demo_jax.nn.models import SPECS
 
 every_spec = pytest.mark.parametrize('spec', SPECS.values(), ids=list(SPECS))
@@ -342,14 +343,40 @@ def test_init_of_convolutions_and_dense(fresh, name):
 def test_init_of_lstms(fresh, name):
     """Every gate of either direction is drawn alike; only the forget gates have a bias."""
     size = SPECS[name].lstm_size
+    # Of 64 filters of 5 letters within 1 / sqrt(20), the square of each is 5 / 60 at first, and ReLU leaves half.
+    entering = {'lstm0': 1.0 if name == 'small_rnn' else 64 * 5 / 60 / 2, 'lstm1': 0.1 * size}
     for part, layer in fresh[name].items():
         if part.startswith('lstm'):
             for d in (0, 1):
                 for gate in range(4):
                     at = slice(gate * size, (gate + 1) * size)
-                    for matrix in (layer['kernel'][d, :, at], layer['recurrent'][d, :, at]):
-                        assert_uniform(matrix, np.sqrt(6 / (len(matrix) + size)))
+                    assert_uniform(layer['kernel'][d, :, at], np.sqrt(3 / entering[part]))
+                    assert_uniform(layer['recurrent'][d, :, at], np.sqrt(6 / (2 * size)))
                     np.testing.assert_array_equal(layer['bias'][d, at], 1.0 if gate == 1 else 0.0)
+
+
+@pytest.mark.parametrize('name', [name for name, spec in SPECS.items() if spec.lstm_layers])
+def test_gates_read_their_input_at_a_variance_of_one(name):
+    """Whatever the layers below: a letter of which one input in four is on, filters, pools, another LSTM."""
+    spec, found = SPECS[name], []
+    letters = jax.nn.one_hot(jax.random.randint(jax.random.key(0), (60, 20), 0, 4), 4)  # (L, B, 4)
+    for seed in range(4):
+        params, signal = models.init(jax.random.key(seed), spec), Signal(letters)
+        for layer in spec.layers:
+            if layer.kind == 'lstm':
+                read = signal.x if signal.pair is None else signal.pair[0]
+                found.append((layer.name, np.var(read @ params[layer.name]['kernel'][0])))
+            signal = layer.apply(params.get(layer.name, {}), signal, Run())
+    for layer in {layer for layer, _ in found}:
+        assert np.mean([variance for name, variance in found if name == layer]) == pytest.approx(1, abs=0.5), layer
+
+
+def test_what_pools_add_to_the_square():
+    rng = np.random.default_rng(0)
+    drawn = np.maximum(rng.normal(size=(400_000, 3)), 0)
+    for block in (1, 2, 3):
+        expected = (drawn[:, :block].max(axis=1) ** 2).mean() / 0.5
+        assert MaxPool(block=block).square(1.0, 7) == pytest.approx(expected, rel=0.01)
 
 
 def test_init_uses_every_key_once(fresh):

@@ -1,5 +1,6 @@
 """Ranking measures with exact ties, and confidence intervals that keep a positive and its shuffles together (pure)."""
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -42,6 +43,19 @@ def auroc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = N
     """
     labels, scores = _checked(labels, scores)
     return float(_auroc_rows(_Sorted.of(labels, scores), _checked_weights(weights, labels))[0])
+
+
+def chance_deviation(labels: np.ndarray) -> float:
+    """Standard deviation of the AUROC of scores that know nothing of these labels (N,), 0 or 1.
+
+    By Mann and Whitney's U without ties: sqrt((p + n + 1) / (12 p n)) for p positives and n negatives, and infinite
+    where a class is absent. (Ann Math Stat 1947;18:50-60.)
+    """
+    positives = int((np.asarray(labels) == 1).sum())
+    negatives = len(labels) - positives
+    if not positives or not negatives:
+        return math.inf
+    return math.sqrt((positives + negatives + 1) / (12 * positives * negatives))
 
 
 def average_precision(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = None) -> float:

@@ -14,11 +14,15 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from scipy import special
 
 from demo_jax.nn import ops
 from demo_jax.nn.ops import Array
 
 LayerParams = Mapping[str, Array]
+#: The mean square of an LSTM's output whose gates read inputs of variance 1, by simulation.
+_UNIT_SQUARE = 0.1
 
 
 class Size(NamedTuple):
@@ -90,9 +94,19 @@ class Layer:
         """Shapes of its parameters where so many channels come in."""
         return {}
 
-    def initial(self, drawn: LayerParams) -> LayerParams:
-        """Its first parameters, out of numbers drawn uniformly from [-1, 1), by name and shape as in `shapes`."""
+    def initial(self, drawn: LayerParams, square: float) -> LayerParams:
+        """Its first parameters, out of numbers drawn uniformly from [-1, 1), by name and shape as in `shapes`.
+
+        `square` is what to expect of the squared norm of that which comes in at a position, see `square`.
+        """
         return drawn
+
+    def square(self, square: float, channels: int) -> float:
+        """What to expect at first of the squared norm of what leaves it at a position, where `square` of so many enters.
+
+        One letter has 1. What a layer reads is not told by the number of its inputs: of a letter's four one is on.
+        """
+        return square
 
     def apply(self, params: LayerParams, signal: Signal, run: Run) -> Signal:
         """What leaves it."""
@@ -159,10 +173,14 @@ class Convolution(Layer):
         """The kernel (width, C, F) and the bias (F,)."""
         return {'kernel': (self.width, channels, self.filters), 'bias': (self.filters,)}
 
-    def initial(self, drawn: LayerParams) -> LayerParams:
+    def initial(self, drawn: LayerParams, square: float) -> LayerParams:
         """Within 1 / sqrt(fan-in), as Torch's; biases zero."""
         width, channels, _ = drawn['kernel'].shape
         return {'kernel': drawn['kernel'] / math.sqrt(width * channels), 'bias': jnp.zeros_like(drawn['bias'])}
+
+    def square(self, square: float, channels: int) -> float:
+        """Weights within b have a variance of b^2 / 3, here 1 / (3 width C); ReLU halves the square of each filter."""
+        return self.filters * (1 + self.both_strands) * square / (6 * channels)
 
     def apply(self, params: LayerParams, signal: Signal, run: Run) -> Signal:
         """(L', B, F), or 2F channels of both strands, zero in the padding."""
@@ -223,6 +241,12 @@ class MaxPool(Layer):
         lengths = None if signal.lengths is None else self.positions(signal.lengths)
         return Signal(_masked(ops.max_pool1d(signal.x, self.block), lengths), lengths)
 
+    def square(self, square: float, channels: int) -> float:
+        """More by what the largest of `block` rectified normal numbers has more than one of them."""
+        x = np.linspace(0, 12, 4801)
+        density = self.block * np.exp(-(x**2) / 2) / math.sqrt(2 * math.pi) * special.ndtr(x) ** (self.block - 1)
+        return square * 2 * float(np.trapezoid(x**2 * density, x))
+
     def positions(self, n: Any) -> Any:
         """Whole blocks."""
         return n // self.block
@@ -273,11 +297,15 @@ class BiLSTM(Layer):
         size = self.units
         return {'kernel': (2, channels, 4 * size), 'recurrent': (2, size, 4 * size), 'bias': (2, 4 * size)}
 
-    def initial(self, drawn: LayerParams) -> LayerParams:
-        """Within Glorot's sqrt(6 / (fan-in + fan-out)); biases zero, that of the forget gate 1."""
-        size, channels = self.units, drawn['kernel'].shape[1]
+    def initial(self, drawn: LayerParams, square: float) -> LayerParams:
+        """What a gate reads of its input has a variance of 1, whatever enters; the state's weights are Glorot's.
+
+        A number of inputs would not tell: of a letter's four one is on, and a gate that was drawn for four hardly sees
+        it. Weights of the state are within sqrt(6 / (fan-in + fan-out)); biases zero, that of the forget gate 1.
+        """
+        size = self.units
         return {
-            'kernel': drawn['kernel'] * math.sqrt(6 / (channels + size)),
+            'kernel': drawn['kernel'] * math.sqrt(3 / square),
             'recurrent': drawn['recurrent'] * math.sqrt(6 / (size + size)),
             'bias': jnp.zeros_like(drawn['bias']).at[:, size : 2 * size].set(1.0),
         }
@@ -294,6 +322,10 @@ class BiLSTM(Layer):
         # Masks in the order of the sequence, whatever the order of the states.
         pair = (run.drop(pair[0], self.place), run.drop(pair[1][::-1], self.place + 1)[::-1])
         return signal._replace(pair=pair)
+
+    def square(self, square: float, channels: int) -> float:
+        """Units that begin as `initial` says have a mean square of `_UNIT_SQUARE`."""
+        return _UNIT_SQUARE * self.units
 
     def size(self, size: Size) -> Size:
         """The units of each direction."""
@@ -389,7 +421,7 @@ class Dense(Layer):
         """The kernel (C, 2) and the bias (2,)."""
         return {'kernel': (channels, 2), 'bias': (2,)}
 
-    def initial(self, drawn: LayerParams) -> LayerParams:
+    def initial(self, drawn: LayerParams, square: float) -> LayerParams:
         """Within Glorot's sqrt(6 / (fan-in + fan-out)); biases zero."""
         return {
             'kernel': drawn['kernel'] * math.sqrt(6 / sum(drawn['kernel'].shape)),

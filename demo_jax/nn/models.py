@@ -220,8 +220,9 @@ def init(key: Array, spec: ModelSpec) -> Params:
     """Fresh parameters, as nested dictionaries of float32 arrays.
 
     All weights are uniform: convolutions within 1 / sqrt(fan-in), as Torch's, which the paper's runs
-    started from; LSTM gates and the dense layer within Glorot's sqrt(6 / (fan-in + fan-out)). Biases
-    are zero, that of the forget gate 1. One draw serves all of them: a random generator inlined for
+    started from; what LSTM gates read of their input has a variance of 1, by the squared norm to expect of it
+    (`Layer.square`); the state's weights and the dense layer are within Glorot's sqrt(6 / (fan-in + fan-out)).
+    Biases are zero, that of the forget gate 1. One draw serves all of them: a random generator inlined for
     each array would double the time to compile a training. No matrices are orthogonal: LAPACK's batched
     QR waits for the CPU client's thread pool from inside it, and can deadlock a compiled program.
 
@@ -231,19 +232,22 @@ def init(key: Array, spec: ModelSpec) -> Params:
       of 2 is (forward, backward) and their gates are in the order i, f, o, g.
     """
     shapes = _shapes(spec)
-    sizes = [math.prod(shape) for _, parts in shapes for shape in parts.values()]
+    sizes = [math.prod(shape) for _, parts, _ in shapes for shape in parts.values()]
     draws = iter(jnp.split(jax.random.uniform(key, (sum(sizes),), minval=-1, maxval=1), np.cumsum(sizes)[:-1]))
     return {
-        layer.name: layer.initial({part: next(draws).reshape(shape) for part, shape in parts.items()})
-        for layer, parts in shapes
+        layer.name: layer.initial({part: next(draws).reshape(shape) for part, shape in parts.items()}, square)
+        for layer, parts, square in shapes
     }
 
 
-def _shapes(spec: ModelSpec) -> list[tuple[Layer, dict[str, tuple[int, ...]]]]:
-    """The layers that have parameters, with the shapes of these."""
-    sizes = spec.sizes(max(spec.min_length, 1))
-    shapes = [(layer, layer.shapes(size.channels)) for layer, size in zip(spec.layers, sizes[:-1], strict=True)]
-    return [(layer, parts) for layer, parts in shapes if parts]
+def _shapes(spec: ModelSpec) -> list[tuple[Layer, dict[str, tuple[int, ...]], float]]:
+    """The layers that have parameters, with the shapes of these and the squared norm to expect of what comes in."""
+    found, square = [], 1.0  # of a letter
+    for layer, size in zip(spec.layers, spec.sizes(max(spec.min_length, 1)), strict=False):
+        parts = layer.shapes(size.channels)
+        found += [(layer, parts, square)] * bool(parts)
+        square = layer.square(square, size.channels)
+    return found
 
 
 def count_parameters(params: Params) -> int:

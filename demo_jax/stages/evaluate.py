@@ -16,11 +16,13 @@ from demo_jax.evaluation import choose, compare, metrics
 from demo_jax.evaluation.table import Table
 from demo_jax.model import Model
 from demo_jax.runs import Run, RunDirectory
+from demo_jax.settings import settings
+from demo_jax.training.jobs import Recipe, make_plan
 
 AUROC_COLUMNS = (
     'task', 'spec', 'seed', 'learning_rate', 'dropout', 'valid_auroc', 'test_auroc', 'test_auroc_low',
     'test_auroc_high', 'test_auprc', 'test_auprc_low', 'test_auprc_high', 'n_test', 'best_epoch', 'n_epochs', 'attempt',
-    'status',
+    'asleep', 'steps', 'planned_steps', 'status',
 )  # fmt: skip
 
 #: What the stage `baseline` leaves under `tables/`: rows with these columns.
@@ -43,26 +45,26 @@ class EvaluateSettings:
 
 
 def evaluate_run(
-    run: RunDirectory, settings: EvaluateSettings | None = None, *, progress: bool = True
+    run: RunDirectory, given: EvaluateSettings | None = None, *, progress: bool = True
 ) -> dict[str, Table]:
     """Score the test sequences with every model of a run, and write the tables.
 
     Writes `predictions/NNNNN.npy` (float32 scores of the task's test rows, per job) and, under
-    `tables/`: `auroc.tsv` (one row per model), `table2.tsv`, `table3.tsv`, `published.tsv` (per task, the
-    spec chosen by validation AUROC beside DeepBind's published value), and `ensemble.tsv` where there
+    `tables/`: `auroc.tsv` (one row per model), `training.tsv` (per spec), `table2.tsv`, `table3.tsv`,
+    `published.tsv` (per task, the spec chosen by validation AUROC beside DeepBind's published value), and `ensemble.tsv` where there
     are several seeds (scores averaged over seeds). Where only the spacing of two motifs tells in some tasks
     of a simulation, `table3_pairs.tsv` and `table3_single.tsv` are Table 3 over these and over the others.
     The rows of the stage `baseline`, where it has run, stand in the same tables.
 
     Args:
       run: the run directory; its jobs must have been trained.
-      settings: see `EvaluateSettings`.
+      given: see `EvaluateSettings`.
       progress: show a bar over the models.
 
     Raises:
       InputError: a job has not been trained.
     """
-    n_resamples = (settings or EvaluateSettings()).n_resamples
+    n_resamples = (given or EvaluateSettings()).n_resamples
     reader = Run(run)
     corpus, jobs, config = run.corpus(), run.jobs(), run.config()
     missing = [job for job in jobs if job.index not in run.finished_jobs()]
@@ -71,12 +73,17 @@ def evaluate_run(
     published = not run.is_simulated()
     average = bool(config['recipe']['average_strands'])
     test = {task: read_test_set(corpus, task) for task in corpus.tasks}
+    recipe = settings(Recipe, config['recipe'], 'recipe')
+    trained = {task: corpus.rows(task, 'train') for task in corpus.tasks}
+    planned = {task: make_plan(recipe, rows.stop - rows.start).steps for task, rows in trained.items()}
     records = Records(run.path / 'predictions')
     rows, scores = [], {}
     for job in tqdm(jobs, desc='evaluating', unit='model', disable=not progress):
         result = run.load_result(job.index)
         row: dict[str, Any] = {name: getattr(job, name) for name in AUROC_COLUMNS[:5]}
-        row |= {'n_epochs': len(result.history), 'attempt': result.attempt, 'status': result.status}
+        row |= {'n_epochs': len(result.history)}
+        row |= {name: getattr(result, name) for name in ('attempt', 'asleep', 'steps', 'status')}
+        row['planned_steps'] = planned[job.task]
         if result.params is not None:
             path = run.path / 'predictions' / f'{job.index:05d}.npy'
             made = Made({'both_strands': average}, {'model': result.digest})
@@ -142,6 +149,23 @@ def _ensembles_published(scored: Scored) -> list[dict[str, Any]] | None:
     return None if beside is None else beside.rows
 
 
+def _training(scored: Scored) -> list[dict[str, Any]]:
+    """What the trainings of each architecture's models took."""
+    rows = [row for row in scored.rows if row.get('planned_steps')]
+    found = []
+    for spec in dict.fromkeys(row['spec'] for row in rows):
+        own = [row for row in rows if row['spec'] == spec]
+        steps, planned, attempts, asleep = (
+            sum(row[name] for row in own) for name in ('steps', 'planned_steps', 'attempt', 'asleep')
+        )
+        found.append({
+            'spec': spec, 'models': len(own), 'steps': steps, 'planned_steps': planned, 'saved': 1 - steps / planned,
+            'died': attempts - asleep, 'asleep': asleep, 'given_up': sum(row['status'] != 'ok' for row in own),
+        })  # fmt: skip
+    return found
+
+
+_TRAINING = ('spec', 'models', 'steps', 'planned_steps', 'saved', 'died', 'asleep', 'given_up')
 _INTERVAL = ('test_auroc', 'test_auroc_low', 'test_auroc_high')
 #: The tables of the stage, in the order in which they are printed. Another table is another entry here: it is written,
 #: printed, and on the page where it says how.
@@ -150,6 +174,9 @@ TABLES: tuple[Derived, ...] = (
                   ('task', 'spec', 'seed', 'valid_auroc', *_INTERVAL, 'best_epoch'),
                   needed=('task', 'spec', 'seed', 'valid_auroc', 'test_auroc', 'status')),
             lambda scored: scored.rows),
+    Derived(Table([], _TRAINING, 'training', 'Training per architecture: steps, and new starts of models that had died '
+                  '(or whose loss was not finite) or not begun to learn'),
+            _training),
     Derived(compare.TABLE2, lambda scored: compare.table2(scored.trained, published=scored.published).rows),
     Derived(compare.TABLE3, lambda scored: compare.table3(scored.trained, published=scored.published).rows),
     Derived(compare.BESIDE, lambda scored: compare.beside_published(scored.trained, published=scored.published).rows),

@@ -180,9 +180,17 @@ def _settle(
         again = segments.start_again(before, job, recipe, fault)
         return _Outcome(again.progress, before if again.progress is None else None, note=again.note)
     found = segments.account(before, part, plan, job, recipe, seen, labels)
+    note = ''
+    if found.asleep:
+        fault = f'validation AUROC {found.progress.best_auroc:.3f}, at chance,'
+        then = dataclasses.replace(found.progress, step=found.asleep)
+        again = segments.start_again(then, job, recipe, fault, asleep=True)
+        if again.progress is not None:
+            return _Outcome(again.progress, note=again.note)
+        note = again.note
     ends = found.progress.stopped or found.progress.step >= plan.steps
     return _Outcome(
-        None if ends else found.progress, found.progress if ends else None, found.choice, tuple(found.epochs)
+        None if ends else found.progress, found.progress if ends else None, found.choice, found.epochs, note
     )
 
 
@@ -197,7 +205,7 @@ def _finished(outcomes: Sequence[_Outcome | None], arrays: stack.SlotState, reci
         return jax.tree.map(lambda x: np.array(x[slot]), best)
 
     return tuple(
-        Finished(last.job, last.attempt, last.step, last.best_epoch, last.best_auroc, params(slot, last))
+        Finished(last.job, last.attempt, last.step, last.best_epoch, last.best_auroc, params(slot, last), last.asleep)
         for slot, last in ended
     )
 

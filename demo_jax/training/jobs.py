@@ -32,8 +32,10 @@ class Recipe:
       average_strands: predictions are the mean score of both strands.
       negative_sets: shuffles per training positive to draw from (see `pool.build_pool`).
       patience: stop a job after this many epochs without a better validation AUROC; 0 = never.
-      retries: how often a job starts again when its loss is not finite, or when it has died and scores
-        every sequence the same; each time at half the rate.
+      waking: a job has begun to learn by this share of its steps, or it starts again with other first weights: until
+        then its validation AUROC must have been above chance (see `segments.at_chance`); 0 = not asked.
+      retries: how often a job starts again when its loss is not finite, when it has died and scores every
+        sequence the same, or when it has not begun to learn; each time at half the rate.
     """
 
     batch_size: int = 256
@@ -51,6 +53,7 @@ class Recipe:
     average_strands: bool = False
     negative_sets: int = 1
     patience: int = 0
+    waking: float = 0.25
     retries: int = 3
 
     def __post_init__(self) -> None:
@@ -68,6 +71,7 @@ class Recipe:
             'clip_norm': self.clip_norm >= 0,
             'negative_sets': self.negative_sets >= 1,
             'patience': self.patience >= 0,
+            'waking': 0 <= self.waking < 1,
             'retries': self.retries >= 0,
         }
         for name, good in checks.items():

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from demo_jax.evaluation.metrics import auroc
+from demo_jax.evaluation.metrics import auroc, chance_deviation
 from demo_jax.training import stack
 from demo_jax.training.jobs import Job, Order, Plan, Recipe, batches, learning_rates
 from demo_jax.training.layout import Layout
@@ -14,6 +14,8 @@ from demo_jax.training.state import EpochRecord, Progress
 from demo_jax.training.step import Hyper, job_hyper
 
 _SAME = 1e-3  # scores that differ by less are the same: a model that learns spreads them a hundred times as far
+
+_TELLING = 0.15  # a validation AUROC of .65, nobody's aim, would tell a model that learns from one that does not
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +75,7 @@ def plan_part(
         ends,
         dataclasses.replace(
             work,
-            hyper=job_hyper(job, recipe),
+            hyper=job_hyper(job, recipe, progress.asleep),
             fresh=np.asarray(start == 0),
             n_steps=np.array(stop - start, np.int32),
             learning_rate=learning_rates(recipe, plan, peak, steps),
@@ -105,29 +107,51 @@ class NewStart:
     note: str
 
 
-def start_again(before: Progress, job: Job, recipe: Recipe, fault: str) -> NewStart:
-    """Start a job again at half the rate, or give it up."""
+def at_chance(best: float, labels: np.ndarray) -> bool:
+    """Whether a model has not begun to learn: a best validation AUROC so near 1/2 that scores out of the blue reach it.
+
+    Three standard deviations of the AUROC of such scores (Mann and Whitney's) are taken for near. Where they would
+    be more than `_TELLING`, validation rows with these labels (V,) are too few to say so of any model.
+    """
+    near = 3 * chance_deviation(labels)
+    return near <= _TELLING and best < 0.5 + near
+
+
+def start_again(before: Progress, job: Job, recipe: Recipe, fault: str, asleep: bool = False) -> NewStart:
+    """Start a job again at half the rate, or give it up; one that was asleep goes on when there is no attempt left."""
     rate = job.learning_rate * 0.5**before.attempt
     where = f'{job.label}: {fault} after step {before.step} at learning rate {rate:g}'
+    if before.attempt >= recipe.retries and asleep:
+        return NewStart(None, f'{where}; it goes on, there have been {before.attempt + 1} attempts')
     if before.attempt >= recipe.retries:
         return NewStart(None, f'{where}; given up after {before.attempt + 1} attempts')
-    return NewStart(Progress(before.job, before.attempt + 1), f'{where}; started again at {rate / 2:g}')
+    again = Progress(before.job, before.attempt + 1, asleep=before.asleep + asleep)
+    return NewStart(again, f'{where}; started again at {rate / 2:g}')
 
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What a segment brought a job: its new progress, its epochs, and which snapshot is the best so far (or -1)."""
+    """What a segment brought a job.
+
+    Attributes:
+      progress: its new progress.
+      epochs: those that ended.
+      choice: which snapshot is the best so far, or -1.
+      asleep: the step by which it should have begun to learn, and has not; 0 = it has, or was not asked.
+    """
 
     progress: Progress
     epochs: tuple[EpochRecord, ...]
     choice: int
+    asleep: int
 
 
 def account(
     before: Progress, part: Part, plan: Plan, job: Job, recipe: Recipe, seen: stack.Measured, labels: np.ndarray
 ) -> Outcome:
     """Enter the measurements of a job's segment; `labels` (V,) are those of its validation rows."""
-    now, choice, records = before, -1, []
+    now, choice, records, asleep = before, -1, [], 0
+    due = recipe.waking * plan.steps
     per_epoch, first = plan.steps_per_epoch, part.start
     n_batches = int(part.work.n_scored) // max(len(part.ends), 1)
     for place, epoch in enumerate((*part.ends, None)):
@@ -162,5 +186,8 @@ def account(
             now, choice = dataclasses.replace(now, best_epoch=epoch + 1, best_auroc=record.valid_auroc), place
         elif recipe.patience and epoch + 1 - now.best_epoch >= recipe.patience:
             now = dataclasses.replace(now, stopped=True)
+        if recipe.waking and (now.stopped or last - per_epoch < due <= last) and at_chance(now.best_auroc, labels):
+            asleep = last
+        if now.stopped or (asleep and now.attempt < recipe.retries):
             break
-    return Outcome(now, tuple(records), choice)
+    return Outcome(now, tuple(records), choice, asleep)

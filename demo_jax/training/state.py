@@ -18,7 +18,8 @@ class Progress:
 
     Attributes:
       job: index of the job.
-      attempt: 0, and one more for each new start after it diverged or died.
+      attempt: 0, and one more for each new start after it diverged, died or did not begin to learn.
+      asleep: how many of the new starts were because it had not begun to learn.
       step: steps done.
       loss_sum, gradient_sum, update_sum: sums over the steps of the epoch under way.
       best_epoch, best_auroc: the best epoch (1-based; 0 = none yet) by validation AUROC.
@@ -34,6 +35,7 @@ class Progress:
     best_epoch: int = 0
     best_auroc: float = -1.0
     stopped: bool = False
+    asleep: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +71,7 @@ class EpochRecord:
 
 @dataclasses.dataclass(frozen=True)
 class Finished:
-    """A job that ended. `params` are those of its best epoch, None when every attempt diverged."""
+    """A job that ended. `params` are of its best epoch, None when every attempt diverged; the rest as in `Progress`."""
 
     job: int
     attempt: int
@@ -77,6 +79,7 @@ class Finished:
     best_epoch: int
     best_auroc: float
     params: Any
+    asleep: int = 0
 
 
 @dataclasses.dataclass(frozen=True)

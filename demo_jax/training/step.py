@@ -44,10 +44,14 @@ class Hyper:
     clip_norm: Array
 
 
-def job_hyper(job: Job, recipe: Recipe) -> Hyper:
-    """A job's settings as the arrays that the program reads."""
+def job_hyper(job: Job, recipe: Recipe, asleep: int = 0) -> Hyper:
+    """A job's settings as the arrays that the program reads, when it has been `asleep` so many times before.
+
+    Each time gives it another key, and so other first weights.
+    """
     numbers = (job.dropout, job.weight_decay, recipe.clip_value or np.inf, recipe.clip_norm or np.inf)
-    key = np.random.SeedSequence([job.seed, name_seed(job.task)]).generate_state(2, np.uint32)
+    seeds = [job.seed, name_seed(job.task)] + [asleep] * bool(asleep)
+    key = np.random.SeedSequence(seeds).generate_state(2, np.uint32)
     return Hyper(key, *(np.array(number, np.float32) for number in numbers))
 
 
