@@ -102,7 +102,7 @@ class Layer:
         return drawn
 
     def square(self, square: float, channels: int) -> float:
-        """What to expect at first of the squared norm of what leaves it at a position, where `square` of so many enters.
+        """What to expect at first of the squared norm of what leaves it at a position, by that of what comes in.
 
         One letter has 1. What a layer reads is not told by the number of its inputs: of a letter's four one is on.
         """
