@@ -52,9 +52,9 @@ def evaluate_run(
     Writes `predictions/NNNNN.npy` (float32 scores of the task's test rows, per job) and, under
     `tables/`: `auroc.tsv` (one row per model), `training.tsv` (per spec), `table2.tsv`, `table3.tsv`,
     `published.tsv` (per task, the spec chosen by validation AUROC beside DeepBind's published value), and
-    `ensemble.tsv` where there are several seeds (scores averaged over seeds). Where only the spacing of two motifs tells in some tasks
-    of a simulation, `table3_pairs.tsv` and `table3_single.tsv` are Table 3 over these and over the others.
-    The rows of the stage `baseline`, where it has run, stand in the same tables.
+    `ensemble.tsv` where there are several seeds (scores averaged over seeds). Where only the spacing of two
+    motifs tells in some tasks of a simulation, `table3_pairs.tsv` and `table3_single.tsv` are Table 3 over
+    these and over the others. The rows of the stage `baseline`, where it has run, stand in the same tables.
 
     Args:
       run: the run directory; its jobs must have been trained.
