@@ -42,7 +42,8 @@ SNAPSHOT = {
     'recipe': {
         'batch_size': 128, 'epochs': 16, 'min_steps': 2000, 'learning_rate': 4e-3, 'schedule': 'cosine',
         'halve_every': 10, 'warmup': 0.1, 'dropout': 0.25, 'weight_decay': 1e-2, 'clip_value': 0.0, 'clip_norm': 1.0,
-        'reverse_complement': True, 'average_strands': True, 'negative_sets': 4, 'patience': 0, 'retries': 3,
+        'reverse_complement': True, 'average_strands': True, 'negative_sets': 4, 'patience': 0, 'waking': 0.25,
+        'retries': 3,
     },
     'machine': {
         'host_devices': 0, 'width': None, 'slots': 0, 'segment_steps': 0, 'precision': 'float32',

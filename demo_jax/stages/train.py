@@ -89,6 +89,7 @@ class _Training:
       started: jobs that an earlier start had under way, taken out as they go on.
       curves: for TensorBoard.
       bar: of steps.
+      saved: steps that early stopping has saved.
     """
 
     run: RunDirectory
@@ -100,14 +101,23 @@ class _Training:
     started: dict[int, Started]
     curves: monitor.Monitor
     bar: Any
+    saved: int = 0
 
     def enter(self, outcome: Report | Trained) -> None:
         """Keep what a report or a bundle says."""
+        self.saved += sum(self.steps[done.job] - done.steps for done in outcome.finished if done.params is not None)
         _enter(self.run, outcome, self.history, self.curves)
 
     def describe(self, text: str) -> None:
         """Say beside the bar what is going on, and how many models are there."""
-        self.bar.set_description(f'{text}: {len(self.run.finished_jobs())}/{len(self.jobs)} models')
+        saved = f', {self.saved:,} steps saved' if self.saved else ''
+        self.bar.set_description(f'{text}: {len(self.run.finished_jobs())}/{len(self.jobs)} models{saved}')
+
+    def summarise(self) -> None:
+        """Say what early stopping has saved."""
+        if self.saved:
+            total = sum(self.steps[index] for index in self.left)
+            note(self.run, f'early stopping saved {self.saved:,} of {total:,} steps ({self.saved / total:.0%})')
 
 
 def train_run(
@@ -165,6 +175,7 @@ def train_run(
             _train_here(training, checkpoint_seconds)
         else:
             _train_on(cluster, training)
+        training.summarise()
     write_history(run, {job.index: run.load_result(job.index).history for job in jobs})
 
 
