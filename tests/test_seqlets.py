@@ -112,10 +112,17 @@ def test_seqlets_do_not_overlap_and_stay_inside():
         assert (mine.start[1:] >= mine.stop[:-1])[same].all()
 
 
-def test_p_values_are_shares_of_the_null():
-    np.testing.assert_allclose(
-        seqlets.tail_shares(np.array([0.5, 2, 3, 9]), np.array([1.0, 2, 3])), [1, 3 / 4, 2 / 4, 1 / 4]
-    )
+def test_p_values_are_shares_of_the_null_and_q_values_what_it_leads_one_to_expect():
+    found = seqlets.against_null(np.array([0.5, 2, 3, 9]), np.array([1.0, 2, 3]), 4, 4)
+    np.testing.assert_allclose(found.p_value, [1, 3 / 4, 2 / 4, 1 / 4])
+    # Three null scores in as many sequences: 3 p are expected as high.
+    np.testing.assert_allclose(found.q_value, [3 / 4, 3 / 4, 3 / 4, 3 / 4])
+    # Twice the sequences, twice the expected number, up to all of them (Storey's share is 1 of few p-values).
+    twice = seqlets.against_null(np.array([0.5, 2, 3, 9]), np.array([1.0, 2, 3]), 8, 4)
+    np.testing.assert_allclose(twice.q_value, [1, 1, 1, 1])
+    # An empty null: one score as high as any is still allowed for.
+    np.testing.assert_allclose(seqlets.against_null(np.arange(50.0), np.zeros(0), 50, 50).q_value, 1 / 50)
+    assert seqlets.against_null(np.zeros(0), np.zeros(3), 5, 5).p_value.shape == (0,)
 
 
 def test_letters_that_are_there_are_read_out_of_hypothetical_contributions():

@@ -15,12 +15,13 @@ maps of the same model, made in the same way, of sequences without sites, e.g. o
 
 import dataclasses
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from demo_jax.data import dna
 from demo_jax.errors import InputError
-from demo_jax.motifs.tomtom import q_values
+from demo_jax.motifs.tomtom import null_share
 
 LEAST_WIDTH, MOST_WIDTH = 4, 25
 #: Sequences, of either kind, below which nothing is called: a share of few null seqlets is no p-value.
@@ -103,29 +104,55 @@ def call_seqlets(
     low, high = widths
     if not 1 <= low <= high:
         raise InputError(f'widths of seqlets are {low} to {high}, expected 1 or more and in order')
-    maps, lengths = _checked(maps, lengths, 'the map')
-    null, null_lengths = _checked(null, null_lengths, 'the null map')
+    maps, lengths = checked_map(maps, lengths, 'the map')
+    null, null_lengths = checked_map(null, null_lengths, 'the null map')
     found = []
     for sign in signs:
         gains, null_gains = _gains(sign * maps, lengths, sign * null, null_lengths)
         row, start, width, score = best_stretches(gains, widths=widths)
         background = best_stretches(null_gains, widths=widths)[3]
-        p_value = tail_shares(score, background)
-        q_value = q_values(p_value[None])[0] if len(p_value) else p_value
+        significance = against_null(score, background, len(maps), len(null))
         total = np.cumsum(np.pad(maps, ((0, 0), (1, 0))), axis=1)
         contribution = total[row, start + width] - total[row, start]
         found.append(
-            Seqlets(row, start, width, np.full(len(row), sign, np.int8), contribution, score, p_value, q_value)
+            Seqlets(row, start, width, np.full(len(row), sign, np.int8), contribution, score, *significance)
         )
     every = Seqlets(*(np.concatenate([getattr(part, field.name) for part in found])
                       for field in dataclasses.fields(Seqlets)))  # fmt: skip
     return every.take(np.lexsort((every.start, every.row)))
 
 
-def tail_shares(score: np.ndarray, null: np.ndarray) -> np.ndarray:
-    """p-values (S,): the share of null scores (n,) that are at least as high as each score, (count + 1) / (n + 1)."""
+class Significance(NamedTuple):
+    """p- and q-values, float64 (S,)."""
+
+    p_value: np.ndarray
+    q_value: np.ndarray
+
+
+def against_null(score: np.ndarray, null: np.ndarray, sequences: int, null_sequences: int) -> Significance:
+    """How significant scores are, by the scores of a null.
+
+    p is (k + 1) / (m + 1), where k of the null's m scores are at least as high. Of S scores, S0 are expected to be
+    null: the lower of Storey's estimate from their p-values (`tomtom.null_share`) and the null's number per sequence
+    times the sequences. S0 p are then expected to be null and at least as high; q is this number divided by how many
+    scores are at least as high, or that of a lower score if it is less.
+
+    Args:
+      score: float (S,).
+      null: float (m,).
+      sequences, null_sequences: that the scores are of.
+    """
+    if not len(score):
+        return Significance(np.zeros(0), np.zeros(0))
     above = len(null) - np.searchsorted(np.sort(null), score, side='left')
-    return (above + 1.0) / (len(null) + 1.0)
+    p_value = (above + 1.0) / (len(null) + 1.0)
+    expected = min(null_share(p_value[None])[0] * len(score), max(len(null), 1) * sequences / null_sequences)
+    order = np.argsort(p_value, kind='stable')
+    ranks = np.searchsorted(p_value[order], p_value[order], side='right')  # scores that tie are taken together
+    rates = np.minimum.accumulate((expected * p_value[order] / ranks)[::-1])[::-1]
+    q_value = np.empty(len(score))
+    q_value[order] = np.minimum(rates, 1)
+    return Significance(p_value, q_value)
 
 
 def best_stretches(
@@ -204,13 +231,25 @@ def _gains(
     return (np.where(inside, gain[bins(maps)], -_NEVER), np.where(null_inside, gain[bins(null)], -_NEVER))
 
 
-def _checked(maps: np.ndarray, lengths: np.ndarray | None, what: str) -> tuple[np.ndarray, np.ndarray]:
-    """The map as float64 (N, L), 0 behind each sequence's end, and the lengths."""
+def checked_map(
+    maps: np.ndarray, lengths: np.ndarray | None, what: str, *, least: int = LEAST_SEQUENCES
+) -> tuple[np.ndarray, np.ndarray]:
+    """A map as float64 (N, L), 0 behind each sequence's end, and the lengths.
+
+    Args:
+      maps: float (N, L) or (N, L, 4), see `call_seqlets`.
+      lengths: int (N,), or None: all L.
+      what: what an error calls it.
+      least: sequences that it needs.
+
+    Raises:
+      InputError: another shape, fewer sequences, a value that is not finite, or nothing but 0.
+    """
     maps = np.asarray(maps)
     if maps.dtype.kind not in 'iuf' or not (maps.ndim == 2 or (maps.ndim == 3 and maps.shape[2] == 4)):
         raise InputError(f'{what} is {maps.dtype} of shape {maps.shape}, expected numbers (N, L) or (N, L, 4)')
-    if len(maps) < LEAST_SEQUENCES:
-        raise InputError(f'{what} is of {len(maps)} sequences, expected {LEAST_SEQUENCES} or more')
+    if len(maps) < least:
+        raise InputError(f'{what} is of {len(maps)} sequences, expected {least} or more')
     values = maps.astype(np.float64) if maps.ndim == 2 else maps.sum(axis=2, dtype=np.float64)
     lengths = np.full(len(values), values.shape[1]) if lengths is None else np.asarray(lengths, np.int64)
     if lengths.shape != (len(values),) or lengths.max() > values.shape[1]:
