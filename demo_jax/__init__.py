@@ -1,8 +1,8 @@
 """The Deep Motif Dashboard in JAX: train, explain and compare models of TF binding, many at once.
 
-Importing this package loads nothing heavy. `load_run(path)` opens what a training left; `wrap(score, params)` makes a
-model of any JAX function, to be explained, and `dashboard` a page of such models; `Architecture`, `from_linen` and
-`from_nnx` make architectures to be trained.
+Importing this package loads nothing heavy. `load_run(path)` opens what a training left, `load_deepbind(folder)` the
+models that DeepBind's authors have published; `wrap(score, params)` makes a model of any JAX function, to be explained,
+and `dashboard` a page of such models; `Architecture`, `from_linen` and `from_nnx` make architectures to be trained.
 """
 
 import importlib
@@ -10,6 +10,7 @@ import importlib
 __version__ = '0.1.0'
 _HOMES = {
     'load_run': 'demo_jax.runs',
+    'load_deepbind': 'demo_jax.predict.deepbind',
     'wrap': 'demo_jax.model',
     'dashboard': 'demo_jax.own_models',
     'save_models': 'demo_jax.own_models',

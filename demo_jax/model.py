@@ -23,6 +23,7 @@ from demo_jax.motifs.jaspar import load_matrices
 from demo_jax.motifs.matching import own_matrices
 from demo_jax.nn import ops
 from demo_jax.nn.architecture import resolve
+from demo_jax.nn.deepbind import DeepBind, score_models
 from demo_jax.results import Maps, Optimum, Prediction, Temporal
 from demo_jax.training import stack
 from demo_jax.training.jobs import batches as in_batches
@@ -246,6 +247,8 @@ class Model:
 
     def score_tokens(self, tokens: np.ndarray, lengths: np.ndarray | None = None) -> np.ndarray:
         """Scores S, float32 (N,), of tokens uint8 (N, L); `lengths` int (N,) where they differ."""
+        if isinstance(self.score, DeepBind):
+            return score_models([self.score], [self.params], tokens, lengths)[0]
         if not hasattr(self.score, 'init'):  # not one of an architecture, which has programs of its own
             return self._score_by_function(tokens, lengths)
         pool = Pool(tokens, np.zeros(len(tokens), np.int32), None if lengths is None else lengths.astype(np.int32))

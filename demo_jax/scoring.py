@@ -6,7 +6,7 @@ windows, and the best one counts. Positions in all tables count from 1, and `end
 
 import dataclasses
 import pathlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +19,7 @@ from demo_jax.evaluation import choose
 from demo_jax.explain.pieces import PIECES
 from demo_jax.explain.score import probability
 from demo_jax.model import Model
+from demo_jax.nn.deepbind import DeepBind, score_models
 from demo_jax.results import Maps, Temporal
 from demo_jax.runs import Run
 from demo_jax.windows import Block, Fasta, Record, read_blocks
@@ -65,6 +66,16 @@ def choose_models(run: Run, tasks: Sequence[str] = (), specs: Sequence[str] = ()
                 raise InputError(f'{run.directory.path}: no model of {task} with {", ".join(allowed)} has been trained')
             models.append(run.model_of(best[0]))
     return models
+
+
+def default_stride(models: Sequence[Model]) -> int:
+    """Letters from one window of a long sequence to the next, unless somebody says otherwise.
+
+    Published models that score a sequence by its best stretch of so many letters need no more windows than hold every
+    such stretch: the best window's score is then the sequence's.
+    """
+    inner = [model.score.shape.window for model in models if isinstance(model.score, DeepBind) and model.score.windows]
+    return models[0].length - max(inner) + 1 if len(inner) == len(models) else 10
 
 
 class Best(NamedTuple):
@@ -148,11 +159,31 @@ def score_blocks(models: Sequence[Model], fasta: Fasta, *, progress: bool = True
     """
     with tqdm(total=fasta.n_windows * len(models), desc='scoring', unit='window', disable=not progress) as bar:
         for block in read_blocks(fasta, BLOCK):
-            scores = np.empty((len(models), len(block.start)), np.float32)
-            for m, model in enumerate(models):
-                scores[m] = _score_padded(model, block.tokens, block.lengths)
-                bar.update(len(block.start))
-            yield ScoredBlock(block, scores)
+            yield ScoredBlock(block, score_all(models, block.tokens, block.lengths, progress=bar.update))
+
+
+def score_all(
+    models: Sequence[Model],
+    tokens: np.ndarray,
+    lengths: np.ndarray,
+    *,
+    progress: Callable[[int], object] = lambda n: None,
+) -> np.ndarray:
+    """Scores float32 (M, n) of windows uint8 (n, width), padded with N behind lengths int32 (n,), by M models.
+
+    DeepBind's published models run together, one program per shape; `progress` is called with the number of
+    (model, window) pairs done since the last call.
+    """
+    scores = np.empty((len(models), len(tokens)), np.float32)
+    published = [m for m, model in enumerate(models) if isinstance(model.score, DeepBind)]
+    if published:
+        params = [models[m].params for m in published]
+        of = [models[m].score for m in published]
+        scores[published] = score_models(of, params, tokens, lengths, progress=progress)
+    for m in sorted(set(range(len(models))) - set(published)):
+        scores[m] = _score_padded(models[m], tokens, lengths)
+        progress(len(tokens))
+    return scores
 
 
 def best_windows(blocks: Iterable[ScoredBlock], *, keep: bool = False) -> Iterator[Best]:
@@ -194,17 +225,17 @@ def score_fasta(models: Sequence[Model], fasta: Fasta, *, progress: bool = True)
     return BestWindows(models, fasta.width, list(best_windows(blocks, keep=True)))
 
 
-def score_windows(model: Model, windows: Sequence[np.ndarray], width: int) -> np.ndarray:
-    """Scores float32 (n,) of windows of at most `width` tokens; those of full width run without a mask."""
+def padded_windows(windows: Sequence[np.ndarray], width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Windows of at most `width` tokens as uint8 (n, width), padded with N, and their lengths int32 (n,)."""
     lengths = np.array([len(window) for window in windows], np.int32)
     tokens = np.full((len(windows), width), dna.N, np.uint8)
     for row, window in zip(tokens, windows, strict=True):
         row[: len(window)] = window
-    return _score_padded(model, tokens, lengths)
+    return tokens, lengths
 
 
 def _score_padded(model: Model, tokens: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """`score_windows` of windows as one array uint8 (n, width), padded with N, and their lengths int32 (n,)."""
+    """Scores float32 (n,) of windows as of `score_all`; those of full width run without a mask."""
     full = lengths == tokens.shape[1]
     if full.all():
         return model.score_tokens(tokens)

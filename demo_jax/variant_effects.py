@@ -29,7 +29,7 @@ from demo_jax.errors import InputError
 from demo_jax.explain.score import probability
 from demo_jax.explain.score import shortest as shortest_of
 from demo_jax.model import Model
-from demo_jax.scoring import BLOCK, score_windows
+from demo_jax.scoring import BLOCK, padded_windows, score_all
 
 VARIANT_COLUMNS = (
     'line', 'id', 'sequence', 'position', 'ref', 'alt', 'task', 'spec', 'seed', 'start', 'end', 'score_ref',
@@ -189,10 +189,8 @@ def score_variants(
     scores = np.empty((len(models), len(tokens)), np.float32)
     with tqdm(total=scores.size, desc='scoring', unit='window', disable=not progress) as bar:
         for first in range(0, len(tokens), BLOCK):
-            block = tokens[first : first + BLOCK]
-            for m, model in enumerate(models):
-                scores[m, first : first + BLOCK] = score_windows(model, block, width)
-                bar.update(len(block))
+            block = padded_windows(tokens[first : first + BLOCK], width)
+            scores[:, first : first + BLOCK] = score_all(models, *block, progress=bar.update)
     return VariantScores(models, kept, alleles, passed.counts, passed.unknown, scores[:, ::2], scores[:, 1::2])
 
 

@@ -4,7 +4,9 @@ r"""Score your own sequences, or variants of them, with the trained models of a 
     python -m experiments.score --run=runs/quickstart --fasta=mine.fa --specs=medium_cnn_rnn --explain
     python -m experiments.score --run=runs/quickstart --fasta=hg38.fa --stride=50 --track=hits.bed --threshold=2
     python -m experiments.score --run=runs/quickstart --fasta=hg38.fa --variants=mine.vcf.gz
+    python -m experiments.score --deepbind=deepbind --models=K562,D00328.018 --fasta=mine.fa
 
+With --deepbind, the models are those that DeepBind's authors have published (see docs/files.md).
 Sequences may have any length, and files any size: those longer than the training's are covered by windows, and the best
 window of each is reported. Positions in tables count from 1, and `end` is the last letter's. With --track, every window
 that scores high enough is written, too, in BED format: its positions are 0-based and half-open.
@@ -21,7 +23,19 @@ from absl import flags
 from demo_jax.errors import InputError, brief
 from experiments import cli
 
-_RUN = cli.define_run()
+_RUN = cli.define_path('run', None, 'Directory of a trained run; or give --deepbind.')
+_DEEPBIND = cli.define_path(
+    'deepbind', None, "Folder of DeepBind's published models (db.tsv and params/) to score with, in place of a run."
+)
+_MODELS = flags.DEFINE_list(
+    'models', [], 'With --deepbind, only these models, separated by commas: ids, proteins, TF, RBP, experiments '
+    '(ChIP-seq, SELEX, PBM, RNAcompete), cell lines, families or species; joined by + all must hold, e.g. '
+    'CTCF+ChIP-seq. Default all.',
+)  # fmt: skip
+_WHOLE = flags.DEFINE_bool(
+    'whole', False, 'With --deepbind, score a sequence at once, not by its best window of 1.5 detector lengths, as '
+    "DeepBind's tool does unless told otherwise.",
+)  # fmt: skip
 _OWN_SPECS = cli.define_own_specs()
 _FASTA = cli.define_path(
     'fasta', None, 'The sequences, plain or gzipped FASTA; with --variants, those the variants refer to (a genome).',
@@ -31,7 +45,10 @@ _TASKS = flags.DEFINE_list('tasks', [], 'Only these tasks of the run, separated 
 _SPECS = flags.DEFINE_list(
     'specs', [], 'Score with these specs; default, for each task, the one with the best validation AUROC.'
 )
-_STRIDE = flags.DEFINE_integer('stride', 10, 'Letters from one window of a long sequence to the next.', lower_bound=1)
+_STRIDE = flags.DEFINE_integer(
+    'stride', None, 'Letters from one window of a long sequence to the next; default 10, with --deepbind as many as '
+    'change nothing.', lower_bound=1,
+)  # fmt: skip
 _EXPLAIN = flags.DEFINE_bool(
     'explain', False, 'Also write, for the best window of each sequence, saliency and (recurrent specs) temporal '
     'scores per letter, to OUT with _explain.tsv.',
@@ -92,14 +109,33 @@ def main(argv: Sequence[str]) -> None:
         raise InputError('--threshold goes with --track')
     if _THRESHOLD.value is not None and math.isnan(_THRESHOLD.value):
         raise InputError('threshold is nan, expected a number')
-    from demo_jax.runs import load_run
-    from demo_jax.scoring import choose_models
-
-    models = choose_models(load_run(_RUN.value, own_specs=_OWN_SPECS.value), _TASKS.value, _SPECS.value)
+    models = _models()
     if _VARIANTS.value:
         _variants(models, _VARIANTS.value, out)
     else:
         _sequences(models, out, track)
+
+
+def _models() -> Sequence[Any]:
+    """Of a run, or those that DeepBind's authors have published."""
+    if (_RUN.value is None) == (_DEEPBIND.value is None):
+        raise InputError('expected either --run or --deepbind')
+    for flag, of_run in (('tasks', True), ('specs', True), ('own_specs', True), ('models', False), ('whole', False)):
+        if flags.FLAGS[flag].value and of_run != (_RUN.value is not None):
+            raise InputError(f'--{flag} goes with {"--run" if of_run else "--deepbind"}')
+    if _RUN.value is not None:
+        from demo_jax.runs import load_run
+        from demo_jax.scoring import choose_models
+
+        return choose_models(load_run(_RUN.value, own_specs=_OWN_SPECS.value), _TASKS.value, _SPECS.value)
+    from demo_jax.predict.deepbind import load_deepbind
+
+    library = load_deepbind(_DEEPBIND.value, windows=not _WHOLE.value)
+    models = library.select(*_MODELS.value)
+    n_rna = sum(library.entry(model.spec).is_rna for model in models)
+    if n_rna:
+        print(f'note: {n_rna} of {len(models)} models are of RNA: T counts as U, and the given strand alone is scored')
+    return models
 
 
 def _explained(out: pathlib.Path) -> pathlib.Path:
@@ -116,7 +152,7 @@ def _sequences(models: Sequence[Any], out: pathlib.Path, track: pathlib.Path | N
     from demo_jax import score_tables, scoring
     from demo_jax.windows import check_fasta
 
-    fasta = check_fasta(_FASTA.value, models, stride=_STRIDE.value)
+    fasta = check_fasta(_FASTA.value, models, stride=_STRIDE.value or scoring.default_stride(models))
     held = fasta.n_records * len(models)
     if _EXPLAIN.value and held > scoring.MAX_EXPLAINED:
         raise InputError(

@@ -1,0 +1,1 @@
+"""Using trained models: models of a run, the published ones, scores of sequences and variants."""

@@ -1,0 +1,280 @@
+"""DeepBind's published models: files, scores against a plain NumPy scorer and the tool's own, commands."""
+
+import os
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import demo_jax
+from demo_jax import files
+from demo_jax.data import deepbind_models, dna
+from demo_jax.errors import InputError
+from demo_jax.explain.class_optimisation import ClassOptimisationSettings
+from demo_jax.nn import deepbind
+from demo_jax.nn.deepbind import Shape
+from tests.helpers_commands import run_command
+
+#: With and without the other strand, means and a hidden layer.
+SHAPES = [
+    Shape(7, 3, True, False, 0), Shape(4, 3, True, True, 5), Shape(6, 3, False, True, 0), Shape(4, 3, False, False, 5),
+]  # fmt: skip
+SEQUENCES = ['ACGTTGCATTACGGATCCA', 'GATTNNACAGGNT', 'ACG', 'T', 'CCGGTTAACCAAGGAACCTTAGACCAGATAT', 'NNNNNNNNNN']
+
+
+def make_values(shape: Shape, seed: int) -> dict[str, np.ndarray]:
+    """The arrays of a parameter file, as the format has them."""
+    rng = np.random.default_rng(seed)
+    n, hidden = shape.n_detectors, shape.n_hidden
+    features = n * (2 if shape.averages else 1)
+    sizes = {
+        'detectors': shape.detector_len * 4 * n, 'thresholds': n, 'weights1': features * (hidden or 1),
+        'biases1': hidden or 1, 'weights2': hidden, 'biases2': int(hidden > 0),
+    }  # fmt: skip
+    return {name: rng.normal(size=size) for name, size in sizes.items()}
+
+
+def write_model(path: pathlib.Path, shape: Shape, values: dict[str, np.ndarray], end: str = '\r\n') -> None:
+    """A parameter file."""
+    counts = {
+        'reverse_complement': int(shape.both_strands), 'num_detectors': shape.n_detectors,
+        'detector_len': shape.detector_len, 'has_avg_pooling': int(shape.averages), 'num_hidden': shape.n_hidden,
+    }  # fmt: skip
+    lines = ['# deepbind 0.1', *(f'{name} = {value}' for name, value in counts.items())]
+    lines += [f'{name} = {",".join(f"{value:.9e}" for value in array)}' for name, array in values.items()]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(end.join(lines) + end, newline='')
+
+
+def plain_score(shape: Shape, values: dict[str, np.ndarray], letters: str, window: int | None) -> float:
+    """What the tool says, position by position: its own loops over strands, windows, positions and detectors."""
+    columns = {'A': 0, 'C': 1, 'G': 2, 'T': 3}
+    rows = np.full((len(letters), 4), 0.25)
+    for i, letter in enumerate(letters):
+        if letter in columns:
+            rows[i] = np.eye(4)[columns[letter]]
+    turned = rows[::-1, ::-1]
+    n, d = shape.n_detectors, shape.detector_len
+    detectors = values['detectors'].reshape(d, 4, n)
+
+    def of(part: np.ndarray) -> float:
+        responses = []
+        for position in range(-d + 1, len(part)):
+            sums = values['thresholds'].copy()
+            for i in range(d):
+                at = position + i
+                sums += (part[at] if 0 <= at < len(part) else np.full(4, 0.25)) @ detectors[i]
+            responses.append(np.maximum(sums, 0))
+        features = np.max(responses, axis=0)
+        if shape.averages:
+            features = np.stack([features, np.mean(responses, axis=0)], axis=1).ravel()
+        if not shape.n_hidden:
+            return float(features @ values['weights1'] + values['biases1'][0])
+        units = features @ values['weights1'].reshape(-1, shape.n_hidden) + values['biases1']
+        return float(np.maximum(units, 0) @ values['weights2'] + values['biases2'][0])
+
+    window = len(rows) if window is None else min(window, len(rows))
+    scores = []
+    for strand in (rows, turned) if shape.both_strands else (turned,):
+        scores += [of(strand[start : start + window]) for start in range(len(strand) - window + 1)]
+    return max(scores)
+
+
+def write_library(folder: pathlib.Path) -> dict[str, tuple[Shape, dict[str, np.ndarray]]]:
+    """A folder of one model per shape; returns shapes and arrays by id."""
+    columns = ('ID', 'Protein', 'Type', 'Species', 'Family', 'Class', 'Experiment', 'Experiment Details', 'Labels')
+    lines, made = ['# made up', '\t'.join(columns)], {}
+    for number, shape in enumerate(SHAPES, start=1):
+        name = f'D{number:05}.001'
+        rna = not shape.both_strands
+        cells = (
+            name, f'PROT{number}', 'RBP' if rna else 'TF', 'Homo sapiens', 'RRM' if rna else 'C2H2 ZF,Homeodomain', '',
+            'RNAcompete' if rna else 'ChIP-seq', "['CellLine=K562','Lab=A']", '',
+        )  # fmt: skip
+        lines.append('\t'.join(cells))
+        made[name] = (shape, make_values(shape, number))
+        write_model(folder / 'params' / f'{name}.txt', *made[name])
+    lines.append('\t'.join(('D00900.001', 'OLD', 'TF', 'Homo sapiens', '', '', 'SELEX', '[]', 'deprecated')))
+    (folder / 'db.tsv').write_text('\n'.join(lines) + '\n')
+    return made
+
+
+@pytest.fixture(scope='module')
+def library(tmp_path_factory):
+    """A folder of made-up models, and what is in them."""
+    folder = tmp_path_factory.mktemp('deepbind')
+    return folder, write_library(folder)
+
+
+def tool_differences(models: Sequence[Any], reference: pathlib.Path, *, windows: bool) -> np.ndarray:
+    """How far the scores (M, 24) are from those that version 0.11 of the tool prints."""
+    texts = (reference / 'deepbind_v011_sequences.txt').read_text().split()
+    rows = files.read_tsv(reference / 'deepbind_v011_scores.tsv')
+    column = 'default_window' if windows else 'whole_sequence'
+    printed = {(row['model'], int(row['sequence'])): float(row[column]) for row in rows}
+    tokens, lengths = models[0].encode(texts)
+    found = deepbind.score_models([m.score for m in models], [m.params for m in models], tokens, lengths)
+    return np.abs(found - [[printed[model.spec, i] for i in range(len(texts))] for model in models])
+
+
+@pytest.mark.parametrize('windows', [True, False])
+def test_scores_are_those_of_a_plain_scorer(library, windows):
+    """Every shape: stacked, alone, and as a function of letters, for sequences shorter and longer than a window."""
+    folder, made = library
+    models = demo_jax.load_deepbind(folder, windows=windows).select()
+    assert [model.spec for model in models] == list(made)
+    tokens, lengths = models[0].encode(SEQUENCES)
+    scores = [model.score for model in models]
+    found = deepbind.score_models(scores, [model.params for model in models], tokens, lengths)
+    for row, model in zip(found, models, strict=True):
+        shape, values = made[model.spec]
+        wanted = [plain_score(shape, values, text, shape.window if windows else None) for text in SEQUENCES]
+        np.testing.assert_allclose(row, wanted, atol=1e-4)
+        np.testing.assert_allclose(model.predict(SEQUENCES).score, wanted, atol=1e-4)
+        x = dna.one_hot(tokens)
+        np.testing.assert_allclose(jax.jit(model.score)(model.params, x, lengths), wanted, atol=1e-4)
+
+
+def test_explanations_are_of_the_score(library):
+    """A gradient is the slope of the score, a mutant's entry the change of the predicted score."""
+    folder, made = library
+    model = demo_jax.load_deepbind(folder)['D00002.001']
+    text = SEQUENCES[4]
+    x = jnp.asarray(dna.one_hot(dna.encode(text)))[None]
+    gradient = jax.grad(lambda x: model.score(model.params, x).sum())(x)
+    direction = np.random.default_rng(0).normal(size=x.shape)
+    step = 1e-3 * direction
+    slope = (model.score(model.params, x + step) - model.score(model.params, x - step)) / 2e-3
+    np.testing.assert_allclose(slope[0], (gradient * direction).sum(), rtol=2e-2)
+    maps = model.mutagenesis([text])
+    mutant = text[:9] + ('A' if text[9] != 'A' else 'C') + text[10:]
+    letter = 'ACGT'.index(mutant[9])
+    change = plain_score(*made[model.spec], mutant, model.score.shape.window) - plain_score(
+        *made[model.spec], text, model.score.shape.window
+    )
+    np.testing.assert_allclose(maps.hypothetical[0][9, letter], change, atol=1e-4)
+    settings = ClassOptimisationSettings(steps=5)
+    assert model.class_optimise(length=20, restarts=2, settings=settings).matrix.shape == (20, 4)
+
+
+def test_models_are_chosen_by_words(library):
+    """Ids, proteins, kinds, families, experiments; '+' joins; the nearest are named where there is none."""
+    index = deepbind_models.read_index(library[0])
+    names = {
+        word: [entry.id for entry in index.select([word])]
+        for word in ('d00002.001', 'prot3', 'RBP', 'homeodomain', 'K562+chip-seq')
+    }
+    assert names['d00002.001'] == ['D00002.001'] and names['prot3'] == ['D00003.001']
+    assert names['RBP'] == [f'D{n:05}.001' for n in (3, 4)]
+    assert names['homeodomain'] == names['K562+chip-seq'] == [f'D{n:05}.001' for n in (1, 2)]
+    with pytest.raises(InputError, match=r"no model is called 'PRTO3'.*nearest are .*PROT3"):
+        index.select(['PRTO3'])
+    with pytest.raises(InputError, match=r"no model is all of 'RBP', 'ChIP-seq'"):
+        index.select(['RBP+ChIP-seq'])
+    with pytest.raises(InputError, match=r"'D00001\.002'.*nearest are D0000"):
+        demo_jax.load_deepbind(library[0])['D00001.002']
+    with pytest.raises(InputError, match=r"'RBP' describes 2 models, expected an id such as D00003\.001"):
+        demo_jax.load_deepbind(library[0])['RBP']
+
+
+@pytest.mark.parametrize(
+    ('old', 'new', 'message'),
+    [
+        ('# deepbind 0.1', '# deepbind 0.2', r"line 1 is '# deepbind 0.2', expected '# deepbind 0.1'"),
+        ('num_hidden = 0', 'num_hidden = many', r"line 6: num_hidden is 'many', expected an integer 0 to 1024"),
+        ('detector_len = 7', 'detector_len = 5', r'line 7: detectors has 84 values, expected 60'),
+        ('num_detectors = 3', 'num_detectors = 0', r"num_detectors is '0', expected an integer 1 to 1024"),
+        ('thresholds = ', 'thresholds = nan,', r'line 8: thresholds has 4 values, expected 3'),
+        ('biases1 = ', 'biases = ', r"line 10: begins with 'biases', expected NAME = VALUES"),
+        ('biases2 = ', 'biases1 = ', r'line 12: biases1 was given before'),
+    ],
+)
+def test_damaged_parameters_are_one_line(library, tmp_path, old, new, message):
+    """The message names the file, the line, and what was expected."""
+    text = (library[0] / 'params' / 'D00001.001.txt').read_text()
+    assert old in text
+    path = tmp_path / 'x.txt'
+    path.write_text(text.replace(old, new, 1))
+    with pytest.raises(InputError, match=rf'x\.txt: .*{message}'):
+        deepbind_models.read_parameters(path)
+
+
+def test_other_damage(library, tmp_path):
+    """A value that is no number, a file cut short anywhere, folders without index or parameters."""
+    shape, values = library[1]['D00001.001']
+    path = tmp_path / 'x.txt'
+    for bad in (np.nan, np.inf):
+        write_model(path, shape, values | {'weights1': np.array([0.1, bad, 0.2])}, end='\n')
+        with pytest.raises(InputError, match=r'line 9: weights1: value 2 is .*, expected a finite number'):
+            deepbind_models.read_parameters(path)
+    data = (library[0] / 'params' / 'D00002.001.txt').read_bytes()
+    for size in range(0, len(data) - 20, 97):
+        path.write_bytes(data[:size])
+        with pytest.raises(InputError, match=r'x\.txt: '):
+            deepbind_models.read_parameters(path)
+    with pytest.raises(InputError, match=r'is no folder of DeepBind models, it has no db\.tsv'):
+        demo_jax.load_deepbind(tmp_path)
+    (tmp_path / 'db.tsv').write_text((library[0] / 'db.tsv').read_text())
+    with pytest.raises(InputError, match=r'holds the parameters of none of the 5 models'):
+        demo_jax.load_deepbind(tmp_path)
+    (tmp_path / 'db.tsv').write_text('ID\tProtein\n')
+    with pytest.raises(InputError, match=r'line 1: has no column Type'):
+        demo_jax.load_deepbind(tmp_path)
+
+
+def test_command_scores_sequences_and_variants(library, tmp_path):
+    """A long sequence has the score of the plain scorer, since every window of 1.5 detector lengths is looked at."""
+    folder, made = library
+    text = ''.join(np.random.default_rng(3).choice(list('ACGT'), 260))
+    fasta, out = tmp_path / 'mine.fa', tmp_path / 'scores.tsv'
+    fasta.write_text(f'>long\n{text}\n>short\nACGUNA\n')
+    done = run_command('score', f'--deepbind={folder}', '--models=prot2,RBP', f'--fasta={fasta}', f'--out={out}')
+    assert done.status == 0 and done.out.count('note: 2 of 3 models are of RNA: T counts as U') == 1
+    rows = files.read_tsv(out)
+    assert len(rows) == 6
+    for row in rows:
+        shape, values = made[row['spec']]
+        letters = text if row['sequence'] == 'long' else 'ACGTNA'
+        np.testing.assert_allclose(float(row['score']), plain_score(shape, values, letters, shape.window), atol=2e-4)
+    variants = tmp_path / 'variants.tsv'
+    other = 'A' if text[129] != 'A' else 'C'
+    variants.write_text(f'sequence\tposition\tref\talt\nlong\t130\t{text[129]}\t{other}\n')
+    of = (f'--deepbind={folder}', '--models=D00002.001', f'--fasta={fasta}')
+    assert run_command('score', *of, f'--variants={variants}', f'--out={out}').status == 0
+    (row,) = files.read_tsv(out)
+    start, end = int(row['start']) - 1, int(row['end'])
+    shape, values = made['D00002.001']
+    for name, letters in (('score_ref', text), ('score_alt', text[:129] + other + text[130:])):
+        wanted = plain_score(shape, values, letters[start:end], shape.window)
+        np.testing.assert_allclose(float(row[name]), wanted, atol=2e-4)
+
+
+def test_command_refuses(library, tmp_path):
+    """Protein letters, both a run and published models, flags of the other."""
+    fasta = tmp_path / 'mine.fa'
+    fasta.write_text('>p\nMKVLEQ\n')
+    folder = f'--deepbind={library[0]}'
+    for flags, message in (
+        ([folder], "'L', expected a DNA letter"),
+        ([], 'expected either --run or --deepbind'),
+        ([folder, '--specs=medium_cnn'], '--specs goes with --run'),
+        ([folder, '--models=PRTO3'], 'the nearest are'),
+    ):
+        done = run_command('score', *flags, f'--fasta={fasta}')
+        assert done.status == 2 and message in done.err and done.err.count('error: ') == 1
+
+
+@pytest.mark.skipif('DEMO_JAX_DATA' not in os.environ, reason='DEMO_JAX_DATA names no real data')
+@pytest.mark.parametrize('windows', [True, False])
+def test_published_models_score_as_the_tool(windows):
+    """Version 0.11 of the tool: its scores of 24 sequences. (`tests.robustness deepbind` compares all 927 models.)"""
+    data = pathlib.Path(os.environ['DEMO_JAX_DATA'])
+    library = demo_jax.load_deepbind(data / 'deepbind_models', windows=windows)
+    assert len(library) == 927
+    models = [library[name] for name in ('D00328.018', 'D00736.002', 'D00765.001', 'D00114.002', 'D00208.001')]
+    differences = tool_differences(models, data.parent / 'reference', windows=windows)
+    assert differences.shape == (5, 24) and differences.max() < 1e-4
