@@ -105,19 +105,19 @@ class DeepBind:
         return jnp.where(length < self.shape.window, _whole(params, x, length, self.shape), best)
 
 
-def stranded(detectors: Array) -> jax.Array:
+def stranded(detectors: jax.Array) -> jax.Array:
     """Detectors (d, 4, n) and their reverse complements, (d, 4, 2 n): the other strand, read on the given one."""
     return jnp.concatenate([detectors, detectors[::-1, ::-1]], axis=-1)
 
 
-def _all_detectors(params: Any, shape: Shape) -> tuple[Array, Array]:
+def _all_detectors(params: Any, shape: Shape) -> tuple[jax.Array, jax.Array]:
     """Detectors (d, 4, k n) and offsets (k n,) of k = 1 or 2 strands."""
     if not shape.both_strands:
         return params['detectors'], params['offsets']
     return stranded(params['detectors']), jnp.concatenate([params['offsets']] * 2)
 
 
-def _head(params: Any, top: Array, mean: Array | None) -> jax.Array:
+def _head(params: Any, top: jax.Array, mean: jax.Array | None) -> jax.Array:
     """Scores (...) of pooled responses (..., n)."""
     units = top @ params['weights']
     units = units + _along_last(params['bias'], units.ndim)
@@ -128,23 +128,23 @@ def _head(params: Any, top: Array, mean: Array | None) -> jax.Array:
     return jnp.maximum(units, 0) @ params['output_weights'] + params['output_bias']
 
 
-def _along_last(values: Array, ndim: int) -> jax.Array:
+def _along_last(values: jax.Array, ndim: int) -> jax.Array:
     """Values () or (n,) with leading axes of 1, ndim in all."""
     return jnp.reshape(values, (1,) * (ndim - np.ndim(values)) + np.shape(values))
 
 
-def _by_strand(pooled: Array, shape: Shape) -> Array:
+def _by_strand(pooled: jax.Array, shape: Shape) -> jax.Array:
     """(..., k n) -> (..., k, n)."""
     return pooled.reshape(*pooled.shape[:-1], -1, shape.n_detectors)
 
 
-def _strand_scores(params: Any, top: Array, mean: Array | None, shape: Shape) -> jax.Array:
+def _strand_scores(params: Any, top: jax.Array, mean: jax.Array | None, shape: Shape) -> jax.Array:
     """Scores (...), the better strand's, of pooled responses (..., k n)."""
     means = None if mean is None else _by_strand(mean, shape)
     return _head(params, _by_strand(top, shape), means).max(axis=-1)
 
 
-def _whole(params: Any, x: Array, lengths: Array, shape: Shape) -> jax.Array:
+def _whole(params: Any, x: jax.Array, lengths: jax.Array, shape: Shape) -> jax.Array:
     """Scores (B,) of whole sequences x (B, L, 4); rows behind lengths (B,) are zero."""
     detectors, offsets = _all_detectors(params, shape)
     around = shape.detector_len - 1
@@ -169,20 +169,23 @@ class _Ends(NamedTuple):
       total: the sum of those that hang over the end, each at least zero; None where nobody asks.
     """
 
-    full: Array
-    top: Array
-    total: Array | None
+    full: jax.Array
+    top: jax.Array
+    total: jax.Array | None
 
 
-def _ends(x: Array, detectors: Array, offsets: Array, averages: bool) -> _Ends:
+_Carry = tuple[jax.Array, jax.Array, jax.Array | None, jax.Array | None]
+
+
+def _ends(x: jax.Array, detectors: jax.Array, offsets: jax.Array, averages: bool) -> _Ends:
     """Responses of letters x (B, L, 4) at every end, (L, B, lanes); see `_Ends`."""
     first = jnp.broadcast_to(offsets, (x.shape[1], len(x), len(offsets)))
     letters = x.swapaxes(0, 1)
 
-    def step(carry: Any, weights: Array) -> tuple[Any, None]:
+    def step(carry: _Carry, weights: jax.Array) -> tuple[_Carry, None]:
         # One more of the detectors' letters lies before the end; those of the end before had one less.
         so_far, top, total, last = carry
-        total = None if total is None else total + last
+        total = None if total is None or last is None else total + last
         so_far = jnp.concatenate([first[:1], so_far[:-1]]) + letters @ weights
         response = jnp.maximum(so_far, 0)
         return (so_far, jnp.maximum(top, response), total, response if averages else None), None
@@ -193,7 +196,7 @@ def _ends(x: Array, detectors: Array, offsets: Array, averages: bool) -> _Ends:
     return _Ends(full, top, total)
 
 
-def _sliding(values: Array, size: int, combine: Callable[[Array, Array], Array]) -> Array:
+def _sliding(values: jax.Array, size: int, combine: Callable[[jax.Array, jax.Array], jax.Array]) -> jax.Array:
     """What `combine` makes of every `size` consecutive values (L, ...): (L - size + 1, ...), in log2(size) passes."""
     n = len(values) - size + 1
     found, offset, power = None, 0, 1
@@ -208,8 +211,8 @@ def _sliding(values: Array, size: int, combine: Callable[[Array, Array], Array])
 
 
 def _pooled(
-    right: _Ends, left: _Ends, shape: Shape, larger: Callable[[Array, Array], Array] = jnp.maximum
-) -> tuple[Array, Array | None]:
+    right: _Ends, left: _Ends, shape: Shape, larger: Callable[[jax.Array, jax.Array], jax.Array] = jnp.maximum
+) -> tuple[jax.Array, jax.Array | None]:
     """Largest and mean responses in every window, (S, ...), of where letters end and of where they begin."""
     d, window = shape.detector_len, shape.window
     n = len(right.full) - window + 1
@@ -223,7 +226,7 @@ def _pooled(
     return top, total / (window + d - 1)
 
 
-def _best_window(params: Any, x: Array, lengths: Array, shape: Shape) -> jax.Array:
+def _best_window(params: Any, x: jax.Array, lengths: jax.Array, shape: Shape) -> jax.Array:
     """The highest scores (B,) of all windows of x (B, L, 4); lengths (B,) are at least a window."""
     detectors, offsets = _all_detectors(params, shape)
     right = _ends(x, detectors, offsets, shape.averages)
@@ -254,7 +257,7 @@ def score_stacked(params: Any, tokens: Array, lengths: Array, *, shape: Shape, w
     n_models, d = len(params['offsets']), shape.detector_len
     strands = 2 if shape.both_strands else 1
 
-    def lanes(detectors: Array) -> Array:
+    def lanes(detectors: jax.Array) -> jax.Array:
         """(M, d, 4, k n) -> (5, 2 d, M k n), row j of a letter: that of detector letter -j modulo d."""
         rows = jnp.concatenate([detectors, jnp.zeros_like(detectors[:, :, :1])], axis=2)
         return rows.transpose(2, 1, 0, 3).reshape(5, d, -1)[:, -jnp.arange(2 * d) % d]
@@ -264,7 +267,7 @@ def score_stacked(params: Any, tokens: Array, lengths: Array, *, shape: Shape, w
     # Where a window begins in one strand, it ends in the other.
     backward = lanes(detectors[:, ::-1, ::-1])
 
-    def pooled(sequence: tuple[Array, Array]) -> tuple[Array, Array | None]:
+    def pooled(sequence: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array | None]:
         """Largest and mean responses in every window, (S, M k n)."""
         letters, length = sequence
         right = _ends_of_tokens(letters, forward, offset, shape.averages)
@@ -278,12 +281,12 @@ def score_stacked(params: Any, tokens: Array, lengths: Array, *, shape: Shape, w
             return top, None
         return top, ((full.sum(axis=0) + right.total[length - 1]) / (length + d - 1).astype(full.dtype))[None]
 
-    def best(found: tuple[Array, Array | None, Array]) -> Array:
+    def best(found: tuple[jax.Array, jax.Array | None, jax.Array]) -> jax.Array:
         """Scores (M,), the highest of all windows."""
         top, mean, length = found
         by_model = (len(top), n_models, strands * shape.n_detectors)
         mean = None if mean is None else mean.reshape(by_model)
-        head = jax.vmap(lambda one, *both: _strand_scores(one, *both, shape), (0, 1, None if mean is None else 1), 1)
+        head = jax.vmap(lambda one, a, b: _strand_scores(one, a, b, shape), (0, 1, None if mean is None else 1), 1)
         scores = head(params, top.reshape(by_model), mean)
         outside = jnp.arange(len(top)) > length - shape.window if windows else jnp.zeros(1, bool)
         return jnp.where(outside[:, None], -jnp.inf, scores).max(axis=0)
@@ -292,7 +295,9 @@ def score_stacked(params: Any, tokens: Array, lengths: Array, *, shape: Shape, w
     return jax.lax.map(lambda sequence: best((*pooled(sequence), sequence[1])), sequences).T
 
 
-def _ends_of_tokens(tokens: Array, rows: Array, offset: Array, averages: bool, *, reverse: bool = False) -> _Ends:
+def _ends_of_tokens(
+    tokens: jax.Array, rows: jax.Array, offset: jax.Array, averages: bool, *, reverse: bool = False
+) -> _Ends:
     """`_ends` of tokens int32 (L,), (L, lanes), with the weights (5, 2 d, lanes) of `score_stacked`.
 
     With `reverse`, the letters are read from the last to the first, and results are of the letter at which a stretch
@@ -301,7 +306,7 @@ def _ends_of_tokens(tokens: Array, rows: Array, offset: Array, averages: bool, *
     d, length = rows.shape[1] // 2, len(tokens)
     place = jnp.arange(d, dtype=jnp.int32)[:, None]
 
-    def step(sums: Array, now: tuple[Array, Array]) -> tuple[Array, Any]:
+    def step(sums: jax.Array, now: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, Any]:
         token, slot = now
         sums = jnp.where(place == slot, offset[None], sums)  # the oldest is complete, a new one begins
         first = jnp.where(slot == 0, 0, d - slot)
@@ -317,21 +322,21 @@ def _ends_of_tokens(tokens: Array, rows: Array, offset: Array, averages: bool, *
     return _Ends(*found)
 
 
-def _bits(values: Array) -> Array:
+def _bits(values: jax.Array) -> jax.Array:
     """Floats as integers of the same order, if those below zero need no order: compared in a quarter of the time."""
     return jax.lax.bitcast_convert_type(values, jnp.int32)
 
 
-def _floats(bits: Array) -> Array:
+def _floats(bits: jax.Array) -> jax.Array:
     return jax.lax.bitcast_convert_type(bits, jnp.float32)
 
 
-def _cut(values: Array) -> Array:
+def _cut(values: jax.Array) -> jax.Array:
     """At least zero."""
     return _floats(jnp.maximum(_bits(values), 0))
 
 
-def _larger(one: Array, other: Array) -> Array:
+def _larger(one: jax.Array, other: jax.Array) -> jax.Array:
     """The larger of two responses, right where one of them is above zero."""
     return _floats(jnp.maximum(_bits(one), _bits(other)))
 
