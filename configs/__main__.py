@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from configs import default
-from demo_jax.settings import fields, meanings
+from demo_jax.io.settings import fields, meanings
 
 
 def described() -> str:

@@ -11,9 +11,9 @@ be given on the command line as `--config.SECTION.NAME=VALUE`; unknown names and
 from ml_collections import ConfigDict
 
 from configs.sections import section
-from demo_jax.data.prepare import CorpusSettings
-from demo_jax.devices import DeviceSettings
+from demo_jax.compute.devices import DeviceSettings
 from demo_jax.stages import record
+from demo_jax.stages.sources import CorpusSettings
 from demo_jax.stages.train import CHECKPOINT_SECONDS
 from demo_jax.training.layout import Machine
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from ml_collections import ConfigDict, config_dict
 
-from demo_jax.settings import fields
+from demo_jax.io.settings import fields
 
 
 def section(*classes: type, **ours: Any) -> ConfigDict:

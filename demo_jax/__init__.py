@@ -9,11 +9,11 @@ import importlib
 
 __version__ = '0.1.0'
 _HOMES = {
-    'load_run': 'demo_jax.runs',
+    'load_run': 'demo_jax.predict.run',
     'load_deepbind': 'demo_jax.predict.deepbind',
-    'wrap': 'demo_jax.model',
-    'dashboard': 'demo_jax.own_models',
-    'save_models': 'demo_jax.own_models',
+    'wrap': 'demo_jax.predict.model',
+    'dashboard': 'demo_jax.stages.own_models',
+    'save_models': 'demo_jax.stages.own_models',
     'Architecture': 'demo_jax.nn.architecture',
     'from_linen': 'demo_jax.nn.architecture',
     'from_nnx': 'demo_jax.nn.architecture',

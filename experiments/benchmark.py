@@ -40,8 +40,9 @@ from typing import Any, NamedTuple
 import jax
 from absl import flags
 
-from demo_jax import devices, files
+from demo_jax.compute import devices
 from demo_jax.errors import InputError, brief
+from demo_jax.io import files
 from experiments import cli
 from experiments.benchmarks import data, explaining, measure, scaling, training
 

@@ -18,10 +18,10 @@ from typing import Any, NoReturn
 from absl import app, flags, logging
 from ml_collections import ConfigDict, config_flags
 
-from demo_jax.cluster import Scheduler, parse_scheduler
+from demo_jax.compute.cluster import Scheduler, parse_scheduler
 from demo_jax.errors import InputError, brief
-from demo_jax.files import expanded
-from demo_jax.settings import meanings, settings
+from demo_jax.io.files import expanded
+from demo_jax.io.settings import meanings, settings
 
 _CONFIG = 'configs/quickstart.py'
 

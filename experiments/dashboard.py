@@ -26,8 +26,9 @@ def main(argv: Sequence[str]) -> None:
     """Run the stage, and print where the page lies."""
     del argv
     from demo_jax.errors import InputError
-    from demo_jax.runs import RunDirectory
-    from demo_jax.settings import settings
+    from demo_jax.io.settings import settings
+    from demo_jax.runs.directory import RunDirectory
+    from demo_jax.stages.record import all_tables
     from demo_jax.stages.report import ReportSettings, draw_sequence, report_run
 
     run = RunDirectory(_RUN.value, _OWN_SPECS.value)
@@ -43,10 +44,10 @@ def main(argv: Sequence[str]) -> None:
             task, _, row = text.rpartition(':')
             if not task or not row.isdigit():
                 raise InputError(f'--figure={text}: expected TASK:ROW, e.g. CTCF_K562_CTCF_Broad:1234')
-            print(draw_sequence(run, task, int(row), chosen))
+            print(draw_sequence(run, all_tables(), task, int(row), chosen))
         if not _FIGURE.value:
             folder = None if _OUT.value is None else pathlib.Path(_OUT.value)
-            print(f'dashboard: {report_run(run, chosen, folder=folder)}')
+            print(f'dashboard: {report_run(run, all_tables(), chosen, folder=folder)}')
 
 
 if __name__ == '__main__':

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from demo_jax.settings import meanings
+from demo_jax.io.settings import meanings
 from demo_jax.stages.evaluate import EvaluateSettings
 from experiments import cli, pipeline
 

@@ -11,15 +11,15 @@ import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from demo_jax.cluster import Cluster, Scheduler, connected
+from demo_jax.compute.cluster import Cluster, Scheduler, connected
 from demo_jax.data.corpus import Corpus
-from demo_jax.data.prepare import CorpusSettings, find_source, prepare_corpus
 from demo_jax.data.readers import split_name
 from demo_jax.data.storage import is_corpus, load_corpus
 from demo_jax.errors import InputError, brief
-from demo_jax.files import expanded
-from demo_jax.runs import RunDirectory
+from demo_jax.io.files import expanded
+from demo_jax.runs.directory import RunDirectory
 from demo_jax.stages import record
+from demo_jax.stages.sources import CorpusSettings, find_source, prepare_corpus
 from demo_jax.training.jobs import Job
 
 
@@ -175,7 +175,7 @@ def check_settings(config: Mapping[str, Any]) -> None:
 
 def start_devices(machine: Mapping[str, Any], scheduler: Scheduler | None = None) -> None:
     """Settle how JAX sees this machine, and where compiled programs are kept."""
-    from demo_jax import devices
+    from demo_jax.compute import devices
 
     if scheduler is not None:  # a worker may have the same GPU, whose memory JAX would take at the start
         os.environ.setdefault('XLA_PYTHON_CLIENT_PREALLOCATE', 'false')
@@ -203,8 +203,8 @@ def read_jobs(config: Mapping[str, Any], run: RunDirectory) -> tuple[Corpus, tup
     Raises:
       InputError: bad settings or input.
     """
+    from demo_jax.io.settings import settings
     from demo_jax.motifs.own import check_tf
-    from demo_jax.settings import settings
     from demo_jax.stages.train import check_specs
     from demo_jax.training.jobs import Recipe, make_jobs
 

@@ -6,18 +6,18 @@ from typing import Any
 
 import jax
 
-from demo_jax.cluster import Cluster
+from demo_jax.compute.cluster import Cluster
 from demo_jax.data.corpus import Corpus
-from demo_jax.data.prepare import left_out, remarks, seen_in_training
 from demo_jax.evaluation.proteins import FOUND, told_symbols
+from demo_jax.io.settings import settings
 from demo_jax.motifs import own
 from demo_jax.nn.architecture import resolve
-from demo_jax.nn.operations import bytes_per_model
+from demo_jax.nn.cost import bytes_per_model
 from demo_jax.report.tables import format_table
-from demo_jax.runs import RunDirectory
-from demo_jax.settings import settings
+from demo_jax.runs.directory import RunDirectory
 from demo_jax.stages import record
 from demo_jax.stages.estimate import Prospect
+from demo_jax.stages.sources import left_out, remarks, seen_in_training
 from demo_jax.training.jobs import Job, Recipe
 from demo_jax.training.layout import MAX_SLOTS
 

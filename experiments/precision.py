@@ -13,8 +13,8 @@ from typing import Any
 
 import jax
 
-from demo_jax import files
 from demo_jax.errors import InputError
+from demo_jax.io import files
 from demo_jax.report import console
 from demo_jax.training.layout import PRECISIONS
 from experiments import cli, pipeline

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from demo_jax.data.prepare import CorpusSettings, describe, prepare_corpus, save_prepared, unread
+from demo_jax.stages.sources import CorpusSettings, describe, prepare_corpus, save_prepared, unread
 from experiments import cli
 
 _SETTINGS = cli.define_settings(CorpusSettings)

@@ -124,8 +124,8 @@ def _models() -> Sequence[Any]:
         if flags.FLAGS[flag].value and of_run != (_RUN.value is not None):
             raise InputError(f'--{flag} goes with {"--run" if of_run else "--deepbind"}')
     if _RUN.value is not None:
-        from demo_jax.runs import load_run
-        from demo_jax.scoring import choose_models
+        from demo_jax.predict.run import load_run
+        from demo_jax.predict.scoring import choose_models
 
         return choose_models(load_run(_RUN.value, own_specs=_OWN_SPECS.value), _TASKS.value, _SPECS.value)
     from demo_jax.predict.deepbind import load_deepbind
@@ -149,8 +149,8 @@ def _skipped(out: pathlib.Path) -> pathlib.Path:
 
 
 def _sequences(models: Sequence[Any], out: pathlib.Path, track: pathlib.Path | None) -> None:
-    from demo_jax import score_tables, scoring
-    from demo_jax.windows import check_fasta
+    from demo_jax.predict import score_tables, scoring
+    from demo_jax.predict.windows import check_fasta
 
     fasta = check_fasta(_FASTA.value, models, stride=_STRIDE.value or scoring.default_stride(models))
     held = fasta.n_records * len(models)
@@ -183,8 +183,9 @@ def _sequences(models: Sequence[Any], out: pathlib.Path, track: pathlib.Path | N
 
 
 def _variants(models: Sequence[Any], path: str, out: pathlib.Path) -> None:
-    from demo_jax import files, variant_effects
     from demo_jax.data.variants import UNKNOWN
+    from demo_jax.io import files
+    from demo_jax.predict import variant_effects
 
     with variant_effects.skipped_table(_skipped(out)) as enter:
         scores = variant_effects.score_variants(

@@ -40,10 +40,11 @@ MOST_BYTES = 200_000
 def main(argv: Sequence[str]) -> None:
     """Draw the page where it is not up to date, photograph it, and print the pictures' paths."""
     del argv
-    from demo_jax import files
     from demo_jax.errors import InputError
-    from demo_jax.runs import RunDirectory
-    from demo_jax.settings import settings
+    from demo_jax.io import files
+    from demo_jax.io.settings import settings
+    from demo_jax.runs.directory import RunDirectory
+    from demo_jax.stages.record import all_tables
     from demo_jax.stages.report import ReportSettings, report_run
 
     run = RunDirectory(_RUN.value, _OWN_SPECS.value)
@@ -56,7 +57,7 @@ def main(argv: Sequence[str]) -> None:
     if chromium is None:
         raise InputError('no Chromium on the PATH; on Debian: apt install chromium')
     with run.locked():
-        index = report_run(run, settings(ReportSettings, run.config().get('dashboard', {}), 'dashboard'))
+        index = report_run(run, all_tables(), settings(ReportSettings, run.config().get('dashboard', {}), 'dashboard'))
     task = _TASK.value or _best_task(run)
     if task not in run.facts()['tasks']:
         raise InputError(f'--task={task}: the run has no such task')
@@ -86,8 +87,9 @@ def _best_task(run: Any) -> str:
     import numpy as np
 
     from demo_jax.report.collect import Collector
+    from demo_jax.stages.record import all_tables
 
-    collector = Collector(run)
+    collector = Collector(run, all_tables())
     means = np.nan_to_num(np.mean(list(collector.auroc.values()), axis=0), nan=-1.0)
     return collector.corpus.tasks[int(np.argmax(means))]
 

@@ -16,11 +16,12 @@ import numpy as np
 from absl import flags
 from tqdm import tqdm
 
-from demo_jax import files
-from demo_jax.data import dna, simulate
+from demo_jax import dna
+from demo_jax.data import simulate
 from demo_jax.data.corpus import SPLITS, Corpus
-from demo_jax.data.prepare import prepare_corpus
 from demo_jax.errors import InputError
+from demo_jax.io import files
+from demo_jax.stages.sources import prepare_corpus
 from experiments import cli
 
 _OUT = cli.define_path('out', None, 'New folder for genome.fa and one narrowPeak file per TF.', required=True)

@@ -9,7 +9,7 @@ import pytest
 from absl import flags
 from absl.testing import flagsaver
 
-from demo_jax import devices
+from demo_jax.compute import devices
 from tests import shapes
 from tests.helpers import XLA_FLAGS
 

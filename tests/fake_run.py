@@ -4,16 +4,16 @@ import pathlib
 
 import numpy as np
 
-from demo_jax import files
-from demo_jax.data import dna
+from demo_jax import dna
 from demo_jax.data.build import Records, TaskRecords, build_corpus
-from demo_jax.done import Made
-from demo_jax.explanations import Explanations
+from demo_jax.io import files
 from demo_jax.motifs import formats, jaspar
 from demo_jax.motifs.extract import best_windows
 from demo_jax.motifs.matching import own_matrices
 from demo_jax.motifs.tomtom import match_motifs, prepare_targets
-from demo_jax.runs import HISTORY_COLUMNS, RunDirectory
+from demo_jax.runs.directory import HISTORY_COLUMNS, RunDirectory
+from demo_jax.runs.done import Made
+from demo_jax.runs.explanations import Explanations
 from demo_jax.stages.evaluate import AUROC_COLUMNS
 from demo_jax.stages.motif_files import MOTIF_COLUMNS, WINDOW_COLUMNS
 from demo_jax.training.jobs import Recipe, make_jobs

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from demo_jax.data import dna
+from demo_jax import dna
 from demo_jax.data.build import Records, TaskRecords, build_corpus
 from demo_jax.data.corpus import Corpus
 
@@ -98,7 +98,7 @@ def check_motifs(motifs: dict[str, np.ndarray]) -> None:
 
 def make_run(folder: pathlib.Path) -> None:
     """A run directory of two tasks and one small spec, with models of random parameters."""
-    from demo_jax.runs import HISTORY_COLUMNS, RunDirectory
+    from demo_jax.runs.directory import HISTORY_COLUMNS, RunDirectory
     from demo_jax.training.jobs import Recipe, make_jobs
 
     corpus = small_corpus()

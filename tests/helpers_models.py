@@ -8,7 +8,7 @@ import numpy as np
 import demo_jax
 from demo_jax.nn import models
 from demo_jax.nn.models import SPECS, ModelSpec
-from demo_jax.runs import RunDirectory
+from demo_jax.runs.directory import RunDirectory
 from demo_jax.training.fit import Finished
 from demo_jax.training.jobs import Recipe, make_jobs
 from tests.helpers import toy_corpus

@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from demo_jax.data import dna, variants
-from demo_jax.windows import check_fasta
+from demo_jax import dna
+from demo_jax.data import variants
+from demo_jax.predict.windows import check_fasta
 
 
 def letters(n, seed=0):

@@ -19,8 +19,9 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from demo_jax import devices, load_run
-from demo_jax.runs import RunDirectory
+from demo_jax import load_run
+from demo_jax.compute import devices
+from demo_jax.runs.directory import RunDirectory
 from demo_jax.stages import train
 from demo_jax.stages.evaluate import EvaluateSettings, evaluate_run
 from demo_jax.stages.explain import ExplainSettings, explain_run

@@ -17,21 +17,21 @@ Array = Any  # of NumPy, of a device, or traced
 
 #: Arguments and results of functions, in the order in which sizes are bound.
 FUNCTIONS: dict[str, dict[str, Any]] = {
-    'nn.ops.one_hot': {'tokens': Integer[Array, '*any'], 'return': Float[Array, '*any 4']},
-    'nn.ops.reverse_complement': {
+    'nn.kernels.one_hot': {'tokens': Integer[Array, '*any'], 'return': Float[Array, '*any 4']},
+    'nn.kernels.reverse_complement': {
         'tokens': Integer[Array, 'B L'], 'lengths': Integer[Array, ' B'] | None, 'return': Integer[Array, 'B L'],
     },
-    'nn.ops.conv1d': {
+    'nn.kernels.conv1d': {
         'x': Float[Array, 'L B C'], 'kernel': Float[Array, 'W C F'], 'bias': Float[Array, ' F'],
         'return': Float[Array, '_ B F'],
     },
-    'nn.ops.max_pool1d': {'x': Float[Array, 'L B C'], 'return': Float[Array, '_ B C']},
-    'nn.ops.dropout': {'x': Float[Array, '*any'], 'return': Float[Array, '*any']},
-    'nn.ops.lstm_step': {
+    'nn.kernels.max_pool1d': {'x': Float[Array, 'L B C'], 'return': Float[Array, '_ B C']},
+    'nn.kernels.dropout': {'x': Float[Array, '*any'], 'return': Float[Array, '*any']},
+    'nn.kernels.lstm_step': {
         'z_input': Float[Array, 'B _'], 'recurrent': Float[Array, 'H 4*H'],
         'return': (Float[Array, 'B H'], *[Float[Array, 'B H']] * 5),
     },
-    'nn.ops.bilstm_scan': {
+    'nn.kernels.bilstm_scan': {
         'inputs': (Float[Array, 'L B C'],), 'recurrent': Float[Array, '2 H 4*H'], 'kernel': Float[Array, '2 C 4*H'],
         'bias': Float[Array, '2 4*H'], 'mask': Array, 'return': (Float[Array, 'L B H'], Float[Array, 'L B H']),
     },

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from demo_jax.data import dna
+from demo_jax import dna
 from demo_jax.errors import InputError
 from demo_jax.explain.activations import (
     FilterMotifs,

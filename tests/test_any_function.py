@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from demo_jax.data import dna
+from demo_jax import dna
 from demo_jax.errors import InputError
 from demo_jax.explain.attribution import attribute, attribute_models
 from demo_jax.explain.class_optimisation import ClassOptimisationSettings, optimise_class

@@ -9,20 +9,21 @@ import pytest
 from tests.helpers import ROOT
 from tests.helpers_source import MODULES, imports, module_name, unsafe_calls
 
+# Data flow downhill: a package imports only those before it. A file beside the packages counts as one.
+ORDER = ('errors', 'dna', 'io', 'nn', 'compute', 'data', 'evaluation', 'motifs', 'baseline', 'training', 'explain',
+         'runs', 'report', 'predict', 'stages')
 # Arrays in, arrays out: no files, no flags, no logging.
-CORE = ('demo_jax.nn', 'demo_jax.training', 'demo_jax.evaluation', 'demo_jax.explain', 'demo_jax.data.dna',
+CORE = ('demo_jax.dna', 'demo_jax.nn', 'demo_jax.training', 'demo_jax.evaluation', 'demo_jax.explain',
+        'demo_jax.baseline.finder', 'demo_jax.baseline.zoops', 'demo_jax.baseline.motif_scores',
         'demo_jax.data.corpus', 'demo_jax.data.simulate', 'demo_jax.motifs.extract', 'demo_jax.motifs.tomtom',
-        'demo_jax.motifs.finder', 'demo_jax.motifs.zoops', 'demo_jax.motifs.scan', 'demo_jax.motifs.piles')
+        'demo_jax.motifs.scan', 'demo_jax.motifs.piles')
 # What touches the disk or the screen.
-EDGE = ('demo_jax.done', 'demo_jax.arrays', 'demo_jax.untrusted', 'demo_jax.cluster', 'demo_jax.checkpoints',
-        'demo_jax.devices',
-        'demo_jax.data.textfile', 'demo_jax.data.readers',
-        'demo_jax.data.peak_table', 'demo_jax.data.peak_files', 'demo_jax.data.intervals',
-        'demo_jax.data.storage', 'demo_jax.data.download', 'demo_jax.files',
-        'demo_jax.runs', 'demo_jax.monitor', 'demo_jax.motifs.formats', 'demo_jax.motifs.jaspar', 'demo_jax.report',
-        'demo_jax.motifs.meme_suite', 'demo_jax.windows', 'demo_jax.scoring', 'demo_jax.score_tables',
-        'demo_jax.variant_effects', 'demo_jax.data.variants',
-        'demo_jax.explanations', 'demo_jax.stages')
+EDGE = ('demo_jax.io.files', 'demo_jax.io.arrays', 'demo_jax.io.textfile', 'demo_jax.compute', 'demo_jax.runs',
+        'demo_jax.data.readers', 'demo_jax.data.peak_table', 'demo_jax.data.peak_files', 'demo_jax.data.intervals',
+        'demo_jax.data.storage', 'demo_jax.data.download', 'demo_jax.data.variants',
+        'demo_jax.motifs.formats', 'demo_jax.motifs.jaspar', 'demo_jax.baseline.meme_suite',
+        'demo_jax.report', 'demo_jax.predict.run', 'demo_jax.predict.windows', 'demo_jax.predict.scoring',
+        'demo_jax.predict.score_tables', 'demo_jax.predict.variant_effects', 'demo_jax.stages')
 EDGE_PACKAGES = ('absl', 'ml_collections', 'tensorboardX', 'orbax', 'tqdm', 'matplotlib', 'logomaker', 'jinja2', 'dask',
                  'distributed')
 COMMAND_LINE = ('absl', 'ml_collections', 'experiments', 'configs')
@@ -45,6 +46,15 @@ def forbidden_imports(source: str, module: str, is_package: bool = False) -> lis
     if within(module, CORE):
         bad += EDGE + EDGE_PACKAGES
     return sorted({name for name in found if within(name, bad)})
+
+
+def upward_imports(source: str, module: str, is_package: bool = False) -> list[str]:
+    """The imports of a module of `demo_jax` that run against `ORDER`."""
+    if not module.startswith('demo_jax.'):
+        return []
+    place = ORDER.index(module.split('.')[1])
+    parts = {name: name.split('.')[1] for name in imports(source, module, is_package) if name.startswith('demo_jax.')}
+    return sorted(name for name, part in parts.items() if part in ORDER and ORDER.index(part) > place)
 
 
 def long_functions(source: str) -> list[str]:
@@ -123,6 +133,7 @@ def undocumented(source: str) -> list[str]:
 def test_module(path):
     source = path.read_text(encoding='utf-8')
     assert forbidden_imports(source, module_name(path), path.name == '__init__.py') == []
+    assert upward_imports(source, module_name(path), path.name == '__init__.py') == []
     assert unsafe_calls(source) == []
     if not path.is_relative_to(ROOT / 'configs'):
         assert long_functions(source) == []
@@ -133,28 +144,36 @@ def test_module(path):
 
 def test_the_modules_were_found():
     names = {module_name(path) for path in MODULES}
-    assert {'demo_jax.files', 'demo_jax.evaluation.metrics', 'experiments.cli'} <= names
+    assert {'demo_jax.io.files', 'demo_jax.evaluation.metrics', 'experiments.cli'} <= names
 
 
 @pytest.mark.parametrize('source, module, expected', [
     ('import tqdm', 'demo_jax.training.fit', ['tqdm']),
     ('def f():\n    from matplotlib import pyplot', 'demo_jax.explain.saliency', ['matplotlib', 'matplotlib.pyplot']),
-    ('from demo_jax import files', 'demo_jax.data.corpus', ['demo_jax.files']),
-    ('from demo_jax.report.tables import format_table', 'demo_jax.nn.ops',
+    ('from demo_jax.io import files', 'demo_jax.data.corpus', ['demo_jax.io.files']),
+    ('from demo_jax.report.tables import format_table', 'demo_jax.nn.kernels',
      ['demo_jax.report.tables', 'demo_jax.report.tables.format_table']),
     ('from ..motifs import jaspar', 'demo_jax.explain.match', ['demo_jax.motifs.jaspar']),
-    ('from . import readers', 'demo_jax.data.dna', ['demo_jax.data.readers']),
-    ('from absl import flags', 'demo_jax.runs', ['absl', 'absl.flags']),
-    ('from configs import default', 'demo_jax.runs', ['configs', 'configs.default']),
-    ('import importlib\nimportlib.import_module("experiments.cli")', 'demo_jax.runs', ['experiments.cli']),
+    ('from . import readers', 'demo_jax.data.corpus', ['demo_jax.data.readers']),
+    ('from absl import flags', 'demo_jax.runs.directory', ['absl', 'absl.flags']),
+    ('from configs import default', 'demo_jax.runs.directory', ['configs', 'configs.default']),
+    ('import importlib\nimportlib.import_module("experiments.cli")', 'demo_jax.runs.directory', ['experiments.cli']),
     ('import pickle', 'experiments.train', ['pickle']),
-    ('import tqdm\nfrom demo_jax import files', 'demo_jax.monitor', []),
+    ('import tqdm\nfrom demo_jax.io import files', 'demo_jax.runs.monitor', []),
     ('from absl import app', 'experiments.train', []),
     ('import numpy\nfrom demo_jax.errors import InputError', 'demo_jax.evaluation.metrics', []),
-    ('import tqdm_like', 'demo_jax.nn.ops', []),
+    ('import tqdm_like', 'demo_jax.nn.kernels', []),
 ])
 def test_forbidden_imports_are_found(source, module, expected):
     assert forbidden_imports(source, module) == expected
+
+
+def test_upward_imports_are_found():
+    source = 'from demo_jax import dna\nfrom demo_jax.predict.run import Run\ndef f(): import demo_jax.stages.train'
+    found = upward_imports(source, 'demo_jax.runs.schema')
+    assert found == ['demo_jax.predict.run', 'demo_jax.predict.run.Run', 'demo_jax.stages.train']
+    assert upward_imports(source, 'demo_jax.stages.report') == []
+    assert set(ORDER) == {name.split('.')[1] for name in map(module_name, MODULES) if name.startswith('demo_jax.')}
 
 
 def test_long_functions_are_found():

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from demo_jax.data import dna
+from demo_jax import dna
 from demo_jax.errors import InputError
 from demo_jax.explain import batches
 from demo_jax.explain.attribution import attribute, attribute_models

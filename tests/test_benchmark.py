@@ -10,13 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from demo_jax.data import dna
+from demo_jax import dna
 from demo_jax.errors import InputError
 from demo_jax.explain.attribution import attribute
 from demo_jax.explain.temporal import temporal_scores_models
-from demo_jax.nn import models, ops
+from demo_jax.nn import kernels, models
+from demo_jax.nn.cost import forward_operations, operations_per_step
 from demo_jax.nn.models import SPECS
-from demo_jax.nn.operations import forward_operations, operations_per_step
 from experiments import benchmark
 from experiments.benchmarks import explaining
 from experiments.benchmarks.measure import Settings, interleaved, summarise
@@ -61,8 +61,8 @@ def dot_operations(jaxpr) -> int:
 @pytest.mark.parametrize('name', SPECS)
 def test_operations_are_those_of_the_traced_program(name, monkeypatch):
     # Its own gradient also multiplies the zeros around the output's; that of its products with the windows does not.
-    monkeypatch.setattr(ops, 'conv1d', inspect.unwrap(ops.conv1d))  # also out of the tests' checks of shapes
-    monkeypatch.setattr(ops, '_correlate', ops._correlate_product)
+    monkeypatch.setattr(kernels, 'conv1d', inspect.unwrap(kernels.conv1d))  # also out of the tests' checks of shapes
+    monkeypatch.setattr(kernels, '_correlate', kernels._correlate_product)
     spec, batch, length = SPECS[name], 3, 61
     params = shapes_of(spec)
     tokens = jax.ShapeDtypeStruct((batch, length), jnp.uint8)

@@ -9,12 +9,13 @@ import urllib.parse
 import numpy as np
 import pytest
 
-from demo_jax import files
-from demo_jax.data import dna
-from demo_jax.explanations import Explanations
+from demo_jax import dna
+from demo_jax.io import files
 from demo_jax.report import page as page_files
 from demo_jax.report import payload
 from demo_jax.report.collect import Collector
+from demo_jax.runs.explanations import Explanations
+from demo_jax.stages import record
 from tests import fake_run
 
 ARGUMENTS = (
@@ -26,7 +27,7 @@ ARGUMENTS = (
 @pytest.fixture(scope='module')
 def run(tmp_path_factory):
     made = fake_run.make(tmp_path_factory.mktemp('run') / 'a "run"')
-    folder, collector = made.path / 'dashboard', Collector(made)
+    folder, collector = made.path / 'dashboard', Collector(made, record.all_tables())
     page_files.write_assets(folder)
     for place, task in enumerate(collector.corpus.tasks):
         page_files.write_task(folder, place, payload.task_payload(collector, collector.task(task), sequences=20))
@@ -171,7 +172,7 @@ def test_the_first_number_is_what_validation_chose(browser, tmp_path):
     def facts(shown) -> str:
         table = [dict(zip(columns, row, strict=False)) for row in shown]
         files.write_tsv(made.tables / 'table2.tsv', table, columns)
-        page_files.write_run(folder, payload.run_payload(Collector(made), title='x', made=()))
+        page_files.write_run(folder, payload.run_payload(Collector(made, record.all_tables()), title='x', made=()))
         view = Watched(browser, folder)
         view.open()
         text = view.page.locator('.facts').inner_text()

@@ -127,7 +127,7 @@ def test_a_bundle_goes_on_where_a_checkpoint_stands(shared):
 
 FOUR_DEVICES = """
 import jax, numpy as np
-from demo_jax import devices
+from demo_jax.compute import devices
 devices.configure(4)
 from demo_jax.nn.models import SPECS
 from demo_jax.training import segments, stack

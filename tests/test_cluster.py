@@ -15,10 +15,10 @@ import jax
 import numpy as np
 import pytest
 
-from demo_jax import cluster as cluster_module
-from demo_jax.cluster import Scheduler, connected, parse_scheduler, versions
+from demo_jax.compute import cluster as cluster_module
+from demo_jax.compute.cluster import Scheduler, connected, parse_scheduler, versions
 from demo_jax.errors import InputError
-from demo_jax.runs import RunDirectory
+from demo_jax.runs.directory import RunDirectory
 from demo_jax.training.bundles import Shared, make_bundles, train_bundle
 from demo_jax.training.fit import fit
 from demo_jax.training.jobs import Recipe, make_jobs
@@ -70,7 +70,7 @@ def test_a_scheduler_that_cannot_be(text, message):
 
 def test_without_a_scheduler_there_are_no_workers_and_no_dask():
     code = (
-        'import sys; from demo_jax.cluster import connected, parse_scheduler\n'
+        'import sys; from demo_jax.compute.cluster import connected, parse_scheduler\n'
         'with connected(parse_scheduler(""), {}) as found: print(found, "distributed" in sys.modules)'
     )
     run = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True, check=True)

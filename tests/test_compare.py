@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from demo_jax import files
 from demo_jax.errors import InputError
 from demo_jax.evaluation import compare, published
+from demo_jax.io import files
 from demo_jax.nn import models
 from demo_jax.report.tables import format_table, shorten
 

@@ -12,15 +12,15 @@ from ml_collections import ConfigDict
 from configs import __main__ as listing
 from configs import deepbind, default, pairs, paper, quickstart, simulated108
 from configs.sections import section
-from demo_jax import files
-from demo_jax.data import prepare
-from demo_jax.data.prepare import CorpusSettings, prepare_corpus
 from demo_jax.data.simulate import SimulationSettings, simulate_corpus
 from demo_jax.errors import InputError
-from demo_jax.runs import RunDirectory
-from demo_jax.settings import PYTHON_ONLY, fields, meanings, settings, updated
+from demo_jax.io import files
+from demo_jax.io.settings import PYTHON_ONLY, fields, meanings, settings, updated
+from demo_jax.runs.directory import RunDirectory
+from demo_jax.stages import sources
 from demo_jax.stages.match import MatchSettings
 from demo_jax.stages.report import ReportSettings
+from demo_jax.stages.sources import CorpusSettings, prepare_corpus
 from experiments import pipeline
 from tests import fake_run
 
@@ -144,7 +144,7 @@ def test_every_setting_has_a_meaning():
 
 def test_flags_of_prepare_are_the_settings_of_the_corpus():
     code = ('from experiments import prepare; from absl import flags; import json; flags.FLAGS(["x", "--out=o"]); '
-            'print(json.dumps([prepare._SETTINGS().__dict__, {n: flags.FLAGS[n].help for n in flags.FLAGS}], '
+            'print(json.dumps([sources._SETTINGS().__dict__, {n: flags.FLAGS[n].help for n in flags.FLAGS}], '
             'default=lambda value: value.__dict__))')  # fmt: skip
     run = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
     values, helps = json.loads(run.stdout)
@@ -164,12 +164,12 @@ def test_a_source_is_one_entry(tmp_path, monkeypatch):
         shape = SimulationSettings(decoys=0, cofactor_tasks=0.0)
         return simulate_corpus(['mine'], matrices, n_train=given.n_train, n_test=given.n_test, settings=shape)
 
-    source = prepare.Source('letters', letters, ('n_train', 'n_test'), needs_input=False)
+    source = sources.Source('letters', letters, ('n_train', 'n_test'), needs_input=False)
     with pytest.raises(InputError, match="source is 'letters', expected one of auto"):
         CorpusSettings(source='letters')
-    monkeypatch.setattr(prepare, 'SOURCES', (*prepare.SOURCES, source))
+    monkeypatch.setattr(sources, 'SOURCES', (*sources.SOURCES, source))
     given = CorpusSettings(source='letters', n_train=12, n_test=4, width=99)
-    assert prepare.unread(given) == ('width',)
+    assert sources.unread(given) == ('width',)
     assert prepare_corpus(given).tasks == ('mine',)
     config = default.get_config()
     config.corpus.update({'source': 'letters', 'n_train': 12, 'n_test': 4})
@@ -180,12 +180,12 @@ def test_a_source_is_one_entry(tmp_path, monkeypatch):
 
 
 def test_every_setting_is_read_for_some_source():
-    read = {name for source in prepare.SOURCES for name in source.reads}
+    read = {name for source in sources.SOURCES for name in source.reads}
     assert read | {'source'} == {field.name for field in dataclasses.fields(CorpusSettings)}
     for name, meaning in meanings(CorpusSettings).items():
         prefix, colon, _ = meaning.partition(': ')
-        if colon and prefix in prepare.source_names():
-            assert [source.name for source in prepare.SOURCES if name in source.reads] == [prefix]
+        if colon and prefix in sources.source_names():
+            assert [source.name for source in sources.SOURCES if name in source.reads] == [prefix]
 
 
 def test_the_corpus_of_settings_is_that_of_arguments():

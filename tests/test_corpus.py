@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from demo_jax.data import dna
+from demo_jax import dna
 from demo_jax.data.build import Records, TaskRecords, build_corpus, find_pairs, hold_out
 from demo_jax.data.storage import load_corpus, save_corpus
 from demo_jax.errors import InputError

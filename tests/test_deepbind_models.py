@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 import demo_jax
-from demo_jax import files
-from demo_jax.data import deepbind_models, dna
+from demo_jax import dna
+from demo_jax.data import deepbind_models
 from demo_jax.errors import InputError
 from demo_jax.explain.class_optimisation import ClassOptimisationSettings
+from demo_jax.io import files
 from demo_jax.nn import deepbind
 from demo_jax.nn.deepbind import Shape
 from tests.helpers_commands import run_command

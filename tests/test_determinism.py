@@ -13,9 +13,9 @@ import sys
 import numpy as np
 import pytest
 
-from demo_jax import devices
-from demo_jax.explanations import Explanations
-from demo_jax.runs import RunDirectory
+from demo_jax.compute import devices
+from demo_jax.runs.directory import RunDirectory
+from demo_jax.runs.explanations import Explanations
 from tests.helpers import ROOT, XLA_FLAGS, contents, toy_corpus
 
 SIZES = {'a': 60, 'b': 40, 'c': 25}

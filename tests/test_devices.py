@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from demo_jax import devices
+from demo_jax.compute import devices
 from demo_jax.errors import InputError
 from tests.helpers import ROOT
 
@@ -69,7 +69,7 @@ def test_the_oldest_programs_go(kept_in, tmp_path, monkeypatch):
 
 PROGRAM = """
 import sys, jax, jax.numpy as jnp
-from demo_jax import devices
+from demo_jax.compute import devices
 assert devices.keep_programs(sys.argv[1]) == ''
 jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)  # this one is quickly compiled
 with devices.compilations() as compiled:

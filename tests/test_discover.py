@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from demo_jax.data import dna
+from demo_jax import dna
 from demo_jax.motifs import discover, seqlets
 
 LENGTH = 101

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.stats import chisquare
 
-from demo_jax.data import dna
+from demo_jax import dna
 from demo_jax.errors import InputError
 
 

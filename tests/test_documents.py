@@ -128,7 +128,7 @@ def test_links_and_files_exist(path):
 def test_the_table_of_inputs_has_every_source():
     text = (ROOT / 'README.md').read_text(encoding='utf-8')
     table = text[text.index('| `--corpus` |') :].partition('\n\n')[0]
-    from demo_jax.data.prepare import source_names
+    from demo_jax.stages.sources import source_names
 
     assert sorted(re.findall(r'^\| `(\w+)`', table, re.M)) == sorted(source_names())
 

@@ -8,12 +8,12 @@ import shutil
 import numpy as np
 import pytest
 
-from demo_jax import files
-from demo_jax.done import NAME, Made, Records, digest, read_made
-from demo_jax.explanations import Explanations
+from demo_jax.io import files
 from demo_jax.report.collect import Collector
-from demo_jax.runs import RunDirectory
-from demo_jax.stages import baseline, evaluate, explain, match, report
+from demo_jax.runs.directory import RunDirectory
+from demo_jax.runs.done import NAME, Made, Records, digest, read_made
+from demo_jax.runs.explanations import Explanations
+from demo_jax.stages import baseline, evaluate, explain, match, record, report
 from demo_jax.training.fit import Finished
 from tests.test_stages import SETTINGS, make_run
 
@@ -108,7 +108,7 @@ def all_stages(run):
     evaluate.evaluate_run(run, evaluate.EvaluateSettings(5), progress=False)
     explain.explain_run(run, dataclasses.replace(SETTINGS, pieces=('saliency',)), progress=False)
     match.match_run(run, match.MatchSettings(jaspar='JASPAR2016', chance_draws=1), progress=False)
-    report.report_run(run, report.ReportSettings(sequences=2, dashboards=1), progress=False)
+    report.report_run(run, record.all_tables(), report.ReportSettings(sequences=2, dashboards=1), progress=False)
 
 
 @pytest.fixture(scope='module')
@@ -162,12 +162,12 @@ def test_a_run_of_an_older_version_is_made_again_once(whole, tmp_path):
         facts = {'best_epoch': 1, 'attempt': 0, 'steps': 10, 'positives': 6, 'negatives': 2, 'both_strands': True}
         np.savez(path, allow_pickle=False, facts=np.array(json.dumps(facts)), **arrays)
         assert store.has('saliency', job.index)  # the page shows it as it is
-    collector = Collector(run)
+    collector = Collector(run, record.all_tables())
     assert collector.hit_p_value == 1e-3 and collector.match_settings['measure'] == 'e_value'
     all_stages(run)
     assert not (run.path / 'motifs' / 'complete.json').exists()
     assert not (run.path / 'motifs' / 'baseline' / 'settings.json').exists()
-    assert Collector(run).hit_p_value == 1e-4
+    assert Collector(run, record.all_tables()).hit_p_value == 1e-4
     before = times(run)
     all_stages(run)
     assert times(run) == before

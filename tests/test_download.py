@@ -11,10 +11,10 @@ import threading
 import pytest
 
 from demo_jax.data import download as downloads
-from demo_jax.data import prepare
 from demo_jax.data.download import Archive, download, extract
 from demo_jax.data.storage import load_corpus
 from demo_jax.errors import InputError
+from demo_jax.stages import sources
 from tests.helpers_commands import run_command
 
 
@@ -255,39 +255,39 @@ def test_prepare_fetches_unpacks_and_reads(content, tmp_path, monkeypatch):
     with Server(content, cuts=1) as server:
         monkeypatch.setattr(downloads, 'DEEPMOTIF_108', server.archive())
         with pytest.raises(InputError, match='add --download'):
-            prepare.prepare_corpus(source='deepmotif108', cache=cache, progress=False)
-        corpus = prepare.prepare_corpus(source='deepmotif108', cache=cache, download=True, progress=False)
+            sources.prepare_corpus(source='deepmotif108', cache=cache, progress=False)
+        corpus = sources.prepare_corpus(source='deepmotif108', cache=cache, download=True, progress=False)
         assert corpus.tasks == ('TASK0', 'TASK1', 'TASK2')
         asked = len(server.asked)
-        again = prepare.prepare_corpus(source='deepmotif108', cache=cache, progress=False)
+        again = sources.prepare_corpus(source='deepmotif108', cache=cache, progress=False)
         assert again.fingerprint() == corpus.fingerprint() and len(server.asked) == asked
     # A copy already on disk: the archive, the folder it lies in, or the folder where it was unpacked.
     for place in ('cache/deepbind.tar.gz', 'cache'):
-        local = prepare.prepare_corpus(
+        local = sources.prepare_corpus(
             source='deepmotif108', input=[str(tmp_path / place)], cache=str(tmp_path / 'other'), progress=False
         )
         assert local.fingerprint() == corpus.fingerprint()
     unpacked = next((tmp_path / 'other').iterdir())
-    local = prepare.prepare_corpus(source='deepmotif108', input=[str(unpacked)], cache='unused', progress=False)
+    local = sources.prepare_corpus(source='deepmotif108', input=[str(unpacked)], cache='unused', progress=False)
     assert local.fingerprint() == corpus.fingerprint()
 
 
 def test_saving_never_replaces_another_corpus_silently(tmp_path):
     first, second = (
-        prepare.prepare_corpus(source='simulated', n_tasks=1, n_train=20, n_test=5, seed=seed) for seed in (0, 1)
+        sources.prepare_corpus(source='simulated', n_tasks=1, n_train=20, n_test=5, seed=seed) for seed in (0, 1)
     )
     out = tmp_path / 'corpus'
-    prepare.save_prepared(first, out)
-    prepare.save_prepared(first, out)
+    sources.save_prepared(first, out)
+    sources.save_prepared(first, out)
     with pytest.raises(InputError, match='holds another corpus; add --force'):
-        prepare.save_prepared(second, out)
+        sources.save_prepared(second, out)
     assert load_corpus(out).fingerprint() == first.fingerprint()
-    prepare.save_prepared(second, out, force=True)
+    sources.save_prepared(second, out, force=True)
     assert load_corpus(out).fingerprint() == second.fingerprint()
     (tmp_path / 'mine').mkdir()
     (tmp_path / 'mine' / 'thesis.txt').write_text('precious')
     with pytest.raises(InputError, match='is not a corpus, so it is not replaced'):
-        prepare.save_prepared(first, tmp_path / 'mine', force=True)
+        sources.save_prepared(first, tmp_path / 'mine', force=True)
     assert (tmp_path / 'mine' / 'thesis.txt').read_text() == 'precious'
 
 
@@ -301,7 +301,7 @@ def test_bad_settings_of_prepare():
         ({'source': 'deepmotif108', 'input': ['nowhere']}, 'nowhere: does not exist'),
     ):
         with pytest.raises(InputError, match=message):
-            prepare.prepare_corpus(**settings)
+            sources.prepare_corpus(**settings)
 
 
 def test_the_command(tmp_path):

@@ -5,18 +5,18 @@ import json
 import numpy as np
 import pytest
 
-from demo_jax.data import prepare
 from demo_jax.data.build import Records, TaskRecords, build_corpus
 from demo_jax.data.intervals import PeakOptions
 from demo_jax.data.peak_files import read_peaks
 from demo_jax.data.storage import load_corpus, save_corpus, stored_fingerprint
-from demo_jax.data.textfile import check_ratio, check_size, read_fasta, read_lines
 from demo_jax.errors import InputError
 from demo_jax.explain.attribution import attribute
 from demo_jax.explain.batches import checked_sequences, count_models
 from demo_jax.explain.truth import score_truth
+from demo_jax.io.textfile import check_ratio, check_size, read_fasta, read_lines
 from demo_jax.motifs.extract import Windows
 from demo_jax.nn.models import SPECS
+from demo_jax.stages import sources
 from demo_jax.training.pool import build_pool
 from tests.helpers import toy_corpus
 from tests.helpers_models import fresh, some_tokens
@@ -56,7 +56,7 @@ def test_peaks_with_a_dot_for_the_signal_and_broad_peaks(tmp_path):
 ])  # fmt: skip
 def test_preparing_refuses(settings, message):
     with pytest.raises(InputError, match=message):
-        prepare.prepare_corpus(**settings, progress=False)
+        sources.prepare_corpus(**settings, progress=False)
 
 
 def test_preparing_peaks_and_describing_them(tmp_path, capsys):
@@ -65,40 +65,40 @@ def test_preparing_peaks_and_describing_them(tmp_path, capsys):
     (tmp_path / 'g.fa').write_text(genome)
     rows = [f'{name}\t{at}\t{at + 40}\tp\t{at}\n' for name in ('chr1', 'chr8') for at in range(100, 2800, 150)]
     (tmp_path / 'a.bed').write_text(''.join(rows) + 'chr1\t0\t30\tedge\t1\n')
-    corpus = prepare.prepare_corpus(
+    corpus = sources.prepare_corpus(
         source='bed', input=[str(tmp_path / 'a.bed')], genome=str(tmp_path / 'g.fa'), width=41, progress=True
     )
     assert len(corpus) == 2 * len(rows)
-    text = prepare.describe(corpus)
+    text = sources.describe(corpus)
     assert '1 outside chromosome' in text and f'1 tasks, {len(corpus)} sequences' in text
     capsys.readouterr()
     out = tmp_path / 'out'
-    prepare.save_prepared(corpus, out)
-    prepare.save_prepared(corpus, out)  # the same one: nothing to do
+    sources.save_prepared(corpus, out)
+    sources.save_prepared(corpus, out)  # the same one: nothing to do
     other = toy_corpus({'a': 10})
     with pytest.raises(InputError, match='holds another corpus; add --force'):
-        prepare.save_prepared(other, out)
-    prepare.save_prepared(other, out, force=True)
+        sources.save_prepared(other, out)
+    sources.save_prepared(other, out, force=True)
     assert load_corpus(out, verify=True).fingerprint() == other.fingerprint() == stored_fingerprint(out)
     with pytest.raises(InputError, match='exists and is not a corpus'):
-        prepare.save_prepared(corpus, tmp_path / 'g.fa')
+        sources.save_prepared(corpus, tmp_path / 'g.fa')
 
 
 def test_describing_simulated_and_held_out_tasks():
-    corpus = prepare.prepare_corpus(source='simulated', n_tasks=3, n_train=20, n_test=5, n_pair_tasks=1, progress=False)
+    corpus = sources.prepare_corpus(source='simulated', n_tasks=3, n_train=20, n_test=5, n_pair_tasks=1, progress=False)
     assert corpus.info['tasks'][corpus.tasks[0]]['is_pair']
     facts = {'shuffles_made': 3, 'test_fraction': 0.1, 'dropped': {'too_long': 2, 'no_n': 0}, 'gc_unmatched': 4,
              'motif': 'MA1', 'motif_assigned': True}  # fmt: skip
-    assert prepare._notes(facts) == (
+    assert sources._notes(facts) == (
         '3 shuffles made, test = 0.1 held out, 2 too long, 4 without a GC match, MA1 (assigned)'
     )
-    assert corpus.info['tasks'][corpus.tasks[1]]['motif'] in prepare.describe(corpus)
+    assert corpus.info['tasks'][corpus.tasks[1]]['motif'] in sources.describe(corpus)
 
 
 @pytest.fixture
 def stored(tmp_path):
     path = tmp_path / 'corpus'
-    save_corpus(prepare.prepare_corpus(source='simulated', n_tasks=1, n_train=12, n_test=4, progress=False), path)
+    save_corpus(sources.prepare_corpus(source='simulated', n_tasks=1, n_train=12, n_test=4, progress=False), path)
     return path
 
 
@@ -146,7 +146,7 @@ def test_what_is_no_corpus(tmp_path):
 
 
 def test_text_files_at_their_limits(tmp_path, monkeypatch):
-    from demo_jax.data import textfile
+    from demo_jax.io import textfile
 
     path = tmp_path / 'a.fa'
     for data, message in ((b'\xff\xfe>\0', 'UTF-16'), (b'>a\nAC\0\n', 'NUL byte'), (b'\n\n', 'is empty'),

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from Bio import bgzf
 
-from demo_jax import files
-from demo_jax.data import peak_files, textfile, variants
+from demo_jax.data import peak_files, variants
 from demo_jax.data.genome import Genome
 from demo_jax.errors import InputError
-from demo_jax.filekinds import EXPECTED, check_kind
+from demo_jax.io import files, textfile
+from demo_jax.io.filekinds import EXPECTED, check_kind
 from demo_jax.motifs import formats
 
 #: What reads a file, by what it expects; and a good file for it.

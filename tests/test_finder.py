@@ -9,12 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from demo_jax.data import dna
+from demo_jax import dna
+from demo_jax.baseline import finder, zoops
+from demo_jax.baseline.finder import FinderSettings
+from demo_jax.baseline.zoops import Background, Candidates
 from demo_jax.data.readers import read_corpus
 from demo_jax.errors import InputError
-from demo_jax.motifs import finder, jaspar, tomtom, zoops
-from demo_jax.motifs.finder import FinderSettings
-from demo_jax.motifs.zoops import Background, Candidates
+from demo_jax.motifs import jaspar, tomtom
 from demo_jax.stages.baseline import top_positives
 
 SETTINGS = FinderSettings(n_motifs=2, widths=(8, 11, 14), n_seeds=2, seed_lengths=(6,), seed_width=8)

@@ -6,12 +6,12 @@ import jax
 import numpy as np
 import pytest
 
-from demo_jax.devices import compilations
+from demo_jax.compute.devices import compilations
 from demo_jax.errors import InputError
 from demo_jax.evaluation.metrics import auroc, chance_deviation
 from demo_jax.nn import models
+from demo_jax.nn.cost import bytes_per_model
 from demo_jax.nn.models import SPECS
-from demo_jax.nn.operations import bytes_per_model
 from demo_jax.training import segments, stack
 from demo_jax.training.fit import Machine, Progress, Started, fit, programs_of
 from demo_jax.training.jobs import Plan, Recipe, epoch_order, make_jobs

@@ -11,11 +11,13 @@ import pyfaidx
 import pytest
 from Bio import bgzf
 
-from demo_jax.data import bgzip, dna, fasta_index, genome, textfile
+from demo_jax import dna
+from demo_jax.data import bgzip, fasta_index, genome
 from demo_jax.data.genome import Genome
 from demo_jax.data.intervals import PeakOptions
 from demo_jax.data.readers import read_corpus
 from demo_jax.errors import InputError
+from demo_jax.io import textfile
 
 
 def letters(n, seed=0):

@@ -12,9 +12,10 @@ import sys
 import numpy as np
 import pytest
 
-from demo_jax import devices, files
-from demo_jax.explanations import PIECES, Explanations
-from demo_jax.runs import RunDirectory
+from demo_jax.compute import devices
+from demo_jax.io import files
+from demo_jax.runs.directory import RunDirectory
+from demo_jax.runs.explanations import PIECES, Explanations
 from tests.helpers import ROOT, toy_corpus
 
 SPECS = ('small_cnn', 'medium_cnn_rnn', 'large_rnn', 'deepbind')

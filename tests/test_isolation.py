@@ -6,10 +6,10 @@ import pathlib
 import numpy as np
 import pytest
 
-from demo_jax import files
-from demo_jax.data import dna
+from demo_jax import dna
 from demo_jax.data.corpus import Corpus
-from demo_jax.runs import RunDirectory
+from demo_jax.io import files
+from demo_jax.runs.directory import RunDirectory
 from demo_jax.stages.evaluate import EvaluateSettings, evaluate_run
 from demo_jax.stages.train import train_run
 from demo_jax.training.jobs import Job, Recipe, make_jobs

@@ -5,10 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from demo_jax import files
-from demo_jax.data import dna
+from demo_jax import dna
+from demo_jax.io import files
 from demo_jax.nn.models import SPECS
-from demo_jax.runs import RunDirectory
+from demo_jax.runs.directory import RunDirectory
 from demo_jax.training.jobs import Recipe
 from tests.helpers_commands import run_command
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from demo_jax.data import dna
+from demo_jax import dna
 from demo_jax.errors import InputError
 from demo_jax.evaluation.published import PAPER_TABLE4, k562_tasks
 from demo_jax.motifs import jaspar, matching, tomtom

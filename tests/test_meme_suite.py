@@ -6,9 +6,9 @@ import time
 import numpy as np
 import pytest
 
-from demo_jax.data import dna
-from demo_jax.motifs import meme_suite
-from demo_jax.motifs.meme_suite import MemeSuiteError
+from demo_jax import dna
+from demo_jax.baseline import meme_suite
+from demo_jax.baseline.meme_suite import MemeSuiteError
 
 SEQUENCES = [dna.encode('ACGTTGACTCATCGNA'), dna.encode('TTTTGACTCAAA')]
 MOTIFS = """MEME version 5.5.5

@@ -8,15 +8,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from demo_jax.data import dna
+from demo_jax import dna
+from demo_jax.dna import information_content
 from demo_jax.errors import InputError
 from demo_jax.explain.attribution import attribute
 from demo_jax.explain.class_optimisation import ClassOptimisationSettings, optimise_class
-from demo_jax.model import Model
-from demo_jax.motifs.extract import information_content
 from demo_jax.nn import models
 from demo_jax.nn.models import SPECS, ModelSpec
-from demo_jax.results import Temporal
+from demo_jax.predict.model import Model
+from demo_jax.predict.results import Temporal
 from tests.helpers_models import random_params, save_run
 
 TINY = {

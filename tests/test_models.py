@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from demo_jax.data import dna
-from demo_jax.nn import models, ops
+from demo_jax import dna
+from demo_jax.nn import kernels, models
 from demo_jax.nn.layers import MaxPool, Run, Signal
 from demo_jax.nn.models import SPECS
 
@@ -238,7 +238,7 @@ def test_deepbind_reads_both_strands():
     lengths = jnp.asarray(random.integers(1, 41, 16))
     run = jax.jit(lambda x, lengths: models.apply(params, x, spec, lengths=lengths))
     for ends in (None, lengths):
-        given, turned = (run(x, ends) for x in (tokens, ops.reverse_complement(tokens, ends)))
+        given, turned = (run(x, ends) for x in (tokens, kernels.reverse_complement(tokens, ends)))
         assert_close(given.logits, turned.logits)
         assert np.std(given.score) > 0.01
     # One strand alone, by a model that reads only it: the better of the two is what counts.
@@ -251,13 +251,13 @@ def test_deepbind_reads_both_strands():
 @pytest.mark.parametrize('hoist', [False, True])
 def test_hoist_reaches_every_scan(monkeypatch, hoist):
     """It changes nothing but the speed, so only the calls can show it."""
-    spec, scan, seen = SPECS['large_rnn'], ops.bilstm_scan, []
+    spec, scan, seen = SPECS['large_rnn'], kernels.bilstm_scan, []
 
     def recorded(*args):
         seen.append(args[5])
         return scan(*args)
 
-    monkeypatch.setattr(ops, 'bilstm_scan', recorded)
+    monkeypatch.setattr(kernels, 'bilstm_scan', recorded)
     jax.eval_shape(lambda: models.apply(random_params(spec), jnp.zeros((2, 5), jnp.uint8), spec, hoist=hoist))
     assert seen == [hoist] * 2
 
@@ -286,7 +286,7 @@ def test_dropout_places(monkeypatch, name):
         found = models.apply(params, x, spec, dropout=0.5, key=key, dropout_bits=1)
         return found, flax_model(params, x, spec, flax_third), jnp.stack(keys)
 
-    monkeypatch.setattr(ops, 'dropout', third)
+    monkeypatch.setattr(kernels, 'dropout', third)
     found, expected, drawn = jax.jit(both)(params, x, key)
     assert_close(found, expected)
     assert units['ours'] == units['flax'] > 0

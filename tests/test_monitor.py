@@ -6,8 +6,8 @@ import pathlib
 
 import pytest
 
-from demo_jax import monitor
-from demo_jax.runs import RunDirectory
+from demo_jax.runs import monitor
+from demo_jax.runs.directory import RunDirectory
 from demo_jax.stages.train import _enter
 from demo_jax.training.jobs import Recipe, make_jobs
 from demo_jax.training.state import EpochRecord, Finished, Report
@@ -205,7 +205,7 @@ def test_every_task_has_curves_of_its_own(begin, tmp_path, tasks, expected):
 
 
 def test_pictures_of_tasks_with_like_names_are_told_apart(tmp_path):
-    from demo_jax.files import safe_name
+    from demo_jax.io.files import safe_name
     from demo_jax.stages.report import _pictures
 
     tasks = ['x (1)', 'x [1]']

@@ -14,10 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from demo_jax import files
-from demo_jax.data import dna
-from demo_jax.data.corpus import INTERVAL_DTYPE, Corpus, cumulative
+from demo_jax import dna
+from demo_jax.data.corpus import INTERVAL_DTYPE, Corpus
+from demo_jax.dna import cumulative
 from demo_jax.errors import InputError
+from demo_jax.io import files
 from demo_jax.motifs import extract, formats, piles, scan, tomtom
 from tests.motif_tools import check_jaspar, check_meme
 

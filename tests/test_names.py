@@ -5,10 +5,10 @@ import math
 
 import pytest
 
-from demo_jax import files, score_tables, windows
-from demo_jax.data import textfile
 from demo_jax.errors import InputError
-from demo_jax.scoring import choose_models
+from demo_jax.io import files, textfile
+from demo_jax.predict import score_tables, windows
+from demo_jax.predict.scoring import choose_models
 from tests.helpers_models import save_run
 from tests.helpers_score import checked, letters, vcf
 

@@ -6,7 +6,7 @@ import nbclient
 import nbformat
 import pytest
 
-from demo_jax import files
+from demo_jax.io import files
 from tests.helpers import ROOT
 from tests.helpers_models import save_run
 

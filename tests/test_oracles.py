@@ -13,7 +13,7 @@ from demo_jax.explain.temporal import temporal_scores
 from demo_jax.explain.truth import Truth, score_truth
 from demo_jax.motifs.extract import Windows
 from demo_jax.nn.models import SPECS
-from demo_jax.runs import RunDirectory
+from demo_jax.runs.directory import RunDirectory
 from demo_jax.stages import evaluate
 from demo_jax.training.fit import Finished
 from demo_jax.training.jobs import Recipe, make_jobs
@@ -321,8 +321,8 @@ def test_truth():
 
 def test_a_palindrome_counts_as_half_as_likely():
     """Of two words in equally many sequences, the one that is its own reverse complement is the rarer by chance."""
-    from demo_jax.data import dna
-    from demo_jax.motifs.finder import FinderSettings, enriched_words
+    from demo_jax import dna
+    from demo_jax.baseline.finder import FinderSettings, enriched_words
 
     words = ['AACC', 'ACGT'] * 6  # the other word comes first in every order
     tokens = np.stack([dna.encode(f'NN{word}NN') for word in words])

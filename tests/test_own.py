@@ -5,13 +5,13 @@ import dataclasses
 import numpy as np
 import pytest
 
-from demo_jax.data.prepare import prepare_corpus
 from demo_jax.data.simulate import RELEASE
 from demo_jax.errors import InputError
 from demo_jax.evaluation.proteins import Protein
 from demo_jax.evaluation.published import k562_tasks
 from demo_jax.motifs import jaspar, own
 from demo_jax.motifs.matching import own_matrices
+from demo_jax.stages.sources import prepare_corpus
 
 ZBTB7A = 'ZBTB7A_K562_ZBTB7A_(SC-34508)_HudsonAlpha'
 GATA1 = 'GATA1_K562_GATA-1_USC'

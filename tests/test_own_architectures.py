@@ -12,8 +12,8 @@ import demo_jax
 from demo_jax.errors import InputError
 from demo_jax.nn import architecture, models
 from demo_jax.nn.architecture import Architecture, from_linen, from_nnx, name_of, named_leaves, resolve
+from demo_jax.nn.cost import bytes_per_model, forward_operations, intermediate_bytes, operations_per_step
 from demo_jax.nn.layers import Dense, Layer, Signal, Size, Summary
-from demo_jax.nn.operations import bytes_per_model, forward_operations, intermediate_bytes, operations_per_step
 
 LETTERS = np.eye(4, dtype=np.float32)[np.random.default_rng(0).integers(0, 4, (3, 20))]
 

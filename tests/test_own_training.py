@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 
 import demo_jax
-from demo_jax import files
-from demo_jax.data import dna
+from demo_jax import dna
 from demo_jax.errors import InputError
-from demo_jax.explanations import Explanations
+from demo_jax.io import files
 from demo_jax.nn import architecture
 from demo_jax.report.collect import Collector
 from demo_jax.report.payload import run_payload, task_payload
-from demo_jax.runs import RunDirectory
-from demo_jax.stages import evaluate, explain, match, report, train
+from demo_jax.runs.directory import RunDirectory
+from demo_jax.runs.explanations import Explanations
+from demo_jax.stages import evaluate, explain, match, record, report, train
 from demo_jax.training.jobs import Recipe, make_jobs
 from tests.helpers import ROOT, toy_corpus
 
@@ -82,7 +82,7 @@ def run(tmp_path_factory):
     settings = explain.ExplainSettings(positives=8, negatives=4, integration_steps=4, optimisation_steps=5, restarts=1)
     explain.explain_run(run, settings, progress=False)
     match.match_run(run, match.MatchSettings(jaspar='JASPAR2016', chance_draws=1), progress=False)
-    report.report_run(run, report.ReportSettings(sequences=4, dashboards=1), progress=False)
+    report.report_run(run, record.all_tables(), report.ReportSettings(sequences=4, dashboards=1), progress=False)
     return run
 
 
@@ -110,7 +110,7 @@ def test_it_is_explained(run):
 
 
 def test_it_is_on_the_page_and_in_figure_1(run):
-    collector = Collector(run)
+    collector = Collector(run, record.all_tables())
     payload = run_payload(collector, title='run', made=collector.corpus.tasks)
     assert 'dilated' in {spec['label'] for spec in payload['specs']}
     task = task_payload(collector, collector.task('JUN_toy'), sequences=3)
@@ -131,7 +131,7 @@ def test_its_parameters_come_back_as_they_were(run):
 
 def test_a_training_resumes_to_the_same_bits(run, tmp_path):
     """From a checkpoint in the middle: its parameters are stored by their places, whatever the tree."""
-    from demo_jax import checkpoints
+    from demo_jax.runs import checkpoints
     from demo_jax.training.fit import fit
     from demo_jax.training.pool import build_pool
 

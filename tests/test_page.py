@@ -9,16 +9,17 @@ import time
 import numpy as np
 import pytest
 
-from demo_jax import files
-from demo_jax.data import dna
+from demo_jax import dna
 from demo_jax.errors import InputError
 from demo_jax.evaluation import compare
-from demo_jax.explanations import Explanations
+from demo_jax.io import files
 from demo_jax.motifs import formats, jaspar, scan
 from demo_jax.report import page, payload
 from demo_jax.report.choose import choose_sequences
 from demo_jax.report.collect import Collector
-from demo_jax.runs import RunDirectory
+from demo_jax.runs.directory import RunDirectory
+from demo_jax.runs.explanations import Explanations
+from demo_jax.stages import record
 from demo_jax.stages.evaluate import AUROC_COLUMNS
 from demo_jax.stages.report import ReportSettings, draw_sequence, report_run
 from demo_jax.training.jobs import Recipe, make_jobs
@@ -36,7 +37,7 @@ def read_script(path) -> tuple[str, dict]:
 @pytest.fixture(scope='module')
 def reported(tmp_path_factory):
     run = fake_run.make(tmp_path_factory.mktemp('run') / 'a run')
-    report_run(run, ReportSettings(sequences=12, dashboards=1), progress=False)
+    report_run(run, record.all_tables(), ReportSettings(sequences=12, dashboards=1), progress=False)
     return run
 
 
@@ -173,15 +174,15 @@ def test_motifs_of_an_earlier_version_are_judged_too(reported, tmp_path):
     judged = copy.path / 'motifs' / fake_run.PLAIN / 'medium_cnn' / 'motifs.tsv'
     text = judged.read_text(encoding='utf-8')
     judged.unlink()
-    data = Collector(copy).task(fake_run.PLAIN)
+    data = Collector(copy, record.all_tables()).task(fake_run.PLAIN)
     assert data.specs[0].agree == {}
-    model = payload.task_payload(Collector(copy), data, sequences=2)['models'][0]
+    model = payload.task_payload(Collector(copy, record.all_tables()), data, sequences=2)['models'][0]
     shown = {motif['method']: motif for motif in model['motifs']}
     assert shown['saliency']['matches'] and shown['saliency']['agree'] is None
     assert (shown['integrated_gradients']['matches'], shown['integrated_gradients']['verdict']) == ([], 'none')
     judged.write_text(text.replace('\t7\t', '\tseven\t'), encoding='utf-8')
     with pytest.raises(InputError, match="motifs.tsv: line 2: agree is 'seven', expected a whole number"):
-        Collector(copy).task(fake_run.PLAIN)
+        Collector(copy, record.all_tables()).task(fake_run.PLAIN)
 
 
 def test_roc_and_curves_are_those_of_the_scores(reported):
@@ -231,7 +232,7 @@ def rated(run, ratings=RATINGS, chosen=True):
     files.write_tsv(run.tables / 'auroc.tsv', rows, AUROC_COLUMNS)
     for name, table in (('table2', compare.table2(rows)), ('published', compare.beside_published(rows))):
         files.write_tsv(run.tables / f'{name}.tsv', table.rows if name == 'table2' or chosen else [], table.columns)
-    return payload.run_payload(Collector(run), title='x', made=())
+    return payload.run_payload(Collector(run, record.all_tables()), title='x', made=())
 
 
 def test_the_first_number_is_the_test_auroc_of_what_validation_chose(tmp_path):
@@ -276,7 +277,7 @@ def test_own_motifs_are_those_of_the_model_that_validation_chose(tmp_path):
 
 def test_what_is_missing_is_left_out_and_said(tmp_path):
     run = fake_run.make(tmp_path / 'run', matched=False, explained=False, source='simulated')
-    index = report_run(run, progress=False)
+    index = report_run(run, record.all_tables(), progress=False)
     _, shown = read_script(index.parent / 'data' / 'run.js')
     assert [re.search('stage ([a-z]+)', line).group(1) for line in shown['missing']] == ['explain', 'match']
     _, task = read_script(index.parent / 'data' / 'task-0000.js')
@@ -285,14 +286,14 @@ def test_what_is_missing_is_left_out_and_said(tmp_path):
     assert not (run.path / 'figures' / 'position_profile.png').exists()
     assert (run.path / 'figures' / 'table2.pdf').exists()
     with pytest.raises(InputError, match='run the stage explain'):
-        draw_sequence(run, fake_run.PLAIN, 3)
+        draw_sequence(run, record.all_tables(), fake_run.PLAIN, 3)
 
 
 def test_a_damaged_piece_is_named(tmp_path):
     run = fake_run.make(tmp_path / 'run', matched=False)
     path = Explanations(run).piece_path('mutagenesis', 0)
     path.write_bytes(path.read_bytes()[:200])
-    collector = Collector(run)
+    collector = Collector(run, record.all_tables())
     data = collector.task(fake_run.PLAIN)
     assert 'mutagenesis' not in data.specs[0].tracks and 'mutagenesis' in data.specs[1].tracks
     assert any('mutagenesis' in line and 'cannot be read' in line for line in collector.missing)
@@ -308,11 +309,11 @@ def test_nothing_is_drawn_twice(reported):
     table = reported.tables / 'table2.tsv'
     time.sleep(0.01)
     table.write_bytes(table.read_bytes())  # the stage evaluate writes its tables anew each time
-    report_run(reported, settings, progress=False)
+    report_run(reported, record.all_tables(), settings, progress=False)
     assert times() == before
     history = reported.path / 'history.tsv'
     history.write_text(history.read_text().replace('\t0.5\n', '\t0.625\n'))
-    report_run(reported, settings, progress=False)
+    report_run(reported, record.all_tables(), settings, progress=False)
     after = times()
     changed = {path.name for path in before if before[path] != after[path]}
     assert {'task-0000.js', 'run.js', 'training_curves.png'} <= changed
@@ -326,7 +327,7 @@ def test_each_job_of_a_grid_has_a_rating_of_its_own(tmp_path):
     jobs = make_jobs(run.corpus().tasks, fake_run.SPECS, Recipe(), seeds=(0, 1), learning_rates=(1e-3, 3e-3))
     rows = [{name: getattr(job, name) for name in AUROC_COLUMNS[:5]} | {'test_auroc': job.index / 100} for job in jobs]
     files.write_tsv(run.tables / 'auroc.tsv', [row | {'status': 'ok'} for row in rows], AUROC_COLUMNS)
-    collector = Collector(run)
+    collector = Collector(run, record.all_tables())
     assert len(jobs) == 16
     assert [float(collector.rating(job)['test_auroc']) for job in jobs] == [job.index / 100 for job in jobs]
 
@@ -354,12 +355,12 @@ def test_tensorboard_has_the_pictures_and_the_models(reported):
 
 def test_one_sequence_on_demand(reported):
     row = int(Explanations(reported).rows(fake_run.PLAIN)[4])
-    path = draw_sequence(reported, fake_run.PLAIN, row)
+    path = draw_sequence(reported, record.all_tables(), fake_run.PLAIN, row)
     assert path.name == f'row{row:06d}.png' and path.with_suffix('.svg').is_file()
     with pytest.raises(InputError, match='row 0 is not an explained sequence'):
-        draw_sequence(reported, fake_run.PLAIN, 0)
+        draw_sequence(reported, record.all_tables(), fake_run.PLAIN, 0)
     with pytest.raises(InputError, match="no task 'CTC'"):
-        draw_sequence(reported, 'CTC', row)
+        draw_sequence(reported, record.all_tables(), 'CTC', row)
 
 
 def test_settings_are_checked():
@@ -371,7 +372,7 @@ def test_settings_are_checked():
 def test_a_page_that_would_be_too_large_shows_fewer_sequences(reported):
     from demo_jax.stages.report import _affordable
 
-    collector = Collector(reported)
+    collector = Collector(reported, record.all_tables())
     each = payload.bytes_per_sequence(collector)
     # Three tracks of three models, and two temporal scores of one of them.
     assert each == pytest.approx(11 * fake_run.LENGTH * 8 / 3 + 2 * (fake_run.LENGTH + 300))
@@ -427,13 +428,14 @@ def test_what_was_guessed_while_matching_is_on_the_page(tmp_path):
     run = fake_run.make(tmp_path / 'run')
     path = run.path / 'motifs' / 'own.json'
     before = files.read_json(path)
-    assert Collector(run).protein(fake_run.HOSTILE).found == 'first word'  # as an earlier version matched it
+    collector = Collector(run, record.all_tables())
+    assert collector.protein(fake_run.HOSTILE).found == 'first word'  # as an earlier version matched it
     told = {'symbol': 'MAX', 'found': 'told', 'others': []}
     files.write_json(path, before | {'notes': ['Planted elsewhere.'], 'proteins': {fake_run.HOSTILE: told}})
-    collector = Collector(run)
+    collector = Collector(run, record.all_tables())
     assert 'Planted elsewhere.' in collector.missing
     assert collector.protein(fake_run.HOSTILE) == ('MAX', 'told', ())
     for wrong in ({'notes': 'text'}, {'notes': [1]}, {'proteins': []}):
         files.write_json(path, before | wrong)
         with pytest.raises(InputError, match='is not what the stage match writes'):
-            Collector(run)
+            Collector(run, record.all_tables())

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 
 import demo_jax
-from demo_jax import devices, files
-from demo_jax.data import dna
-from demo_jax.data.prepare import fetch_deepmotif108
+from demo_jax import dna
+from demo_jax.compute import devices
 from demo_jax.data.storage import load_corpus
 from demo_jax.errors import InputError
+from demo_jax.io import files
+from demo_jax.stages.sources import fetch_deepmotif108
 from tests.helpers import ROOT
 from tests.helpers_commands import run_command
 

@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
-from demo_jax.data import dna, prepare
+from demo_jax import dna
 from demo_jax.data.intervals import PeakOptions, Regions
 from demo_jax.data.peak_files import read_peaks
 from demo_jax.data.readers import read_corpus, read_tasks
 from demo_jax.errors import InputError
+from demo_jax.stages import sources
 
 SIZES = {'chr1': 6000, 'chr2': 5000, 'chr8': 4000}
 
@@ -108,7 +109,7 @@ def test_peaks_without_a_window_of_their_gc_content_are_left_out(tmp_path):
         gc = np.array([sum(letter in 'CG' for letter in corpus.sequence(row)) for row in range(rows.start, rows.stop)])
         labels = np.asarray(corpus.labels[rows])
         assert sorted(gc[labels == 1]) == sorted(gc[labels == 0])
-    assert prepare.left_out(corpus) == f'{unmatched} without a GC match'
+    assert sources.left_out(corpus) == f'{unmatched} without a GC match'
     kept = [row for row in np.flatnonzero(corpus.labels) if set(corpus.sequence(row)) <= set('CG')]
     assert sorted(corpus.intervals['start'][kept]) == [3600, 3600, 4000, 4000]  # the strongest of both chromosomes
     lines = [line for number, line in enumerate(lines) if number % 2]
@@ -219,12 +220,12 @@ def test_files_that_meet_in_part_are_counted(tmp_path):
         'g.fa has no chr9, named as a test chromosome',
         '4 of 5 regions of the blacklist lie on chromosomes that the genome lacks (chrM, chrEBV, chrY and 1 more)',
     ]
-    assert prepare.remarks(corpus) == told
-    table = prepare.describe(corpus)
+    assert sources.remarks(corpus) == told
+    table = sources.describe(corpus)
     assert all(line in table for line in [*told, '3 unknown chromosome', '1 blacklisted'])
     (tmp_path / 'black.bed').write_text('chr1\t150\t170\n')
     corpus = read_corpus('bed', [tmp_path / 'x.bed'], peaks=options)
-    assert 'regions of the blacklist' not in prepare.describe(corpus)
+    assert 'regions of the blacklist' not in sources.describe(corpus)
 
 
 def test_remarks_name_the_tasks_they_are_about(tmp_path):
@@ -232,7 +233,7 @@ def test_remarks_name_the_tasks_they_are_about(tmp_path):
     for name in 'abc':
         (tmp_path / f'{name}.bed').write_text(''.join(lines) + 'chrUn\t500\t520\n' * (name == 'b'))
     corpus = read_corpus('bed', [tmp_path], peaks=PeakOptions(tmp_path / 'g.fa', test_chroms=('chr8',)))
-    assert prepare.remarks(corpus) == [
+    assert sources.remarks(corpus) == [
         'peaks: BED, middles, ranked by nothing (no column is known to be a score) (all tasks)',
         'g.fa has no chrUn (b)',
     ]
@@ -280,7 +281,7 @@ def test_windows_of_mostly_n_are_left_out(tmp_path):
     for top, left_out in ((None, 2), (8, 2), (1000, 2)):
         corpus = read_corpus('bed', [tmp_path / 'x.bed'], peaks=PeakOptions(tmp_path / 'g.fa', top=top))
         assert corpus.info['tasks']['x']['dropped']['mostly_N'] == left_out
-        assert prepare.left_out(corpus) == f'{left_out} mostly N'
+        assert sources.left_out(corpus) == f'{left_out} mostly N'
         positives = [corpus.sequence(row) for row in np.flatnonzero(corpus.labels)]
         assert len(positives) == (8 if top == 8 else len(lines) - 2)
         assert sorted(sequence.count('N') for sequence in positives)[-3:] == [0, 1, 50]
@@ -298,7 +299,7 @@ def test_a_peak_whose_only_shuffle_is_itself_is_left_out(tmp_path):
     (tmp_path / 'g.fa').write_text(f'>chr1\n{text}\n>chr8\n{letters["chr8"]}\n')
     (tmp_path / 'x.bed').write_text(''.join(lines))
     corpus = read_corpus('bed', [tmp_path / 'x.bed'], peaks=PeakOptions(tmp_path / 'g.fa'))
-    assert prepare.left_out(corpus) == '2 without another shuffle'
+    assert sources.left_out(corpus) == '2 without another shuffle'
     assert len(corpus) == 2 * (len(lines) - 2)
     assert len({corpus.sequence(row) for row in range(len(corpus))}) == len(corpus)
     both = read_corpus('bed', [tmp_path / 'x.bed'], peaks=PeakOptions(tmp_path / 'g.fa', negatives='gc'))

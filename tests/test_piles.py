@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from demo_jax.data import dna
+from demo_jax import dna
 from demo_jax.motifs import extract, piles
 
 #: Probabilities whose information is known: 2 bits, 1 bit (two letters alike), none.

@@ -6,7 +6,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from demo_jax.data import dna
+from demo_jax import dna
 from demo_jax.training import stack
 from demo_jax.training.pool import build_pool, shortest
 from tests.helpers import toy_corpus

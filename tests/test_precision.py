@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from jax.interpreters import mlir
 
-from demo_jax import files
 from demo_jax.evaluation.compare import paired_tests
-from demo_jax.nn import ops
-from demo_jax.runs import RunDirectory
+from demo_jax.io import files
+from demo_jax.nn import kernels
+from demo_jax.runs.directory import RunDirectory
 from demo_jax.training.layout import PRECISIONS
 from experiments.benchmarks import rounding
 from tests.helpers_commands import run_command
@@ -54,7 +54,7 @@ def test_convolutions_are_rounded_too(rounded, name, bits):
     x, kernel = (rng.normal(size=shape).astype(np.float32) for shape in ((20, 3, 16), (5, 16, 8)))
 
     def convolution(x, kernel):
-        return ops.conv1d(x, kernel, np.zeros(8, np.float32), 'valid')
+        return kernels.conv1d(x, kernel, np.zeros(8, np.float32), 'valid')
 
     with jax.default_matmul_precision(PRECISIONS[name]):
         found = jax.jit(lambda x, kernel: convolution(x, kernel))(x, kernel)

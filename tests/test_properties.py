@@ -17,15 +17,16 @@ from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from demo_jax import arrays, files
-from demo_jax.data import build, dna, intervals, peak_files, readers, storage, textfile, variants
+from demo_jax import dna
+from demo_jax.data import build, intervals, peak_files, readers, storage, variants
 from demo_jax.data.build import Records, TaskRecords, build_corpus
 from demo_jax.data.corpus import clean_name
 from demo_jax.data.genome import Genome
 from demo_jax.data.splits import either_strand
 from demo_jax.errors import InputError, brief, printable
+from demo_jax.io import arrays, files, textfile
+from demo_jax.io.settings import settings as make_settings
 from demo_jax.motifs import formats
-from demo_jax.settings import settings as make_settings
 from tests.helpers import check_corpus, check_motifs
 
 # The same examples everywhere and no clock: a test that fails does so again.

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from demo_jax.data import dna
-from demo_jax.data.prepare import describe, prepare_corpus
+from demo_jax import dna
 from demo_jax.errors import InputError
 from demo_jax.evaluation.proteins import (
     FOUND,
@@ -17,6 +16,7 @@ from demo_jax.evaluation.proteins import (
 )
 from demo_jax.evaluation.published import k562_tasks
 from demo_jax.motifs import jaspar
+from demo_jax.stages.sources import describe, prepare_corpus
 
 SYMBOLS = frozenset({'CTCF', 'GATA1', 'NKX2-5', 'JUN', 'JUNB', 'MSC', 'T', 'EWSR1-FLI1'})
 

@@ -5,11 +5,14 @@ import gzip
 import numpy as np
 import pytest
 
-from demo_jax.data import dna, prepare, readers, textfile
+from demo_jax import dna
+from demo_jax.data import readers
 from demo_jax.data.build import Records, TaskRecords, add_shuffles
 from demo_jax.data.readers import find_tasks, read_corpus, read_tasks
 from demo_jax.errors import InputError
 from demo_jax.evaluation.published import published_task
+from demo_jax.io import textfile
+from demo_jax.stages import sources
 
 HEADER = 'FoldID\tEventID\tseq\tBound\n'
 
@@ -229,7 +232,7 @@ def test_another_layout_is_one_more_entry(monkeypatch, tmp_path):
     assert corpus.tasks == ('A', 'B')
     row = corpus.rows('B', 'test').start
     assert (corpus.sequence(row), corpus.name(row)) == (sequences[0], '3.0')
-    assert set(readers.LAYOUTS) - {'lines'} < set(prepare.source_names())
+    assert set(readers.LAYOUTS) - {'lines'} < set(sources.source_names())
 
 
 def test_real_data(real_data):
@@ -291,7 +294,7 @@ def test_sequences_of_mostly_n_are_left_out(tmp_path):
     assert {corpus.name(row) for row in range(len(corpus))} >= {'half'}
     assert {corpus.name(row) for row in range(len(corpus))}.isdisjoint({'more', 'also'})
     assert facts['counts']['test'] == {'positives': 10, 'negatives': 10, 'pairs': 10}
-    assert prepare.left_out(corpus) == '3 mostly N' and '3 mostly N' in prepare.describe(corpus)
+    assert sources.left_out(corpus) == '3 mostly N' and '3 mostly N' in sources.describe(corpus)
 
 
 def test_no_training_pair_is_of_two_equal_sequences(tmp_path):
@@ -308,7 +311,7 @@ def test_no_training_pair_is_of_two_equal_sequences(tmp_path):
     rows = [corpus.rows('one', split) for split in ('train', 'valid')]
     assert not {poly, mixed} & {corpus.sequence(row) for span in rows for row in range(span.start, span.stop)}
     assert corpus.info['tasks']['two']['dropped'] == {} and corpus.info['tasks']['two']['equal_test_pairs'] == 0
-    assert '2 test positives are equal to their negatives (one)' in prepare.remarks(corpus)
+    assert '2 test positives are equal to their negatives (one)' in sources.remarks(corpus)
 
 
 def test_positives_without_another_shuffle_are_left_out(deepbind):

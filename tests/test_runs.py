@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 import demo_jax
-from demo_jax import files
-from demo_jax.data import dna, storage
+from demo_jax import dna
+from demo_jax.data import storage
 from demo_jax.errors import InputError
-from demo_jax.runs import RunDirectory
+from demo_jax.io import files
+from demo_jax.runs.directory import RunDirectory
 from demo_jax.training.jobs import Recipe, make_jobs
 from tests.helpers import ROOT, toy_corpus
 from tests.helpers_commands import run_command

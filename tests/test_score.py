@@ -8,13 +8,15 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from demo_jax import files, score_tables, scoring, variant_effects, windows
-from demo_jax.data import dna, textfile, variants
+from demo_jax import dna
+from demo_jax.data import variants
 from demo_jax.data.genome import Genome
 from demo_jax.errors import InputError
-from demo_jax.model import Model
+from demo_jax.io import files, textfile
+from demo_jax.predict import score_tables, scoring, variant_effects, windows
+from demo_jax.predict.model import Model
+from demo_jax.predict.scoring import choose_models, score_fasta
 from demo_jax.report.plots import LETTER_COLOURS
-from demo_jax.scoring import choose_models, score_fasta
 from demo_jax.training.fit import Finished
 from tests.helpers_commands import run_command
 from tests.helpers_models import save_run

@@ -17,15 +17,18 @@ import pytest
 from matplotlib.text import Text
 
 import demo_jax
-from demo_jax import arrays, explanations, files, untrusted
-from demo_jax.data import dna, storage
+from demo_jax import dna
+from demo_jax.data import storage
 from demo_jax.data.download import extract
 from demo_jax.errors import InputError
-from demo_jax.explanations import Explanations
+from demo_jax.io import arrays, files
 from demo_jax.motifs import formats
+from demo_jax.predict.results import Maps, Optimum
+from demo_jax.predict.run import load_run
 from demo_jax.report import page
-from demo_jax.results import Maps, Optimum
-from demo_jax.runs import FORMAT, HISTORY_COLUMNS, VERSION, RunDirectory, load_run
+from demo_jax.runs import explanations, schema
+from demo_jax.runs.directory import FORMAT, HISTORY_COLUMNS, VERSION, RunDirectory
+from demo_jax.runs.explanations import Explanations
 from tests.helpers import ROOT, make_run, small_corpus
 from tests.helpers_source import MODULES, imports, module_name, unsafe_calls
 
@@ -93,7 +96,7 @@ def test_programs_are_started_without_a_shell():
         for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
             if isinstance(node, ast.Call) and ast.unparse(node.func).startswith('subprocess.'):
                 starting.setdefault(module_name(path), []).append(node)
-    assert {name for name in starting if name.startswith('demo_jax')} <= {'demo_jax.motifs.meme_suite'}
+    assert {name for name in starting if name.startswith('demo_jax')} <= {'demo_jax.baseline.meme_suite'}
     for calls in starting.values():
         for call in calls:
             assert not any(keyword.arg in ('shell', 'executable') for keyword in call.keywords)
@@ -269,7 +272,7 @@ def test_a_folder_whose_successor_never_came_is_put_back(tmp_path):
 def test_finished_files_follow_the_umask(tmp_path):
     code = (
         'import os, sys; os.umask(0o077)\n'
-        'from demo_jax import files\n'
+        'from demo_jax.io import files\n'
         'files.write_text(sys.argv[1] + "/x", "text")\n'
         'with files.atomic_directory(sys.argv[1] + "/d"): pass\n'
     )
@@ -362,7 +365,7 @@ def jobs_with(run: pathlib.Path, **changes: str) -> None:
 def test_hostile_job_tables_are_refused(run, changes, message):
     jobs_with(run, **changes)
     with pytest.raises(InputError, match=f'jobs.tsv: is not a job table .line 2: {message}'):
-        untrusted.read_jobs(run / 'jobs.tsv')
+        schema.read_jobs(run / 'jobs.tsv')
 
 
 def test_a_module_that_a_run_names_is_imported_only_if_the_user_names_it(run, tmp_path, monkeypatch):
@@ -374,12 +377,12 @@ def test_a_module_that_a_run_names_is_imported_only_if_the_user_names_it(run, tm
     )
     monkeypatch.syspath_prepend(tmp_path)
     jobs_with(run, spec='hostile_models:net')
-    for open_it in (lambda: untrusted.read_jobs(run / 'jobs.tsv'), lambda: demo_jax.load_run(run),
-                    lambda: untrusted.read_jobs(run / 'jobs.tsv', ['hostile_models:other'])):  # fmt: skip
+    for open_it in (lambda: schema.read_jobs(run / 'jobs.tsv'), lambda: demo_jax.load_run(run),
+                    lambda: schema.read_jobs(run / 'jobs.tsv', ['hostile_models:other'])):  # fmt: skip
         with pytest.raises(InputError, match="line 2: spec 'hostile_models:net' is not of this package"):
             open_it()
     assert not (tmp_path / 'ran').exists()
-    assert untrusted.read_jobs(run / 'jobs.tsv', ['hostile_models:net'])[0].spec == 'hostile_models:net'
+    assert schema.read_jobs(run / 'jobs.tsv', ['hostile_models:net'])[0].spec == 'hostile_models:net'
     assert (tmp_path / 'ran').exists()
 
 
@@ -410,7 +413,7 @@ def test_hostile_run_files_are_refused(run, facts, message):
     known = files.read_json(run / 'run.json')
     files.write_json(run / 'run.json', known | facts if isinstance(facts, dict) else facts)
     with pytest.raises(InputError, match=f'run.json: .*{message}'):
-        untrusted.read_facts(run / 'run.json', FORMAT, VERSION)
+        schema.read_facts(run / 'run.json', FORMAT, VERSION)
 
 
 @pytest.mark.parametrize('config, message', [
@@ -421,14 +424,14 @@ def test_hostile_run_files_are_refused(run, facts, message):
 def test_hostile_configs_are_refused(run, config, message):
     files.write_json(run / 'config.json', config)
     with pytest.raises(InputError, match=f'config.json: .*{message}'):
-        untrusted.read_config(run / 'config.json')
+        schema.read_config(run / 'config.json')
 
 
 def test_links_out_of_a_run_are_refused(run, tmp_path):
-    untrusted.check_links(run)
+    schema.check_links(run)
     (run / 'inside').symlink_to('models')  # leads nowhere else
     (run / 'loop').symlink_to(run)
-    untrusted.check_links(run)
+    schema.check_links(run)
     outside = tmp_path / 'outside'
     outside.mkdir()
     (outside / 'file').write_text('mine')
@@ -436,23 +439,23 @@ def test_links_out_of_a_run_are_refused(run, tmp_path):
         link = run / 'models' / 'link'
         link.symlink_to(target)
         with pytest.raises(InputError, match='models/link: is a link that leads out of the run directory'):
-            untrusted.check_links(run)
+            schema.check_links(run)
         link.unlink()
     os.mkfifo(run / 'models' / 'pipe')
     with pytest.raises(InputError, match='models/pipe: is a pipe or device'):
-        untrusted.check_links(run)
+        schema.check_links(run)
     (run / 'models' / 'pipe').unlink()
     with pytest.raises(InputError, match='cannot be read'):
-        untrusted.check_links(run / 'nowhere')
+        schema.check_links(run / 'nowhere')
     (tmp_path / 'other').symlink_to(run)  # the run itself may be reached through a link
-    untrusted.check_links(tmp_path / 'other')
+    schema.check_links(tmp_path / 'other')
 
 
 KINDS = {'job': int, 'status': str, 'attempt': int, 'steps': int, 'best_epoch': int, 'best_auroc': float}
 
 
-def read_model(run: pathlib.Path, spec: str | None = 'small_rnn') -> untrusted.StoredModel:
-    return untrusted.read_model(run / 'models' / '00000.npz', KINDS, len(HISTORY_COLUMNS), spec)
+def read_model(run: pathlib.Path, spec: str | None = 'small_rnn') -> schema.StoredModel:
+    return schema.read_model(run / 'models' / '00000.npz', KINDS, len(HISTORY_COLUMNS), spec)
 
 
 def test_models_of_another_shape_are_refused(run):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from demo_jax.explain.attribution import Attribution
-from demo_jax.nn import ops
+from demo_jax.nn import kernels
 
 ONE = np.ones
 
@@ -16,12 +16,12 @@ ONE = np.ones
 def test_a_wrong_argument_is_noticed(kernel, bias, message):
     x = ONE((9, 1, 2), np.float32)
     with pytest.raises(TypeError, match=message):
-        ops.conv1d(x, ONE(kernel, np.float32), ONE(bias, np.float32), 'same')
-    assert ops.conv1d(x, ONE((3, 2, 5), np.float32), ONE((5,), np.float32), 'same').shape == (9, 1, 5)
+        kernels.conv1d(x, ONE(kernel, np.float32), ONE(bias, np.float32), 'same')
+    assert kernels.conv1d(x, ONE((3, 2, 5), np.float32), ONE((5,), np.float32), 'same').shape == (9, 1, 5)
 
 
 def test_it_is_noticed_while_traced_and_mapped():
-    models = jax.vmap(lambda kernel: ops.conv1d(ONE((9, 1, 2), np.float32), kernel, ONE(5, np.float32), 'same'))
+    models = jax.vmap(lambda kernel: kernels.conv1d(ONE((9, 1, 2), np.float32), kernel, ONE(5, np.float32), 'same'))
     assert jax.eval_shape(models, ONE((7, 3, 2, 5), np.float32)).shape == (7, 9, 1, 5)
     with pytest.raises(TypeError, match='kernel is'):
         jax.eval_shape(models, ONE((7, 3, 1, 5), np.float32))

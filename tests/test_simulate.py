@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from demo_jax.data import dna
-from demo_jax.data.prepare import describe, prepare_corpus
+from demo_jax import dna
 from demo_jax.data.simulate import RELEASE, SimulationSettings, most_informative, simulate_corpus
 from demo_jax.errors import InputError
 from demo_jax.evaluation.published import k562_tasks
 from demo_jax.motifs.jaspar import load_matrices, releases
 from demo_jax.motifs.matching import own_matrices
+from demo_jax.stages.sources import describe, prepare_corpus
 
 TASKS = ('GATA1_K562_x', 'CTCF_K562_y', 'BDP1_K562_z', 'MAX_K562_w')
 OWN = {'GATA1_K562_x': 'MA0035.3', 'CTCF_K562_y': 'MA0139.1', 'MAX_K562_w': 'MA0058.3'}

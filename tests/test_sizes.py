@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import demo_jax
-from demo_jax.data import dna
+from demo_jax import dna
 from demo_jax.errors import InputError
 from demo_jax.explain import batches, sizes
 from demo_jax.explain.activations import filter_motifs, strongest_activations_models
@@ -17,9 +17,9 @@ from demo_jax.explain.class_optimisation import ClassOptimisationSettings, optim
 from demo_jax.explain.interactions import interactions
 from demo_jax.explain.sizes import MOST_ROWS, Sizes, default_sizes
 from demo_jax.explain.temporal import temporal_scores, temporal_scores_models
-from demo_jax.model import Model
+from demo_jax.nn.cost import bytes_per_model, intermediate_bytes
 from demo_jax.nn.models import SPECS, ModelSpec
-from demo_jax.nn.operations import bytes_per_model, intermediate_bytes
+from demo_jax.predict.model import Model
 
 CNN = SPECS['small_cnn']
 CNN_RNN = ModelSpec('tiny', conv=((3, 4),), padding='same', lstm_layers=1, lstm_size=3, summary='mean')  # soon compiled

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from demo_jax.data import dna
+from demo_jax import dna
 from demo_jax.data.build import Records, TaskRecords, build_corpus, hold_out
 from demo_jax.data.intervals import PeakOptions
-from demo_jax.data.prepare import describe, seen_in_training
 from demo_jax.data.readers import read_corpus
 from demo_jax.data.splits import choose_rows, related
 from demo_jax.errors import InputError
+from demo_jax.stages.sources import describe, seen_in_training
 from tests.helpers import labelled, positives
 
 WIDTH = 20

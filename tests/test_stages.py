@@ -9,8 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from demo_jax import done, files
-from demo_jax.data import dna
+from demo_jax import dna
 from demo_jax.data.build import Records, TaskRecords, build_corpus
 from demo_jax.data.simulate import SimulationSettings, simulate_corpus
 from demo_jax.errors import InputError
@@ -18,14 +17,16 @@ from demo_jax.evaluation.proteins import Protein
 from demo_jax.explain.attribution import attribute
 from demo_jax.explain.pieces import TRACKS
 from demo_jax.explain.temporal import temporal_scores
-from demo_jax.explanations import PIECES, Explanations
+from demo_jax.io import files
 from demo_jax.motifs import extract, formats, jaspar, matching, piles, scan
 from demo_jax.motifs.tomtom import match_motifs, prepare_targets, word_motif
 from demo_jax.nn import models
 from demo_jax.report.collect import Collector
 from demo_jax.report.payload import task_payload
-from demo_jax.runs import RunDirectory
-from demo_jax.stages import evaluate, explain, match, motif_files
+from demo_jax.runs import done
+from demo_jax.runs.directory import RunDirectory
+from demo_jax.runs.explanations import PIECES, Explanations
+from demo_jax.stages import evaluate, explain, match, motif_files, record
 from demo_jax.stages.baseline import BaselineSettings, baseline_run
 from demo_jax.training.fit import Finished
 from demo_jax.training.jobs import Recipe, make_jobs
@@ -308,7 +309,7 @@ def test_the_tf_of_a_task_is_told(tmp_path):
     assert {(row['task'], row['tf'], row['matrices']) for row in after['table4_tasks'].rows} == {
         (OWN, 'GATA1', 'MA0035.3'), (NONE, 'CTCF', 'MA0139.1'),
     }  # fmt: skip
-    assert Collector(run).task(NONE, windows=False).protein == Protein('CTCF', 'told')
+    assert Collector(run, record.all_tables()).task(NONE, windows=False).protein == Protein('CTCF', 'told')
     with pytest.raises(InputError, match='no such task'):
         match.match_run(run, dataclasses.replace(told, tf='x=CTCF'), progress=False)
     with pytest.raises(InputError, match='expected NAME=SYMBOL'):
@@ -333,7 +334,7 @@ def test_a_matrix_too_short_for_the_p_value_says_so(tmp_path):
         'CACGTG', '6', 'MA0058.3', 'acCACGTGct',
     )  # fmt: skip
     assert float(row['hit_p_value']) == pytest.approx(4.0**-6, rel=1e-4)
-    collector = Collector(run)
+    collector = Collector(run, record.all_tables())
     (shown,) = task_payload(collector, collector.task(NONE), sequences=5)['own']
     assert shown['reached'] == pytest.approx(2.4e-4) and shown['paper'] == 'JASPAR2016: MA0058.3 acCACGTGct'
     (gata,) = task_payload(collector, collector.task(OWN), sequences=5)['own']
@@ -391,7 +392,7 @@ def test_a_clear_optimum_and_a_pile_of_windows_as_they_are_written(run, tables):
     for method, row in rows.items():
         matrix = probabilities[method]
         assert len(matrix) == len(counts[method]) == int(row['end']) - int(row['start'])
-        best = np.sort(extract.information_content(matrix))[-6:].sum()
+        best = np.sort(dna.information_content(matrix))[-6:].sum()
         assert float(row['bits']) == pytest.approx(best, abs=1e-4)
         assert row['verdict'] == ('motif' if best >= 6 else 'vague' if best >= 3 else 'none')
         if method == 'class_optimisation':
@@ -543,7 +544,7 @@ def hit_files(run):
 
 
 def test_hits_within_sequences_are_those_of_the_page(run, tables):
-    corpus, collector = run.corpus(), Collector(run)
+    corpus, collector = run.corpus(), Collector(run, record.all_tables())
     assert len(hit_files(run)) == 2
     strands = set()
     for task in (OWN, NONE):
@@ -605,10 +606,10 @@ def test_hits_are_made_anew_alone_where_they_are_missing_or_of_another_p_value(t
             match.match_run(copy, more, progress=False)
     assert sum(hit_files(copy)[path] != text for path, text in before.items()) == 1
     match.match_run(copy, usual, progress=False)
-    assert hit_files(copy) == before and Collector(copy).hit_p_value == 1e-4
+    assert hit_files(copy) == before and Collector(copy, record.all_tables()).hit_p_value == 1e-4
     match.match_run(copy, more, progress=False)
     assert all(len(text) > len(before[path]) for path, text in hit_files(copy).items())
-    assert Collector(copy).hit_p_value == 1e-2  # the page shows the hits of the file
+    assert Collector(copy, record.all_tables()).hit_p_value == 1e-2  # the page shows the hits of the file
     assert {path: os.stat(path).st_mtime_ns for path in copy.path.glob('motifs/*/*/*')} == others
     with pytest.raises(InputError, match='match: hit_p_value is 2'):
         dataclasses.replace(usual, hit_p_value=2)

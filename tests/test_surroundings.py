@@ -12,11 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from demo_jax import runs
-from demo_jax.data import dna
+from demo_jax import dna
 from demo_jax.errors import InputError
 from demo_jax.motifs import tomtom
-from demo_jax.runs import RunDirectory
+from demo_jax.runs import directory
+from demo_jax.runs.directory import RunDirectory
 from experiments import pipeline
 from tests.helpers import ROOT
 from tests.helpers_models import save_run
@@ -33,8 +33,8 @@ def python(*arguments, **environment):
 
 TRAINING = """
 import sys, numpy as np
-from demo_jax import devices
-from demo_jax.runs import RunDirectory
+from demo_jax.compute import devices
+from demo_jax.runs.directory import RunDirectory
 from demo_jax.stages.train import train_run
 from demo_jax.training.jobs import Recipe, make_jobs
 devices.configure(1)
@@ -94,7 +94,7 @@ def test_a_file_system_without_locks_is_not_taken_for_another_process(tmp_path, 
         raise OSError(code, os.strerror(code))
 
     (tmp_path / '.lock').write_text('process 12 on node3')
-    monkeypatch.setattr(runs.fcntl, 'flock', flock)
+    monkeypatch.setattr(directory.fcntl, 'flock', flock)
     with pytest.raises(InputError) as refused, RunDirectory(tmp_path).locked():
         pass
     assert told in str(refused.value)

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from demo_jax import files
 from demo_jax.evaluation.table import Column, Figure, Table
+from demo_jax.io import files
 from demo_jax.report import console, payload
 from demo_jax.report.collect import Collector
 from demo_jax.stages import evaluate, record
@@ -37,7 +37,7 @@ def test_a_table_is_one_entry(added, tmp_path, capsys):
     console.print_tables({'lengths': tables['lengths']})
     lines = capsys.readouterr().out.split('\n')
     assert lines[1:3] == ['How long the names are', 'spec       n'] and lines[4] == 'small_cnn  9'
-    shown = payload.run_payload(Collector(run), title='x', made=())['tables']
+    shown = payload.run_payload(Collector(run, record.all_tables()), title='x', made=())['tables']
     (table,) = (table for table in shown if table['name'] == 'lengths')
     assert (table['title'], table['note']) == ('Lengths of names', 'Of 2.')
     assert [(one['name'], one['label'], one['format']) for one in table['columns']] == [
@@ -46,7 +46,7 @@ def test_a_table_is_one_entry(added, tmp_path, capsys):
     assert table['rows'][0] == {'spec': 'small_cnn', 'n': 9.0, 'share': 0.5, 'nothing': None}
     json.dumps(shown)
     files.write_tsv(run.tables / 'lengths.tsv', [], ('spec', 'n'))
-    shown = payload.run_payload(Collector(run), title='x', made=())['tables']
+    shown = payload.run_payload(Collector(run, record.all_tables()), title='x', made=())['tables']
     assert [table['empty'] for table in shown if table['name'] == 'lengths'] == ['Nobody has a name.']
 
 
@@ -60,7 +60,8 @@ def test_tables_have_names_of_their_own_and_say_what_their_columns_are():
 
 
 def test_the_page_says_which_stage_is_missing(tmp_path):
-    shown = payload.run_payload(Collector(fake_run.make(tmp_path / 'run', matched=False)), title='x', made=())['tables']
+    collector = Collector(fake_run.make(tmp_path / 'run', matched=False), record.all_tables())
+    shown = payload.run_payload(collector, title='x', made=())['tables']
     told = {table['name']: table['empty'] for table in shown if not table['rows']}
     assert told == {
         'table3': 'Fewer than two kinds of models: nothing to compare.',

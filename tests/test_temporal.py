@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from demo_jax.data import dna
+from demo_jax import dna
 from demo_jax.errors import InputError
 from demo_jax.explain.temporal import temporal_scores, temporal_scores_models
 from demo_jax.nn import models

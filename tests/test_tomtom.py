@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scipy.stats import false_discovery_control
 
-from demo_jax import files
-from demo_jax.data import dna
+from demo_jax import dna
 from demo_jax.errors import InputError
+from demo_jax.io import files
 from demo_jax.motifs import formats, jaspar, tomtom
 
 DATA = pathlib.Path(__file__).parent / 'data'

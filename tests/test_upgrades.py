@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import demo_jax
-from demo_jax.explanations import Explanations
-from demo_jax.runs import RunDirectory
+from demo_jax.runs.directory import RunDirectory
+from demo_jax.runs.explanations import Explanations
 from demo_jax.stages import train
 from demo_jax.stages.evaluate import EvaluateSettings, evaluate_run
 from tests.make_run_fixture import SPECS, TASKS, predictions
@@ -33,7 +33,7 @@ def assert_close(found, expected):
 
 def test_there_is_a_run_of_every_version():
     numbers = [int(path.name.removeprefix('run_v')) for path in FIXTURES]
-    assert numbers == list(range(1, demo_jax.runs.VERSION + 1))
+    assert numbers == list(range(1, demo_jax.runs.directory.VERSION + 1))
     for path in FIXTURES:
         assert sum(file.stat().st_size for file in path.rglob('*') if file.is_file()) < 200_000
 

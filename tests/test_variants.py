@@ -9,10 +9,11 @@ import re
 import numpy as np
 import pytest
 
-from demo_jax import files, variant_effects
 from demo_jax.data import names, variants
 from demo_jax.errors import InputError
-from demo_jax.scoring import choose_models
+from demo_jax.io import files
+from demo_jax.predict import variant_effects
+from demo_jax.predict.scoring import choose_models
 from tests.helpers_models import save_run
 from tests.helpers_score import fasta, letters, other, read, vcf
 

@@ -10,8 +10,8 @@ import zlib
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from demo_jax.data.textfile import check_ratio
 from demo_jax.errors import InputError
+from demo_jax.io.textfile import check_ratio
 
 _MAX_BLOCK = 1 << 16
 _JOINED = 1 << 22  # bytes, about, that `blocks` gives at a time

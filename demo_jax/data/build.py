@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from demo_jax.data import dna
-from demo_jax.data.corpus import INTERVAL_DTYPE, ROLES, SITE_DTYPE, SPLITS, Corpus, clean_name, cumulative, joined
+from demo_jax import dna
+from demo_jax.data.corpus import INTERVAL_DTYPE, ROLES, SITE_DTYPE, SPLITS, Corpus, clean_name, joined
 from demo_jax.data.splits import choose_rows, either_strand, related
+from demo_jax.dna import cumulative
 from demo_jax.errors import InputError, brief
 
 

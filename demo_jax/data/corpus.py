@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from demo_jax.data import dna
+from demo_jax import dna
 from demo_jax.errors import InputError, listed, printable
 
 SPLITS = ('train', 'valid', 'test')
@@ -145,7 +145,7 @@ class Corpus:
         return dataclasses.replace(
             self,
             tokens=joined([self.tokens[self.starts[s.start] : self.starts[s.stop]] for s in spans], np.uint8),
-            starts=cumulative(self.lengths[row_index]),
+            starts=dna.cumulative(self.lengths[row_index]),
             labels=np.asarray(self.labels[row_index]),
             pairs=np.asarray(self.pairs[row_index]),
             bounds=np.array(bounds, np.int64).reshape(-1, 4),
@@ -153,7 +153,7 @@ class Corpus:
             name_bytes=joined(
                 [self.name_bytes[self.name_starts[s.start] : self.name_starts[s.stop]] for s in spans], np.uint8
             ),
-            name_starts=cumulative(np.diff(self.name_starts)[row_index]),
+            name_starts=dna.cumulative(np.diff(self.name_starts)[row_index]),
             intervals=None if self.intervals is None else np.asarray(self.intervals[row_index]),
             sites=sites,
             info=info,
@@ -171,8 +171,3 @@ def clean_name(name: str) -> str:
 def joined(arrays: Sequence[np.ndarray], dtype: type) -> np.ndarray:
     """The concatenated arrays, of the given dtype also if there are none."""
     return np.concatenate([np.zeros(0, dtype), *arrays]).astype(dtype, copy=False)
-
-
-def cumulative(sizes: Sequence[int] | np.ndarray) -> np.ndarray:
-    """Start of each of n consecutive stretches of sizes (n,), and the end of the last: int64 (n + 1,)."""
-    return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)

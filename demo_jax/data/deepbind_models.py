@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from demo_jax.data.textfile import read_lines
 from demo_jax.errors import InputError, brief, listed
+from demo_jax.io.textfile import read_lines
 from demo_jax.nn.deepbind import Shape, canonical
 
 INDEX, PARAMETERS = 'db.tsv', 'params'

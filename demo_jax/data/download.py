@@ -10,9 +10,9 @@ import tarfile
 import zlib
 from typing import IO, Any, NamedTuple
 
-from demo_jax.data.textfile import check_ratio
 from demo_jax.errors import InputError, brief
-from demo_jax.files import atomic_directory, open_input, sha256
+from demo_jax.io.files import atomic_directory, open_input, sha256
+from demo_jax.io.textfile import check_ratio
 
 _CHUNK = 1 << 18
 _PIECE = 1 << 12  # bytes of a download; up to so many are lost where the connection is cut

@@ -8,10 +8,10 @@ from typing import BinaryIO, Protocol
 
 from demo_jax.data.bgzip import Bgzip, is_bgzip
 from demo_jax.data.fasta_index import LETTERS, index_fasta
-from demo_jax.data.textfile import MAX_LETTERS, PART, read_blocks
 from demo_jax.errors import InputError, brief
-from demo_jax.filekinds import HEAD, check_kind
-from demo_jax.files import open_input
+from demo_jax.io.filekinds import HEAD, check_kind
+from demo_jax.io.files import open_input
+from demo_jax.io.textfile import MAX_LETTERS, PART, read_blocks
 
 _BLOCK = 1 << 20  # bytes that are looked at together
 

@@ -7,14 +7,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from demo_jax.data import dna
+from demo_jax import dna
 from demo_jax.data.build import Records, TaskRecords, add_shuffles, hold_out, task_rng
 from demo_jax.data.genome import Genome
 from demo_jax.data.names import known_names, spelling_hint
 from demo_jax.data.peak_files import Peaks, read_peaks
 from demo_jax.data.peak_table import read_places
-from demo_jax.data.textfile import encode_all
 from demo_jax.errors import InputError, brief, listed
+from demo_jax.io.textfile import encode_all
 
 _BLOCK = 20_000  # candidate windows drawn at a time
 _ROUNDS = 50

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from demo_jax.data.textfile import check_size, read_lines
 from demo_jax.errors import InputError, brief
+from demo_jax.io.textfile import check_size, read_lines
 
 #: How cells that are no finite number are kept: '.' and an empty cell; 'nan' and 'inf'; text.
 DOT, ODD, TEXT = -math.inf, math.inf, math.nan

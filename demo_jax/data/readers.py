@@ -12,8 +12,8 @@ from demo_jax.data import intervals, peak_files
 from demo_jax.data.build import Records, TaskRecords, add_shuffles, build_corpus, hold_out, task_rng
 from demo_jax.data.corpus import Corpus, clean_name
 from demo_jax.data.genome import Genome
-from demo_jax.data.textfile import check_size, encode_all, read_fasta, read_lines
 from demo_jax.errors import InputError, brief, listed
+from demo_jax.io.textfile import check_size, encode_all, read_fasta, read_lines
 
 # A file's name may hold anything, line ends too.
 _DEEPBIND = re.compile(r'(?P<task>.+)_(?P<part>AC|B)\.seq(\.gz)?', re.DOTALL)

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from demo_jax.data import dna
+from demo_jax import dna
 from demo_jax.data.build import Records, TaskRecords, build_corpus, task_rng
 from demo_jax.data.corpus import Corpus
+from demo_jax.dna import information_content
 from demo_jax.errors import InputError, brief
-from demo_jax.motifs.extract import information_content
 
 #: The default JASPAR release of the planted motifs: the last one whose matrices have complete flanks. In it, 65 of the
 #: 108 K562 tasks have a matrix of their TF, and only one of these has fewer than 8 columns. From JASPAR2024 on, 11 of

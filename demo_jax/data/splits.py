@@ -6,7 +6,7 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from demo_jax.data import dna
+from demo_jax import dna
 
 Intervals = Sequence[tuple[str | None, int, int]]
 

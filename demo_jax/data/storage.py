@@ -5,11 +5,11 @@ import pathlib
 
 import numpy as np
 
-from demo_jax import arrays
-from demo_jax.data import dna
+from demo_jax import dna
 from demo_jax.data.corpus import INTERVAL_DTYPE, ROLES, SITE_DTYPE, Corpus, clean_name
 from demo_jax.errors import InputError, brief
-from demo_jax.files import atomic_directory, read_json, write_json
+from demo_jax.io import arrays
+from demo_jax.io.files import atomic_directory, read_json, write_json
 
 FORMAT = 'demo_jax corpus'
 VERSION = 1

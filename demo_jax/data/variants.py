@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from demo_jax.data.genome import Genome
 from demo_jax.data.names import other_spelling
-from demo_jax.data.textfile import Line, read_lines
 from demo_jax.errors import InputError, brief
+from demo_jax.io.textfile import Line, read_lines
 
 COLUMNS = ('sequence', 'position', 'ref', 'alt')
 _VCF_COLUMNS = ('#CHROM', 'POS', 'ID', 'REF', 'ALT')

@@ -14,10 +14,10 @@ import numpy as np
 from demo_jax.errors import InputError
 from demo_jax.explain import batches
 from demo_jax.explain.sizes import default_sizes
-from demo_jax.nn import ops
+from demo_jax.nn import kernels
+from demo_jax.nn.kernels import Array
 from demo_jax.nn.layers import Convolution
 from demo_jax.nn.models import ModelSpec, Params, apply
-from demo_jax.nn.ops import Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,7 +206,7 @@ def _windows(
     active = _activations(params, batch, spec)
     chosen = (active >= threshold[None, None]).astype(active.dtype)
     width, steps = _first(spec).width, active.shape[1]
-    x = ops.one_hot(batch[0], active.dtype)
+    x = kernels.one_hot(batch[0], active.dtype)
     x = jnp.pad(x, ((0, 0), (_first(spec).left_padding, width), (0, 0)))
     windows = jnp.stack([x[:, i : i + steps] for i in range(width)], axis=2)  # (B, L', width, 4)
     return jnp.einsum('blf,blwa->bfwa', chosen, windows), chosen.sum(1).astype(jnp.int32)

@@ -18,8 +18,8 @@ from demo_jax.errors import InputError
 from demo_jax.explain import batches
 from demo_jax.explain.score import Score, call, check_score, float_type, takes_lengths
 from demo_jax.explain.sizes import default_sizes
-from demo_jax.nn import ops
-from demo_jax.nn.ops import Array
+from demo_jax.nn import kernels
+from demo_jax.nn.kernels import Array
 
 BASELINES = ('uniform', 'zeros', 'shuffled')
 
@@ -220,7 +220,7 @@ def _of_model(
 
 
 def _letters(tokens: Array, lengths: Array | None, dtype: Any) -> Array:
-    x = ops.one_hot(tokens, dtype)
+    x = kernels.one_hot(tokens, dtype)
     return x if lengths is None else x * _inside(tokens, lengths)[..., None]
 
 
@@ -248,7 +248,7 @@ def _integrated_gradients(
     known = x.sum(axis=-1, keepdims=True)
     if baseline == 'shuffled':
         assert batch.shuffles is not None  # or it was refused before
-        starts = ops.one_hot(batch.shuffles.swapaxes(0, 1), dtype) * known[None]
+        starts = kernels.one_hot(batch.shuffles.swapaxes(0, 1), dtype) * known[None]
     else:
         starts = (known * jnp.full((1, 1, 4), 0.25 if baseline == 'uniform' else 0.0, dtype))[None]
     nodes, weights = np.polynomial.legendre.leggauss(steps)
@@ -281,13 +281,13 @@ def _mutagenesis(score: _Score, batch: _Batch, *, dtype: Any, alternatives: int)
     lengths = None if batch.lengths is None else jnp.tile(batch.lengths, alternatives)
 
     def at_position(position: Array) -> Array:
-        letters = ops.one_hot(others[:, :, position], dtype)
+        letters = kernels.one_hot(others[:, :, position], dtype)
         mutants = jnp.broadcast_to(x[None], (alternatives, *x.shape)).at[:, :, position].set(letters)
         mutant_scores = score(mutants.reshape(-1, length, 4), lengths)
         return mutant_scores.reshape(alternatives, n) - scores[None]
 
     changes = jax.lax.map(at_position, jnp.arange(length)).transpose(1, 2, 0)  # (alternatives, B, L)
-    hypothetical = (changes[..., None] * ops.one_hot(others, dtype)).sum(0)
+    hypothetical = (changes[..., None] * kernels.one_hot(others, dtype)).sum(0)
     if batch.lengths is not None:
         hypothetical = hypothetical * _inside(batch.tokens, batch.lengths)[..., None]
     return _Map(scores, -hypothetical.sum(-1) / 3 * x.sum(-1), hypothetical)
@@ -390,8 +390,8 @@ def _turn_batch(batch: _Batch) -> _Batch:
     if shuffles is not None:
         n, k, length = shuffles.shape
         repeated = None if lengths is None else jnp.repeat(lengths, k)
-        shuffles = ops.reverse_complement(shuffles.reshape(n * k, length), repeated).reshape(n, k, length)
-    return _Batch(ops.reverse_complement(tokens, lengths), lengths, shuffles)
+        shuffles = kernels.reverse_complement(shuffles.reshape(n * k, length), repeated).reshape(n, k, length)
+    return _Batch(kernels.reverse_complement(tokens, lengths), lengths, shuffles)
 
 
 def _turn(maps: Array, lengths: Array | None) -> Array:

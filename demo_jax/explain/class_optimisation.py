@@ -14,7 +14,7 @@ from demo_jax.errors import InputError
 from demo_jax.explain import batches
 from demo_jax.explain.score import Score, check_score, float_type, name_of, probability, shortest
 from demo_jax.explain.sizes import default_sizes
-from demo_jax.nn.ops import Array
+from demo_jax.nn.kernels import Array
 
 
 @dataclass(frozen=True)

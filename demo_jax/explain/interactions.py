@@ -10,8 +10,8 @@ from demo_jax.errors import InputError
 from demo_jax.explain import batches
 from demo_jax.explain.score import Score, check_score, float_type
 from demo_jax.explain.sizes import default_sizes
-from demo_jax.nn import ops
-from demo_jax.nn.ops import Array
+from demo_jax.nn import kernels
+from demo_jax.nn.kernels import Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +68,7 @@ def interactions(
 def _rows(params: Any, batch: tuple[Array, Array], score: Score) -> Array:
     """Hessian rows (K, L): the change of the gradient along the letter at each position, all K at once."""
     tokens, positions = batch
-    x = ops.one_hot(tokens, float_type(params))
+    x = kernels.one_hot(tokens, float_type(params))
     along = x * jax.nn.one_hot(positions, tokens.shape[1], dtype=x.dtype)[..., None]
 
     def gradient(x: Array) -> Array:

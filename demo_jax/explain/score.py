@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from demo_jax.errors import InputError, brief
-from demo_jax.nn.ops import Array
+from demo_jax.nn.kernels import Array
 
 #: Two scores of one sequence that differ by less are the same up to rounding, relative to the largest score.
 _ROUNDING = 1e-3

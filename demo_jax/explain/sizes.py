@@ -7,8 +7,8 @@ import jax
 
 from demo_jax.errors import InputError
 from demo_jax.nn.architecture import Architecture
+from demo_jax.nn.cost import bytes_per_model, intermediate_bytes
 from demo_jax.nn.models import ModelSpec
-from demo_jax.nn.operations import bytes_per_model, intermediate_bytes
 
 #: Sequences at a time on a CPU: so few that what a layer makes stays in the cache. Models go one at a time there.
 ON_CPU = {'attribution': 64, 'temporal': 8, 'activations': 256, 'interactions': 32, 'score': 256}

@@ -26,9 +26,9 @@ from demo_jax.explain import batches
 from demo_jax.explain.score import Score, float_type, name_of
 from demo_jax.explain.sizes import default_sizes
 from demo_jax.explain.truncations import score_truncations
-from demo_jax.nn import ops
+from demo_jax.nn import kernels
+from demo_jax.nn.kernels import Array
 from demo_jax.nn.models import ModelSpec, Params, apply
-from demo_jax.nn.ops import Array
 
 TRUNCATIONS = ('input', 'features')
 DIRECTIONS = ('forward', 'reverse')
@@ -122,7 +122,7 @@ def _of_model(
 ) -> Array:
     """Scores (B, L) of tokens (B, L) with lengths (B,) or None."""
     tokens, lengths = batch
-    x = ops.one_hot(tokens, float_type(params))
+    x = kernels.one_hot(tokens, float_type(params))
     if lengths is None:
         lengths = jnp.full(x.shape[:1], x.shape[1], jnp.int32)
     score = {'input': _truncated_input, 'features': _truncated_features}[truncate]
@@ -275,7 +275,7 @@ class _Layer(NamedTuple):
 class _Run(NamedTuple):
     """A run of one direction's LSTMs: the state of each layer, and the sum of the last one's outputs."""
 
-    states: tuple[ops.LstmState, ...]  # (..., H) each
+    states: tuple[kernels.LstmState, ...]  # (..., H) each
     total: Array  # (..., H)
 
 
@@ -290,7 +290,7 @@ def _project(layer: _Layer, x: Array) -> Array:
 
 def _start(layers: tuple[_Layer, ...], rows: int) -> _Run:
     zeros = [jnp.zeros((rows, layer.recurrent.shape[0]), layer.recurrent.dtype) for layer in layers]
-    return _Run(tuple(ops.LstmState(h=zero, c=zero) for zero in zeros), zeros[-1])
+    return _Run(tuple(kernels.LstmState(h=zero, c=zero) for zero in zeros), zeros[-1])
 
 
 def _step(
@@ -305,9 +305,9 @@ def _step(
       active: bool (R,) or None; other rows stay as they are.
       counted: bool (R,) or None; the sum leaves out the outputs of other rows (cheaper than `active`).
     """
-    states: list[ops.LstmState] = []
+    states: list[kernels.LstmState] = []
     for index, (layer, state) in enumerate(zip(layers, run.states, strict=True)):
-        state = ops.lstm_step(state, z if index == 0 else _project(layer, states[-1].h), layer.recurrent)[0]
+        state = kernels.lstm_step(state, z if index == 0 else _project(layer, states[-1].h), layer.recurrent)[0]
         states.append(state)
     output = states[-1].h
     new = _Run(tuple(states), run.total + (output if counted is None else output * counted[:, None]))

@@ -13,8 +13,8 @@ import numpy as np
 from demo_jax.errors import InputError
 from demo_jax.explain import batches
 from demo_jax.explain.score import Score, check_score, float_type, name_of, shortest, takes_lengths
-from demo_jax.nn import ops
-from demo_jax.nn.ops import Array
+from demo_jax.nn import kernels
+from demo_jax.nn.kernels import Array
 
 
 def score_truncations(
@@ -94,13 +94,13 @@ def _can_read(score: Score, params: Any, length: int) -> bool:
 
 
 def _plain(params: Any, tokens: Array, score: Score) -> Array:
-    return score(params, ops.one_hot(tokens, float_type(params)))
+    return score(params, kernels.one_hot(tokens, float_type(params)))
 
 
 def _with_lengths(params: Any, batch: tuple[Array, Array], score: Score, reverse: bool, least: int) -> Array:
     """Scores (B, L) of tokens (B, L) with lengths (B,)."""
     tokens, lengths = batch
-    x = ops.one_hot(tokens, float_type(params))
+    x = kernels.one_hot(tokens, float_type(params))
     position = jnp.arange(tokens.shape[1])
 
     def at(t: Array) -> Array:

@@ -22,7 +22,7 @@ import numpy as np
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 
-from demo_jax.data import dna
+from demo_jax import dna
 from demo_jax.motifs import extract, piles
 from demo_jax.motifs.seqlets import MOST_WIDTH, Seqlets
 

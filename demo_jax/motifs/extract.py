@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from demo_jax.data import dna
+from demo_jax import dna
 
 WIDTH = 9
 
@@ -152,12 +152,6 @@ def random_windows(rng: np.random.Generator, windows: Windows, lengths: np.ndarr
     )
 
 
-def information_content(probabilities: np.ndarray) -> np.ndarray:
-    """Bits per column, float64 (...,), of probabilities (..., 4): 2 + sum of p log2 p."""
-    probabilities = np.asarray(probabilities, np.float64)
-    logs = np.log2(probabilities, out=np.zeros_like(probabilities), where=probabilities > 0)
-    return 2.0 + (probabilities * logs).sum(axis=-1)
-
 
 def best_submatrix(probabilities: np.ndarray, *, width: int = WIDTH) -> SubMatrix:
     """The most informative part of a matrix, e.g. of a class-optimised sequence.
@@ -167,7 +161,7 @@ def best_submatrix(probabilities: np.ndarray, *, width: int = WIDTH) -> SubMatri
       width: rows of the part; a shorter matrix is returned unchanged.
     """
     probabilities = np.asarray(probabilities, np.float64)
-    bits = information_content(probabilities)
+    bits = dna.information_content(probabilities)
     width = min(width, len(bits))
     sums = np.lib.stride_tricks.sliding_window_view(bits, width).sum(axis=1)
     start = int(np.argmax(sums))

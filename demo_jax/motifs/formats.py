@@ -13,11 +13,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from demo_jax import arrays, files
-from demo_jax.data import dna
+from demo_jax import dna
 from demo_jax.data.corpus import Corpus
-from demo_jax.data.textfile import check_size, read_lines
 from demo_jax.errors import InputError, brief
+from demo_jax.io import arrays, files
+from demo_jax.io.textfile import check_size, read_lines
 from demo_jax.motifs.column_scores import Targets
 from demo_jax.motifs.extract import Windows, consensus
 from demo_jax.motifs.scan import Hits

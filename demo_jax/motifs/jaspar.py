@@ -8,10 +8,10 @@ from collections.abc import Collection, Iterator, Mapping
 
 import numpy as np
 
-from demo_jax.data import dna
+from demo_jax import dna
+from demo_jax.dna import information_content
 from demo_jax.errors import InputError, brief
 from demo_jax.evaluation.proteins import symbols_of
-from demo_jax.motifs.extract import information_content
 
 #: The release that the paper used.
 PAPER = 'JASPAR2016'

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from demo_jax import dna
 from demo_jax.motifs import extract, scan
 
 LEAST_COLUMN = 0.25  # bits; a column with one letter at 1/2 and the others at 1/6 has 0.21
@@ -60,12 +61,12 @@ def judge(bits: float) -> str:
 
 def best_bits(probabilities: np.ndarray) -> float:
     """Bits of the `BEST_COLUMNS` most informative columns of probabilities (w, 4), or of all if there are fewer."""
-    return float(np.sort(extract.information_content(probabilities))[-BEST_COLUMNS:].sum())
+    return float(np.sort(dna.information_content(probabilities))[-BEST_COLUMNS:].sum())
 
 
 def informative(probabilities: np.ndarray) -> slice:
     """The columns of probabilities (w, 4) from the first to the last of at least `LEAST_COLUMN` bits; all if none."""
-    good = np.flatnonzero(extract.information_content(probabilities) >= LEAST_COLUMN)
+    good = np.flatnonzero(dna.information_content(probabilities) >= LEAST_COLUMN)
     return slice(int(good[0]), int(good[-1]) + 1) if len(good) else slice(0, len(probabilities))
 
 

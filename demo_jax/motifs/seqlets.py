@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from demo_jax.data import dna
+from demo_jax import dna
 from demo_jax.errors import InputError
 from demo_jax.motifs.tomtom import null_share
 

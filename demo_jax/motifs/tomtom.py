@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from demo_jax.data import dna
+from demo_jax import dna
 from demo_jax.errors import InputError, brief
 from demo_jax.motifs.column_scores import ColumnScores, Layout, Targets
 

@@ -22,9 +22,9 @@ import jax
 import jax.numpy as jnp
 
 from demo_jax.errors import InputError, brief
-from demo_jax.nn import ops
+from demo_jax.nn import kernels
+from demo_jax.nn.kernels import Array
 from demo_jax.nn.models import SPECS, ModelSpec
-from demo_jax.nn.ops import Array
 
 #: `module:attribute`, e.g. 'my_package.my_models:dilated'.
 _REFERENCE = re.compile(r'([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*)', re.ASCII)
@@ -70,7 +70,7 @@ class Architecture:
         """
         del dropout_bits, hoist  # of this package's own kernels
         inputs = jnp.asarray(inputs)
-        x = ops.one_hot(inputs) if inputs.ndim == 2 else inputs
+        x = kernels.one_hot(inputs) if inputs.ndim == 2 else inputs
         if lengths is not None:
             if 'lengths' not in self._takes:
                 raise ValueError(f'{self.name} takes no lengths, so its sequences must be equally long')

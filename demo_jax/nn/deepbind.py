@@ -25,7 +25,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from demo_jax.nn.ops import Array
+from demo_jax.nn.kernels import Array
 
 #: Models that one step of `score_stacked` updates together: enough to fill vector registers, few enough for the cache.
 TOGETHER = 8

@@ -4,7 +4,7 @@ A layer says what parameters it has and how they begin, what it does to a signal
 leave it, what it costs, how far it sees, and what drawings call it. A model is a tuple of layers (`nn.models`), and
 every question about a model is a fold over them. To add a kind of layer, add a record here, or anywhere else.
 
-Everything is time-major, (L, B, C), see `nn.ops`.
+Everything is time-major, (L, B, C), see `nn.kernels`.
 """
 
 import dataclasses
@@ -17,8 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import special
 
-from demo_jax.nn import ops
-from demo_jax.nn.ops import Array
+from demo_jax.nn import kernels
+from demo_jax.nn.kernels import Array
 
 LayerParams = Mapping[str, Array]
 #: The mean square of an LSTM's output whose gates read inputs of variance 1, by simulation.
@@ -74,7 +74,7 @@ class Run(NamedTuple):
         if self.dropout is None:
             return y
         assert self.key is not None  # `models.apply` refuses it
-        return ops.dropout(y, self.dropout, jax.random.fold_in(self.key, place), self.dropout_bits)
+        return kernels.dropout(y, self.dropout, jax.random.fold_in(self.key, place), self.dropout_bits)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -158,7 +158,7 @@ class Convolution(Layer):
       name: see `Layer`.
       width: letters under a filter.
       filters: how many.
-      padding: 'valid', 'same' or 'full', see `ops.conv1d`.
+      padding: 'valid', 'same' or 'full', see `kernels.conv1d`.
       both_strands: every filter looks at the other strand, too; what it sees there follows in further channels.
     """
 
@@ -189,7 +189,7 @@ class Convolution(Layer):
             # What the filters see on the other strand, turned filters see on this one, in reverse order: the letters
             # (A<->T, C<->G) and positions of a filter are both reversed. One pass then serves both strands.
             kernel, bias = jnp.concatenate([kernel, kernel[::-1, ::-1]], axis=-1), jnp.concatenate([bias, bias])
-        before = ops.conv1d(signal.x, kernel, bias, self.padding)
+        before = kernels.conv1d(signal.x, kernel, bias, self.padding)
         lengths = None if signal.lengths is None else self.positions(signal.lengths)
         return Signal(_masked(jax.nn.relu(before), lengths), lengths, before)
 
@@ -239,7 +239,7 @@ class MaxPool(Layer):
     def apply(self, params: LayerParams, signal: Signal, run: Run) -> Signal:
         """(L // block, B, C)."""
         lengths = None if signal.lengths is None else self.positions(signal.lengths)
-        return Signal(_masked(ops.max_pool1d(signal.x, self.block), lengths), lengths)
+        return Signal(_masked(kernels.max_pool1d(signal.x, self.block), lengths), lengths)
 
     def square(self, square: float, channels: int) -> float:
         """More by what the largest of `block` rectified normal numbers has more than one of them."""
@@ -316,7 +316,7 @@ class BiLSTM(Layer):
         mask = None if signal.lengths is None else inside(read, signal.lengths)
         inputs = read if signal.pair is None else signal.pair
         rectify = signal.pair is None and signal.before_relu is not None
-        pair = ops.bilstm_scan(
+        pair = kernels.bilstm_scan(
             inputs, params['kernel'], params['recurrent'], params['bias'], mask, run.hoist, rectify
         )
         # Masks in the order of the sequence, whatever the order of the states.

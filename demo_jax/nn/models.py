@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from demo_jax.nn import ops
+from demo_jax.nn import kernels
+from demo_jax.nn.kernels import Array
 from demo_jax.nn.layers import (
     BiLSTM,
     ByStrand,
@@ -28,7 +29,6 @@ from demo_jax.nn.layers import (
     Size,
     Summary,
 )
-from demo_jax.nn.ops import Array
 
 Params = Mapping[str, Mapping[str, Array]]
 
@@ -277,8 +277,8 @@ def apply(
         and change nothing (the result equals that of the truncated sequence).
       dropout: None for prediction, else the rate while training; needs `key`.
       key: random key of this step.
-      dropout_bits: random bits per unit, see `ops.dropout`.
-      hoist: see `ops.bilstm_scan`.
+      dropout_bits: random bits per unit, see `kernels.dropout`.
+      hoist: see `kernels.bilstm_scan`.
 
     Returns:
       The logits and intermediates.
@@ -291,7 +291,7 @@ def apply(
     if dropout is not None and key is None:
         raise ValueError('dropout needs a key')
     inputs = jnp.asarray(inputs)
-    x = ops.one_hot(inputs) if inputs.ndim == 2 else inputs
+    x = kernels.one_hot(inputs) if inputs.ndim == 2 else inputs
     if lengths is not None:
         x = x * (jnp.arange(x.shape[1])[None] < lengths[:, None])[..., None]
     run = Run(dropout, key, dropout_bits, hoist)

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 
 from demo_jax.data.deepbind_models import Entry, Index, read_index, read_parameters
 from demo_jax.errors import InputError, brief
-from demo_jax.model import Model
 from demo_jax.nn.deepbind import DeepBind
+from demo_jax.predict.model import Model
 
 #: Letters at a time of which sequences are scored that may have any length, and of which class optima are made.
 LENGTH = 101

@@ -12,17 +12,19 @@ from typing import Any
 
 import numpy as np
 
-from demo_jax import arrays, files, untrusted
 from demo_jax.data.corpus import ROLES
 from demo_jax.errors import InputError, brief
 from demo_jax.evaluation import choose
 from demo_jax.evaluation.proteins import Protein
 from demo_jax.evaluation.published import published_auroc
+from demo_jax.evaluation.table import Table
 from demo_jax.explain.attribution import ATTRIBUTIONS
 from demo_jax.explain.pieces import CLASS_OPTIMISATION, stored_maps
-from demo_jax.explanations import Explanations
+from demo_jax.io import arrays, files
 from demo_jax.motifs import formats, jaspar, own, scan
-from demo_jax.runs import RunDirectory
+from demo_jax.runs import schema
+from demo_jax.runs.directory import RunDirectory
+from demo_jax.runs.explanations import Explanations
 from demo_jax.training.jobs import Job
 
 #: Attributions that are shown, the paper's first.
@@ -94,14 +96,12 @@ class Collector:
 
     Attributes:
       run, corpus, jobs: of the run.
-      kinds: what the tables of a run are like, see `record.all_tables`.
+      kinds: what the tables of a run are like, without rows.
       missing: what the run does not hold yet, or what was guessed, one line each.
     """
 
-    def __init__(self, run: RunDirectory):
-        from demo_jax.stages import record  # its stages import this module
-
-        self.kinds = record.all_tables()
+    def __init__(self, run: RunDirectory, kinds: Sequence[Table]):
+        self.kinds = tuple(kinds)
         self._known = {table.name: table.needed for table in self.kinds}
         run.facts()
         self.run, self.corpus, self.jobs = run, run.corpus(), run.jobs()
@@ -113,7 +113,7 @@ class Collector:
         except InputError:
             self._explained = ()
             self.missing.append('Nothing is explained yet: no sequences to look at (run the stage explain).')
-        self._own = untrusted.read_own(run.path / 'motifs' / 'own.json')
+        self._own = schema.read_own(run.path / 'motifs' / 'own.json')
         if self._own is None:
             self.missing.append('Motifs are not matched with JASPAR yet (run the stage match).')
         else:
@@ -154,7 +154,7 @@ class Collector:
     @functools.cached_property
     def match_settings(self) -> dict[str, Any]:
         """The settings that motifs were matched with."""
-        return untrusted.read_match_settings(self.run.path / 'motifs')
+        return schema.read_match_settings(self.run.path / 'motifs')
 
     @property
     def hit_p_value(self) -> float:

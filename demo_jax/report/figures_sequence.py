@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from demo_jax.data import dna
+from demo_jax import dna
+from demo_jax.dna import information_content
 from demo_jax.explain.score import probability
-from demo_jax.motifs.extract import information_content
 from demo_jax.report import plots
 from demo_jax.report.tables import shorten
 

@@ -12,7 +12,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from demo_jax import files
+from demo_jax.io import files
 
 #: In the order of loading.
 SCRIPTS = ('base.js', 'draw.js', 'overview.js', 'task.js', 'viewer.js', 'app.js')

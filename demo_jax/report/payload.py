@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from demo_jax.data import dna
+from demo_jax import dna
 from demo_jax.evaluation import choose, metrics
 from demo_jax.evaluation.compare import kind_of
 from demo_jax.evaluation.table import Table

@@ -9,16 +9,17 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from demo_jax import files
-from demo_jax.data import dna
+from demo_jax import dna
+from demo_jax.baseline import finder, meme_suite, motif_scores
+from demo_jax.baseline.zoops import Background
 from demo_jax.data.corpus import Corpus
-from demo_jax.done import Made, Records
 from demo_jax.errors import InputError, brief
-from demo_jax.evaluation import baselines, metrics
+from demo_jax.evaluation import metrics
 from demo_jax.evaluation.published import published_auroc
-from demo_jax.motifs import finder, formats, meme_suite
-from demo_jax.motifs.zoops import Background
-from demo_jax.runs import RunDirectory
+from demo_jax.io import files
+from demo_jax.motifs import formats
+from demo_jax.runs.directory import RunDirectory
+from demo_jax.runs.done import Made, Records
 from demo_jax.stages import evaluate
 
 METHODS = ('auto', 'em', *meme_suite.PROGRAMS)
@@ -86,7 +87,7 @@ def baseline_run(
     Writes `motifs/baseline/TASK.meme` (names made safe by `files.safe_name`), `predictions/baseline_SPEC_TASK.npy`
     (float32 scores of the task's test rows), `tables/baseline_auroc.tsv` (the rows returned, which the stage
     `evaluate` puts among its own), and `tables/baseline.tsv`: per task the motifs, the AUROCs under
-    both of `baselines.RULES`, and the published MEME-SUM (`difference` is ours by 'sum' minus that). Tasks whose
+    both of `motif_scores.RULES`, and the published MEME-SUM (`difference` is ours by 'sum' minus that). Tasks whose
     motifs are there, made with the same settings, are not searched again.
 
     Args:
@@ -212,28 +213,28 @@ def _scored(
     """The rows of a task's baselines, and its row of baseline.tsv."""
     top = top_positives(corpus, task, settings.n_sequences)
     fact: dict[str, Any] = {'task': task, 'method': method, 'n_sequences': len(top), 'n_motifs': len(motifs)}
-    specs = {rule: {'task': task, 'spec': spec_name(method, rule), 'seed': 0} for rule in baselines.RULES}
+    specs = {rule: {'task': task, 'spec': spec_name(method, rule), 'seed': 0} for rule in motif_scores.RULES}
     if not motifs:
         return [row | {'status': 'no motif'} for row in specs.values()], fact
     background, matrices = Background.of(top), list(motifs.values())
     longest = int(corpus.lengths.max())
 
-    def score(tokens: np.ndarray) -> baselines.MotifScores:
-        return baselines.score_motifs(tokens, matrices, background, length=longest)
+    def score(tokens: np.ndarray) -> motif_scores.MotifScores:
+        return motif_scores.score_motifs(tokens, matrices, background, length=longest)
 
     padded = np.full((len(top), longest), dna.N, np.uint8)
     for row, sequence in enumerate(top):
         padded[row, : len(sequence)] = sequence
-    shares = baselines.fit_shares(score(padded).mean)
+    shares = motif_scores.fit_shares(score(padded).mean)
     fact |= {'motifs': ' '.join(motifs), 'shares': ' '.join(f'{share:.3f}' for share in shares)}
     test, valid = evaluate.read_test_set(corpus, task), corpus.rows(task, 'valid')
     valid_scores, test_scores = score(corpus.padded(valid)), score(test.tokens)
     for rule, row in specs.items():
-        scores = baselines.combine(test_scores, rule, shares).astype(np.float32)
+        scores = motif_scores.combine(test_scores, rule, shares).astype(np.float32)
         path = run.path / 'predictions' / f'baseline_{row["spec"]}_{files.safe_name(task)}.npy'
         with files.atomic_path(path) as temporary, open(temporary, 'wb') as handle:
             np.save(handle, scores, allow_pickle=False)
-        row['valid_auroc'] = metrics.auroc(corpus.labels[valid], baselines.combine(valid_scores, rule, shares))
+        row['valid_auroc'] = metrics.auroc(corpus.labels[valid], motif_scores.combine(valid_scores, rule, shares))
         row |= evaluate.measure(scores, test, n_resamples) | {'status': 'ok'}
         fact |= {f'valid_{rule}': row['valid_auroc'], f'test_{rule}': row['test_auroc']}
     return list(specs.values()), fact

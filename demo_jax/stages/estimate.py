@@ -14,11 +14,11 @@ import numpy as np
 
 from demo_jax.data.corpus import Corpus
 from demo_jax.explain.pieces import PIECES, TRACKS
-from demo_jax.explanations import Explanations
+from demo_jax.io.settings import settings
 from demo_jax.nn.architecture import resolve
-from demo_jax.nn.operations import forward_operations, operations_per_step
-from demo_jax.runs import RunDirectory
-from demo_jax.settings import settings
+from demo_jax.nn.cost import forward_operations, operations_per_step
+from demo_jax.runs.directory import RunDirectory
+from demo_jax.runs.explanations import Explanations
 from demo_jax.stages.explain import ExplainSettings, work
 from demo_jax.training.jobs import Job, Recipe, make_plan
 

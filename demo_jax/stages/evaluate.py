@@ -8,15 +8,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from demo_jax import arrays, files
 from demo_jax.data.corpus import Corpus
-from demo_jax.done import Made, Records
 from demo_jax.errors import InputError
 from demo_jax.evaluation import choose, compare, metrics
 from demo_jax.evaluation.table import Table
-from demo_jax.model import Model
-from demo_jax.runs import Run, RunDirectory
-from demo_jax.settings import settings
+from demo_jax.io import arrays, files
+from demo_jax.io.settings import settings
+from demo_jax.predict.model import Model
+from demo_jax.predict.run import Run
+from demo_jax.runs.directory import RunDirectory
+from demo_jax.runs.done import Made, Records
 from demo_jax.training.jobs import Recipe, make_plan
 
 AUROC_COLUMNS = (

@@ -9,17 +9,17 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from demo_jax.cluster import Cluster
+from demo_jax.compute.cluster import Cluster
 from demo_jax.data.corpus import Corpus
-from demo_jax.done import Made
 from demo_jax.errors import InputError, brief
 from demo_jax.evaluation import choose
 from demo_jax.evaluation.compare import kind_of
 from demo_jax.explain.class_optimisation import ClassOptimum, optimise_class
 from demo_jax.explain.pieces import CLASS_OPTIMISATION, PIECES, Subject, optimisation_settings, options
-from demo_jax.explanations import Explanations
 from demo_jax.nn.architecture import resolve
-from demo_jax.runs import JobResult, RunDirectory
+from demo_jax.runs.directory import JobResult, RunDirectory
+from demo_jax.runs.done import Made
+from demo_jax.runs.explanations import Explanations
 from demo_jax.training.jobs import Job
 from demo_jax.training.pool import name_seed
 

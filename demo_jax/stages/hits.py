@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from demo_jax import files
 from demo_jax.data.corpus import Corpus
+from demo_jax.io import files
 from demo_jax.motifs import formats, own, scan
 from demo_jax.motifs.jaspar import JasparMatrix
 

@@ -7,21 +7,22 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from demo_jax import files, untrusted
 from demo_jax.data.corpus import Corpus
-from demo_jax.done import Made, Records, digest
 from demo_jax.errors import InputError, brief
 from demo_jax.evaluation.proteins import told_symbols
 from demo_jax.evaluation.table import Table
 from demo_jax.explain.attribution import ATTRIBUTIONS
 from demo_jax.explain.pieces import CLASS_OPTIMISATION, PIECES, TRACKS, stored_maps
-from demo_jax.explanations import Explanations
+from demo_jax.io import files
 from demo_jax.motifs import extract, matching, own, piles, scan
 from demo_jax.motifs.column_scores import Targets
 from demo_jax.motifs.matching import Key, Significance
 from demo_jax.motifs.tomtom import prepare_targets
 from demo_jax.nn.architecture import resolve
-from demo_jax.runs import RunDirectory
+from demo_jax.runs import schema
+from demo_jax.runs.directory import RunDirectory
+from demo_jax.runs.done import Made, Records, digest
+from demo_jax.runs.explanations import Explanations
 from demo_jax.stages import motif_files, truth_tables
 from demo_jax.stages.explain import sequences
 from demo_jax.stages.hits import write_hits
@@ -142,7 +143,7 @@ def match_run(run: RunDirectory, settings: MatchSettings | None = None, *, progr
     matched = records.has('motifs', of_motifs)
     if matched and records.has('hits', of_hits):
         return _tables(run)
-    earlier = untrusted.read_own(folder / 'own.json') if matched else None
+    earlier = schema.read_own(folder / 'own.json') if matched else None
     release = earlier['release'] if earlier else settings.jaspar
     found = own.find_own(
         corpus, list(dict.fromkeys(job.task for job in jobs)), release=release,

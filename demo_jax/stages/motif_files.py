@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from demo_jax import files
 from demo_jax.data.corpus import Corpus
 from demo_jax.errors import InputError
+from demo_jax.io import files
 from demo_jax.motifs import extract, formats, piles
 from demo_jax.motifs.column_scores import Targets
 from demo_jax.motifs.piles import Pile

@@ -6,12 +6,12 @@ A stage is a function of a run directory that skips what is complete and resumes
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from demo_jax.cluster import Cluster
+from demo_jax.compute.cluster import Cluster
 from demo_jax.errors import InputError
 from demo_jax.evaluation.table import Table
+from demo_jax.io.settings import settings
 from demo_jax.motifs.jaspar import load_matrices
-from demo_jax.runs import RunDirectory
-from demo_jax.settings import settings
+from demo_jax.runs.directory import RunDirectory
 from demo_jax.stages import baseline, estimate, evaluate, explain, match, report, train
 from demo_jax.stages.estimate import Line, Prospect
 from demo_jax.training.jobs import Recipe
@@ -25,12 +25,14 @@ class Work(NamedTuple):
       config: the settings of all sections.
       settings: of the stage's own section.
       cluster: workers; None: this process does all.
+      progress: show bars.
     """
 
     run: RunDirectory
     config: Mapping[str, Any]
     settings: Any
     cluster: Cluster | None = None
+    progress: bool = True
 
 
 class Stage(NamedTuple):
@@ -97,12 +99,12 @@ def _baseline(work: Work) -> Mapping[str, Table]:
 
 
 def _explain(work: Work) -> Mapping[str, Table]:
-    explain.explain_run(work.run, work.settings, cluster=work.cluster)
+    explain.explain_run(work.run, work.settings, cluster=work.cluster, progress=work.progress)
     return {}
 
 
 def _report(work: Work) -> Mapping[str, Table]:
-    report.report_run(work.run, work.settings)
+    report.report_run(work.run, all_tables(), work.settings, progress=work.progress)
     return {}
 
 
@@ -115,10 +117,11 @@ STAGES: tuple[Stage, ...] = (
     Stage('train', 'recipe', Recipe, _train, estimate.train, workers=True),
     Stage('baseline', 'baseline', baseline.BaselineSettings, _baseline, estimate.baseline),
     Stage('evaluate', 'evaluate', evaluate.EvaluateSettings,
-          lambda work: evaluate.evaluate_run(work.run, work.settings), estimate.evaluate,
+          lambda work: evaluate.evaluate_run(work.run, work.settings, progress=work.progress), estimate.evaluate,
           lambda: tuple(derived.table for derived in evaluate.TABLES)),
     Stage('explain', 'explain', explain.ExplainSettings, _explain, estimate.explain, workers=True),
-    Stage('match', 'match', match.MatchSettings, lambda work: match.match_run(work.run, work.settings),
-          estimate.match, lambda: tuple(derived.table for derived in match.TABLES), check=_check_match),
+    Stage('match', 'match', match.MatchSettings,
+          lambda work: match.match_run(work.run, work.settings, progress=work.progress), estimate.match,
+          lambda: tuple(derived.table for derived in match.TABLES), check=_check_match),
     Stage('report', 'dashboard', report.ReportSettings, _report, estimate.report),
 )  # fmt: skip

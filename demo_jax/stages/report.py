@@ -11,17 +11,19 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from demo_jax import files, monitor
-from demo_jax.done import Made, Records, digest
 from demo_jax.errors import InputError
 from demo_jax.evaluation.compare import best_of_each_kind
 from demo_jax.evaluation.published import PAPER_TABLE2
+from demo_jax.evaluation.table import Table
 from demo_jax.explain.truth import site_mask
+from demo_jax.io import files
 from demo_jax.nn.architecture import resolve
 from demo_jax.report import architecture, collect, figures_overview, page, payload
 from demo_jax.report.collect import Collector, TaskData
 from demo_jax.report.figures_sequence import ModelView, SequenceView, Span, dashboard_figure
-from demo_jax.runs import RunDirectory
+from demo_jax.runs import monitor
+from demo_jax.runs.directory import RunDirectory
+from demo_jax.runs.done import Made, Records, digest
 
 FORMATS = ('png', 'svg', 'pdf')
 _DPI = 180
@@ -54,6 +56,7 @@ class ReportSettings:
 
 def report_run(
     run: RunDirectory,
+    kinds: Sequence[Table],
     settings: ReportSettings | None = None,
     *,
     folder: pathlib.Path | None = None,
@@ -67,6 +70,7 @@ def report_run(
 
     Args:
       run: a run; the caller holds its lock.
+      kinds: what the tables of a run are like, see `record.all_tables`.
       settings: see `ReportSettings`.
       folder: where the page goes; default WORKDIR/dashboard.
       progress: show a bar over tasks.
@@ -78,7 +82,7 @@ def report_run(
       InputError: it is not a run directory.
     """
     settings = ReportSettings() if settings is None else settings
-    collector = Collector(run)
+    collector = Collector(run, kinds)
     folder = run.path / 'dashboard' if folder is None else pathlib.Path(folder)
     figures = run.path / 'figures'
     records = Records(figures)
@@ -135,7 +139,9 @@ def report_run(
     return index
 
 
-def draw_sequence(run: RunDirectory, task: str, row: int, settings: ReportSettings | None = None) -> pathlib.Path:
+def draw_sequence(
+    run: RunDirectory, kinds: Sequence[Table], task: str, row: int, settings: ReportSettings | None = None
+) -> pathlib.Path:
     """Draw the dashboard of one explained sequence, as PNG, SVG and PDF.
 
     Args:
@@ -151,7 +157,7 @@ def draw_sequence(run: RunDirectory, task: str, row: int, settings: ReportSettin
       InputError: no such task, or the sequence is not one of its explained ones.
     """
     settings = ReportSettings() if settings is None else settings
-    collector = Collector(run)
+    collector = Collector(run, kinds)
     collector.corpus.task_index(task)
     data = collector.task(task, windows=False)
     at = np.flatnonzero(data.rows == row)

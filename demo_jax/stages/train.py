@@ -12,15 +12,16 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from demo_jax import checkpoints, files, monitor
-from demo_jax.cluster import Cluster
-from demo_jax.devices import DeviceSettings, compilations
+from demo_jax.compute.cluster import Cluster
+from demo_jax.compute.devices import DeviceSettings, compilations
 from demo_jax.errors import InputError
 from demo_jax.explain.score import check_params, check_score
+from demo_jax.io import files
+from demo_jax.io.settings import settings
 from demo_jax.nn.architecture import Architecture, parameter_shapes, resolve
-from demo_jax.nn.operations import operations_per_step
-from demo_jax.runs import HISTORY_COLUMNS, RunDirectory
-from demo_jax.settings import settings
+from demo_jax.nn.cost import operations_per_step
+from demo_jax.runs import checkpoints, monitor
+from demo_jax.runs.directory import HISTORY_COLUMNS, RunDirectory
 from demo_jax.training.bundles import Shared, Trained, make_bundles, train_bundle
 from demo_jax.training.fit import fit
 from demo_jax.training.jobs import Job, Recipe, make_plan, programs

@@ -4,10 +4,10 @@ import dataclasses
 from collections.abc import Sequence
 
 from demo_jax.errors import InputError, brief
+from demo_jax.io.settings import PYTHON_ONLY
 from demo_jax.nn.architecture import AnyArchitecture
-from demo_jax.nn.operations import bytes_per_model
-from demo_jax.nn.ops import Array
-from demo_jax.settings import PYTHON_ONLY
+from demo_jax.nn.cost import bytes_per_model
+from demo_jax.nn.kernels import Array
 from demo_jax.training.jobs import Plan, Recipe
 
 #: At most this many epochs of a job may end in one segment: each needs a copy of the parameters.

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from flax import struct
 
-from demo_jax.data import dna
+from demo_jax import dna
 from demo_jax.data.corpus import SPLITS, Corpus
-from demo_jax.nn.ops import Array
+from demo_jax.nn.kernels import Array
 
 
 @struct.dataclass

@@ -17,8 +17,8 @@ from flax import struct
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from demo_jax.nn.architecture import AnyArchitecture
+from demo_jax.nn.kernels import Array
 from demo_jax.nn.models import Params
-from demo_jax.nn.ops import Array
 from demo_jax.training import step as one_model
 from demo_jax.training.pool import Pool
 

@@ -6,10 +6,10 @@ import numpy as np
 import optax
 from flax import struct
 
-from demo_jax.nn import ops
+from demo_jax.nn import kernels
 from demo_jax.nn.architecture import AnyArchitecture
+from demo_jax.nn.kernels import Array
 from demo_jax.nn.models import Params
-from demo_jax.nn.ops import Array
 from demo_jax.training.jobs import Job, Recipe
 from demo_jax.training.pool import Pool, name_seed
 
@@ -76,7 +76,7 @@ def gather(pool: Pool, rows: Array, turned: Array | None) -> tuple[Array, Array 
     tokens = pool.tokens[at]
     lengths = None if pool.lengths is None else pool.lengths[at]
     if turned is not None:
-        tokens = jnp.where(turned[:, None], ops.reverse_complement(tokens, lengths), tokens)
+        tokens = jnp.where(turned[:, None], kernels.reverse_complement(tokens, lengths), tokens)
     return tokens, lengths
 
 
@@ -115,9 +115,9 @@ def train_step(
       turned: bool (B,), or None: which examples to reverse complement.
       learning_rate: of this step.
       spec: the architecture.
-      dropout_bits: see `ops.dropout`.
+      dropout_bits: see `kernels.dropout`.
       hoist: False sums the gradient over parts of the batch (`spec.part_size`), each with dropout masks of its own;
-        True takes the batch as one (for GPUs). For LSTMs see also `ops.bilstm_scan`.
+        True takes the batch as one (for GPUs). For LSTMs see also `kernels.bilstm_scan`.
     """
     count = jnp.maximum((rows >= 0).sum(), 1).astype(jnp.float32)
     key = jax.random.fold_in(jax.random.fold_in(jax.random.wrap_key_data(jnp.asarray(hyper.key)), 1), state.step)
@@ -165,6 +165,6 @@ def score_rows(
     tokens, lengths = gather(pool, rows, None)
     scores = spec.score(params, tokens, lengths=lengths, hoist=hoist)
     if average_strands:
-        other = ops.reverse_complement(tokens, lengths)
+        other = kernels.reverse_complement(tokens, lengths)
         scores = 0.5 * (scores + spec.score(params, other, lengths=lengths, hoist=hoist))
     return scores

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from demo_jax.data import dna, readers, storage
+from demo_jax import dna
+from demo_jax.data import readers, storage
 from demo_jax.data.build import Records, TaskRecords, build_corpus
 from demo_jax.evaluation.metrics import bootstrap_auroc
 from demo_jax.report.tables import format_table

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from demo_jax.data import dna
+from demo_jax import dna
 from demo_jax.explain import batches
 from demo_jax.explain.attribution import attribute_models
 from demo_jax.explain.class_optimisation import ClassOptimisationSettings, optimise_class
@@ -20,8 +20,8 @@ from demo_jax.explain.temporal import temporal_scores_models
 from demo_jax.motifs import jaspar
 from demo_jax.motifs.tomtom import match_words, prepare_targets
 from demo_jax.nn import models
+from demo_jax.nn.kernels import Array
 from demo_jax.nn.models import SPECS, ModelSpec, Params
-from demo_jax.nn.ops import Array
 from demo_jax.report.tables import format_table
 from experiments.benchmarks.measure import Settings, interleaved, summarise
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from demo_jax.nn.cost import operations_per_step
 from demo_jax.nn.models import SPECS
-from demo_jax.nn.operations import operations_per_step
 from demo_jax.report.tables import format_table
 from demo_jax.training import stack
 from demo_jax.training.fit import fit

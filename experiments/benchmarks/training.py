@@ -14,8 +14,8 @@ from jax.sharding import Mesh
 from tqdm import tqdm
 
 from demo_jax.nn import models
+from demo_jax.nn.cost import operations_per_step
 from demo_jax.nn.models import SPECS, ModelSpec
-from demo_jax.nn.operations import operations_per_step
 from demo_jax.report.tables import format_table
 from demo_jax.training import stack
 from demo_jax.training.jobs import Job, Recipe, make_jobs

@@ -16,14 +16,16 @@ from typing import Any, ClassVar
 import numpy as np
 from Bio import bgzf
 
-from demo_jax import arrays, files, windows
-from demo_jax.data import dna, download, intervals, storage, textfile, variants
+from demo_jax import dna
+from demo_jax.data import download, intervals, storage, variants
 from demo_jax.data.genome import Genome as GenomeFasta
 from demo_jax.data.readers import read_corpus
-from demo_jax.done import Made
 from demo_jax.errors import InputError
+from demo_jax.io import arrays, files, textfile
+from demo_jax.io.settings import settings
 from demo_jax.motifs import formats
-from demo_jax.settings import settings
+from demo_jax.predict import windows
+from demo_jax.runs.done import Made
 from tests.helpers import check_corpus, check_motifs, make_run, small_corpus, small_rnn_shapes
 
 
@@ -438,12 +440,12 @@ class Explained(Reader):
     @classmethod
     def prepare(cls) -> None:
         """Import jax."""
-        import demo_jax.explanations  # noqa: F401
+        import demo_jax.runs.explanations  # noqa: F401
 
     def make(self) -> None:
         """One model's pieces, zeros of the right shapes."""
-        from demo_jax.explanations import PIECES, Explanations
-        from demo_jax.runs import RunDirectory
+        from demo_jax.runs.directory import RunDirectory
+        from demo_jax.runs.explanations import PIECES, Explanations
 
         make_run(self.folder / 'run')
         run = RunDirectory(self.folder / 'run')
@@ -459,8 +461,8 @@ class Explained(Reader):
 
     def read(self) -> None:
         """Arrays whose axes fit."""
-        from demo_jax.explanations import PIECES, Explanations
-        from demo_jax.runs import RunDirectory
+        from demo_jax.runs.directory import RunDirectory
+        from demo_jax.runs.explanations import PIECES, Explanations
 
         store = Explanations(RunDirectory(self.folder / 'run'))
         store.jobs()
@@ -480,8 +482,8 @@ class RunFolder(Reader):
     @classmethod
     def prepare(cls) -> None:
         """Import jax."""
-        import demo_jax.model  # noqa: F401
-        import demo_jax.runs  # noqa: F401
+        import demo_jax.predict.model  # noqa: F401
+        import demo_jax.predict.run  # noqa: F401
 
     def make(self) -> None:
         """See `make_run`."""
@@ -489,7 +491,7 @@ class RunFolder(Reader):
 
     def read(self) -> None:
         """Every model that the run names."""
-        from demo_jax.runs import load_run
+        from demo_jax.predict.run import load_run
 
         run = load_run(self.folder / 'run')
         repr(run)
@@ -511,14 +513,14 @@ class CheckpointFolder(Reader):
     @classmethod
     def prepare(cls) -> None:
         """Import jax and Orbax."""
-        import demo_jax.checkpoints  # noqa: F401
+        import demo_jax.runs.checkpoints  # noqa: F401
 
     def make(self) -> None:
         """One checkpoint of one job."""
         import jax
 
-        from demo_jax.checkpoints import opened
         from demo_jax.nn.models import SPECS
+        from demo_jax.runs.checkpoints import opened
         from demo_jax.training import stack
         from demo_jax.training.state import Progress, Started
 
@@ -538,11 +540,11 @@ class CheckpointFolder(Reader):
         """The very arrays that were saved; a checkpoint that is passed over, with a note, counts as refused."""
         import jax
 
-        from demo_jax import untrusted
-        from demo_jax.checkpoints import opened
         from demo_jax.errors import InputError
+        from demo_jax.runs import schema
+        from demo_jax.runs.checkpoints import opened
 
-        untrusted.check_links(self.place)  # as opening a run does
+        schema.check_links(self.place)  # as opening a run does
         with opened(self.place) as checkpoints:
             checkpoint, notes = checkpoints.restore()
         if checkpoint is None:

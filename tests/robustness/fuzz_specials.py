@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from demo_jax import arrays, files
 from demo_jax.data import download, peak_files, storage, variants
 from demo_jax.data.genome import Genome
 from demo_jax.data.readers import read_corpus
 from demo_jax.errors import InputError
+from demo_jax.io import arrays, files
 from demo_jax.motifs import formats
 from tests.helpers import check_corpus, small_corpus
 

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from demo_jax.runs import RunDirectory
+from demo_jax.runs.directory import RunDirectory
 from tests.helpers import contents
 from tests.robustness import faults
 from tests.robustness.faults import STAGES, Ended, Fault, Launcher, command

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from demo_jax.runs import RunDirectory
+from demo_jax.runs.directory import RunDirectory
 from tests.helpers_cluster import N_JOBS, alone, assert_same, finish, start, until, workers_of
 
 

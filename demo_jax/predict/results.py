@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from demo_jax.data import dna
+from demo_jax import dna
+from demo_jax.dna import information_content
 from demo_jax.errors import InputError
 from demo_jax.explain.attribution import ATTRIBUTIONS
 from demo_jax.explain.score import probability
-from demo_jax.motifs.extract import WIDTH, Windows, align_strands, best_windows, information_content
+from demo_jax.motifs.extract import WIDTH, Windows, align_strands, best_windows
 from demo_jax.motifs.jaspar import load_matrices
 from demo_jax.motifs.piles import Pile, pile_windows
 from demo_jax.motifs.tomtom import match_motifs, prepare_targets

@@ -151,7 +151,7 @@ _STARTED: dict[str, int] = {}
 
 def _prepare(setup: Setup) -> str:
     """Runs on a worker before anything else does: start JAX as the main process did. Returns a note, or ''."""
-    from demo_jax import devices
+    from demo_jax.compute import devices
 
     _check_versions(setup.versions)
     if _STARTED.setdefault('threads', setup.threads) != setup.threads:

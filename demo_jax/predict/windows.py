@@ -16,11 +16,11 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from demo_jax.data import dna
-from demo_jax.data.textfile import encode_part, read_fasta_parts
+from demo_jax import dna
 from demo_jax.errors import InputError, brief
 from demo_jax.explain.score import shortest as shortest_of
-from demo_jax.model import Model
+from demo_jax.io.textfile import encode_part, read_fasta_parts
+from demo_jax.predict.model import Model
 
 _WHOLE = np.zeros(1, np.int64)  # the window starts of a sequence that is a single window
 

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize_scalar
 
-from demo_jax import files
-from demo_jax.data import dna
+from demo_jax import dna
+from demo_jax.baseline import finder, motif_scores
+from demo_jax.baseline.zoops import Background
 from demo_jax.errors import InputError
-from demo_jax.evaluation import baselines, compare, metrics
-from demo_jax.motifs import finder, formats
-from demo_jax.motifs.zoops import Background
-from demo_jax.runs import RunDirectory
+from demo_jax.evaluation import compare, metrics
+from demo_jax.io import files
+from demo_jax.motifs import formats
+from demo_jax.runs.directory import RunDirectory
 from demo_jax.stages import baseline, evaluate
 from demo_jax.stages.baseline import BaselineSettings, baseline_run
 from demo_jax.training.jobs import Recipe, make_jobs
@@ -61,7 +62,7 @@ def brute_force(sequence, matrix, background):
 
 
 def test_scores_against_brute_force(sequences, motifs, background):
-    scores = baselines.score_motifs(sequences, motifs, background)
+    scores = motif_scores.score_motifs(sequences, motifs, background)
     assert scores.best.shape == scores.mean.shape == (7, 2)
     for row, sequence in enumerate(sequences):
         for number, matrix in enumerate(motifs):
@@ -73,12 +74,12 @@ def test_scores_against_brute_force(sequences, motifs, background):
 
 
 def test_scores_do_not_depend_on_strand_padding_or_company(sequences, motifs, background, monkeypatch):
-    scores = baselines.score_motifs(sequences, motifs, background)
-    turned = baselines.score_motifs(dna.reverse_complement(sequences), motifs, background)
-    longer = baselines.score_motifs(np.pad(sequences, ((0, 0), (0, 6)), constant_values=dna.N), motifs, background)
-    alone = baselines.score_motifs(sequences, motifs[1:], background, length=30)
-    monkeypatch.setattr(baselines, '_BLOCK_LETTERS', 50)
-    blocks = baselines.score_motifs(sequences, motifs, background)
+    scores = motif_scores.score_motifs(sequences, motifs, background)
+    turned = motif_scores.score_motifs(dna.reverse_complement(sequences), motifs, background)
+    longer = motif_scores.score_motifs(np.pad(sequences, ((0, 0), (0, 6)), constant_values=dna.N), motifs, background)
+    alone = motif_scores.score_motifs(sequences, motifs[1:], background, length=30)
+    monkeypatch.setattr(motif_scores, '_BLOCK_LETTERS', 50)
+    blocks = motif_scores.score_motifs(sequences, motifs, background)
     for name in ('best', 'mean'):
         expected = getattr(scores, name)
         for other in (turned, longer, blocks):
@@ -87,16 +88,16 @@ def test_scores_do_not_depend_on_strand_padding_or_company(sequences, motifs, ba
 
 
 def test_nothing_to_score(sequences, motifs, background):
-    assert baselines.score_motifs(sequences, [], background).best.shape == (7, 0)
-    assert baselines.score_motifs(sequences[:0], motifs, background).mean.shape == (0, 2)
-    none = baselines.score_motifs(sequences, [], background)
-    assert baselines.combine(none, 'sum').tolist() == [0.0] * 7
+    assert motif_scores.score_motifs(sequences, [], background).best.shape == (7, 0)
+    assert motif_scores.score_motifs(sequences[:0], motifs, background).mean.shape == (0, 2)
+    none = motif_scores.score_motifs(sequences, [], background)
+    assert motif_scores.combine(none, 'sum').tolist() == [0.0] * 7
 
 
 def test_shares_are_the_likeliest():
     rng = np.random.default_rng(0)
     mean = np.stack([np.where(rng.random(400) < share, 6, -3) + rng.standard_normal(400) for share in (0.2, 0.7)], 1)
-    found = baselines.fit_shares(mean)
+    found = motif_scores.fit_shares(mean)
     for column, share in zip(mean.T, found, strict=True):
         def loss(gamma, column=column):
             prior = 0.5 * (math.log(gamma) + math.log(1 - gamma))
@@ -105,21 +106,21 @@ def test_shares_are_the_likeliest():
         best = minimize_scalar(loss, bounds=(1e-3, 1 - 1e-3), method='bounded', options={'xatol': 1e-8})
         assert share == pytest.approx(best.x, abs=1e-4)
     assert found == pytest.approx([0.2, 0.7], abs=0.06)
-    assert baselines.fit_shares(np.full((3, 1), -50.0))[0] > 0
-    assert baselines.fit_shares(np.full((3, 1), 500.0))[0] < 1
+    assert motif_scores.fit_shares(np.full((3, 1), -50.0))[0] > 0
+    assert motif_scores.fit_shares(np.full((3, 1), 500.0))[0] < 1
 
 
 def test_rules():
-    scores = baselines.MotifScores(np.array([[1.0, 2.0], [3.0, -4.0]]), np.array([[0.5, -1.0], [300.0, 0.0]]))
-    assert baselines.combine(scores, 'sum').tolist() == [3.0, -1.0]
+    scores = motif_scores.MotifScores(np.array([[1.0, 2.0], [3.0, -4.0]]), np.array([[0.5, -1.0], [300.0, 0.0]]))
+    assert motif_scores.combine(scores, 'sum').tolist() == [3.0, -1.0]
     shares = [0.2, 0.9]
     first = math.log(0.8 + 0.2 * math.exp(0.5)) + math.log(0.1 + 0.9 * math.exp(-1))
     second = math.log(0.2) + 300
-    np.testing.assert_allclose(baselines.combine(scores, 'zoops', shares), [first, second])
+    np.testing.assert_allclose(motif_scores.combine(scores, 'zoops', shares), [first, second])
     with pytest.raises(ValueError, match='best'):
-        baselines.combine(scores, 'best')
+        motif_scores.combine(scores, 'best')
     with pytest.raises(ValueError, match='zoops with shares'):
-        baselines.combine(scores, 'zoops')
+        motif_scores.combine(scores, 'zoops')
 
 
 # --- The stage ---

@@ -12,8 +12,8 @@ from demo_jax.data import intervals, readers, simulate, storage
 from demo_jax.data.corpus import SPLITS, Corpus
 from demo_jax.errors import InputError, brief, listed
 from demo_jax.evaluation.proteins import check_told, find_protein, read_protein, told_symbols
-from demo_jax.files import expanded
-from demo_jax.settings import settings
+from demo_jax.io.files import expanded
+from demo_jax.io.settings import settings
 
 ARCHIVE_NAME = 'deepbind.tar.gz'
 

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from demo_jax import files
-from demo_jax.model import Model
-from demo_jax.scoring import (
+from demo_jax.io import files
+from demo_jax.predict.model import Model
+from demo_jax.predict.scoring import (
     SCORE_COLUMNS,
     Best,
     BestWindows,
@@ -20,7 +20,7 @@ from demo_jax.scoring import (
     score_blocks,
     score_rows,
 )
-from demo_jax.windows import Fasta
+from demo_jax.predict.windows import Fasta
 
 TRACK_COLUMNS = (
     'chrom', 'chromStart', 'chromEnd', 'name', 'score', 'strand', 'logOdds', 'probability', 'spec', 'seed',

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 import jax
 
 from demo_jax.errors import InputError, brief
-from demo_jax.files import expanded
+from demo_jax.io.files import expanded
 
 #: JAX settings that a run's numbers depend on: a run cannot store models in float64, and other random numbers would
 #: give another training. The environment may set each of them (JAX_ENABLE_X64=1) for other programs.

@@ -10,11 +10,9 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from demo_jax import files
-from demo_jax.data import dna
+from demo_jax import dna
 from demo_jax.data.genome import Genome
 from demo_jax.data.names import no_name_is_known
-from demo_jax.data.textfile import check_size
 from demo_jax.data.variants import (
     UNKNOWN,
     Alleles,
@@ -28,8 +26,10 @@ from demo_jax.data.variants import (
 from demo_jax.errors import InputError
 from demo_jax.explain.score import probability
 from demo_jax.explain.score import shortest as shortest_of
-from demo_jax.model import Model
-from demo_jax.scoring import BLOCK, padded_windows, score_all
+from demo_jax.io import files
+from demo_jax.io.textfile import check_size
+from demo_jax.predict.model import Model
+from demo_jax.predict.scoring import BLOCK, padded_windows, score_all
 
 VARIANT_COLUMNS = (
     'line', 'id', 'sequence', 'position', 'ref', 'alt', 'task', 'spec', 'seed', 'start', 'end', 'score_ref',

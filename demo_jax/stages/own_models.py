@@ -17,11 +17,14 @@ from demo_jax.data.corpus import Corpus
 from demo_jax.errors import InputError
 from demo_jax.evaluation.metrics import auroc
 from demo_jax.explain.score import check_params, check_score
-from demo_jax.model import Model
 from demo_jax.nn.architecture import Architecture, named_leaves, parameter_shapes, resolve
-from demo_jax.runs import RunDirectory
+from demo_jax.predict.model import Model
+from demo_jax.runs.directory import RunDirectory
 from demo_jax.training.jobs import Recipe, make_jobs
 from demo_jax.training.state import Finished
+
+#: Stages that models trained elsewhere do not need.
+_NOT_OF_OWN_MODELS = ('train', 'baseline')
 
 
 def save_models(
@@ -35,7 +38,7 @@ def save_models(
 
     Args:
       workdir: the run directory, made here; a run that holds the same corpus and models is written again.
-      corpus: the tasks, with labels; see `data.prepare.prepare_corpus`. Validation rows give the AUROC that chooses
+      corpus: the tasks, with labels; see `stages.sources.prepare_corpus`. Validation rows give the AUROC that chooses
         among several models of a task.
       models: architecture -> task -> parameters. An architecture is named as for `--specs`: 'medium_cnn',
         'my_package.my_models:dilated', or '__main__:mine' for one of a notebook or script. Every architecture needs
@@ -87,7 +90,7 @@ def dashboard(
 
     Args:
       workdir, corpus, models, average_strands: as of `save_models`.
-      settings: section -> name -> value, for the sections explain, match and dashboard of a config; all specs are
+      settings: section -> name -> value, for the sections of a config whose stages run here; all specs are
         explained unless told otherwise.
       progress: show bars.
 
@@ -97,22 +100,21 @@ def dashboard(
     Raises:
       InputError: as `save_models`, or a setting that is not there.
     """
-    from demo_jax.settings import settings as checked
-    from demo_jax.stages import evaluate, explain, match, report
+    from demo_jax.stages import record
 
-    given: dict[str, Mapping[str, Any]] = {'explain': {}, 'match': {}, 'dashboard': {}} | dict(settings or {})
+    stages = [stage for stage in record.STAGES if stage.name not in _NOT_OF_OWN_MODELS]
+    given: dict[str, Mapping[str, Any]] = {'explain': {}} | dict(settings or {})
     given['explain'] = {'specs': ('all',)} | dict(given['explain'])
-    classes = {'explain': explain.ExplainSettings, 'match': match.MatchSettings, 'dashboard': report.ReportSettings}
+    sections = [stage.section for stage in stages]
     for section in given:
-        if section not in classes:
-            raise InputError(f'no section {section!r}; the sections are {", ".join(classes)}')
-    of = {section: checked(cls, given[section], section) for section, cls in classes.items()}
+        if section not in sections:
+            raise InputError(f'no section {section!r}; the sections are {", ".join(sections)}')
+    chosen = {stage.name: stage.settings_in(given) for stage in stages}
     run = save_models(workdir, corpus, models, average_strands=average_strands)
     with run.locked():
-        evaluate.evaluate_run(run, progress=progress)
-        explain.explain_run(run, of['explain'], progress=progress)
-        match.match_run(run, of['match'], progress=progress)
-        return report.report_run(run, of['dashboard'], progress=progress)
+        for stage in stages:
+            stage.run(record.Work(run, given, chosen[stage.name], progress=progress))
+    return run.path / 'dashboard' / 'index.html'
 
 
 def _check(spec: str, task: str, params: Any, corpus: Corpus) -> None:

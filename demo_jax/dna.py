@@ -6,6 +6,7 @@ sequence.
 
 import itertools
 import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -271,3 +272,15 @@ def _shuffle_block(tokens: np.ndarray, rng: np.random.Generator, lengths: np.nda
         edge += 1
         pointer[state] = edge
     return (states - base).T.astype(np.uint8)
+
+
+def cumulative(sizes: Sequence[int] | np.ndarray) -> np.ndarray:
+    """Start of each of n consecutive stretches of sizes (n,), and the end of the last: int64 (n + 1,)."""
+    return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+
+
+def information_content(probabilities: np.ndarray) -> np.ndarray:
+    """Bits per column, float64 (...,), of probabilities (..., 4): 2 + sum of p log2 p."""
+    probabilities = np.asarray(probabilities, np.float64)
+    logs = np.log2(probabilities, out=np.zeros_like(probabilities), where=probabilities > 0)
+    return 2.0 + (probabilities * logs).sum(axis=-1)

@@ -14,11 +14,11 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from demo_jax.data import dna
-from demo_jax.data.corpus import cumulative
+from demo_jax import dna
+from demo_jax.dna import cumulative
 from demo_jax.errors import InputError, brief
-from demo_jax.filekinds import HEAD, check_kind
-from demo_jax.files import open_input
+from demo_jax.io.filekinds import HEAD, check_kind
+from demo_jax.io.files import open_input
 
 #: Bytes of the longest line, and letters of the longest record (of a genome: `MAX_LETTERS`, or any).
 MAX_LINE = 10_000_000

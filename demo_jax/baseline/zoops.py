@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from demo_jax.data import dna
-from demo_jax.nn.ops import Array
+from demo_jax import dna
+from demo_jax.nn.kernels import Array
 
 _COMPLEMENT = np.array([3, 2, 1, 0])
 

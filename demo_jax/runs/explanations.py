@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from demo_jax import arrays as stored_arrays
-from demo_jax import files
-from demo_jax.done import Made, read_made
+from demo_jax.io import arrays as stored_arrays
+from demo_jax.io import files
+from demo_jax.runs.done import Made, read_made
 from demo_jax.errors import InputError, brief
 from demo_jax.explain import pieces
-from demo_jax.runs import RunDirectory
+from demo_jax.runs.directory import RunDirectory
 from demo_jax.training.jobs import Job
 
 #: The arrays of each piece and their axes, see `explain.pieces.Piece`.

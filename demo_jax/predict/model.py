@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from demo_jax.data import dna
+from demo_jax import dna
 from demo_jax.errors import InputError, brief
 from demo_jax.explain import attribution, batches, class_optimisation, temporal
 from demo_jax.explain.pieces import PIECES
@@ -21,10 +21,10 @@ from demo_jax.explain.sizes import default_sizes, on_accelerator
 from demo_jax.motifs import scan
 from demo_jax.motifs.jaspar import load_matrices
 from demo_jax.motifs.matching import own_matrices
-from demo_jax.nn import ops
+from demo_jax.nn import kernels
 from demo_jax.nn.architecture import resolve
 from demo_jax.nn.deepbind import DeepBind, score_models
-from demo_jax.results import Maps, Optimum, Prediction, Temporal
+from demo_jax.predict.results import Maps, Optimum, Prediction, Temporal
 from demo_jax.training import stack
 from demo_jax.training.jobs import batches as in_batches
 from demo_jax.training.pool import Pool
@@ -342,9 +342,9 @@ def wrap(
 def _of_function(params: Any, batch: tuple[Any, Any], score: Any, average_strands: bool) -> Any:
     """Scores (B,) of tokens (B, L) with lengths (B,) or None."""
     tokens, lengths = batch
-    scores = call(score, params, ops.one_hot(tokens, float_type(params)), lengths)
+    scores = call(score, params, kernels.one_hot(tokens, float_type(params)), lengths)
     if average_strands:
-        other = ops.one_hot(ops.reverse_complement(tokens, lengths), float_type(params))
+        other = kernels.one_hot(kernels.reverse_complement(tokens, lengths), float_type(params))
         scores = (scores + call(score, params, other, lengths)) / 2
     return scores
 

@@ -12,17 +12,17 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from demo_jax import files
-from demo_jax.data import dna
+from demo_jax import dna
 from demo_jax.errors import InputError
 from demo_jax.evaluation import choose
 from demo_jax.explain.pieces import PIECES
 from demo_jax.explain.score import probability
-from demo_jax.model import Model
+from demo_jax.io import files
 from demo_jax.nn.deepbind import DeepBind, score_models
-from demo_jax.results import Maps, Temporal
-from demo_jax.runs import Run
-from demo_jax.windows import Block, Fasta, Record, read_blocks
+from demo_jax.predict.model import Model
+from demo_jax.predict.results import Maps, Temporal
+from demo_jax.predict.run import Run
+from demo_jax.predict.windows import Block, Fasta, Record, read_blocks
 
 SCORE_COLUMNS = (
     'record', 'sequence', 'length', 'task', 'spec', 'seed', 'n_windows', 'start', 'end', 'score', 'probability',

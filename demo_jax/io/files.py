@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO
 
 from demo_jax.errors import InputError, brief
-from demo_jax.filekinds import HEAD, check_kind
+from demo_jax.io.filekinds import HEAD, check_kind
 
 #: Bytes of the largest JSON file that is read; parsed, it may take twenty times as much memory.
 MAX_JSON = 32_000_000

@@ -12,7 +12,7 @@ import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from demo_jax import files
+from demo_jax.io import files
 from demo_jax.errors import InputError
 
 #: The file that holds the records of the parts in its folder.

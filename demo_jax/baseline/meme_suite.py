@@ -12,9 +12,9 @@ from types import MappingProxyType
 
 import numpy as np
 
-from demo_jax import files
-from demo_jax.data import dna
+from demo_jax import dna
 from demo_jax.errors import InputError, brief
+from demo_jax.io import files
 from demo_jax.motifs import formats
 
 #: The programs, in order of preference, and the file in its output folder to which each writes its motifs.

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from jax.test_util import check_vjp
 
-from demo_jax.data import dna
-from demo_jax.nn import ops
+from demo_jax import dna
+from demo_jax.nn import kernels
 
 RAGGED = (9, 1, 4)
 
-dropout = jax.jit(ops.dropout, static_argnums=3)
+dropout = jax.jit(kernels.dropout, static_argnums=3)
 
 
 def normal(seed: int, *shape: int) -> jax.Array:
@@ -56,16 +56,16 @@ def flax_cell(kernel, recurrent, bias) -> dict:
 
 def test_one_hot_agrees_with_numpy_and_n_is_zero():
     tokens = np.random.default_rng(0).integers(0, 5, (3, 11), dtype=np.uint8)
-    found = ops.one_hot(jnp.asarray(tokens))
+    found = kernels.one_hot(jnp.asarray(tokens))
     assert found.dtype == jnp.float32
     np.testing.assert_array_equal(found, dna.one_hot(tokens))
-    assert ops.one_hot(jnp.full((2, 3), 4, jnp.uint8)).sum() == 0
-    assert ops.one_hot(jnp.asarray(tokens), jnp.bfloat16).dtype == jnp.bfloat16
+    assert kernels.one_hot(jnp.full((2, 3), 4, jnp.uint8)).sum() == 0
+    assert kernels.one_hot(jnp.asarray(tokens), jnp.bfloat16).dtype == jnp.bfloat16
 
 
 def test_reverse_complement_agrees_with_numpy():
     tokens = np.random.default_rng(1).integers(0, 5, (6, 9), dtype=np.uint8)
-    found = ops.reverse_complement(jnp.asarray(tokens))
+    found = kernels.reverse_complement(jnp.asarray(tokens))
     assert found.dtype == jnp.uint8
     np.testing.assert_array_equal(found, dna.reverse_complement(tokens))
 
@@ -76,7 +76,7 @@ def test_reverse_complement_within_lengths():
     expected = np.full_like(tokens, 4)
     for row, length in enumerate(lengths):
         expected[row, :length] = dna.reverse_complement(tokens[row, :length])
-    found = ops.reverse_complement(jnp.asarray(tokens), jnp.asarray(lengths))
+    found = kernels.reverse_complement(jnp.asarray(tokens), jnp.asarray(lengths))
     assert found.dtype == jnp.uint8
     np.testing.assert_array_equal(found, expected)
 
@@ -97,7 +97,7 @@ def test_conv1d_is_flax_conv(padding, width):
 
     length = {'valid': 12 - width, 'same': 11, 'full': 10 + width}[padding]
     weights = normal(3, length, 2, 6)
-    found = with_gradients(lambda *args: ops.conv1d(*args, padding), weights, x, kernel, bias)
+    found = with_gradients(lambda *args: kernels.conv1d(*args, padding), weights, x, kernel, bias)
     assert_close(found, with_gradients(oracle, weights, x, kernel, bias))
 
 
@@ -105,7 +105,7 @@ def test_conv1d_over_models_is_each_model():
     x, kernel, bias, weights = normal(0, 3, 9, 2, 3), normal(1, 3, 4, 3, 5), normal(2, 3, 5), normal(3, 9, 2, 5)
 
     def one(*args):
-        return with_gradients(lambda *args: ops.conv1d(*args, 'same'), weights, *args)
+        return with_gradients(lambda *args: kernels.conv1d(*args, 'same'), weights, *args)
 
     def alone(*args):
         found = [one(*(a[m] if a.ndim > n else a for a, n in zip(args, (3, 3, 1), strict=True))) for m in range(3)]
@@ -120,7 +120,7 @@ def test_conv1d_over_models_is_each_model():
 def test_conv1d_over_models_is_no_grouped_convolution():
     """Its gradient is very slow."""
     x, kernel, bias = normal(0, 3, 9, 2, 3), normal(1, 3, 4, 3, 5), normal(2, 3, 5)
-    over = jax.vmap(jax.grad(lambda *args: (ops.conv1d(*args, 'same') ** 2).sum(), (0, 1, 2)))
+    over = jax.vmap(jax.grad(lambda *args: (kernels.conv1d(*args, 'same') ** 2).sum(), (0, 1, 2)))
     text = str(jax.make_jaxpr(over)(x, kernel, bias))
     assert 'conv_general_dilated' not in text
     assert 'dot_general' in text
@@ -128,11 +128,11 @@ def test_conv1d_over_models_is_no_grouped_convolution():
 
 def test_conv1d_refuses():
     x, bias = jnp.zeros((4, 1, 2)), jnp.zeros(3)
-    assert ops.conv1d(x, jnp.zeros((4, 2, 3)), bias, 'valid').shape == (1, 1, 3)
+    assert kernels.conv1d(x, jnp.zeros((4, 2, 3)), bias, 'valid').shape == (1, 1, 3)
     with pytest.raises(ValueError, match='length 4 is shorter than the filter width 5'):
-        ops.conv1d(x, jnp.zeros((5, 2, 3)), bias, 'valid')
+        kernels.conv1d(x, jnp.zeros((5, 2, 3)), bias, 'valid')
     with pytest.raises(ValueError, match="padding is 'SAME'.*'full', 'same', 'valid'"):
-        ops.conv1d(x, jnp.zeros((4, 2, 3)), bias, 'SAME')
+        kernels.conv1d(x, jnp.zeros((4, 2, 3)), bias, 'SAME')
 
 
 @pytest.mark.parametrize(('length', 'size'), [(7, 1), (7, 2), (8, 2), (11, 3), (2, 3)])
@@ -142,14 +142,14 @@ def test_max_pool1d_is_flax_max_pool(length, size):
     def oracle(x):
         return nn.max_pool(x.transpose(1, 0, 2), (size,), strides=(size,)).transpose(1, 0, 2)
 
-    found = with_gradients(lambda x: ops.max_pool1d(x, size), weights, x)
+    found = with_gradients(lambda x: kernels.max_pool1d(x, size), weights, x)
     assert_close(found, with_gradients(oracle, weights, x))
-    np.testing.assert_array_equal(ops.max_pool1d(x, size), oracle(x))  # as computed where no gradient is asked for
+    np.testing.assert_array_equal(kernels.max_pool1d(x, size), oracle(x))  # as computed where no gradient is asked for
 
 
 def test_max_pool1d_shares_the_gradient_between_equal_maxima():
     x = jnp.asarray([2.0, 2, 1, 5, 5, 5, 3, 4, 4, 9])[:, None, None]
-    gradient = jax.grad(lambda x: (ops.max_pool1d(x, 3) * jnp.array([6.0, 12, 18])[:, None, None]).sum())(x)
+    gradient = jax.grad(lambda x: (kernels.max_pool1d(x, 3) * jnp.array([6.0, 12, 18])[:, None, None]).sum())(x)
     np.testing.assert_allclose(gradient[:, 0, 0], [3, 3, 0, 4, 4, 4, 0, 9, 9, 0])
 
 
@@ -160,7 +160,7 @@ def test_second_derivatives_of_convolution_and_pooling(padding):
     pads = {'valid': (0, 0), 'same': (1, 2), 'full': (3, 3)}[padding]
 
     def ours(x, kernel):
-        return ops.max_pool1d(jnp.tanh(ops.conv1d(x, kernel, bias, padding)), 2)
+        return kernels.max_pool1d(jnp.tanh(kernels.conv1d(x, kernel, bias, padding)), 2)
 
     def plain(x, kernel):
         x = jnp.pad(x, (pads, (0, 0), (0, 0)))
@@ -186,14 +186,14 @@ def test_lstm_step_is_flax_cell():
         np.testing.assert_array_equal(out, new_h)
         return new_h, new_c
 
-    state, gates = ops.lstm_step(ops.LstmState(h=h, c=c), x @ kernel + bias[None], recurrent)
+    state, gates = kernels.lstm_step(kernels.LstmState(h=h, c=c), x @ kernel + bias[None], recurrent)
     assert_close((state.h, state.c), oracle(h, c, x))
     i, f, o, g = gates  # as stored for the gradient
     assert_close((f * c + i * g, o * jnp.tanh(f * c + i * g)), (state.c, state.h))
 
 
 def in_sequence_order(pair):
-    """Outputs of `ops.bilstm_scan` as one array, (L, B, 2H)."""
+    """Outputs of `kernels.bilstm_scan` as one array, (L, B, 2H)."""
     return jnp.concatenate([pair[0], pair[1][::-1]], axis=-1)
 
 
@@ -216,7 +216,7 @@ def test_bilstm_scan_is_flax_bidirectional(bidirectional, hoist):
     weights, arguments, expected = bidirectional
 
     def ours(x, kernel, recurrent, bias):
-        return in_sequence_order(ops.bilstm_scan(x, kernel, recurrent, bias, None, hoist))
+        return in_sequence_order(kernels.bilstm_scan(x, kernel, recurrent, bias, None, hoist))
 
     assert_close(with_gradients(ours, weights, *arguments), expected)
 
@@ -254,7 +254,7 @@ def test_stack_over_ragged_sequences(ragged_stack, hoist):
     def ours(x, layers):
         read = x
         for layer in layers:
-            read = ops.bilstm_scan(read, *layer, mask, hoist)
+            read = kernels.bilstm_scan(read, *layer, mask, hoist)
         return read[0], read[1][::-1]
 
     found = with_gradients(ours, weights, *arguments)
@@ -275,7 +275,7 @@ def test_bilstm_scan_rectifies(hoist, own):
     def scan(rectify, x, *layer):
         x = (x, 2 * x[::-1]) if own else x
         read = x if rectify else jax.tree.map(jax.nn.relu, x)
-        return in_sequence_order(ops.bilstm_scan(read, *layer, mask, hoist, rectify))
+        return in_sequence_order(kernels.bilstm_scan(read, *layer, mask, hoist, rectify))
 
     found, expected = (
         with_gradients(functools.partial(scan, rectify), normal(1, 7, 3, 10), *arguments) for rectify in (True, False)
@@ -294,7 +294,7 @@ def test_bilstm_scan_gradients_are_finite_differences(hoist, order):
         def squares(flat):
             parts = jnp.split(flat, ends[:-1])
             forward, backward, *layer = (part.reshape(s) for part, s in zip(parts, shapes.values(), strict=True))
-            outputs = [ops.bilstm_scan(x, *layer, mask, hoist) for x in ((forward, backward), forward)]
+            outputs = [kernels.bilstm_scan(x, *layer, mask, hoist) for x in ((forward, backward), forward)]
             return (jnp.stack(jax.tree.leaves(outputs)) ** 2).sum()
 
         point = jnp.asarray(np.random.default_rng(0).normal(size=ends[-1]))
@@ -309,7 +309,7 @@ def test_bilstm_scan_over_models_is_each_model(bidirectional):
     other = jax.tree.map(lambda a: 0.3 * a[::-1], arguments)
 
     def ours(x, kernel, recurrent, bias):
-        return in_sequence_order(ops.bilstm_scan(x, kernel, recurrent, bias, None))
+        return in_sequence_order(kernels.bilstm_scan(x, kernel, recurrent, bias, None))
 
     over = jax.vmap(lambda *args: with_gradients(ours, weights, *args))
     for place, pair in enumerate([(arguments, other), (other, arguments)]):
@@ -367,7 +367,7 @@ def test_dropout_bytes_are_uniform():
 @pytest.mark.parametrize(('bits', 'rate'), [(1, 0.5), (8, 0.4)])
 def test_dropout_under_vmap_draws_what_it_draws_alone(bits, rate):
     x, keys = jnp.ones((4, 5, 7)), jax.random.split(jax.random.key(4), 4)
-    over = jax.jit(jax.vmap(lambda x, key: ops.dropout(x, rate, key, bits)))(x, keys)
+    over = jax.jit(jax.vmap(lambda x, key: kernels.dropout(x, rate, key, bits)))(x, keys)
     alone = [dropout(x[m], rate, keys[m], bits) for m in range(4)]
     np.testing.assert_array_equal(over, jnp.stack(alone))
     assert len({np.asarray(mask).tobytes() for mask in alone}) == 4
@@ -375,11 +375,11 @@ def test_dropout_under_vmap_draws_what_it_draws_alone(bits, rate):
 
 def test_dropout_gradient_is_its_mask():
     x, key = normal(0, 50), jax.random.key(5)
-    gradient = jax.jit(jax.grad(lambda x: ops.dropout(x, 0.5, key, 1).sum()))(x)
+    gradient = jax.jit(jax.grad(lambda x: kernels.dropout(x, 0.5, key, 1).sum()))(x)
     np.testing.assert_array_equal(gradient, dropout(jnp.ones(50), 0.5, key, 1))
 
 
 @pytest.mark.parametrize('bits', [0, 3, 16, 32])
 def test_dropout_refuses_other_bits(bits):
     with pytest.raises(ValueError, match=f'bits is {bits}, expected 1, 2, 4 or 8'):
-        ops.dropout(jnp.ones(3), 0.5, jax.random.key(0), bits)
+        kernels.dropout(jnp.ones(3), 0.5, jax.random.key(0), bits)

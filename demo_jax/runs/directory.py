@@ -31,17 +31,16 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 
 import numpy as np
 
-from demo_jax import devices, files, untrusted
+from demo_jax.compute import devices
+from demo_jax.io import files
+from demo_jax.runs.directory import schema
 from demo_jax.data import storage
 from demo_jax.data.corpus import Corpus
 from demo_jax.errors import InputError, brief
 from demo_jax.nn.architecture import named_leaves
-from demo_jax.settings import updated
+from demo_jax.io.settings import updated
 from demo_jax.training.jobs import Job
 from demo_jax.training.state import EpochRecord, Finished
-
-if TYPE_CHECKING:
-    from demo_jax.model import Model
 
 FORMAT = 'demo_jax run'
 VERSION = 1
@@ -182,8 +181,8 @@ class RunDirectory:
         """
         if not os.path.isfile(self.path / 'run.json'):
             raise InputError(f'{self.path}: is not a run directory (it has no run.json)')
-        untrusted.check_links(self.path)
-        return untrusted.read_facts(self.path / 'run.json', FORMAT, VERSION)
+        schema.check_links(self.path)
+        return schema.read_facts(self.path / 'run.json', FORMAT, VERSION)
 
     def config(self) -> dict[str, Any]:
         """The settings of the run.
@@ -191,7 +190,7 @@ class RunDirectory:
         Raises:
           InputError: config.json is missing or holds no settings.
         """
-        return untrusted.read_config(self.path / 'config.json')
+        return schema.read_config(self.path / 'config.json')
 
     def update_config(self) -> None:
         """Write the settings of an older version where this one has them, and say what has moved.
@@ -221,7 +220,7 @@ class RunDirectory:
         Raises:
           InputError: jobs.tsv is missing or not a job table; the message names the line.
         """
-        return untrusted.read_jobs(self.path / 'jobs.tsv', self._own_specs)
+        return schema.read_jobs(self.path / 'jobs.tsv', self._own_specs)
 
     @functools.cached_property
     def _specs(self) -> dict[int, str]:
@@ -270,7 +269,7 @@ class RunDirectory:
         """
         path = self.model_path(job)
         try:
-            stored = untrusted.read_model(
+            stored = schema.read_model(
                 path, _RESULT_KINDS, len(HISTORY_COLUMNS), self._specs.get(job), later={'asleep': 0}
             )
             history = tuple(_epoch(row) for row in stored.history)
@@ -346,80 +345,3 @@ def _difference(section: str, before: Mapping[str, Any], after: Mapping[str, Any
             if old.get(name) != new.get(name):
                 return f'{section}.{name} was {brief(old.get(name))}, now {brief(new.get(name))}'
     return f'{section} was {brief(old)}, now {brief(new)}'
-
-
-class Run:
-    """A finished (or half-finished) training, for reading. Made by `load_run`."""
-
-    def __init__(self, directory: RunDirectory):
-        self.directory = directory
-        facts = self.directory.facts()
-        self.tasks: tuple[str, ...] = tuple(facts['tasks'])
-        self.jobs = self.directory.jobs()
-        for job in self.jobs:
-            if job.task not in self.tasks:
-                raise InputError(f'{self.directory.path / "jobs.tsv"}: task {brief(job.task)} is not one of the run')
-        self.specs: tuple[str, ...] = tuple(dict.fromkeys(job.spec for job in self.jobs))
-        self.config = self.directory.config()
-
-    def __repr__(self) -> str:
-        done = len(self.directory.finished_jobs())
-        return f'Run({str(self.directory.path)!r}: {len(self.tasks)} tasks, {len(self.specs)} specs, {done} models)'
-
-    @functools.cached_property
-    def length(self) -> int:
-        """Letters of the longest sequence in the run's corpus."""
-        return int(self.directory.corpus().lengths.max(initial=0))
-
-    def find_job(self, task: str, spec: str, seed: int | None = None) -> Job:
-        """The job of a task and spec; the first seed (and first row of a grid) unless one is named.
-
-        Raises:
-          InputError: the run has no such task, spec or seed; the message lists those it has.
-        """
-        for what, value, known in (('task', task, self.tasks), ('spec', spec, self.specs)):
-            if value not in known:
-                raise InputError(f'{self.directory.path}: no {what} {value!r}; it has {", ".join(known)}')
-        found = [job for job in self.jobs if job.task == task and job.spec == spec]
-        seeds = sorted({job.seed for job in found})
-        found = [job for job in found if seed is None or job.seed == seed]
-        if not found:
-            listed = ', '.join(map(str, seeds))
-            raise InputError(f'{self.directory.path}: no seed {seed} of {task}, {spec}; it has {listed}')
-        return found[0]
-
-    def model(self, task: str, spec: str, seed: int | None = None) -> 'Model':
-        """The trained model of a task and spec, ready to predict and explain.
-
-        Raises:
-          InputError: the run has no such model, or it diverged.
-        """
-        return self.model_of(self.find_job(task, spec, seed))
-
-    def model_of(self, job: Job) -> 'Model':
-        """The trained model of one row of the job table; InputError as `model`."""
-        from demo_jax.model import Model
-
-        result = self.directory.load_result(job.index)
-        if result.params is None:
-            raise InputError(f'{self.directory.path}: the training of {job.label} diverged, there is no model')
-        average = bool(self.config.get('recipe', {}).get('average_strands', False))
-        return Model(job.task, job.spec, job.seed, result.params, average_strands=average, length=self.length)
-
-
-def load_run(path: str | os.PathLike, *, own_specs: Collection[str] | bool = ()) -> Run:
-    """Open a run directory for reading.
-
-    Args:
-      path: the directory that a training wrote (`--workdir`); `~` is the home directory.
-      own_specs: architectures of your own ('my_package.my_models:dilated') that may be imported, which runs their
-        modules; True: whatever the run names. Say it only of a run that you trust.
-
-    Returns:
-      A `Run`; `run.model(task, spec).predict(['ACGT...'])` scores plain strings.
-
-    Raises:
-      InputError: it is not a run directory, or JAX finds no device (see `devices.check`).
-    """
-    devices.check()
-    return Run(RunDirectory(path, own_specs))

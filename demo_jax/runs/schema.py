@@ -16,10 +16,11 @@ from typing import Any, NamedTuple, get_type_hints
 
 import numpy as np
 
-from demo_jax import arrays, done, files
+from demo_jax.io import arrays, files
+from demo_jax.runs import done
 from demo_jax.data.corpus import clean_name
 from demo_jax.errors import InputError, brief
-from demo_jax.settings import updated
+from demo_jax.io.settings import updated
 from demo_jax.training.jobs import Job
 
 #: What stands in a config beside its sections.

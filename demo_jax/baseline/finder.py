@@ -1,6 +1,6 @@
 """A motif finder by expectation maximisation, many tasks in one compiled program (pure).
 
-The model is that of MEME (Bailey & Elkan 1994, 1995; see `motifs.zoops`). One motif after the other:
+The model is that of MEME (Bailey & Elkan 1994, 1995; see `baseline.zoops`). One motif after the other:
 
 1. Seeds are words that are enriched: more sequences contain them than the background predicts. They are chosen one
    after the other, and the occurrences of earlier seeds are removed first.
@@ -19,9 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 
-from demo_jax.data import dna
-from demo_jax.errors import InputError
-from demo_jax.motifs.zoops import (
+from demo_jax import dna
+from demo_jax.baseline.zoops import (
     Background,
     Candidates,
     Expectation,
@@ -31,7 +30,8 @@ from demo_jax.motifs.zoops import (
     make_windows,
     maximisation,
 )
-from demo_jax.nn.ops import Array
+from demo_jax.errors import InputError
+from demo_jax.nn.kernels import Array
 
 _SEED_LETTER = 0.7  # probability of a seed's own letter when EM begins
 _SEED_SHARE = 0.3  # share of sequences with a site when EM begins

@@ -18,9 +18,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from demo_jax.data import dna
-from demo_jax.motifs.zoops import Background, Candidates, expectation, make_windows
-from demo_jax.nn.ops import Array
+from demo_jax import dna
+from demo_jax.baseline.zoops import Background, Candidates, expectation, make_windows
+from demo_jax.nn.kernels import Array
 
 RULES = ('sum', 'zoops')
 _SMOOTHING = 1e-3  # of the background mixed into a matrix: no letter is impossible
@@ -50,7 +50,7 @@ def score_motifs(
     Args:
       tokens: uint8 (N, L), padded with N.
       matrices: C matrices of probabilities (w, 4).
-      background: see `motifs.zoops.Background`.
+      background: see `baseline.zoops.Background`.
       length: pad to at least this many letters, so that several calls share one program.
     """
     tokens = np.asarray(tokens, np.uint8)

@@ -14,7 +14,7 @@ from typing import IO
 import numpy as np
 
 from demo_jax.errors import InputError, brief, printable
-from demo_jax.files import open_input
+from demo_jax.io.files import open_input
 
 #: Bytes that the arrays of one compressed file may have together.
 MAX_INFLATED = 500_000_000

@@ -1,0 +1,1 @@
+"""Settings, files, arrays and text: what every other package reads and writes with."""
