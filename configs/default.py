@@ -15,7 +15,7 @@ from demo_jax.compute.devices import DeviceSettings
 from demo_jax.stages import record
 from demo_jax.stages.sources import CorpusSettings
 from demo_jax.stages.train import CHECKPOINT_SECONDS
-from demo_jax.training.layout import Machine
+from demo_jax.training.machine import Machine
 
 
 def sections() -> dict[str, tuple[type, ...]]:

@@ -21,7 +21,7 @@ from ml_collections import ConfigDict, config_flags
 from demo_jax.compute.cluster import Scheduler, parse_scheduler
 from demo_jax.errors import InputError, brief
 from demo_jax.io.files import expanded
-from demo_jax.io.settings import meanings, settings
+from demo_jax.io.settings import meanings, read_settings
 
 _CONFIG = 'configs/quickstart.py'
 
@@ -118,7 +118,7 @@ def define_settings(cls: type) -> Callable[[], Any]:
             made[name] = flags.DEFINE_list(name, list(default), help)
         elif type(default) in makers:
             made[name] = makers[type(default)](name, default, help)
-    return lambda: settings(cls, {name: flag.value for name, flag in made.items()}, cls.__name__)
+    return lambda: read_settings(cls, {name: flag.value for name, flag in made.items()}, cls.__name__)
 
 
 def define_set(section: str) -> flags.FlagHolder:

@@ -26,7 +26,7 @@ def main(argv: Sequence[str]) -> None:
     """Run the stage, and print where the page lies."""
     del argv
     from demo_jax.errors import InputError
-    from demo_jax.io.settings import settings
+    from demo_jax.io.settings import read_settings
     from demo_jax.runs.directory import RunDirectory
     from demo_jax.stages.record import all_tables
     from demo_jax.stages.report import ReportSettings, draw_sequence, report_run
@@ -38,7 +38,7 @@ def main(argv: Sequence[str]) -> None:
     values = run.config().get('dashboard', {}) | cli.parsed_settings(_SET.value)
     if _SEQUENCES.value is not None:
         values['sequences'] = _SEQUENCES.value
-    chosen = settings(ReportSettings, values, 'dashboard')
+    chosen = read_settings(ReportSettings, values, 'dashboard')
     with run.locked():
         for text in _FIGURE.value:
             task, _, row = text.rpartition(':')

@@ -203,12 +203,12 @@ def read_jobs(config: Mapping[str, Any], run: RunDirectory) -> tuple[Corpus, tup
     Raises:
       InputError: bad settings or input.
     """
-    from demo_jax.io.settings import settings
+    from demo_jax.io.settings import read_settings
     from demo_jax.motifs.own import check_tf
     from demo_jax.stages.train import check_specs
     from demo_jax.training.jobs import Recipe, make_jobs
 
-    recipe = settings(Recipe, config['recipe'], 'recipe')
+    recipe = read_settings(Recipe, config['recipe'], 'recipe')
     check_settings(config)
     grid = {name: config[name] for name in ('seeds', 'learning_rates', 'dropouts')}
     make_jobs([], config['specs'], recipe, **grid)  # a wrong name is told before any reading

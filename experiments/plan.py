@@ -9,7 +9,7 @@ import jax
 from demo_jax.compute.cluster import Cluster
 from demo_jax.data.corpus import Corpus
 from demo_jax.evaluation.proteins import FOUND, told_symbols
-from demo_jax.io.settings import settings
+from demo_jax.io.settings import read_settings
 from demo_jax.motifs import own
 from demo_jax.nn.architecture import resolve
 from demo_jax.nn.cost import bytes_per_model
@@ -19,7 +19,7 @@ from demo_jax.stages import record
 from demo_jax.stages.estimate import Prospect
 from demo_jax.stages.sources import left_out, remarks, seen_in_training
 from demo_jax.training.jobs import Job, Recipe
-from demo_jax.training.layout import MAX_SLOTS
+from demo_jax.training.machine import MAX_SLOTS
 
 
 def memory(corpus: Corpus, jobs: Sequence[Job], config: Mapping[str, Any]) -> float:
@@ -27,7 +27,7 @@ def memory(corpus: Corpus, jobs: Sequence[Job], config: Mapping[str, Any]) -> fl
 
     On GPUs, which take fewer models at once where they have no room, that of all of them together.
     """
-    recipe = settings(Recipe, config['recipe'], 'recipe')
+    recipe = read_settings(Recipe, config['recipe'], 'recipe')
     length = int(corpus.lengths.max(initial=1))
     rows = len(corpus) + (recipe.negative_sets - 1) * len(corpus) // 2
     devices = jax.local_devices()

@@ -16,7 +16,7 @@ import jax
 from demo_jax.errors import InputError
 from demo_jax.io import files
 from demo_jax.report import console
-from demo_jax.training.layout import PRECISIONS
+from demo_jax.training.machine import PRECISIONS
 from experiments import cli, pipeline
 from experiments.benchmarks import rounding
 

@@ -42,7 +42,7 @@ def main(argv: Sequence[str]) -> None:
     del argv
     from demo_jax.errors import InputError
     from demo_jax.io import files
-    from demo_jax.io.settings import settings
+    from demo_jax.io.settings import read_settings
     from demo_jax.runs.directory import RunDirectory
     from demo_jax.stages.record import all_tables
     from demo_jax.stages.report import ReportSettings, report_run
@@ -57,7 +57,8 @@ def main(argv: Sequence[str]) -> None:
     if chromium is None:
         raise InputError('no Chromium on the PATH; on Debian: apt install chromium')
     with run.locked():
-        index = report_run(run, all_tables(), settings(ReportSettings, run.config().get('dashboard', {}), 'dashboard'))
+        shown = read_settings(ReportSettings, run.config().get('dashboard', {}), 'dashboard')
+        index = report_run(run, all_tables(), shown)
     task = _TASK.value or _best_task(run)
     if task not in run.facts()['tasks']:
         raise InputError(f'--task={task}: the run has no such task')

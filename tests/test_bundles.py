@@ -13,7 +13,7 @@ import pytest
 from demo_jax.training.bundles import Bundle, Shared, make_bundles, train_bundle
 from demo_jax.training.fit import fit
 from demo_jax.training.jobs import Recipe, make_jobs
-from demo_jax.training.layout import Machine
+from demo_jax.training.machine import Machine
 from demo_jax.training.pool import build_pool
 from tests.helpers import toy_corpus
 
@@ -33,7 +33,7 @@ def cut(shared, jobs, left=None, **options):
     left = {job.index: float(SIZES[job.task]) for job in jobs} if left is None else left
     usual = {'workers': 2, 'n_devices': 2, 'on_cpu': True}
     found = make_bundles(jobs, left, shared, **usual | options)
-    return [(''.join(job.task for job in bundle.jobs), bundle.layout.slots) for bundle in found]
+    return [(''.join(job.task for job in bundle.jobs), bundle.sizes.slots) for bundle in found]
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_sizes_of_a_program_do_not_depend_on_what_is_left(shared):
     jobs = make_jobs(tuple(SIZES), ['small_cnn'], RECIPE)
     costs = {job.index: 1.0 for job in jobs}
     sizes = {
-        dataclasses.replace(bundle.layout, slots=0)
+        dataclasses.replace(bundle.sizes, slots=0)
         for left in (costs, {4: 1.0}, {0: 1.0, 4: 1.0}) for workers in (1, 2, 5)
         for bundle in make_bundles(jobs, left, shared, workers=workers, n_devices=1, on_cpu=True)
     }  # fmt: skip
@@ -133,15 +133,15 @@ from demo_jax.nn.models import SPECS
 from demo_jax.training import segments, stack
 from demo_jax.training.fit import programs_of
 from demo_jax.training.jobs import Recipe, make_jobs
-from demo_jax.training.layout import Layout, Machine
+from demo_jax.training.machine import ProgramSizes, Machine
 from demo_jax.training.pool import Pool
 assert len(jax.devices()) == 4
-recipe, layout = Recipe(batch_size=4, reverse_complement=True), Layout(slots=4, steps=2, snapshots=1, scored=1)
+recipe, sizes = Recipe(batch_size=4, reverse_complement=True), ProgramSizes(slots=4, steps=2, snapshots=1, scored=1)
 pool = Pool(np.zeros((8, 30), np.uint8), np.zeros(8, np.int32), None)
 for spec in ('small_cnn_rnn',):
     segment, keep = programs_of(make_jobs(['a'], [spec], recipe)[0], recipe, Machine(), stack.model_mesh())
     slots = stack.blank_slots(SPECS[spec], 4, 1)
-    work = jax.tree.map(lambda x: np.stack([x] * 4), segments.idle_work(recipe, layout))
+    work = jax.tree.map(lambda x: np.stack([x] * 4), segments.idle_work(recipe, sizes))
     print(segment.lower(pool, slots, work).compile().as_text())
     print(keep.lower(slots, np.zeros(4, np.int32)).compile().as_text())
 """

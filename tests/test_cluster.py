@@ -22,7 +22,7 @@ from demo_jax.runs.directory import RunDirectory
 from demo_jax.training.bundles import Shared, make_bundles, train_bundle
 from demo_jax.training.fit import fit
 from demo_jax.training.jobs import Recipe, make_jobs
-from demo_jax.training.layout import Machine
+from demo_jax.training.machine import Machine
 from demo_jax.training.pool import build_pool
 from tests import cluster_work
 from tests.helpers import ROOT, toy_corpus

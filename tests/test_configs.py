@@ -15,7 +15,7 @@ from configs.sections import section
 from demo_jax.data.simulate import SimulationSettings, simulate_corpus
 from demo_jax.errors import InputError
 from demo_jax.io import files
-from demo_jax.io.settings import PYTHON_ONLY, fields, meanings, settings, updated
+from demo_jax.io.settings import PYTHON_ONLY, fields, meanings, read_settings, updated
 from demo_jax.runs.directory import RunDirectory
 from demo_jax.stages import sources
 from demo_jax.stages.match import MatchSettings
@@ -127,9 +127,9 @@ def test_a_setting_is_written_once():
         'names': '', 'hidden': '', 'inner': 'a smaller one.',
     }  # fmt: skip
     assert [field.name for field in fields(Shape)] == ['sides', 'corners', 'colour', 'names', 'inner']
-    assert settings(Shape, {'inner': {'threshold': 1}}, 'shape').inner.threshold == 1.0
+    assert read_settings(Shape, {'inner': {'threshold': 1}}, 'shape').inner.threshold == 1.0
     with pytest.raises(InputError, match="inner: unknown setting 'x'"):
-        settings(Shape, {'inner': {'x': 1}}, 'shape')
+        read_settings(Shape, {'inner': {'x': 1}}, 'shape')
 
 
 def test_every_setting_has_a_meaning():
@@ -230,6 +230,6 @@ def test_a_setting_that_has_moved_is_said_and_moved(tmp_path, capsys):
     run.update_config()
     assert capsys.readouterr().out == ''
     with pytest.raises(InputError, match='dashboard: hit_p_value is now match.hit_p_value'):
-        settings(ReportSettings, {'hit_p_value': 1e-3}, 'dashboard')
+        read_settings(ReportSettings, {'hit_p_value': 1e-3}, 'dashboard')
     with pytest.raises(InputError, match='match: hit_p_value is 1.0, expected a number above 0'):
-        settings(MatchSettings, {'hit_p_value': 1}, 'match')
+        read_settings(MatchSettings, {'hit_p_value': 1}, 'match')

@@ -15,7 +15,7 @@ from demo_jax.nn.models import SPECS
 from demo_jax.training import segments, stack
 from demo_jax.training.fit import Machine, Progress, Started, fit, programs_of
 from demo_jax.training.jobs import Plan, Recipe, epoch_order, make_jobs
-from demo_jax.training.layout import Layout, make_layout
+from demo_jax.training.machine import ProgramSizes, program_sizes
 from demo_jax.training.pool import build_pool
 from demo_jax.training.step import job_hyper
 from tests.helpers import toy_corpus
@@ -197,11 +197,11 @@ def test_a_restart_uses_half_the_rate(data):
 
 def test_a_job_that_died_is_told_from_one_that_is_only_bad(data):
     pool, rows = data
-    layout = Layout(slots=1, steps=8, snapshots=2, scored=4)
+    sizes = ProgramSizes(slots=1, steps=8, snapshots=2, scored=4)
     (job,) = make_jobs(('a',), ['small_cnn'], RECIPE)
     plan = Plan(epochs=4, steps_per_epoch=4)
     part = segments.plan_part(
-        Progress(0), job, plan, rows['a'], RECIPE, layout, lambda epoch: epoch_order(RECIPE, job, rows['a'], epoch)
+        Progress(0), job, plan, rows['a'], RECIPE, sizes, lambda epoch: epoch_order(RECIPE, job, rows['a'], epoch)
     )
     assert part.ends == (0, 1)
     n_valid = len(rows['a'].valid)
@@ -288,9 +288,9 @@ def lowered(data, n_devices=1, **machine):
     pool, rows = data
     jobs = make_jobs(tuple(SIZES), ['small_cnn'], RECIPE)
     segment, _ = programs_of(jobs[0], RECIPE, Machine(**machine), stack.model_mesh(jax.devices()[:n_devices]))
-    layout = Layout(slots=n_devices, steps=4, snapshots=1, scored=1)
-    arrays = stack.blank_slots(SPECS['small_cnn'], layout.slots, layout.snapshots)
-    work = jax.tree.map(lambda x: np.stack([x] * n_devices), segments.idle_work(RECIPE, layout))
+    sizes = ProgramSizes(slots=n_devices, steps=4, snapshots=1, scored=1)
+    arrays = stack.blank_slots(SPECS['small_cnn'], sizes.slots, sizes.snapshots)
+    work = jax.tree.map(lambda x: np.stack([x] * n_devices), segments.idle_work(RECIPE, sizes))
     return segment.lower(pool, arrays, work)
 
 
@@ -342,7 +342,7 @@ def test_jobs_that_the_devices_do_not_divide_leave_slots_idle():
     plans, valid = [Plan(4, 10)] * 5, [30] * 5
 
     def slots(n_devices, on_cpu, **machine):
-        return make_layout(plans, valid, RECIPE, Machine(**machine), n_devices=n_devices, on_cpu=on_cpu).slots
+        return program_sizes(plans, valid, RECIPE, Machine(**machine), n_devices=n_devices, on_cpu=on_cpu).slots
 
     assert slots(4, on_cpu=True) == 4  # one per core; the fifth job waits
     assert slots(4, on_cpu=False) == 8  # all at once
@@ -353,7 +353,7 @@ def test_jobs_that_the_devices_do_not_divide_leave_slots_idle():
 def test_many_jobs_take_turns_on_a_gpu():
     def slots(n_jobs, n_devices):
         plans, valid = [Plan(4, 10)] * n_jobs, [30] * n_jobs
-        return make_layout(plans, valid, RECIPE, Machine(), n_devices=n_devices, on_cpu=False).slots
+        return program_sizes(plans, valid, RECIPE, Machine(), n_devices=n_devices, on_cpu=False).slots
 
     assert slots(108, 1) == slots(108, 2) == 108
     assert slots(130, 1) == 65  # twice 65, and not 128 and 2
@@ -362,11 +362,11 @@ def test_many_jobs_take_turns_on_a_gpu():
 
 def test_models_that_a_gpu_has_no_room_for_wait():
     plans, valid = [Plan(4, 10)] * 100, [30] * 100
-    layout = make_layout(plans, valid, RECIPE, Machine(), n_devices=2, on_cpu=False, room=10)
-    assert layout.slots == 20
+    sizes = program_sizes(plans, valid, RECIPE, Machine(), n_devices=2, on_cpu=False, room=10)
+    assert sizes.slots == 20
     spec = SPECS['medium_cnn_rnn']
     assert bytes_per_model(spec, 256, 1000) == pytest.approx(1.7e9, rel=0.02)
-    assert make_layout(plans, valid, RECIPE, Machine(), n_devices=1, on_cpu=True, room=10).slots == 1
+    assert program_sizes(plans, valid, RECIPE, Machine(), n_devices=1, on_cpu=True, room=10).slots == 1
 
 
 def test_jobs_of_two_programs_are_refused(data):

@@ -85,9 +85,9 @@ def test_what_a_file_is_taken_for(tmp_path, name, line, centre, signal, told):
         assert peaks.centres.tolist() == [centre] * len(lines)
         assert peaks.signals.tolist() == [signal] * len(lines)
         if len(lines) == 1:
-            assert str(peaks.layout) == told.replace('__', '_')
+            assert str(peaks.format) == told.replace('__', '_')
         else:
-            assert peaks.layout.name == str(peaks.layout).split(',')[0] == told.split(',')[0].replace('__', '_')
+            assert peaks.format.name == str(peaks.format).split(',')[0] == told.split(',')[0].replace('__', '_')
 
 
 def test_the_layout_is_that_of_all_lines(tmp_path):
@@ -96,7 +96,7 @@ def test_the_layout_is_that_of_all_lines(tmp_path):
     longer = 'chr1 158 458 p 9 . 9 1 1 300'
     assert read_peaks(written(tmp_path, 'a.bed', narrow)).centres.tolist() == [344]
     other = read_peaks(written(tmp_path, 'b.bed', narrow, longer, longer))
-    assert other.centres.tolist() == [308] * 3 and other.layout.name == 'BED6 and 4 more columns'
+    assert other.centres.tolist() == [308] * 3 and other.format.name == 'BED6 and 4 more columns'
     with pytest.raises(InputError, match=r'c\.bed: line 3: summit 300 lies outside the peak of 300 letters'):
         read_peaks(written(tmp_path, 'c.bed', narrow, narrow, longer))  # a narrowPeak that is damaged
     with pytest.raises(InputError, match=r'd\.bed: line 2 has 9 columns, line 1 has 10'):
@@ -110,12 +110,12 @@ def test_summits_that_are_missing_are_counted(tmp_path):
     lines = [f'chr1 {start} {start + 300} p 9 . {start} 1 1 {summit}' for start, summit in places]
     peaks = read_peaks(written(tmp_path, 'x.narrowPeak', *lines))
     assert peaks.centres.tolist() == [286, 650, 907]
-    assert peaks.layout.centres == 'summits of column 10 (1 of 3 have none: middles)'
+    assert peaks.format.centres == 'summits of column 10 (1 of 3 have none: middles)'
 
 
 def ranked(tmp_path, name, *lines):
     peaks = read_peaks(written(tmp_path, name, *lines))
-    return peaks.signals.tolist(), peaks.layout.ranked_by, peaks.layout.why
+    return peaks.signals.tolist(), peaks.format.ranked_by, peaks.format.why
 
 
 def test_the_column_that_differs_ranks_the_peaks(tmp_path):
@@ -137,7 +137,7 @@ def test_the_column_that_differs_ranks_the_peaks(tmp_path):
     with pytest.raises(InputError, match=r"x\.bed: line 2: signal is 'high', expected a number"):
         ranked(tmp_path, 'x.bed', 'chr1 1 9 p 5', 'chr1 1 9 p high')
     peaks = read_peaks(written(tmp_path, 'x.bed', 'chr1 1 9 p 5', 'chr1 1 9 p .', 'chr1 1 9 p 7'))
-    assert str(peaks.layout) == "BED, middles, ranked by column 5; column 5 is '.' on 1 of 3 lines, taken for 0"
+    assert str(peaks.format) == "BED, middles, ranked by column 5; column 5 is '.' on 1 of 3 lines, taken for 0"
 
 
 def test_contigs_may_be_called_as_lines_for_a_browser(tmp_path):
@@ -164,7 +164,7 @@ def test_one_letter_in_columns_7_and_8_is_a_summit_if_it_is_on_every_line(tmp_pa
     assert read_peaks(written(tmp_path, 'x.bed', first, second)).centres.tolist() == [308, 308]
     assert read_peaks(written(tmp_path, 'x.bed', first, first)).centres.tolist() == [344, 344]
     short = 'chr1 158 159 a 9 . 158 159 0'  # nothing else can be said of peaks of one letter
-    assert str(read_peaks(written(tmp_path, 'x.bed', short)).layout) == 'BED9, middles, ranked by column 5'
+    assert str(read_peaks(written(tmp_path, 'x.bed', short)).format) == 'BED9, middles, ranked by column 5'
 
 
 def test_blanks_around_a_chromosome_are_no_part_of_its_name(tmp_path):
@@ -216,4 +216,4 @@ def test_strands_in_column_4_are_told(tmp_path, strands, told):
     lines = [f'chr1 {start} {start + 300} {strand} p' for start, strand in zip((158, 600), strands, strict=True)]
     peaks = read_peaks(written(tmp_path, 'x.bed', *lines))
     assert peaks.starts.tolist() == [158, 600] and peaks.centres.tolist() == [308, 750]
-    assert ('interval lists, whose starts count from 1; here they are read from 0' in str(peaks.layout)) == told
+    assert ('interval lists, whose starts count from 1; here they are read from 0' in str(peaks.format)) == told

@@ -10,7 +10,7 @@ from demo_jax.evaluation.compare import paired_tests
 from demo_jax.io import files
 from demo_jax.nn import kernels
 from demo_jax.runs.directory import RunDirectory
-from demo_jax.training.layout import PRECISIONS
+from demo_jax.training.machine import PRECISIONS
 from experiments.benchmarks import rounding
 from tests.helpers_commands import run_command
 

@@ -25,7 +25,7 @@ from demo_jax.data.genome import Genome
 from demo_jax.data.splits import either_strand
 from demo_jax.errors import InputError, brief, printable
 from demo_jax.io import arrays, files, textfile
-from demo_jax.io.settings import settings as make_settings
+from demo_jax.io.settings import read_settings
 from demo_jax.motifs import formats
 from tests.helpers import check_corpus, check_motifs
 
@@ -438,7 +438,7 @@ class Example:
 def test_settings_have_their_types_or_are_refused(values):
     known = {field.name: field.default for field in dataclasses.fields(Example)}
     try:
-        made = make_settings(Example, values, 'section')
+        made = read_settings(Example, values, 'section')
     except InputError as error:
         assert str(error).startswith('section: ')
         return
@@ -469,7 +469,7 @@ def test_settings_have_their_types_or_are_refused(values):
 ])  # fmt: skip
 def test_wrong_settings_are_named(values, message):
     with pytest.raises(InputError, match=message):
-        make_settings(Example, values, 'section')
+        read_settings(Example, values, 'section')
 
 
 # Arbitrary bytes: a valid result, or InputError of one line, and nothing else.

@@ -222,7 +222,7 @@ def test_another_layout_is_one_more_entry(monkeypatch, tmp_path):
     def find(files, path):
         return [readers.TaskFiles(file.stem, 'lines', file) for file in files if file.suffix == '.lines']
 
-    monkeypatch.setitem(readers.LAYOUTS, 'lines', readers.Layout('X.lines', find, read))
+    monkeypatch.setitem(readers.FILE_FORMATS, 'lines', readers.FileFormat('X.lines', find, read))
     with pytest.raises(InputError, match='holds no tasks, expected X.lines'):
         find_tasks('lines', [tmp_path])
     sequences = random_sequences(10)
@@ -232,7 +232,7 @@ def test_another_layout_is_one_more_entry(monkeypatch, tmp_path):
     assert corpus.tasks == ('A', 'B')
     row = corpus.rows('B', 'test').start
     assert (corpus.sequence(row), corpus.name(row)) == (sequences[0], '3.0')
-    assert set(readers.LAYOUTS) - {'lines'} < set(sources.source_names())
+    assert set(readers.FILE_FORMATS) - {'lines'} < set(sources.source_names())
 
 
 def test_real_data(real_data):

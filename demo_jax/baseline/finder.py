@@ -24,7 +24,7 @@ from demo_jax.baseline.zoops import (
     Background,
     Candidates,
     Expectation,
-    Windows,
+    WindowTerms,
     covered,
     expectation,
     make_windows,
@@ -213,7 +213,7 @@ def _find(settings: FinderSettings, tokens: Array, weights: Array, letters: Arra
     return jax.lax.scan(next_motif, tokens < dna.N, None, length=settings.n_motifs)[1]
 
 
-def _run(model: Candidates, windows: Windows, steps: int, pseudocount: float) -> Candidates:
+def _run(model: Candidates, windows: WindowTerms, steps: int, pseudocount: float) -> Candidates:
     def step(_: Array, model: Candidates) -> Candidates:
         return maximisation(expectation(model, windows, pseudocount), windows, model, pseudocount)
 
@@ -221,7 +221,7 @@ def _run(model: Candidates, windows: Windows, steps: int, pseudocount: float) ->
 
 
 def _converged(
-    model: Candidates, windows: Windows, settings: FinderSettings
+    model: Candidates, windows: WindowTerms, settings: FinderSettings
 ) -> tuple[Candidates, Expectation]:
     """EM until a step gains too little, and the E-step of the result."""
     least = settings.tolerance * jnp.maximum(windows.weights.sum(), 1)

@@ -63,7 +63,7 @@ class Candidates(NamedTuple):
     widths: Array
 
 
-class Windows(NamedTuple):
+class WindowTerms(NamedTuple):
     """What EM needs of N sequences of one task, for C candidates.
 
     Attributes:
@@ -101,7 +101,7 @@ class Expectation(NamedTuple):
 
 def make_windows(
     tokens: Array, free: Array, weights: Array, letters: Array, transitions: Array, model: Candidates
-) -> Windows:
+) -> WindowTerms:
     """The windows of one task's sequences, for the widths of some candidates.
 
     Args:
@@ -124,10 +124,10 @@ def make_windows(
     n_free = jnp.pad(jnp.cumsum(free.astype(jnp.int32), axis=1), ((0, 0), (1, 0)))
     held = n_free[:, jnp.minimum(last + 1, length)] - n_free[:, :-1, None]
     inside = held == model.widths[None, None]
-    return Windows(stacked.reshape(n * length, widest * 4), background, inside, weights, jnp.exp(letters))
+    return WindowTerms(stacked.reshape(n * length, widest * 4), background, inside, weights, jnp.exp(letters))
 
 
-def expectation(model: Candidates, windows: Windows, pseudocount: float) -> Expectation:
+def expectation(model: Candidates, windows: WindowTerms, pseudocount: float) -> Expectation:
     """The E-step.
 
     The likelihood ratio of a sequence with m windows is (1 - gamma) + gamma / 2m times the sum, over windows and
@@ -154,7 +154,7 @@ def expectation(model: Candidates, windows: Windows, pseudocount: float) -> Expe
     return Expectation(sites, odds, total, log_likelihood, log_likelihood + prior)
 
 
-def maximisation(expected: Expectation, windows: Windows, model: Candidates, pseudocount: float) -> Candidates:
+def maximisation(expected: Expectation, windows: WindowTerms, model: Candidates, pseudocount: float) -> Candidates:
     """The M-step: the likeliest parameters given the sites and the prior.
 
     The prior adds `pseudocount` letters of the background to each column, and half a sequence each with and
@@ -170,7 +170,7 @@ def maximisation(expected: Expectation, windows: Windows, model: Candidates, pse
     return Candidates(counts / counts.sum(axis=2, keepdims=True), share, model.widths)
 
 
-def covered(expected: Expectation, model: Candidates, windows: Windows) -> Array:
+def covered(expected: Expectation, model: Candidates, windows: WindowTerms) -> Array:
     """bool (N, L): positions under a site of the first candidate.
 
     A window is a site if it is, taken alone, more likely a site than not: if gamma / 2m times its ratio exceeds 1. A

@@ -239,7 +239,7 @@ def _windows(
         notes.append(f'{genome.path.name} has no {_unknown(peaks.chroms, known)}')
     if options.top is not None and len(used) + mostly_n < len(unique):
         notes += _cut(peaks, np.array(unique), used)
-    facts = {'peaks': len(starts), 'read_as': str(peaks.layout), 'dropped': dropped, 'notes': notes}
+    facts = {'peaks': len(starts), 'read_as': str(peaks.format), 'dropped': dropped, 'notes': notes}
     if blacklist is not None:
         facts['blacklist'] = dict(blacklist.facts)
     return positives, facts
@@ -247,7 +247,7 @@ def _windows(
 
 def _cut(peaks: Peaks, ranked: np.ndarray, used: np.ndarray) -> list[str]:
     """Remarks on the use of the strongest peaks only: `used`, rows (k,), of `ranked`, rows (n,)."""
-    if peaks.layout.ranked_by is None:
+    if peaks.format.ranked_by is None:
         return [f'top: nothing ranks the peaks, so the first {len(used):,} in the file are used']
     last = peaks.signals[used[-1]]
     equal, taken = ((peaks.signals[rows] == last).sum() for rows in (ranked, used))

@@ -38,7 +38,7 @@ def task_name(path: pathlib.Path) -> str:
 
 
 @dataclasses.dataclass(frozen=True)
-class Layout:
+class PeakFormat:
     """What a peak file was taken for.
 
     Attributes:
@@ -67,7 +67,7 @@ class Peaks:
     """Peaks in the file's order: chromosomes, 0-based int64 starts, ends and centres, float64 signals, (n,) each.
 
     Chromosomes are `str` objects. The signals are those of the column that ranks the peaks, with 0 for '.'; all are
-    equal where nothing does. `layout` is what the file was taken for.
+    equal where nothing does. `format` is what the file was taken for.
     """
 
     chroms: np.ndarray
@@ -75,7 +75,7 @@ class Peaks:
     ends: np.ndarray
     centres: np.ndarray
     signals: np.ndarray
-    layout: Layout
+    format: PeakFormat
 
 
 def read_peaks(path: str | os.PathLike) -> Peaks:
@@ -93,7 +93,7 @@ def read_peaks(path: str | os.PathLike) -> Peaks:
 
     A name with .narrowPeak or .broadPeak decides, unless no line has the numbers for it. Peaks are ranked by column 7
     (gappedPeak: 13; BED: 5). Where that is the same on every line the q-values, the p-values or the score take its
-    place. `Layout` says what was chosen.
+    place. `PeakFormat` says what was chosen.
 
     Raises:
       InputError: names the line and what is wrong in it: no region, another number of columns than other lines, a
@@ -123,7 +123,7 @@ def read_peaks(path: str | os.PathLike) -> Peaks:
     ranked_by, why, signals = _ranked(table, candidates)
     if ranked_by and (dots := int((table.numbers[ranked_by] == DOT).sum())):
         notes = (*notes, f"column {ranked_by} is '.' on {dots:,} of {len(signals):,} lines, taken for 0")
-    return Peaks(places.chroms, starts, ends, centres, signals, Layout(name, told, ranked_by, why, notes))
+    return Peaks(places.chroms, starts, ends, centres, signals, PeakFormat(name, told, ranked_by, why, notes))
 
 
 class _Rows:

@@ -47,7 +47,7 @@ class ReadOptions:
 
 
 @dataclasses.dataclass(frozen=True)
-class Layout:
+class FileFormat:
     """One layout of files on disk.
 
     Attributes:
@@ -81,20 +81,20 @@ def find_tasks(source: str, paths: Sequence[str | os.PathLike]) -> list[TaskFile
       InputError: a path does not exist, holds nothing of that layout, or several tasks where one name is given, or a
         partner file is missing.
     """
-    if source not in ('auto', *LAYOUTS):
-        raise InputError(f'source is {brief(source)}, expected one of auto, {", ".join(LAYOUTS)}')
+    if source not in ('auto', *FILE_FORMATS):
+        raise InputError(f'source is {brief(source)}, expected one of auto, {", ".join(FILE_FORMATS)}')
     if not paths:
         raise InputError(f'source {source!r} needs an input: a file or a folder')
     tasks = []
     for name, path in map(split_name, paths):
         files = _files(path)
         if source == 'auto':
-            found = LAYOUTS['deepbind'].find(files, path) + LAYOUTS['deepmotif'].find(files, path)
-            found = found or LAYOUTS['fasta'].find(files, path)
+            found = FILE_FORMATS['deepbind'].find(files, path) + FILE_FORMATS['deepmotif'].find(files, path)
+            found = found or FILE_FORMATS['fasta'].find(files, path)
         else:
-            found = LAYOUTS[source].find(files, path)
+            found = FILE_FORMATS[source].find(files, path)
         if not found:
-            expected = _EXPECTED_BY_AUTO if source == 'auto' else LAYOUTS[source].expected
+            expected = _EXPECTED_BY_AUTO if source == 'auto' else FILE_FORMATS[source].expected
             raise InputError(f'{path}: holds no tasks, expected {expected}')
         if name is not None:
             if len(found) > 1:
@@ -231,7 +231,8 @@ def read_tasks(
             if peaks.blacklist is not None:
                 blacklist = intervals.read_blacklist(peaks.blacklist, genome)
         options = ReadOptions(seed, test_fraction, peaks, genome, blacklist)
-        return [LAYOUTS[task.source].read(task, options) for task in (inputs if progress is None else progress(inputs))]
+        found = inputs if progress is None else progress(inputs)
+        return [FILE_FORMATS[task.source].read(task, options) for task in found]
 
 
 def read_corpus(
@@ -356,14 +357,14 @@ def _text(data: bytes) -> str:
 
 
 #: Every layout by the name of its source. Another one is another entry here, and a function that reads it.
-LAYOUTS: dict[str, Layout] = {
-    'deepbind': Layout(
+FILE_FORMATS: dict[str, FileFormat] = {
+    'deepbind': FileFormat(
         'X_AC.seq.gz with X_B.seq.gz', lambda files, _: _partners(files, _DEEPBIND, 'deepbind'), _read_deepbind
     ),
-    'deepmotif': Layout(
+    'deepmotif': FileFormat(
         'X/train.fa with X/test.fa', lambda files, _: _partners(files, _DEEPMOTIF, 'deepmotif'), _read_labelled
     ),
-    'fasta': Layout('X.fa or X.fasta', lambda files, _: _partners(files, _FASTA, 'fasta'), _read_labelled),
-    'bed': Layout('X.bed or X.narrowPeak', _find_peaks, _read_peaks),
+    'fasta': FileFormat('X.fa or X.fasta', lambda files, _: _partners(files, _FASTA, 'fasta'), _read_labelled),
+    'bed': FileFormat('X.bed or X.narrowPeak', _find_peaks, _read_peaks),
 }
 _EXPECTED_BY_AUTO = 'X_AC.seq.gz with X_B.seq.gz, X/train.fa with X/test.fa, or X.fa'

@@ -31,7 +31,7 @@ class Attribution:
     Positions behind a sequence's end are zero everywhere; N letters are zero in `signed` and `absolute`.
 
     Attributes:
-      method: one of `METHODS`.
+      method: one of `ATTRIBUTIONS`.
       score: float32 (N,), S(X). With both strands, the mean over them.
       signed: float32 (N, L), contribution of the letter that is there; positive speaks for binding.
       hypothetical: float32 (N, L, 4), what each letter would contribute if it were there. Except for
@@ -101,7 +101,7 @@ def attribute(
         loss lowers the score is positive.
 
     Args:
-      method: one of `METHODS`.
+      method: one of `ATTRIBUTIONS`.
       params: of one model, any pytree of arrays.
       score: what the maps explain: a `ModelSpec`, or any function of (params, x), see `explain.score`.
       tokens: uint8 (N, L).
@@ -154,8 +154,8 @@ def attribute_models(
     Raises:
       InputError: as `attribute`.
     """
-    if method not in METHODS:
-        raise InputError(f'attribution method is {method!r}, expected one of {", ".join(METHODS)}')
+    if method not in ATTRIBUTIONS:
+        raise InputError(f'attribution method is {method!r}, expected one of {", ".join(ATTRIBUTIONS)}')
     n_models = batches.count_models(stacked_params)
     tokens, lengths = batches.checked_sequences(score, tokens, lengths, n_models)
     shuffles = settings.pop('shuffles', None)
@@ -363,7 +363,6 @@ ATTRIBUTIONS: Mapping[str, Method] = {
 }  # fmt: skip
 
 #: The names that `attribute` knows.
-METHODS = tuple(ATTRIBUTIONS)
 
 
 def _checked_settings(method: str, settings: dict[str, Any], shuffles: Any, shape: tuple[int, ...]) -> dict[str, Any]:

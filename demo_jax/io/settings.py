@@ -17,7 +17,7 @@ MOVED: Mapping[tuple[str, str], tuple[str, str]] = {('dashboard', 'hit_p_value')
 PYTHON_ONLY = {'in_config': False}
 
 
-def settings(cls: type, values: Mapping[str, Any], section: str) -> Any:
+def read_settings(cls: type, values: Mapping[str, Any], section: str) -> Any:
     """A dataclass of settings from a section of the config.
 
     Where the default is a tuple, lists (as JSON stores them) are tuples too; where it is a float, whole numbers are
@@ -91,7 +91,7 @@ def _checked(value: Any, default: Any, where: str) -> Any:
     if default is None or (dataclasses.is_dataclass(default) and isinstance(value, type(default))):
         return value
     if dataclasses.is_dataclass(default):
-        return settings(type(default), value, where.rpartition(': ')[2])
+        return read_settings(type(default), value, where.rpartition(': ')[2])
     wrong = InputError(f'{where} is {brief(value)}, expected {type(default).__name__}')
     if isinstance(default, tuple):
         if not isinstance(value, tuple | list):

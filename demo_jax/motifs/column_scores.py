@@ -38,7 +38,7 @@ class Targets:
             raise InputError(f'no motif {brief(motif)} among the {len(self)} targets') from None
 
 
-class Layout(NamedTuple):
+class PaddedTargets(NamedTuple):
     """All target columns in one row, with width - 1 blanks before each target and after the last.
 
     Each alignment of a query of this width with target k is then one start position in
@@ -59,8 +59,8 @@ class Layout(NamedTuple):
     length: int
 
     @classmethod
-    def of(cls, targets: Targets, width: int) -> 'Layout':
-        """The layout for queries of this width."""
+    def of(cls, targets: Targets, width: int) -> 'PaddedTargets':
+        """The padded for queries of this width."""
         widths = np.tile(targets.widths, 2)
         sizes = widths + width - 1
         starts = np.cumsum(sizes) - sizes
@@ -75,9 +75,9 @@ class ColumnScores:
     A query is a row of `letters` (B, w), the numbers of its columns.
     """
 
-    def __init__(self, columns: np.ndarray, targets: Targets, layout: Layout, present: Sequence[int]) -> None:
+    def __init__(self, columns: np.ndarray, targets: Targets, padded: PaddedTargets, present: Sequence[int]) -> None:
         """`columns` float64 (C, 4); `present` lists the columns that occur in the queries: they set the scale."""
-        self._layout = layout
+        self._layout = padded
         scores = np.zeros((len(columns), len(targets.columns)))
         for number in present:
             distance = np.sqrt(((columns[number] - targets.columns) ** 2).sum(axis=1))
@@ -90,9 +90,9 @@ class ColumnScores:
         self._chances = np.stack([np.bincount(row + self._zero, minlength=N_SCORE_BINS + 1) for row in bins])
         self._chances = self._chances / bins.shape[1]
         # Sums of scores fit 16 bits unless the query is very wide.
-        dtype = np.int16 if layout.width * N_SCORE_BINS < 2**15 else np.int32
-        self._scores = np.zeros((len(columns), layout.length), dtype)
-        self._scores[:, layout.places] = bins
+        dtype = np.int16 if padded.width * N_SCORE_BINS < 2**15 else np.int32
+        self._scores = np.zeros((len(columns), padded.length), dtype)
+        self._scores[:, padded.places] = bins
         self._sum_chances: dict[tuple[int, ...], np.ndarray] = {}
         self._spread: dict[tuple[int, ...], np.ndarray] = {}
         # The sum of these random numbers identifies a part of a query, whatever the order of its columns.
@@ -128,12 +128,12 @@ class ColumnScores:
 
         On a tie, the alignment with the largest overlap counts, then the leftmost, as in MEME.
         """
-        layout = self._layout
-        number = np.repeat(np.arange(len(layout.widths)), layout.widths + layout.width - 1)
-        offset = np.arange(len(number)) - layout.starts[number] - (layout.width - 1)
-        overlap = np.minimum(offset + layout.width, layout.widths[number]) - np.maximum(offset, 0)
-        rank = next(self._sums(letters)).astype(np.int64) * (layout.width + 1) + overlap
-        highest = np.flatnonzero(rank == np.maximum.reduceat(rank, layout.starts)[number])
+        padded = self._layout
+        number = np.repeat(np.arange(len(padded.widths)), padded.widths + padded.width - 1)
+        offset = np.arange(len(number)) - padded.starts[number] - (padded.width - 1)
+        overlap = np.minimum(offset + padded.width, padded.widths[number]) - np.maximum(offset, 0)
+        rank = next(self._sums(letters)).astype(np.int64) * (padded.width + 1) + overlap
+        highest = np.flatnonzero(rank == np.maximum.reduceat(rank, padded.starts)[number])
         first = highest[np.unique(number[highest], return_index=True)[1]]
         return self.best(letters), offset[first], overlap[first]
 

@@ -24,7 +24,7 @@ import numpy as np
 
 from demo_jax import dna
 from demo_jax.errors import InputError, brief
-from demo_jax.motifs.column_scores import ColumnScores, Layout, Targets
+from demo_jax.motifs.column_scores import ColumnScores, PaddedTargets, Targets
 
 WORD_PSEUDOCOUNT = 0.01  # added to each letter of a word's column: .9712 for its letter, .0096 for the others
 
@@ -109,8 +109,8 @@ def match_motifs(queries: Sequence[np.ndarray], targets: Targets) -> Matches:
     )  # fmt: skip
     for row, query in enumerate(checked):
         letters = np.arange(len(query))[None]
-        layout = Layout.of(targets, len(query))
-        scores = ColumnScores(query, targets, layout, letters[0])
+        padded = PaddedTargets.of(targets, len(query))
+        scores = ColumnScores(query, targets, padded, letters[0])
         best, offset, overlap = scores.alignments(letters)
         p_value = _both_strands(scores.p_values(best, letters))
         q_value = q_values(p_value)
@@ -172,13 +172,13 @@ def match_words(
 
     result = WordMatches(*(np.empty((len(distinct), len(keep)), np.float32) for _ in range(3)))
     alphabet = np.concatenate([word_motif('ACGT', pseudocount), np.full((1, 4), 0.25)])
-    layout = Layout.of(targets, width)
+    padded = PaddedTargets.of(targets, width)
     n_targets = len(targets)
     used = np.bitwise_or.reduce(1 << letters, axis=1)
     with ThreadPoolExecutor(threads or len(os.sched_getaffinity(0))) as pool:
         for letter_set in np.unique(used):  # words of the same letters share one scale of scores
             present = [letter for letter in range(len(alphabet)) if letter_set >> letter & 1]
-            scores = ColumnScores(alphabet, targets, layout, present)
+            scores = ColumnScores(alphabet, targets, padded, present)
             of_set = np.flatnonzero(used == letter_set)
 
             def work(rows: np.ndarray, scores: ColumnScores = scores) -> int:

@@ -15,7 +15,7 @@ from demo_jax.predict.scoring import (
     Best,
     BestWindows,
     ScoredBlock,
-    best_windows,
+    best_of_records,
     probability,
     score_blocks,
     score_rows,
@@ -95,7 +95,7 @@ def write_scores(
                         n_tracked += 1
                 yield block
 
-        for best in best_windows(tracked(), keep=keep):
+        for best in best_of_records(tracked(), keep=keep):
             if keep:
                 stored.append(best)
             for row in score_rows(models, best, fasta.width):

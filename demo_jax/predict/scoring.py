@@ -186,7 +186,7 @@ def score_all(
     return scores
 
 
-def best_windows(blocks: Iterable[ScoredBlock], *, keep: bool = False) -> Iterator[Best]:
+def best_of_records(blocks: Iterable[ScoredBlock], *, keep: bool = False) -> Iterator[Best]:
     """The best window of each record, in the file's order, as soon as all of the record's are scored.
 
     Args:
@@ -222,7 +222,7 @@ def score_fasta(models: Sequence[Model], fasta: Fasta, *, progress: bool = True)
     Args and errors are those of `score_blocks`.
     """
     blocks = score_blocks(models, fasta, progress=progress)
-    return BestWindows(models, fasta.width, list(best_windows(blocks, keep=True)))
+    return BestWindows(models, fasta.width, list(best_of_records(blocks, keep=True)))
 
 
 def padded_windows(windows: Sequence[np.ndarray], width: int) -> tuple[np.ndarray, np.ndarray]:

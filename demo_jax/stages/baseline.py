@@ -22,7 +22,7 @@ from demo_jax.runs.directory import RunDirectory
 from demo_jax.runs.done import Made, Records
 from demo_jax.stages import evaluate
 
-METHODS = ('auto', 'em', *meme_suite.PROGRAMS)
+FINDERS = ('auto', 'em', *meme_suite.PROGRAMS)
 BASELINE_COLUMNS = (
     'task', 'method', 'n_sequences', 'n_motifs', 'valid_sum', 'valid_zoops', 'test_sum', 'test_zoops', 'meme_sum',
     'difference', 'motifs', 'shares',
@@ -52,8 +52,8 @@ class BaselineSettings:
     timeout: float = 600.0
 
     def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise InputError(f'baseline: method is {brief(self.method)}, expected one of {", ".join(METHODS)}')
+        if self.method not in FINDERS:
+            raise InputError(f'baseline: method is {brief(self.method)}, expected one of {", ".join(FINDERS)}')
         for name in ('n_sequences', 'n_motifs'):
             if getattr(self, name) < 1:
                 raise InputError(f'baseline: {name} is {getattr(self, name)}, expected 1 or more')

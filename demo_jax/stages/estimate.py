@@ -14,7 +14,7 @@ import numpy as np
 
 from demo_jax.data.corpus import Corpus
 from demo_jax.explain.pieces import PIECES, TRACKS
-from demo_jax.io.settings import settings
+from demo_jax.io.settings import read_settings
 from demo_jax.nn.architecture import resolve
 from demo_jax.nn.cost import forward_operations, operations_per_step
 from demo_jax.runs.directory import RunDirectory
@@ -61,7 +61,7 @@ class Line(NamedTuple):
 def train(prospect: Prospect) -> Line:
     """Of the stage train; workers make it the shorter, if each of their devices is as fast as one of this process."""
     corpus, jobs = prospect.corpus, prospect.jobs
-    recipe = settings(Recipe, prospect.config['recipe'], 'recipe')
+    recipe = read_settings(Recipe, prospect.config['recipe'], 'recipe')
     finished = prospect.run.finished_jobs()
     plans = {task: make_plan(recipe, _count(corpus, task, 'train')) for task in corpus.tasks}
     left = [job for job in jobs if job.index not in finished]
@@ -119,7 +119,7 @@ def _explain(prospect: Prospect) -> tuple[int, tuple[int, int], float, int]:
     """
     run, corpus, jobs, config, _ = prospect
     rate, length = matrix_rate(), prospect.length
-    explain = settings(ExplainSettings, config.get('explain', {}), 'explain')
+    explain = read_settings(ExplainSettings, config.get('explain', {}), 'explain')
     by_kind: dict[str, list[str]] = {}
     for name in dict.fromkeys(job.spec for job in jobs):
         by_kind.setdefault(resolve(name).kind, []).append(name)

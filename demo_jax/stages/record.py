@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from demo_jax.compute.cluster import Cluster
 from demo_jax.errors import InputError
 from demo_jax.evaluation.table import Table
-from demo_jax.io.settings import settings
+from demo_jax.io.settings import read_settings
 from demo_jax.motifs.jaspar import load_matrices
 from demo_jax.runs.directory import RunDirectory
 from demo_jax.stages import baseline, estimate, evaluate, explain, match, report, train
@@ -64,7 +64,7 @@ class Stage(NamedTuple):
         Raises:
           InputError: names the section and the setting.
         """
-        chosen = settings(self.settings, config.get(self.section, {}), self.section)
+        chosen = read_settings(self.settings, config.get(self.section, {}), self.section)
         self.check(chosen)
         return chosen
 

@@ -13,7 +13,7 @@ from demo_jax.data.corpus import SPLITS, Corpus
 from demo_jax.errors import InputError, brief, listed
 from demo_jax.evaluation.proteins import check_told, find_protein, read_protein, told_symbols
 from demo_jax.io.files import expanded
-from demo_jax.io.settings import settings
+from demo_jax.io.settings import read_settings
 
 ARCHIVE_NAME = 'deepbind.tar.gz'
 
@@ -107,7 +107,7 @@ def prepare_corpus(
     given = given or CorpusSettings()
     values = {field.name: getattr(given, field.name) for field in dataclasses.fields(given)}
     values |= {name: value for name, value in changes.items() if value is not None}
-    chosen: CorpusSettings = settings(CorpusSettings, values, 'corpus')
+    chosen: CorpusSettings = read_settings(CorpusSettings, values, 'corpus')
     return find_source(chosen.source).make(chosen, told_symbols(tf), progress)
 
 
@@ -296,7 +296,7 @@ SOURCES: tuple[Source, ...] = (
     *(
         Source(name, _from_peaks if name == 'bed' else _from_files,
                ('input', 'test_fraction', *_EVERY, *(_PEAKS if name == 'bed' else ())))
-        for name in readers.LAYOUTS
+        for name in readers.FILE_FORMATS
     ),
     Source('simulated', _simulated, (*_EVERY, *_SIMULATED), needs_input=False, from_settings=True),
     Source('deepmotif108', _from_archive, ('input', 'download', 'cache', *_EVERY), needs_input=False),

@@ -17,7 +17,7 @@ from demo_jax.compute.devices import DeviceSettings, compilations
 from demo_jax.errors import InputError
 from demo_jax.explain.score import check_params, check_score
 from demo_jax.io import files
-from demo_jax.io.settings import settings
+from demo_jax.io.settings import read_settings
 from demo_jax.nn.architecture import Architecture, parameter_shapes, resolve
 from demo_jax.nn.cost import operations_per_step
 from demo_jax.runs import checkpoints, monitor
@@ -25,7 +25,7 @@ from demo_jax.runs.directory import HISTORY_COLUMNS, RunDirectory
 from demo_jax.training.bundles import Shared, Trained, make_bundles, train_bundle
 from demo_jax.training.fit import fit
 from demo_jax.training.jobs import Job, Recipe, make_plan, programs
-from demo_jax.training.layout import Machine
+from demo_jax.training.machine import Machine
 from demo_jax.training.pool import build_pool, shortest
 from demo_jax.training.state import EpochRecord, Report, Started
 
@@ -73,7 +73,7 @@ def machine_settings(config: Mapping[str, Any]) -> Machine:
       InputError: a setting of the section `machine` is not acceptable.
     """
     values = {name: value for name, value in config.get('machine', {}).items() if name not in _OF_PROCESS}
-    return settings(Machine, values, 'machine')
+    return read_settings(Machine, values, 'machine')
 
 
 @dataclasses.dataclass
@@ -143,7 +143,7 @@ def train_run(
       Interrupted: a signal asked to stop.
     """
     config, jobs, corpus = run.config(), run.jobs(), run.corpus()
-    recipe = settings(Recipe, config['recipe'], 'recipe')
+    recipe = read_settings(Recipe, config['recipe'], 'recipe')
     machine = machine_settings(config)
     check_specs(corpus, jobs)
     left = {job.index for job in jobs} - run.finished_jobs()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from demo_jax.nn.architecture import resolve
 from demo_jax.training.fit import fit
 from demo_jax.training.jobs import Job, Recipe, make_plan, programs
-from demo_jax.training.layout import Layout, Machine, make_layout, models_that_fit
+from demo_jax.training.machine import Machine, ProgramSizes, models_that_fit, program_sizes
 from demo_jax.training.pool import Pool, TaskRows
 from demo_jax.training.state import EpochRecord, Finished, Started
 
@@ -34,12 +34,12 @@ class Bundle:
 
     Attributes:
       jobs: of one spec and one `dropout_bits`, at least one.
-      layout: the sizes of the program, which are the same for all bundles of it.
+      sizes: the sizes of the program, which are the same for all bundles of it.
       started: those of the jobs that an earlier training had under way.
     """
 
     jobs: tuple[Job, ...]
-    layout: Layout
+    sizes: ProgramSizes
     started: tuple[Started, ...] = ()
 
     def __str__(self) -> str:
@@ -72,7 +72,7 @@ def train_bundle(bundle: Bundle, shared: Shared, tell: Callable[[float, str], No
     tell(done, f'{spec}: compiling')
     reports = fit(
         bundle.jobs, shared.pool, shared.rows, shared.recipe, machine=shared.machine, started=bundle.started,
-        layout=bundle.layout,
+        sizes=bundle.sizes,
     )  # fmt: skip
     for report in reports:
         epochs += report.epochs
@@ -116,7 +116,7 @@ def make_bundles(
         waiting = sorted((job for job in group if job.index in left), key=lambda job: (-left[job.index], job.index))
         if not waiting:
             continue
-        layout = make_layout(
+        sizes = program_sizes(
             [make_plan(shared.recipe, len(shared.rows[job.task].train)) for job in group],
             [len(shared.rows[job.task].valid) for job in group],
             shared.recipe,
@@ -125,10 +125,10 @@ def make_bundles(
             on_cpu=on_cpu,
             room=models_that_fit(memory, resolve(spec), shared.recipe.batch_size, shared.pool.tokens),
         )
-        count = max(-(-len(waiting) // layout.slots), min(workers, len(waiting)))
-        layout = dataclasses.replace(layout, slots=-(-len(waiting) // count))
+        count = max(-(-len(waiting) // sizes.slots), min(workers, len(waiting)))
+        sizes = dataclasses.replace(sizes, slots=-(-len(waiting) // count))
         for number in range(count):
             first, last = (place * len(waiting) // count for place in (number, number + 1))
             part = waiting[first:last]
-            found.append(Bundle(tuple(part), layout, tuple(begun[job.index] for job in part if job.index in begun)))
+            found.append(Bundle(tuple(part), sizes, tuple(begun[job.index] for job in part if job.index in begun)))
     return sorted(found, key=lambda bundle: -sum(left[job.index] for job in bundle.jobs))

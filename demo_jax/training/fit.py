@@ -14,7 +14,7 @@ import numpy as np
 from demo_jax.nn.architecture import resolve
 from demo_jax.training import segments, stack
 from demo_jax.training.jobs import Job, Order, Plan, Recipe, epoch_order, make_plan
-from demo_jax.training.layout import PRECISIONS, Layout, Machine, make_layout, models_that_fit
+from demo_jax.training.machine import PRECISIONS, Machine, ProgramSizes, models_that_fit, program_sizes
 from demo_jax.training.pool import Pool, TaskRows
 from demo_jax.training.state import EpochRecord, Finished, FitState, Progress, Report, Started, placed
 
@@ -28,7 +28,7 @@ def fit(
     machine: Machine = Machine(),  # noqa: B008 (frozen)
     devices: list[jax.Device] | None = None,
     started: Sequence[Started] = (),
-    layout: Layout | None = None,
+    sizes: ProgramSizes | None = None,
 ) -> Iterator[Report]:
     """Train jobs of one spec, many at once, and yield a report after every segment.
 
@@ -45,7 +45,7 @@ def fit(
       devices: which to use; default: all of this process.
       started: those of the jobs that an earlier training had under way (`FitState.started`), on whatever
         devices, to go on from there.
-      layout: sizes of the program, where several calls share one; default: those that suit the jobs. It gets more
+      sizes: sizes of the program, where several calls share one; default: those that suit the jobs. It gets more
         slots where the devices need them.
 
     Raises:
@@ -59,38 +59,38 @@ def fit(
     if not parked.keys() <= by_index.keys():
         raise ValueError(f'jobs {sorted(parked.keys() - by_index.keys())} are under way, but not to be trained')
     mesh = stack.model_mesh(devices)
-    if layout is None:
-        layout = _layout(jobs, plans, rows, recipe, machine, mesh, pool)
-    layout = layout.over(mesh.devices.size)
+    if sizes is None:
+        sizes = _sizes(jobs, plans, rows, recipe, machine, mesh, pool)
+    sizes = sizes.over(mesh.devices.size)
     segment, keep = programs_of(jobs[0], recipe, machine, mesh)
     device_pool = stack.put(pool, mesh, mapped=False)
-    arrays = stack.put(stack.blank_slots(resolve(jobs[0].spec), layout.slots, layout.snapshots), mesh)
-    progress: list[Progress | None] = [None] * layout.slots
+    arrays = stack.put(stack.blank_slots(resolve(jobs[0].spec), sizes.slots, sizes.snapshots), mesh)
+    progress: list[Progress | None] = [None] * sizes.slots
     begun = {index: job.progress for index, job in parked.items()}
     waiting = [begun.get(index, Progress(index)) for index in by_index]
     waiting.sort(key=lambda p: (p.step - plans[p.job].steps, p.job))
     labels = np.asarray(pool.labels)
 
-    @functools.lru_cache(maxsize=4 * layout.slots)
+    @functools.lru_cache(maxsize=4 * sizes.slots)
     def order(index: int, epoch: int) -> Order:
         return epoch_order(recipe, by_index[index], rows[by_index[index].task], epoch)
 
-    idle = segments.idle_work(recipe, layout)
+    idle = segments.idle_work(recipe, sizes)
     while waiting or any(progress):
         resumed = _fill(progress, waiting, parked)
         if resumed:
             arrays = stack.put(placed(arrays, resumed), mesh)
-        parts: list[segments.Part | None] = [None] * layout.slots
+        parts: list[segments.Part | None] = [None] * sizes.slots
         for slot, current in enumerate(progress):
             if current is not None:
                 job, orders = by_index[current.job], functools.partial(order, current.job)
                 parts[slot] = segments.plan_part(
-                    current, job, plans[job.index], rows[job.task], recipe, layout, orders
+                    current, job, plans[job.index], rows[job.task], recipe, sizes, orders
                 )
         work = jax.tree.map(lambda *xs: np.stack(xs), *[idle if part is None else part.work for part in parts])
         arrays, measured = segment(device_pool, arrays, stack.put(work, mesh))
         measured = jax.device_get(measured)
-        outcomes: list[_Outcome | None] = [None] * layout.slots
+        outcomes: list[_Outcome | None] = [None] * sizes.slots
         for slot, (before, part) in enumerate(zip(progress, parts, strict=True)):
             if before is not None and part is not None:
                 job, seen = by_index[before.job], jax.tree.map(lambda x, slot=slot: x[slot], measured)
@@ -129,7 +129,7 @@ class _Outcome:
     note: str = ''
 
 
-def _layout(
+def _sizes(
     jobs: Sequence[Job],
     plans: Mapping[int, Plan],
     rows: Mapping[str, TaskRows],
@@ -137,9 +137,9 @@ def _layout(
     machine: Machine,
     mesh: jax.sharding.Mesh,
     pool: Pool,
-) -> Layout:
+) -> ProgramSizes:
     device = mesh.devices.flat[0]
-    return make_layout(
+    return program_sizes(
         [plans[job.index] for job in jobs],
         [len(rows[job.task].valid) for job in jobs],
         recipe,

@@ -8,7 +8,7 @@ import numpy as np
 from demo_jax.evaluation.metrics import auroc, chance_deviation
 from demo_jax.training import stack
 from demo_jax.training.jobs import Job, Order, Plan, Recipe, batches, learning_rates
-from demo_jax.training.layout import Layout
+from demo_jax.training.machine import ProgramSizes
 from demo_jax.training.pool import TaskRows
 from demo_jax.training.state import EpochRecord, Progress
 from demo_jax.training.step import Hyper, job_hyper
@@ -28,34 +28,34 @@ class Part:
     work: stack.Work
 
 
-def idle_work(recipe: Recipe, layout: Layout) -> stack.Work:
+def idle_work(recipe: Recipe, sizes: ProgramSizes) -> stack.Work:
     """A segment in which a slot does nothing."""
     zero = np.zeros((), np.int32)
     return stack.Work(
         hyper=Hyper(np.zeros(2, np.uint32), *(np.zeros((), np.float32) for _ in range(4))),
         fresh=np.zeros((), bool),
         n_steps=zero,
-        rows=np.full((layout.steps, recipe.batch_size), -1, np.int32),
-        turned=np.zeros((layout.steps, recipe.batch_size), bool),
-        learning_rate=np.zeros(layout.steps, np.float32),
-        snapshot=np.full(layout.steps, layout.snapshots, np.int32),
+        rows=np.full((sizes.steps, recipe.batch_size), -1, np.int32),
+        turned=np.zeros((sizes.steps, recipe.batch_size), bool),
+        learning_rate=np.zeros(sizes.steps, np.float32),
+        snapshot=np.full(sizes.steps, sizes.snapshots, np.int32),
         n_scored=zero,
-        scored_rows=np.full((layout.scored, recipe.batch_size), -1, np.int32),
-        scored_snapshot=np.zeros(layout.scored, np.int32),
+        scored_rows=np.full((sizes.scored, recipe.batch_size), -1, np.int32),
+        scored_snapshot=np.zeros(sizes.scored, np.int32),
     )
 
 
 def plan_part(
-    progress: Progress, job: Job, plan: Plan, rows: TaskRows, recipe: Recipe, layout: Layout,
+    progress: Progress, job: Job, plan: Plan, rows: TaskRows, recipe: Recipe, sizes: ProgramSizes,
     orders: Callable[[int], Order],
 ) -> Part:  # fmt: skip
     """The next steps of a job: until the segment is full, the snapshots are, or the job ends.
 
     `rows` are the job's task's; `orders(epoch)` is the order of its examples.
     """
-    work = idle_work(recipe, layout)
+    work = idle_work(recipe, sizes)
     start, per_epoch = progress.step, plan.steps_per_epoch
-    stop = min(start + layout.steps, plan.steps, (start // per_epoch + layout.snapshots) * per_epoch)
+    stop = min(start + sizes.steps, plan.steps, (start // per_epoch + sizes.snapshots) * per_epoch)
     ends = tuple(epoch for epoch in range(start // per_epoch, stop // per_epoch))
     for step in range(start, stop):
         order = orders(step // per_epoch)
@@ -67,7 +67,7 @@ def plan_part(
     count = len(valid) * len(ends)
     work.scored_rows[:count] = np.tile(valid, (len(ends), 1))
     work.scored_snapshot[:count] = np.repeat(np.arange(len(ends)), len(valid))
-    steps = np.arange(start, start + layout.steps)
+    steps = np.arange(start, start + sizes.steps)
     peak = job.learning_rate * 0.5**progress.attempt
     return Part(
         start,

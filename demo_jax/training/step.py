@@ -70,7 +70,7 @@ def init_state(spec: AnyArchitecture, hyper: Hyper) -> ModelState:
     return ModelState(params, ADAM.init(params), jnp.zeros((), jnp.int32))
 
 
-def gather(pool: Pool, rows: Array, turned: Array | None) -> tuple[Array, Array | None]:
+def take_batch(pool: Pool, rows: Array, turned: Array | None) -> tuple[Array, Array | None]:
     """Tokens (B, L) and lengths of some rows of the pool, those marked in `turned` reverse complemented."""
     at = jnp.maximum(rows, 0)
     tokens = pool.tokens[at]
@@ -124,7 +124,7 @@ def train_step(
 
     def loss_of(params: Params, index: Array, rows: Array, turned: Array | None) -> Array:
         """A part's share in the mean over the batch."""
-        tokens, lengths = gather(pool, rows, turned)
+        tokens, lengths = take_batch(pool, rows, turned)
         scores = spec.score(
             params,
             tokens,
@@ -162,7 +162,7 @@ def score_rows(
 
     With `average_strands`, the mean of the scores of both strands.
     """
-    tokens, lengths = gather(pool, rows, None)
+    tokens, lengths = take_batch(pool, rows, None)
     scores = spec.score(params, tokens, lengths=lengths, hoist=hoist)
     if average_strands:
         other = kernels.reverse_complement(tokens, lengths)

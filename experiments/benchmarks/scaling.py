@@ -12,7 +12,7 @@ from demo_jax.report.tables import format_table
 from demo_jax.training import stack
 from demo_jax.training.fit import fit
 from demo_jax.training.jobs import Recipe, make_jobs
-from demo_jax.training.layout import Machine
+from demo_jax.training.machine import Machine
 from demo_jax.training.pool import Pool, TaskRows
 from demo_jax.training.state import Report
 from experiments.benchmarks.measure import MatrixPeak, Settings, summarise

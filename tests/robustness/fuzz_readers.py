@@ -22,7 +22,7 @@ from demo_jax.data.genome import Genome as GenomeFasta
 from demo_jax.data.readers import read_corpus
 from demo_jax.errors import InputError
 from demo_jax.io import arrays, files, textfile
-from demo_jax.io.settings import settings
+from demo_jax.io.settings import read_settings
 from demo_jax.motifs import formats
 from demo_jax.predict import windows
 from demo_jax.runs.done import Made
@@ -386,10 +386,10 @@ class Settings(Reader):
         config = files.read_json(self.folder / 'config.json')
         values = config if isinstance(config, dict) else {'recipe': config}
         for section, kind in self.kinds().items():
-            checked(settings(kind, values.get(section, {}), section))
+            checked(read_settings(kind, values.get(section, {}), section))
         with files.open_input(self.folder / 'overrides.txt') as handle:
             lines = [line[:200] for line in handle.read().decode('utf-8', 'replace').splitlines()]  # typed by hand
-        checked(settings(self.kinds()['recipe'], parsed_settings([line for line in lines if line]), 'recipe'))
+        checked(read_settings(self.kinds()['recipe'], parsed_settings([line for line in lines if line]), 'recipe'))
 
 
 def checked(value: Any) -> None:

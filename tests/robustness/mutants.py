@@ -57,7 +57,8 @@ MUTANTS: tuple[Mutant, ...] = (
            'kernels::test_reverse_complement_within_lengths'),
     Mutant('nn/kernels.py', 'return _blocks(x, size).max(axis=1)', 'return _blocks(x, size).min(axis=1)',
            'kernels::test_max_pool1d_is_flax_max_pool'),
-    Mutant('nn/kernels.py', 'c = f * state.c + i * g', 'c = i * state.c + f * g', 'kernels::test_lstm_step_is_flax_cell'),
+    Mutant('nn/kernels.py', 'c = f * state.c + i * g', 'c = i * state.c + f * g',
+           'kernels::test_lstm_step_is_flax_cell'),
     Mutant('nn/kernels.py', 'jnp.where(drawn >= threshold', 'jnp.where(drawn > threshold',
            'kernels::test_dropout_rate_and_scale'),
     # nn/models.py

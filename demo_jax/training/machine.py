@@ -55,7 +55,7 @@ class Machine:
 
 
 @dataclasses.dataclass(frozen=True)
-class Layout:
+class ProgramSizes:
     """The fixed sizes of one compiled training program.
 
     Attributes:
@@ -70,7 +70,7 @@ class Layout:
     snapshots: int
     scored: int
 
-    def over(self, n_devices: int) -> 'Layout':
+    def over(self, n_devices: int) -> 'ProgramSizes':
         """The same with as many more slots as so many devices need to have equally many."""
         return dataclasses.replace(self, slots=-(-self.slots // n_devices) * n_devices)
 
@@ -89,7 +89,7 @@ def models_that_fit(memory: int | None, spec: AnyArchitecture, batch: int, token
     return max(1, int((0.8 * memory - tokens.nbytes) / bytes_per_model(spec, batch, tokens.shape[1])))
 
 
-def make_layout(
+def program_sizes(
     plans: Sequence[Plan],
     n_valid: Sequence[int],
     recipe: Recipe,
@@ -98,7 +98,7 @@ def make_layout(
     n_devices: int,
     on_cpu: bool,
     room: int | None = None,
-) -> Layout:
+) -> ProgramSizes:
     """Sizes that suit all jobs of a program; an epoch more than `MAX_SNAPSHOTS` waits for the next segment.
 
     Where the devices do not divide the number of jobs, some slots stay idle. `room` is how many models the memory
@@ -111,4 +111,4 @@ def make_layout(
     most = n_devices * (1 if on_cpu else max(1, min(MAX_SLOTS, room or MAX_SLOTS)))
     rounds = -(-len(plans) // most)
     slots = min(machine.slots or -(-len(plans) // rounds), len(plans))
-    return Layout(slots, steps, max(ends), max(scored, 1)).over(n_devices)
+    return ProgramSizes(slots, steps, max(ends), max(scored, 1)).over(n_devices)
