@@ -273,7 +273,7 @@ def _joined(first: _Group, second: _Group, data: _Data) -> _Group | None:
         return None
     centred = [_shares(count) - 0.25 for count in counts]
     # The narrower motif (fewer bits) is looked for in the whole windows of the other.
-    narrow = int(np.argmin([extract.information_content(centred[k][parts[k]] + 0.25).sum() for k in (0, 1)]))
+    narrow = int(np.argmin([dna.information_content(centred[k][parts[k]] + 0.25).sum() for k in (0, 1)]))
     part, wide = parts[narrow], 1 - narrow
     width, best = part.stop - part.start, (-np.inf, 0, 1)
     for strand in (1, -1):

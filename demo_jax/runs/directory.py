@@ -33,7 +33,7 @@ import numpy as np
 
 from demo_jax.compute import devices
 from demo_jax.io import files
-from demo_jax.runs.directory import schema
+from demo_jax.runs import schema
 from demo_jax.data import storage
 from demo_jax.data.corpus import Corpus
 from demo_jax.errors import InputError, brief

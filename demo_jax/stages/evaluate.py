@@ -13,7 +13,7 @@ from demo_jax.errors import InputError
 from demo_jax.evaluation import choose, compare, metrics
 from demo_jax.evaluation.table import Table
 from demo_jax.io import arrays, files
-from demo_jax.io.settings import settings
+from demo_jax.io.settings import read_settings
 from demo_jax.predict.model import Model
 from demo_jax.predict.run import Run
 from demo_jax.runs.directory import RunDirectory
@@ -74,7 +74,7 @@ def evaluate_run(
     published = not run.is_simulated()
     average = bool(config['recipe']['average_strands'])
     test = {task: read_test_set(corpus, task) for task in corpus.tasks}
-    recipe = settings(Recipe, config['recipe'], 'recipe')
+    recipe = read_settings(Recipe, config['recipe'], 'recipe')
     trained = {task: corpus.rows(task, 'train') for task in corpus.tasks}
     planned = {task: make_plan(recipe, rows.stop - rows.start).steps for task, rows in trained.items()}
     records = Records(run.path / 'predictions')
