@@ -144,7 +144,7 @@ def test_every_setting_has_a_meaning():
 
 def test_flags_of_prepare_are_the_settings_of_the_corpus():
     code = ('from experiments import prepare; from absl import flags; import json; flags.FLAGS(["x", "--out=o"]); '
-            'print(json.dumps([sources._SETTINGS().__dict__, {n: flags.FLAGS[n].help for n in flags.FLAGS}], '
+            'print(json.dumps([prepare._SETTINGS().__dict__, {n: flags.FLAGS[n].help for n in flags.FLAGS}], '
             'default=lambda value: value.__dict__))')  # fmt: skip
     run = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
     values, helps = json.loads(run.stdout)

@@ -126,7 +126,7 @@ def versions() -> tuple[tuple[str, str], ...]:
 @functools.cache
 def _source_checksum() -> str:
     """The first letters of the SHA-256 of all modules of this package."""
-    root, digest = pathlib.Path(__file__).parent, hashlib.sha256()
+    root, digest = pathlib.Path(__file__).parents[1], hashlib.sha256()
     for path in sorted(root.rglob('*.py')):
         digest.update(str(path.relative_to(root)).encode() + b'\0' + path.read_bytes() + b'\0')
     return digest.hexdigest()[:12]

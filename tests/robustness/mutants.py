@@ -192,7 +192,7 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant('motifs/extract.py', 'temporal[:, width - 1 : width - 1 + n_starts]',
            'temporal[:, width - 2 : width - 2 + n_starts]',
            'extract::test_steepest_windows_against_search'),
-    Mutant('motifs/extract.py', 'return 2.0 + (probabilities * logs).sum(axis=-1)',
+    Mutant('dna.py', 'return 2.0 + (probabilities * logs).sum(axis=-1)',
            'return 2.0 - (probabilities * logs).sum(axis=-1)', 'extract::test_information_content_against_scipy'),
     Mutant('motifs/extract.py',
            'new_strand = np.where(gain > 1e-9, -1, 1)', 'new_strand = np.where(gain > 1e-9, 1, -1)',
