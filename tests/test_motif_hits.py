@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import hypergeom
 
-from demo_jax.data import dna
+from demo_jax import dna
 from demo_jax.errors import InputError
 from demo_jax.motifs import hits, spacing, tomtom
 

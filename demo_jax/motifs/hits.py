@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from demo_jax.dna import information_content
 from demo_jax.errors import InputError, brief
 from demo_jax.motifs import scan
-from demo_jax.motifs.extract import information_content
 from demo_jax.motifs.seqlets import against_null, checked_map
 
 #: The largest p-value of a hit's letters: chance that a random word fits the motif as well (see `scan.Scanner`).
