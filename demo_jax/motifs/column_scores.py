@@ -77,7 +77,7 @@ class ColumnScores:
 
     def __init__(self, columns: np.ndarray, targets: Targets, padded: PaddedTargets, present: Sequence[int]) -> None:
         """`columns` float64 (C, 4); `present` lists the columns that occur in the queries: they set the scale."""
-        self._layout = padded
+        self._padded = padded
         scores = np.zeros((len(columns), len(targets.columns)))
         for number in present:
             distance = np.sqrt(((columns[number] - targets.columns) ** 2).sum(axis=1))
@@ -100,8 +100,8 @@ class ColumnScores:
 
     def _sums(self, letters: np.ndarray) -> Iterator[np.ndarray]:
         """The scores of each query (B, w) at all start positions, one query at a time, in one array that is reused."""
-        width = self._layout.width
-        positions = self._layout.length - width + 1
+        width = self._padded.width
+        positions = self._padded.length - width + 1
         parts = []
         for first in range(0, width, 3):  # many words share a triplet and thus its sums
             triplets, number = np.unique(letters[:, first : first + 3], axis=0, return_inverse=True)
@@ -118,9 +118,9 @@ class ColumnScores:
 
     def best(self, letters: np.ndarray) -> np.ndarray:
         """The best score of each query (B, w) against each target and its reverse complement, (B, 2n)."""
-        best = np.empty((len(letters), len(self._layout.starts)), self._scores.dtype)
+        best = np.empty((len(letters), len(self._padded.starts)), self._scores.dtype)
         for row, total in zip(best, self._sums(letters), strict=True):
-            np.maximum.reduceat(total, self._layout.starts, out=row)
+            np.maximum.reduceat(total, self._padded.starts, out=row)
         return best
 
     def alignments(self, letters: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -128,7 +128,7 @@ class ColumnScores:
 
         On a tie, the alignment with the largest overlap counts, then the leftmost, as in MEME.
         """
-        padded = self._layout
+        padded = self._padded
         number = np.repeat(np.arange(len(padded.widths)), padded.widths + padded.width - 1)
         offset = np.arange(len(number)) - padded.starts[number] - (padded.width - 1)
         overlap = np.minimum(offset + padded.width, padded.widths[number]) - np.maximum(offset, 0)
@@ -146,7 +146,7 @@ class ColumnScores:
         """
         n_queries, width = letters.shape
         edges = [(start, stop) for size in range(1, width) for start, stop in ((0, size), (width - size, width))]
-        shorter = np.unique(self._layout.widths[self._layout.widths < width])
+        shorter = np.unique(self._padded.widths[self._padded.widths < width])
         inner = [(start, start + size) for size in shorter for start in range(width - size + 1)]
         table, rows = self._log_chances(letters, [*edges, *inner, (0, width)])
         row_of = dict(zip([*edges, *inner, (0, width)], rows.T, strict=True))
@@ -158,13 +158,13 @@ class ColumnScores:
         for size in range(1, width):
             if size in shorter:  # ... alignments with the target inside the query ...
                 within = outside + sum(table[row_of[start, start + size]] for start in range(width - size + 1))
-                same = np.flatnonzero(self._layout.widths == size)
+                same = np.flatnonzero(self._padded.widths == size)
                 log_none[:, same] = np.take_along_axis(within, place[:, same], axis=1)
             outside += table[row_of[0, size]]
             outside += table[row_of[width - size, width]]
         # ... and alignments with the query inside the target.
-        same = np.flatnonzero(self._layout.widths >= width)
-        repeats = self._layout.widths[same] - width + 1
+        same = np.flatnonzero(self._padded.widths >= width)
+        repeats = self._padded.widths[same] - width + 1
         full = table[row_of[0, width]]
         log_none[:, same] = np.take_along_axis(outside, place[:, same], axis=1)
         log_none[:, same] += repeats * np.take_along_axis(full, place[:, same], axis=1)
@@ -195,7 +195,7 @@ class ColumnScores:
     def _log_chance(self, part: tuple[int, ...]) -> np.ndarray:
         """One row of `_log_chances`, kept for the next block of queries."""
         if part not in self._spread:
-            width = self._layout.width
+            width = self._padded.width
             chances = self._chances_of_sum(part)
             at_least = np.minimum(np.cumsum(chances[::-1])[::-1], 1.0)  # summed from the top: small tails stay exact
             lowest = (width - len(part)) * self._zero

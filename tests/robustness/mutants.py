@@ -178,7 +178,7 @@ MUTANTS: tuple[Mutant, ...] = (
            'overlap = np.minimum(offset + padded.width + 1, padded.widths[number])',
            'tomtom::test_a_motif_finds_itself'),
     Mutant('motifs/column_scores.py', 'repeats = self._padded.widths[same] - width + 1',
-           'repeats = self._layout.widths[same] - width',
+           'repeats = self._padded.widths[same] - width',
            'tomtom::test_p_values_count_alignments_to_random_targets'),
     Mutant('motifs/matching.py', "if protein.upper() in symbols and (rule == 'any' or len(symbols) == 1):",
            'if protein.upper() in symbols:', 'matching::test_own_matrices_give_the_57_tasks'),
