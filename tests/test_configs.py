@@ -65,6 +65,10 @@ SNAPSHOT = {
         'measure': 'q_value', 'threshold': 0.5, 'hit_p_value': 1e-4, 'chance_draws': 4, 'filters': True,
         'modisco': True, 'modisco_map': 'auto',
     },
+    'discover': {
+        'methods': (), 'seqlet_fdr': 0.1, 'hit_fdr': 0.05, 'shuffles': 1, 'neighbours': True, 'match_q': 0.05,
+        'placements': 500, 'random_seed': 0,
+    },
     'dashboard': {'sequences': 50, 'dashboards': 2, 'page_megabytes': 60.0},
 }  # fmt: skip
 

@@ -123,8 +123,8 @@ def test_no_spacing_is_preferred_where_there_is_none():
     p_values, together = [], []
     for seed in range(20):
         rng = np.random.default_rng(seed)
-        one = _sites(np.arange(0, 200), rng.integers(0, 40, 200), rng.choice([1, -1], 200))
-        other = _sites(rng.permutation(300)[:150], rng.integers(50, 90, 150), rng.choice([1, -1], 150))
+        one = _sites(np.arange(0, 200), rng.integers(0, 12, 200), rng.choice([1, -1], 200))
+        other = _sites(rng.permutation(300)[:200], rng.integers(20, 32, 200), rng.choice([1, -1], 200))
         (pair,) = spacing.pair_motifs({'a': one, 'b': other}, 300, shuffles=49)
         p_values.append(pair.p_spacing)
         together.append(pair.p_together)

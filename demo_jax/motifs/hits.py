@@ -75,6 +75,14 @@ class MapHits:
         return MapHits(**{name: value if name == 'motifs' else value[chosen] for name, value in arrays.items()})
 
 
+_NONE, _NO_NUMBERS = np.zeros(0, np.int64), np.zeros(0)
+#: None at all.
+NO_HITS = MapHits(
+    (), _NONE, _NONE, _NONE, _NONE, np.zeros(0, np.int8), _NO_NUMBERS, _NO_NUMBERS, _NO_NUMBERS, _NO_NUMBERS,
+    _NO_NUMBERS,
+)  # fmt: skip
+
+
 def known_pattern(probabilities: np.ndarray) -> Pattern:
     """A motif whose contributions are not known, e.g. JASPAR's: the letters' shares times each column's bits."""
     probabilities = np.asarray(probabilities, np.float64)
@@ -102,6 +110,8 @@ def find_map_hits(
     Raises:
       InputError: maps of another shape or not finite, or a motif that is no matrix.
     """
+    if not motifs:
+        return NO_HITS
     values, tokens = _checked(values, tokens, 'the map')
     prepared = {name: _prepared(name, pattern, letters_p) for name, pattern in motifs.items()}
     found = _compete(values, tokens, list(prepared.values()))

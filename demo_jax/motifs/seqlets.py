@@ -72,6 +72,13 @@ class Seqlets:
         return Seqlets(*(getattr(self, field.name)[chosen] for field in dataclasses.fields(self)))
 
 
+_NONE, _NO_NUMBERS = np.zeros(0, np.int64), np.zeros(0)
+#: None at all.
+NO_SEQLETS = Seqlets(
+    _NONE, _NONE, _NONE, np.zeros(0, np.int8), _NO_NUMBERS, _NO_NUMBERS, _NO_NUMBERS, _NO_NUMBERS
+)
+
+
 def signed_at(hypothetical: np.ndarray, tokens: np.ndarray) -> np.ndarray:
     """Contributions (N, L) of the letters that are there, tokens (N, L), out of those of all four (N, L, 4); N: 0."""
     letters = np.minimum(tokens, 3)[..., None].astype(np.int64)

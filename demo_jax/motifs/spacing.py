@@ -14,6 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import false_discovery_control, hypergeom
 
+#: Pairs of sites in one sequence, of a gap and orientation, below which two motifs are not looked at.
+LEAST_PAIRS = 5
 #: Gaps up to this many bp count, on either side.
 FARTHEST = 60
 
@@ -60,7 +62,7 @@ class Pairing(NamedTuple):
 def pair_motifs(
     sites: Mapping[str, Sites], n_sequences: int, *, shuffles: int = 500, seed: int = 0
 ) -> list[Pairing]:
-    """All pairs of motifs that occur together at least once, also of a motif with itself (spacing alone).
+    """Pairs of motifs, also of a motif with itself (spacing alone), that share a gap at least `LEAST_PAIRS` times.
 
     Args:
       sites: of each motif, by name; sites of different motifs may touch but do not overlap.
@@ -75,9 +77,9 @@ def pair_motifs(
         together = len(np.intersect1d(*rows))
         itself = first == second
         seen = _gaps(one, other, itself)
-        if not together or not len(seen):
+        most = np.bincount(seen, minlength=1)
+        if most.max() < LEAST_PAIRS:
             continue
-        most = np.bincount(seen)
         key = int(most.argmax())
         null = np.array([
             np.bincount(_gaps(one, _dealt(other, rows[1], rng), False), minlength=1).max() for _ in range(shuffles)

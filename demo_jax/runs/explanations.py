@@ -124,6 +124,14 @@ class Explanations:
         except InputError:
             return False
 
+    def made(self, piece: str, job: int) -> Made:
+        """What a piece was made from.
+
+        Raises:
+          InputError: as `load`.
+        """
+        return self._read(piece, job)[0]
+
     def load(self, piece: str, job: int) -> dict[str, np.ndarray]:
         """The arrays of a piece, see `PIECES`.
 

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from demo_jax.data.corpus import Corpus
+from demo_jax.explain.attribution import ATTRIBUTIONS
 from demo_jax.explain.pieces import PIECES, TRACKS
 from demo_jax.io.settings import read_settings
 from demo_jax.nn.architecture import resolve
@@ -106,14 +107,20 @@ def match(prospect: Prospect) -> Line:
     return Line(f'{n_words:,} windows against JASPAR', '', 5 + n_words / _WORDS_PER_SECOND + 0.2 * models)
 
 
+def discover(prospect: Prospect) -> Line:
+    """Of the stage discover: as many shuffles are explained as there are positives, then motifs are found."""
+    models, (_, maps), seconds, _ = _explain(prospect, again=True)
+    return Line(f'motifs in {maps} maps of {models} models, each beside maps of shuffles', '', seconds + 0.5 * maps)
+
+
 def report(prospect: Prospect) -> Line:
     """Of the stage report."""
     n_tasks = prospect.corpus.n_tasks
     return Line(f'figures and page of {n_tasks} tasks', '', 5 + 2.0 * n_tasks)
 
 
-def _explain(prospect: Prospect) -> tuple[int, tuple[int, int], float, int]:
-    """Models explained, pieces (done, in all), seconds, and windows.
+def _explain(prospect: Prospect, *, again: bool = False) -> tuple[int, tuple[int, int], float, int]:
+    """Models explained, pieces (done, in all), seconds, and windows; with `again`, of attributions that are not done.
 
     Which specs are the best of their kind is known only after training: until then each kind's costliest counts.
     """
@@ -140,10 +147,10 @@ def _explain(prospect: Prospect) -> tuple[int, tuple[int, int], float, int]:
             spec = resolve(name)
             indices = [job.index for job in jobs if (job.task, job.spec) == (task, name)]
             for piece in explain.pieces:
-                if not PIECES[piece].applies(spec):
+                if not PIECES[piece].applies(spec) or (again and piece not in ATTRIBUTIONS):
                     continue
                 total += 1
-                if any(store.piece_path(piece, index).exists() for index in indices):
+                if not again and any(store.piece_path(piece, index).exists() for index in indices):
                     done += 1
                     continue
                 strands = 2 if config['recipe']['average_strands'] else 1

@@ -12,7 +12,7 @@ from demo_jax.evaluation.table import Table
 from demo_jax.io.settings import read_settings
 from demo_jax.motifs.jaspar import load_matrices
 from demo_jax.runs.directory import RunDirectory
-from demo_jax.stages import baseline, estimate, evaluate, explain, match, report, train
+from demo_jax.stages import baseline, discover, estimate, evaluate, explain, match, report, train
 from demo_jax.stages.estimate import Line, Prospect
 from demo_jax.training.jobs import Recipe
 
@@ -103,6 +103,12 @@ def _explain(work: Work) -> Mapping[str, Table]:
     return {}
 
 
+def _discover(work: Work) -> Mapping[str, Table]:
+    # Motifs are compared with the same matrices as in the stage match.
+    matching = find_stage('match').settings_in(work.config)
+    return discover.discover_run(work.run, work.settings, matching, progress=work.progress)
+
+
 def _report(work: Work) -> Mapping[str, Table]:
     report.report_run(work.run, all_tables(), work.settings, progress=work.progress)
     return {}
@@ -123,5 +129,6 @@ STAGES: tuple[Stage, ...] = (
     Stage('match', 'match', match.MatchSettings,
           lambda work: match.match_run(work.run, work.settings, progress=work.progress), estimate.match,
           lambda: tuple(derived.table for derived in match.TABLES), check=_check_match),
+    Stage('discover', 'discover', discover.DiscoverSettings, _discover, estimate.discover, lambda: discover.TABLES),
     Stage('report', 'dashboard', report.ReportSettings, _report, estimate.report),
 )  # fmt: skip
