@@ -139,7 +139,7 @@ def test_what_is_there_is_not_made_again_and_shuffles_outlive_other_settings(mad
     as_text = [{key: files.format_cell(value) for key, value in row.items()} for row in tables['motifs'].rows]
     assert [{key: files.format_cell(value) for key, value in row.items()} for row in again['motifs'].rows] == as_text
     nulls = times('*/*/*/null.npz')
-    assert len(nulls) == 4
+    assert len(nulls) == 2  # none where there are too few sequences
     discover.discover_run(run, discover.DiscoverSettings(placements=20, hit_fdr=0.2), progress=False)
     assert times('*/*/*/null.npz') == nulls and times('*/*/*/hits.bed') != before
     discover.discover_run(run, discover.DiscoverSettings(placements=20, random_seed=1), progress=False)

@@ -222,7 +222,7 @@ def _read_map(
     made = Made({'shuffles': settings.shuffles, 'random_seed': settings.random_seed}, {'map': repr(of_map.as_json())})
     if records.has('null', made):
         null = arrays.read_npz(path, ['signed'])['signed']
-    elif not len(several):
+    elif len(rows) < seqlets.LEAST_SEQUENCES:  # nothing will be called, and that is said
         null = np.zeros(null_tokens.shape, np.float32)
     else:
         assert piece.make is not None  # attributions are made of one model at a time
