@@ -158,7 +158,8 @@ def test_a_place_that_cannot_be_written_is_one_line(place, tmp_path):
 
 
 @pytest.mark.parametrize('flags, message', [
-    (('--stages=trian',), "error: no stage 'trian'; the stages are train, baseline, evaluate, explain, match, discover, report"),
+    (('--stages=trian',),
+     "error: no stage 'trian'; the stages are train, baseline, evaluate, explain, match, discover, report"),
     (('--peaks=a.bed',), 'error: --peaks and --genome belong together'),
     (('--peaks=a.bed', '--genome=g.fa', '--input=x'), 'error: --peaks is an input of its own'),
     (('--tasks=NOPE',), "error: no task 'NOPE' in the input; it holds A"),
