@@ -11,7 +11,7 @@ from tests.helpers_source import MODULES, imports, module_name, unsafe_calls
 
 # Data flow downhill: a package imports only those before it. A file beside the packages counts as one.
 ORDER = ('errors', 'dna', 'io', 'nn', 'compute', 'data', 'evaluation', 'motifs', 'baseline', 'training', 'explain',
-         'runs', 'report', 'predict', 'stages')
+         'runs', 'report', 'predict', 'insilico', 'stages')
 # Arrays in, arrays out: no files, no flags, no logging.
 CORE = ('demo_jax.dna', 'demo_jax.nn', 'demo_jax.training', 'demo_jax.evaluation', 'demo_jax.explain',
         'demo_jax.baseline.finder', 'demo_jax.baseline.zoops', 'demo_jax.baseline.motif_scores',

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from demo_jax.errors import InputError, brief
+from demo_jax.nn import kernels
 from demo_jax.nn.kernels import Array
 
 #: Two scores of one sequence that differ by less are the same up to rounding, relative to the largest score.
@@ -71,6 +72,16 @@ def takes_lengths(score: Any) -> bool:
 def call(score: Any, params: Any, x: Array, lengths: Array | None) -> Array:
     """Scores (B,) of letters x (B, L, 4); lengths (B,) are passed on only where there are any."""
     return score(params, x) if lengths is None else score(params, x, lengths=lengths)
+
+
+def of_tokens(params: Any, batch: tuple[Array, Array | None], score: Any, average_strands: bool) -> Array:
+    """Scores (B,) of tokens (B, L) with lengths (B,) or None; the mean score of both strands if so wished."""
+    tokens, lengths = batch
+    scores = call(score, params, kernels.one_hot(tokens, float_type(params)), lengths)
+    if average_strands:
+        other = kernels.one_hot(kernels.reverse_complement(tokens, lengths), float_type(params))
+        scores = (scores + call(score, params, other, lengths)) / 2
+    return scores
 
 
 def float_type(params: Any) -> Any:

@@ -15,13 +15,12 @@ from demo_jax import dna
 from demo_jax.errors import InputError, brief
 from demo_jax.explain import attribution, batches, class_optimisation, temporal
 from demo_jax.explain.pieces import PIECES
-from demo_jax.explain.score import call, check_params, check_score, float_type, name_of, probability, takes_lengths
+from demo_jax.explain.score import check_params, check_score, name_of, of_tokens, probability, takes_lengths
 from demo_jax.explain.score import shortest as shortest_of
 from demo_jax.explain.sizes import default_sizes, on_accelerator
 from demo_jax.motifs import scan
 from demo_jax.motifs.jaspar import load_matrices
 from demo_jax.motifs.matching import own_matrices
-from demo_jax.nn import kernels
 from demo_jax.nn.architecture import resolve
 from demo_jax.nn.deepbind import DeepBind, score_models
 from demo_jax.predict.results import Maps, Optimum, Prediction, Temporal
@@ -275,7 +274,7 @@ class Model:
 
         def run(tokens: np.ndarray, lengths: np.ndarray | None) -> np.ndarray:
             static = (self.score, self.average_strands)
-            return batches.run(_of_function, static, stacked, (tokens, lengths), batch_size=batch)
+            return batches.run(of_tokens, static, stacked, (tokens, lengths), batch_size=batch)
 
         if sizes is None or takes_lengths(self.score):
             return run(checked, sizes)[0]
@@ -337,16 +336,6 @@ def wrap(
     """
     check_params(params)
     return Model(task, name or name_of(score), 0, params, average_strands, length, score)
-
-
-def _of_function(params: Any, batch: tuple[Any, Any], score: Any, average_strands: bool) -> Any:
-    """Scores (B,) of tokens (B, L) with lengths (B,) or None."""
-    tokens, lengths = batch
-    scores = call(score, params, kernels.one_hot(tokens, float_type(params)), lengths)
-    if average_strands:
-        other = kernels.one_hot(kernels.reverse_complement(tokens, lengths), float_type(params))
-        scores = (scores + call(score, params, other, lengths)) / 2
-    return scores
 
 
 def _strings(sequences: Iterable[str]) -> tuple[str, ...]:
