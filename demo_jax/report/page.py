@@ -4,6 +4,8 @@ FOLDER/
   index.html, *.js, style.css   the same for every run
   data/run.js                   the overview
   data/task-0000.js             one per task, loaded when it is opened
+
+The page of published models is such a folder, too: its own index.html and library.js, and data/library.js.
 """
 
 import importlib.resources
@@ -17,11 +19,16 @@ from demo_jax.io import files
 #: In the order of loading.
 SCRIPTS = ('base.js', 'draw.js', 'overview.js', 'task.js', 'viewer.js', 'app.js')
 ASSETS = ('index.html', 'style.css', *SCRIPTS)
+#: The files of the page of published models: in the folder, and in this package.
+LIBRARY_ASSETS = {
+    'index.html': 'library.html', 'style.css': 'style.css', 'base.js': 'base.js', 'draw.js': 'draw.js',
+    'library.js': 'library.js',
+}  # fmt: skip
 _UNSAFE = {'<': '\\u003c', '>': '\\u003e', '&': '\\u0026', '\u2028': '\\u2028', '\u2029': '\\u2029'}
 
 
 def asset(name: str) -> str:
-    """The text of one of `ASSETS`."""
+    """The text of a file of `page_files`."""
     return importlib.resources.files('demo_jax.report').joinpath('page_files', name).read_text(encoding='utf-8')
 
 
@@ -44,8 +51,12 @@ def task_key(place: int) -> str:
 
 def write_assets(folder: pathlib.Path) -> None:
     """Write the files that are the same for every run, unless they are there already."""
-    for name in ASSETS:
-        text = asset(name)
+    _write(folder, {name: name for name in ASSETS})
+
+
+def _write(folder: pathlib.Path, assets: Mapping[str, str]) -> None:
+    for name, source in assets.items():
+        text = asset(source)
         path = folder / name
         if not path.is_file() or path.read_text(encoding='utf-8') != text:
             files.write_text(path, text)
@@ -60,3 +71,10 @@ def write_task(folder: pathlib.Path, place: int, payload: Mapping[str, Any]) -> 
     """Write one task's data."""
     key = task_key(place)
     files.write_text(folder / 'data' / f'{key}.js', script(key, payload))
+
+
+def write_library(folder: pathlib.Path, payload: Mapping[str, Any]) -> pathlib.Path:
+    """Write the page of published models (see `stages.deepbind`); returns the file to open."""
+    _write(folder, LIBRARY_ASSETS)
+    files.write_text(folder / 'data' / 'library.js', script('library', payload))
+    return folder / 'index.html'
