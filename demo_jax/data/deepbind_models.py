@@ -5,22 +5,31 @@ Format, licence (BSD-3) and models are those of version 0.11 of the tool (Alipan
 """
 
 import difflib
+import hashlib
 import math
 import os
 import pathlib
 import re
+import shutil
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from demo_jax.data.download import extract
 from demo_jax.errors import InputError, brief, listed
+from demo_jax.io.files import atomic_directory
 from demo_jax.io.textfile import read_lines
 from demo_jax.nn.deepbind import Shape, canonical
 
 INDEX, PARAMETERS = 'db.tsv', 'params'
 #: The first line of a parameter file, without '# '.
 VERSION = 'deepbind 0.1'
+#: Where the authors' archive lies. Its `deepbind/db` holds index, parameters and licence.
+ARCHIVE = 'http://tools.genes.toronto.edu/deepbind/deepbind-v0.11-linux.tgz'
+#: `content_digest` of the 927 models: what is fetched must be these, however it is packed.
+DIGEST = 'e73be7d74c6bcb7e88d50090abbbe11aa50d26a69d5f74434d4c8e5621f176ea'
 _COLUMNS = ('ID', 'Protein', 'Type', 'Species', 'Family', 'Experiment', 'Experiment Details', 'Labels')
 _INTEGERS = ('reverse_complement', 'num_detectors', 'detector_len', 'has_avg_pooling', 'num_hidden')
 _ARRAYS = ('detectors', 'thresholds', 'weights1', 'biases1', 'weights2', 'biases2')
@@ -126,6 +135,50 @@ class Index(NamedTuple):
             f'{self.folder}: no model is called {brief(word)} (an id, protein, TF, RBP, experiment, cell line, family '
             f'or species){hint}'
         )
+
+
+def content_digest(folder: str | os.PathLike) -> str:
+    """sha256 of the models of a folder that have parameters: their lines, whatever ends them, by id."""
+    index = read_index(folder)
+    digest = hashlib.sha256()
+    for entry in sorted(index.entries, key=lambda entry: entry.id):
+        digest.update(f'{entry.id}\0{entry.protein}\0'.encode())
+        for line in read_lines(index.parameters(entry)):
+            digest.update(line.text + b'\n')
+    return digest.hexdigest()
+
+
+def fetch(folder: str | os.PathLike, *, progress: bool = True) -> None:
+    """Fetch the authors' archive of the published models, unless the folder is there already.
+
+    Args:
+      folder: is made, with `db.tsv`, `params/` and the licence, when all of it has been checked.
+      progress: show a progress bar.
+
+    Raises:
+      InputError: the archive cannot be reached, is no whole archive, or holds other models.
+    """
+    folder = pathlib.Path(folder)
+    if folder.exists():
+        return
+    import pooch
+
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f'.{folder.name[:80]}.') as place:
+        try:
+            pooch.get_logger().setLevel('WARNING')
+            packed = pooch.retrieve(ARCHIVE, None, fname='archive.tgz', path=place, progressbar=progress)
+        except (OSError, ValueError) as error:  # all those of requests are OSErrors
+            text = ' '.join(str(error).split())
+            raise InputError(f'{ARCHIVE}: cannot be downloaded ({brief(text, 200)})') from error
+        unpacked = extract(packed, pathlib.Path(place) / 'unpacked')
+        found = next((path.parent for path in sorted(unpacked.rglob(INDEX))), unpacked)
+        if content_digest(found) != DIGEST:
+            raise InputError(f'{ARCHIVE}: holds other models than those of version 0.11; nothing was kept')
+        with atomic_directory(folder) as made:
+            shutil.copytree(found / PARAMETERS, made / PARAMETERS)
+            for path in [found / INDEX, *unpacked.rglob('*LICENSE*')]:
+                shutil.copy(path, made / path.name)
 
 
 def read_index(folder: str | os.PathLike) -> Index:

@@ -91,6 +91,7 @@ def optimise_class(
     length: int = 101,
     restarts: int = 4,
     settings: ClassOptimisationSettings | None = None,
+    starts: np.ndarray | None = None,
     width: int | None = None,
     chunk: int = 100,
     progress: Callable[[int, np.ndarray], None] | None = None,
@@ -112,6 +113,7 @@ def optimise_class(
       length: L, any that the model can read.
       restarts: R.
       settings: see `ClassOptimisationSettings`.
+      starts: float (M, R, L, 4), where to start; None = from uniformly random numbers.
       width: models at a time on each device, see `batches.run`; None = what suits the device
         (`sizes.default_sizes`), on a CPU 1.
       chunk: steps between reports of progress.
@@ -132,6 +134,8 @@ def optimise_class(
             raise InputError(f'{name} is {value}, expected 1 or more')
     if length < shortest(score):
         raise InputError(f'length is {length}, {name_of(score)} needs at least {shortest(score)}')
+    if starts is not None and np.shape(starts) != (n_models, restarts, length, 4):
+        raise InputError(f'starts have shape {np.shape(starts)}, expected {(n_models, restarts, length, 4)}')
     one = jax.tree.map(lambda leaf: leaf[0], stacked_params)
     check_score(score, one, np.arange(length, dtype=np.uint8) % 4, gradient=True)
     shape = (n_models, restarts, length)
@@ -141,7 +145,10 @@ def optimise_class(
         batches.run, stacked_params=stacked_params, batch_size=restarts, width=width, shard='models'
     )
     dtype = float_type(stacked_params)
-    state = jax.tree.map(np.asarray, _start(jnp.asarray(seeds), length, restarts, settings, dtype))
+    drawn = _start(jnp.asarray(seeds), length, restarts, settings, dtype)
+    if starts is not None:
+        drawn = drawn._replace(x=jnp.asarray(starts, dtype))
+    state = jax.tree.map(np.asarray, drawn)
     made, history = 0, []
     while True:
         value, objective = run(_value, (score, settings.l2), arrays=state.x)

@@ -10,13 +10,12 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from demo_jax import files
 from demo_jax.data.deepbind_models import Entry
 from demo_jax.errors import InputError
 from demo_jax.evaluation.published import k562_tasks
 from demo_jax.evaluation.table import Table
 from demo_jax.explain.class_optimisation import ClassOptimisationSettings, optimise_class
-from demo_jax.model import Model
+from demo_jax.io import files
 from demo_jax.motifs import extract, jaspar, piles
 from demo_jax.motifs.column_scores import Targets
 from demo_jax.motifs.detectors import detector_motifs
@@ -24,13 +23,14 @@ from demo_jax.motifs.matching import Significance, own_matrices
 from demo_jax.motifs.tomtom import match_motifs, prepare_targets
 from demo_jax.nn.deepbind import Shape
 from demo_jax.predict.deepbind import Library
+from demo_jax.predict.model import Model
 from demo_jax.report import page
 
 MODEL_COLUMNS = (
-    'id', 'protein', 'kind', 'species', 'family', 'experiment', 'cell', 'detector_length', 'hidden_units', 'averages',
-    'own_matrices', 'optimum', 'optimum_score', 'optimum_bits', 'optimum_own', 'optimum_own_q', 'optimum_best',
-    'optimum_best_q', 'optimum_chance', 'detector', 'detector_effect', 'detector_own', 'detector_own_q', 'detector_best',
-    'detector_best_q', 'detector_chance',
+    'id', 'protein', 'kind', 'species', 'family', 'experiment', 'cell', 'detector_length', 'hidden_units',
+    'averages', 'own_matrices', 'optimum', 'optimum_score', 'optimum_bits', 'optimum_own', 'optimum_own_q',
+    'optimum_best', 'optimum_best_q', 'optimum_chance', 'detector', 'detector_effect', 'detector_own', 'detector_own_q',
+    'detector_best', 'detector_best_q', 'detector_chance',
 )  # fmt: skip
 COUNT_COLUMNS = ('models', 'motif', 'matches', 'out_of', 'chance')
 #: Motifs of so many detectors are shown, those with the largest effect.
@@ -63,8 +63,13 @@ class LibrarySettings:
             raise InputError(f'restarts is {self.restarts}, expected 1 or more')
         if self.chance_draws < 1:
             raise InputError(f'chance_draws is {self.chance_draws}, expected 1 or more')
-        ClassOptimisationSettings(steps=self.steps)
+        _search(self)
         Significance(self.measure, self.threshold)
+
+
+def _search(settings: LibrarySettings) -> ClassOptimisationSettings:
+    """A fifth of the usual rate: steps of the usual size leap over the threshold of a detector, and it never returns."""
+    return ClassOptimisationSettings(steps=settings.steps, learning_rate=0.01)
 
 
 class Optimum(NamedTuple):
@@ -79,6 +84,9 @@ def class_optima(
 ) -> list[Optimum]:
     """Class optima of published models, of two detector lengths each: one compiled program per shape.
 
+    The search does not start from noise alone, as the paper's does: to noise most detectors do not respond, so that
+    there is no gradient. Each start has the best word of one detector in its middle, of those with the largest effects.
+
     Args:
       models: that score whole sequences.
       settings: `restarts` and `steps` are read.
@@ -90,15 +98,25 @@ def class_optima(
         shapes.setdefault(model.score.shape, []).append(place)
     for shape, places in shapes.items():
         stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *(models[place].params for place in places))
+        starts = np.stack([_starts(models[place].params, shape, settings.restarts) for place in places])
         best = optimise_class(
             stacked, models[places[0]].score, seeds=np.zeros(len(places), np.int64), length=2 * shape.detector_len,
-            restarts=settings.restarts, settings=ClassOptimisationSettings(steps=settings.steps),
+            restarts=settings.restarts, settings=_search(settings), starts=starts,
         )  # fmt: skip
         for row, place in enumerate(places):
             at = int(best.best[row])
             found[place] = Optimum(best.matrix[row, at].astype(np.float64), float(best.score[row, at]))
         progress(len(places))
     return [found[place] for place in range(len(models))]
+
+
+def _starts(params: Mapping[str, np.ndarray], shape: Shape, restarts: int) -> np.ndarray:
+    """float32 (R, 2 d, 4): weak noise, and the best word of a detector in the middle."""
+    motifs, d = detector_motifs(params, shape), shape.detector_len
+    starts = np.random.default_rng(0).uniform(0, 0.05, (restarts, 2 * d, 4)).astype(np.float32)
+    for start, detector in zip(starts, motifs.order[:restarts], strict=False):
+        start[d // 2 : d // 2 + d] += np.eye(4, dtype=np.float32)[motifs.probabilities[detector].argmax(axis=1)]
+    return starts
 
 
 class _Matched(NamedTuple):
