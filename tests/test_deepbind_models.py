@@ -1,7 +1,10 @@
 """DeepBind's published models: files, scores against a plain NumPy scorer and the tool's own, commands."""
 
+import itertools
 import os
 import pathlib
+import shutil
+import tarfile
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,8 +19,12 @@ from demo_jax.data import deepbind_models
 from demo_jax.errors import InputError
 from demo_jax.explain.class_optimisation import ClassOptimisationSettings
 from demo_jax.io import files
+from demo_jax.motifs.detectors import detector_motifs
+from demo_jax.motifs.jaspar import load_matrices
 from demo_jax.nn import deepbind
 from demo_jax.nn.deepbind import Shape
+from demo_jax.report.page import LIBRARY_ASSETS
+from demo_jax.stages.deepbind import LibrarySettings, describe_library
 from tests.helpers_commands import run_command
 
 #: With and without the other strand, means and a hidden layer.
@@ -267,6 +274,83 @@ def test_command_refuses(library, tmp_path):
     ):
         done = run_command('score', *flags, f'--fasta={fasta}')
         assert done.status == 2 and message in done.err and done.err.count('error: ') == 1
+
+
+def test_motifs_of_detectors(library):
+    """The mean response under the motif is half of the largest of all words; effects are changes of the score."""
+    shape = Shape(4, 2, True, False, 0)
+    values = make_values(shape, 5) | {'thresholds': np.array([-0.5, -50.0]), 'weights1': np.array([0.7, 0.1])}
+    params = deepbind.canonical(shape, **values)
+    motifs = detector_motifs(params, shape)
+    detectors = values['detectors'].reshape(4, 4, 2)
+    words = list(itertools.product(range(4), repeat=4))
+    responses = np.array([sum(detectors[i, a] for i, a in enumerate(word)) for word in words]) + values['thresholds']
+    np.testing.assert_allclose(motifs.largest, [responses[:, 0].max(), 0], atol=1e-5)
+    shares = np.array([np.prod([motifs.probabilities[0, i, a] for i, a in enumerate(word)]) for word in words])
+    np.testing.assert_allclose(shares @ responses[:, 0], motifs.largest[0] / 2, atol=1e-5)
+    # Of all such distributions it has the most entropy: log odds are proportional to the weights.
+    log_odds = np.log(motifs.probabilities[0]) - np.log(motifs.probabilities[0]).mean(axis=1, keepdims=True)
+    ratio = log_odds / params['detectors'][:, :, 0]
+    np.testing.assert_allclose(ratio, ratio[0, 0], rtol=1e-4)
+    assert motifs.order.tolist() == [0] and (motifs.probabilities[1] == 0.25).all()
+    best = ''.join('ACGT'[a] for a in words[int(responses[:, 0].argmax())])
+    padding = 'N' * 4
+    change = plain_score(shape, values, padding + best + padding, None) - plain_score(shape, values, padding * 3, None)
+    np.testing.assert_allclose(motifs.effect[0], change, atol=1e-5)
+
+
+def test_page_of_published_models(library, tmp_path):
+    """One row per model; a detector of JASPAR's matrix of its own protein is a match, and random ones are none."""
+    folder = tmp_path / 'models'
+    shape = Shape(12, 2, True, False, 0)
+    matrix = load_matrices('JASPAR2016')['MA0139.1'].probabilities[3:15]
+    weights = np.zeros((12, 4, 2))
+    weights[:, :, 0] = np.log(np.maximum(matrix, 0.01) / 0.25)
+    values = {
+        'detectors': weights.ravel(), 'thresholds': np.array([-6.0, -1.0]), 'weights1': np.array([1.0, 0.0]),
+        'biases1': np.array([-2.0]), 'weights2': np.zeros(0), 'biases2': np.zeros(0),
+    }  # fmt: skip
+    index = (library[0] / 'db.tsv').read_text().splitlines()
+    columns = index[1].split('\t')
+    row = ['D00001.001', 'CTCF', 'TF', 'Homo sapiens', 'C2H2 ZF', '', 'ChIP-seq', "['CellLine=K562']", '']
+    write_model(folder / 'params' / 'D00001.001.txt', shape, values)
+    (folder / 'db.tsv').write_text('\n'.join(['\t'.join(columns), '\t'.join(row)]) + '\n')
+    settings = LibrarySettings(restarts=1, steps=30, jaspar='JASPAR2016', chance_draws=5)
+    loaded = demo_jax.load_deepbind(folder, windows=False)
+    page, tables = describe_library(loaded, [], tmp_path / 'out', settings, progress=False)
+    (found,) = files.read_tsv(tmp_path / 'out' / 'tables' / 'models.tsv')
+    assert found['id'] == 'D00001.001' and found['detector_own'] == '1' and found['optimum_own'] == '1'
+    assert 'MA0139.1' in found['own_matrices'] and float(found['detector_own_q']) < 0.01
+    assert float(found['optimum_chance']) < 1
+    counted = {(row['models'], row['motif']): row['matches'] for row in tables['table4'].rows}
+    assert counted['ChIP-seq', 'class optimisation'] == counted['all', 'best detector'] == 1
+    text = (page.parent / 'data' / 'library.js').read_text()
+    assert text.startswith('demo.receive("library",') and '"protein":"CTCF"' in text
+    assert {path.name for path in page.parent.iterdir()} == {*LIBRARY_ASSETS, 'data'}
+
+
+def test_models_are_fetched_and_checked(library, tmp_path, monkeypatch):
+    """The archive may be packed in any way; other models, and what is no archive, leave nothing behind."""
+    packed = tmp_path / 'served' / 'deepbind.tgz'
+    packed.parent.mkdir()
+    with tarfile.open(packed, 'w:gz') as archive:
+        archive.add(library[0], 'deepbind/db')
+
+    def retrieve(url, known, *, fname, path, progressbar):
+        return shutil.copy(packed, pathlib.Path(path) / fname)
+
+    monkeypatch.setattr('pooch.retrieve', retrieve)
+    target = tmp_path / 'models'
+    with pytest.raises(InputError, match='holds other models than those of version 0.11'):
+        deepbind_models.fetch(target, progress=False)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['served']
+    monkeypatch.setattr(deepbind_models, 'DIGEST', deepbind_models.content_digest(library[0]))
+    deepbind_models.fetch(target, progress=False)
+    assert len(demo_jax.load_deepbind(target)) == len(SHAPES)
+    packed.write_bytes(b'no archive')
+    deepbind_models.fetch(target, progress=False)  # it is there
+    with pytest.raises(InputError, match='is not a whole tar archive'):
+        deepbind_models.fetch(tmp_path / 'again', progress=False)
 
 
 @pytest.mark.skipif('DEMO_JAX_DATA' not in os.environ, reason='DEMO_JAX_DATA names no real data')

@@ -68,7 +68,7 @@ class LibrarySettings:
 
 
 def _search(settings: LibrarySettings) -> ClassOptimisationSettings:
-    """A fifth of the usual rate: steps of the usual size leap over the threshold of a detector, and it never returns."""
+    """A fifth of the usual rate: larger steps leap over the threshold of a detector, and it never responds again."""
     return ClassOptimisationSettings(steps=settings.steps, learning_rate=0.01)
 
 

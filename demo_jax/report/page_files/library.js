@@ -80,7 +80,7 @@
       draw(AT_ONCE);
     }
 
-    const controls = el('form', {class: 'controls', role: 'search', onsubmit: (event) => event.preventDefault()}, search, boxes.map(([, box]) => box), own);
+    const controls = el('form', {class: 'find controls', role: 'search', onsubmit: (event) => event.preventDefault()}, search, boxes.map(([, box]) => box), own);
     search.addEventListener('input', filter);
     for (const box of [...boxes.map(([, one]) => one), own]) box.addEventListener('change', filter);
     main.replaceChildren(el('h1', {}, library.title),
