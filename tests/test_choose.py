@@ -62,6 +62,6 @@ def test_tables_and_ensembles_take_the_same_of_equals():
     import numpy as np
 
     labels = np.array([1, 0])
-    test = {'t': evaluate.TestSet(None, None, labels, np.array([0, 0]))}
+    test = {'t': evaluate.Examples(None, None, labels, np.array([0, 0]))}
     evaluate._ensembles(Reader, rows, Scores({at: np.array([1.0, 0.0]) for at in range(3)}), test, 2)
     assert used == [0, 2]

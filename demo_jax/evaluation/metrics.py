@@ -41,7 +41,7 @@ def auroc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = N
     Raises:
       ValueError: shapes differ, a label is not 0 or 1, a score is not finite, or a weight is negative.
     """
-    labels, scores = _checked(labels, scores)
+    labels, scores = checked(labels, scores)
     return float(_auroc_rows(_Sorted.of(labels, scores), _checked_weights(weights, labels))[0])
 
 
@@ -64,7 +64,7 @@ def average_precision(labels: np.ndarray, scores: np.ndarray, weights: np.ndarra
     One step per distinct score, so tied rows enter together (as in scikit-learn's `average_precision_score`).
     Arguments, errors and the NaN for an absent class are those of `auroc`.
     """
-    labels, scores = _checked(labels, scores)
+    labels, scores = checked(labels, scores)
     return float(_average_precision_rows(_Sorted.of(labels, scores), _checked_weights(weights, labels))[0])
 
 
@@ -73,7 +73,7 @@ def roc_curve(labels: np.ndarray, scores: np.ndarray) -> RocCurve:
 
     Arguments and errors are those of `auroc`. A rate whose class is absent is NaN.
     """
-    labels, scores = _checked(labels, scores)
+    labels, scores = checked(labels, scores)
     order = _Sorted.of(labels, scores)
     ones = np.ones((1, labels.size), np.int64)
     positives, negatives = (np.cumsum(order.by_group(ones, of), axis=1)[0] for of in (1, 0))
@@ -185,6 +185,51 @@ def _average_precision_rows(order: _Sorted, weights: np.ndarray) -> np.ndarray:
     return np.where(negatives.sum(axis=1) > 0, value, np.nan)
 
 
+def bootstrap(
+    measure: Callable[[np.ndarray], np.ndarray],
+    labels: np.ndarray,
+    pairs: np.ndarray | None = None,
+    *,
+    n_resamples: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Percentile bootstrap interval of any measure of weighted rows; `bootstrap_auroc` says how rows are drawn.
+
+    Args:
+      measure: of int64 weights (R, N), how often each row was drawn; returns (R,) or (R, K) values.
+      labels: (N,) 0 or 1.
+      pairs, n_resamples, seed, level: as of `bootstrap_auroc`.
+
+    Returns:
+      The low and the high end, each () or (K,); NaN where one of the classes is absent.
+
+    Raises:
+      ValueError: a level outside (0, 1), fewer than one resample, or pairs that do not fit the labels.
+    """
+    if not 0 < level < 1:
+        raise ValueError(f'level is {level}, expected a number between 0 and 1 such as 0.95')
+    if n_resamples < 1:
+        raise ValueError(f'n_resamples is {n_resamples}, expected at least 1')
+    labels = np.asarray(labels)
+    if np.unique(labels).size < 2:
+        nothing = np.full(2, float('nan'))
+        return nothing, nothing
+    unit, strata = _units(labels, pairs)
+    rng = np.random.default_rng(seed)
+    block = max(1, _BLOCK_CELLS // labels.size)
+    values = []
+    for start in range(0, n_resamples, block):
+        n_rows = min(block, n_resamples - start)
+        counts = np.zeros((n_rows, unit.max() + 1), np.int64)
+        for members in strata:
+            counts[:, members] = _resample(rng, n_rows, members.size)
+        values.append(measure(counts[:, unit]))
+    tail = (1 - level) / 2
+    low, high = np.quantile(np.concatenate(values), [tail, 1 - tail], axis=0)
+    return low, high
+
+
 def _bootstrap(
     measure: Callable[[_Sorted, np.ndarray], np.ndarray],
     labels: np.ndarray,
@@ -194,27 +239,12 @@ def _bootstrap(
     seed: int,
     level: float,
 ) -> Interval:
-    if not 0 < level < 1:
-        raise ValueError(f'level is {level}, expected a number between 0 and 1 such as 0.95')
-    if n_resamples < 1:
-        raise ValueError(f'n_resamples is {n_resamples}, expected at least 1')
-    labels, scores = _checked(labels, scores)
-    if np.unique(labels).size < 2:
-        return Interval(float('nan'), float('nan'))
-    unit, strata = _units(labels, pairs)
-    rng = np.random.default_rng(seed)
+    labels, scores = checked(labels, scores)
     order = _Sorted.of(labels, scores)
-    block = max(1, _BLOCK_CELLS // labels.size)
-    values = []
-    for start in range(0, n_resamples, block):
-        n_rows = min(block, n_resamples - start)
-        counts = np.zeros((n_rows, unit.max() + 1), np.int64)
-        for members in strata:
-            counts[:, members] = _resample(rng, n_rows, members.size)
-        values.append(measure(order, counts[:, unit]))
-    tail = (1 - level) / 2
-    low, high = np.quantile(np.concatenate(values), [tail, 1 - tail])
-    return Interval(float(low), float(high))
+    low, high = bootstrap(
+        lambda weights: measure(order, weights), labels, pairs, n_resamples=n_resamples, seed=seed, level=level
+    )
+    return Interval(float(np.ravel(low)[0]), float(np.ravel(high)[0]))
 
 
 def _units(labels: np.ndarray, pairs: np.ndarray | None) -> tuple[np.ndarray, list[np.ndarray]]:
@@ -239,7 +269,12 @@ def _resample(rng: np.random.Generator, n_rows: int, n_units: int) -> np.ndarray
     return np.bincount(drawn.ravel(), minlength=n_rows * n_units).reshape(n_rows, n_units)
 
 
-def _checked(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def checked(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Labels (N,) as int8 and scores (N,) as float64.
+
+    Raises:
+      ValueError: shapes differ, a label is not 0 or 1, or a score is not finite.
+    """
     labels, scores = np.asarray(labels), np.asarray(scores)
     if labels.ndim != 1 or labels.shape != scores.shape:
         raise ValueError(f'labels {labels.shape} and scores {scores.shape}: expected two equal shapes (N,)')

@@ -44,9 +44,13 @@ class Score(Protocol):
         ...
 
 
-def probability(score: Any) -> np.ndarray:
-    """The probability of binding, float64 (...,), that scores S (...,), in log odds, mean."""
-    return 0.5 * (1 + np.tanh(0.5 * np.asarray(score, np.float64)))
+def probability(score: Any, temperature: Any = 1.0) -> np.ndarray:
+    """The probability of binding, float64 (...,), that scores S (...,), in log odds, mean.
+
+    `temperature`, a number or an array that fits the scores, divides them first: that of a model whose probabilities
+    are calibrated, see `evaluation.calibration`.
+    """
+    return 0.5 * (1 + np.tanh(0.5 * np.asarray(score, np.float64) / temperature))
 
 
 def name_of(score: Any) -> str:

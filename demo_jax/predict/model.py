@@ -41,6 +41,8 @@ class Model:
       average_strands: predictions are the mean score of both strands.
       length: letters of the longest sequence it was trained on; 0 = not known.
       function: what gives the scores, see `explain.score`; None: the architecture that `spec` names.
+      temperature: what scores are divided by before they become probabilities, fitted on validation data by the stage
+        evaluate; None: not known, and probabilities are the sigmoids of the scores.
     """
 
     task: str
@@ -50,6 +52,7 @@ class Model:
     average_strands: bool = False
     length: int = 0
     function: Any = dataclasses.field(default=None, repr=False)
+    temperature: float | None = None
 
     @property
     def title(self) -> str:
@@ -60,6 +63,10 @@ class Model:
     def score(self) -> Any:
         """What gives the scores: a function of (params, x), or the architecture, which is one."""
         return resolve(self.spec) if self.function is None else self.function
+
+    def probability(self, scores: Any) -> np.ndarray:
+        """The probabilities of binding, float64 (...,), that scores S (...,) of this model mean."""
+        return probability(scores, self.temperature or 1.0)
 
     def predict(self, sequences: Sequence[str]) -> Prediction:
         """Score sequences of any lengths that the model can read.
@@ -228,7 +235,7 @@ class Model:
         view = ModelView(
             self.spec.rsplit(':', 1)[-1], float(maps.score[0]), maps.values[0],
             None if temporal is None else temporal.forward[0], None if temporal is None else temporal.reverse[0],
-            self.class_optimise(length=len(sequence)).matrix,
+            self.class_optimise(length=len(sequence)).matrix, self.temperature or 1.0,
         )  # fmt: skip
         if tf:
             matrices = load_matrices(release or None)
@@ -311,7 +318,7 @@ class Model:
         return tokens, lengths
 
     def _prediction(self, sequences: tuple[str, ...], score: np.ndarray) -> Prediction:
-        return Prediction(sequences, score, probability(score).astype(np.float32))
+        return Prediction(sequences, score, self.probability(score).astype(np.float32), self.temperature)
 
 
 def wrap(

@@ -31,12 +31,14 @@ class Prediction:
     Attributes:
       sequences: as given.
       score: float32 (N,), S = logit(+) - logit(-), the log odds that the TF binds.
-      probability: float32 (N,), the probability of binding: the sigmoid of the score.
+      probability: float32 (N,), the probability of binding: the sigmoid of score / temperature.
+      temperature: that of a calibrated model; None = not calibrated, which counts as 1.
     """
 
     sequences: tuple[str, ...]
     score: np.ndarray
     probability: np.ndarray
+    temperature: float | None = None
 
     def to_frame(self) -> Any:
         """A pandas DataFrame with the columns sequence, score, probability."""
@@ -60,6 +62,8 @@ class Prediction:
         lines = ['probability    score  sequence']
         for sequence, score, chance in zip(self.sequences, self.score, self.probability, strict=True):
             lines.append(f'{chance:11.4f} {score:8.3f}  {_short(sequence, 60)}')
+        if self.temperature is not None:
+            lines.append(f'probabilities are calibrated on validation data: temperature {self.temperature:.3g}')
         return '\n'.join(lines)
 
 

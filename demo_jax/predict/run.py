@@ -34,6 +34,11 @@ class Run:
         """Letters of the longest sequence in the run's corpus."""
         return int(self.directory.corpus().lengths.max(initial=0))
 
+    @functools.cached_property
+    def temperatures(self) -> dict[int, float]:
+        """The temperature of each calibrated model, by job; none where the stage evaluate has not run."""
+        return self.directory.temperatures()
+
     def find_job(self, task: str, spec: str, seed: int | None = None) -> Job:
         """The job of a task and spec; the first seed (and first row of a grid) unless one is named.
 
@@ -65,7 +70,10 @@ class Run:
         if result.params is None:
             raise InputError(f'{self.directory.path}: the training of {job.label} diverged, there is no model')
         average = bool(self.config.get('recipe', {}).get('average_strands', False))
-        return Model(job.task, job.spec, job.seed, result.params, average_strands=average, length=self.length)
+        return Model(
+            job.task, job.spec, job.seed, result.params, average_strands=average, length=self.length,
+            temperature=self.temperatures.get(job.index),
+        )  # fmt: skip
 
 
 def load_run(path: str | os.PathLike, *, own_specs: Collection[str] | bool = ()) -> Run:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from demo_jax.explain.score import probability
 from demo_jax.io import files
 from demo_jax.predict.model import Model
 from demo_jax.predict.scoring import (
@@ -16,7 +17,6 @@ from demo_jax.predict.scoring import (
     BestWindows,
     ScoredBlock,
     best_of_records,
-    probability,
     score_blocks,
     score_rows,
 )
@@ -132,11 +132,13 @@ def track_lines(models: Sequence[Model], block: ScoredBlock, threshold: float) -
     # Transposed, so that the models of one window follow each other.
     at, model_of = np.nonzero(scores.T.astype(np.float64) >= threshold)
     strands = ['.' if model.average_strands or getattr(model.score, 'both_strands', False) else '+' for model in models]
+    temperatures = np.array([model.temperature or 1.0 for model in models])
     cells = [[files.format_cell(value) for value in (model.task, model.spec, model.seed)] for model in models]
     for first in range(0, len(at), _LINES):
         w, of = at[first : first + _LINES], model_of[first : first + _LINES]
         starts, found = windows.start[w], scores[of, w]
-        columns = (starts, starts + windows.lengths[w], windows.owner[w], of, found, probability(found))
+        chances = probability(found, temperatures[of])
+        columns = (starts, starts + windows.lengths[w], windows.owner[w], of, found, chances)
         for start, end, owner, m, score, chance in zip(*(column.tolist() for column in columns), strict=True):
             task, spec, seed = cells[m]
             yield (

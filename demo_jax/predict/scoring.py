@@ -16,7 +16,6 @@ from demo_jax import dna
 from demo_jax.errors import InputError
 from demo_jax.evaluation import choose
 from demo_jax.explain.pieces import PIECES
-from demo_jax.explain.score import probability
 from demo_jax.io import files
 from demo_jax.nn.deepbind import DeepBind, score_models
 from demo_jax.predict.model import Model
@@ -104,7 +103,7 @@ def score_rows(models: Sequence[Model], best: Best, width: int) -> Iterator[dict
             'start': start + 1,
             'end': min(start + width, record.length),
             'score': float(score),
-            'probability': float(probability(score)),
+            'probability': float(model.probability(score)),
         }
 
 
@@ -346,7 +345,7 @@ def draw_windows(best: BestWindows, explained: Sequence[Explained]) -> Any:
         ax, start, score = next(axes), int(found.start[e.model]), found.score[e.model]
         e.saliency.draw(ax, first=start + 1)
         end = start + len(e.saliency.sequences[0])
-        title = f'probability {probability(score):.3f}, letters {start + 1}-{end}'
+        title = f'probability {best.models[e.model].probability(score):.3f}, letters {start + 1}-{end}'
         title = f'{shorten(best.models[e.model].title, 70)}: {title}'
         ax.set_title(title, loc='left', fontsize='medium', parse_math=False)
         if e.temporal:

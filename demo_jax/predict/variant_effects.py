@@ -24,7 +24,6 @@ from demo_jax.data.variants import (
     skipped,
 )
 from demo_jax.errors import InputError
-from demo_jax.explain.score import probability
 from demo_jax.explain.score import shortest as shortest_of
 from demo_jax.io import files
 from demo_jax.io.textfile import check_size
@@ -65,7 +64,7 @@ class VariantScores:
         for v, (variant, alleles) in enumerate(zip(self.variants, self.alleles, strict=True)):
             for m, model in enumerate(self.models):
                 ref, alt = float(self.ref[m, v]), float(self.alt[m, v])
-                probabilities = float(probability(ref)), float(probability(alt))
+                probabilities = float(model.probability(ref)), float(model.probability(alt))
                 yield variant._asdict() | {
                     'task': model.task, 'spec': model.spec, 'seed': model.seed,
                     'start': alleles.start + 1, 'end': alleles.start + len(alleles.ref),

@@ -44,6 +44,7 @@ class SpecData:
       spec: its architecture.
       job: its index.
       score: float (N,), S of the explained sequences.
+      temperature: what they are divided by before they become probabilities; 1 where none is known.
       tracks: name (see `TRACKS`) -> float (N, L), signed contributions of the letters that are there.
       forward, reverse: float (N, L) temporal scores, or None.
       optimum: float (L', 4), the best class-optimised matrix, or None.
@@ -64,6 +65,7 @@ class SpecData:
     agree: dict[str, tuple[int, int]]
     matches: list[dict[str, str]]
     windows: list[dict[str, str]]
+    temperature: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -313,6 +315,7 @@ class Collector:
             },
             matches=_whole(tomtom, ('Optimal_offset', 'Overlap'), formats.TOMTOM_COLUMNS),
             windows=_whole(found, ('row', 'start', 'end'), ('method',)) if windows else [],
+            temperature=self.run.temperatures().get(job.index, 1.0),
         )
 
     def _piece(self, piece: str, job: Job) -> dict[str, np.ndarray] | None:

@@ -46,6 +46,7 @@ class ModelView:
       saliency: float (L,), not negative.
       forward, reverse: float (L,) temporal scores, NaN where there is none; None for a CNN.
       optimum: float (L', 4), class-optimised letter probabilities, or None.
+      temperature: of the model's probabilities, see `Model`.
     """
 
     label: str
@@ -54,6 +55,7 @@ class ModelView:
     forward: np.ndarray | None = None
     reverse: np.ndarray | None = None
     optimum: np.ndarray | None = None
+    temperature: float = 1.0
 
     @property
     def temporal(self) -> tuple[tuple[str, np.ndarray | None], ...]:
@@ -63,7 +65,7 @@ class ModelView:
     @property
     def probability(self) -> float:
         """The score as a probability of binding."""
-        return float(probability(self.score))
+        return float(probability(self.score, self.temperature))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

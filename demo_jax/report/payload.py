@@ -277,6 +277,7 @@ def _model(
     return {
         'spec': spec.spec,
         'label': spec_label(spec.spec),
+        'temperature': rounded(spec.temperature, 6),
         'optimum': None if spec.optimum is None else _matrix(spec.optimum),
         'tracks': {name: packed(values) for name, values in spec.tracks.items()},
         'forward': packed(spec.forward),

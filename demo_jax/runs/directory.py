@@ -44,6 +44,8 @@ from demo_jax.training.state import EpochRecord, Finished
 
 FORMAT = 'demo_jax run'
 VERSION = 1
+#: The table of what probabilities are worth, and of the temperatures that they are made with.
+CALIBRATION_TABLE = 'calibration'
 HISTORY_TYPES = get_type_hints(EpochRecord)
 HISTORY_COLUMNS = tuple(HISTORY_TYPES)
 PACKAGES = ('demo_jax', 'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'scipy', 'pyjaspar')
@@ -282,6 +284,23 @@ class RunDirectory:
         if stored.facts['job'] != job or stored.facts['status'] != ('diverged' if stored.params is None else 'ok'):
             raise InputError(f'{path}: cannot be read (it is of job {stored.facts["job"]}, {stored.facts["status"]!r})')
         return JobResult(history=history, params=stored.params, **stored.facts)
+
+    def temperatures(self) -> dict[int, float]:
+        """The temperature of each calibrated model, by job; none where the stage evaluate has not run.
+
+        Raises:
+          InputError: `tables/calibration.tsv` has a line that is none of its own; the message names it.
+        """
+        path = self.tables / f'{CALIBRATION_TABLE}.tsv'
+        found: dict[int, float] = {}
+        for number, row in enumerate(files.read_tsv(path, ('job', 'temperature')) if path.exists() else [], start=2):
+            try:
+                found[int(row['job'])] = temperature = float(row['temperature'])
+            except ValueError as error:
+                raise InputError(f'{path}: line {number}: {brief(str(error))}') from error
+            if not 0 < temperature < float('inf'):
+                raise InputError(f'{path}: line {number}: temperature is {temperature}, expected a number above 0')
+        return found
 
     def finished_jobs(self) -> set[int]:
         """Indices of the jobs whose results are here."""

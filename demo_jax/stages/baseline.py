@@ -227,7 +227,7 @@ def _scored(
         padded[row, : len(sequence)] = sequence
     shares = motif_scores.fit_shares(score(padded).mean)
     fact |= {'motifs': ' '.join(motifs), 'shares': ' '.join(f'{share:.3f}' for share in shares)}
-    test, valid = evaluate.read_test_set(corpus, task), corpus.rows(task, 'valid')
+    test, valid = evaluate.read_rows(corpus, task, 'test'), corpus.rows(task, 'valid')
     valid_scores, test_scores = score(corpus.padded(valid)), score(test.tokens)
     for rule, row in specs.items():
         scores = motif_scores.combine(test_scores, rule, shares).astype(np.float32)

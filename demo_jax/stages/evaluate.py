@@ -10,13 +10,13 @@ from tqdm import tqdm
 
 from demo_jax.data.corpus import Corpus
 from demo_jax.errors import InputError
-from demo_jax.evaluation import choose, compare, metrics
+from demo_jax.evaluation import calibration, choose, compare, metrics
 from demo_jax.evaluation.table import Table
 from demo_jax.io import arrays, files
 from demo_jax.io.settings import read_settings
 from demo_jax.predict.model import Model
 from demo_jax.predict.run import Run
-from demo_jax.runs.directory import RunDirectory
+from demo_jax.runs.directory import CALIBRATION_TABLE, RunDirectory
 from demo_jax.runs.done import Made, Records
 from demo_jax.training.jobs import Recipe, make_plan
 
@@ -52,6 +52,7 @@ def evaluate_run(
 
     Writes `predictions/NNNNN.npy` (float32 scores of the task's test rows, per job) and, under
     `tables/`: `auroc.tsv` (one row per model), `training.tsv` (per spec), `table2.tsv`, `table3.tsv`,
+    `calibration.tsv` (what probabilities are worth, and each model's temperature, fitted on its validation rows),
     `published.tsv` (per task, the spec chosen by validation AUROC beside DeepBind's published value), and
     `ensemble.tsv` where there are several seeds (scores averaged over seeds). Where only the spacing of two
     motifs tells in some tasks of a simulation, `table3_pairs.tsv` and `table3_single.tsv` are Table 3 over
@@ -73,12 +74,12 @@ def evaluate_run(
         raise InputError(f'{run.path}: {len(missing)} of {len(jobs)} models are not trained yet; run the stage train')
     published = not run.is_simulated()
     average = bool(config['recipe']['average_strands'])
-    test = {task: read_test_set(corpus, task) for task in corpus.tasks}
+    test = {task: read_rows(corpus, task, 'test') for task in corpus.tasks}
     recipe = read_settings(Recipe, config['recipe'], 'recipe')
     trained = {task: corpus.rows(task, 'train') for task in corpus.tasks}
     planned = {task: make_plan(recipe, rows.stop - rows.start).steps for task, rows in trained.items()}
     records = Records(run.path / 'predictions')
-    rows, scores = [], {}
+    rows, scores, calibrations = [], {}, []
     for job in tqdm(jobs, desc='evaluating', unit='model', disable=not progress):
         result = run.load_result(job.index)
         row: dict[str, Any] = {name: getattr(job, name) for name in AUROC_COLUMNS[:5]}
@@ -87,12 +88,20 @@ def evaluate_run(
         row['planned_steps'] = planned[job.task]
         if result.params is not None:
             path = run.path / 'predictions' / f'{job.index:05d}.npy'
+            validation = path.with_name(f'{job.index:05d}_valid.npy')
             made = Made({'both_strands': average}, {'model': result.digest})
-            if not records.has(path.stem, made):
+            if not records.has(path.stem, made) or not validation.exists():
                 model = Model(job.task, job.spec, job.seed, result.params, average)
-                _write_scores(path, model.score_tokens(test[job.task].tokens, test[job.task].lengths))
-                records.keep(path.stem, made, [path])
+                for place, found in ((path, test[job.task]), (validation, read_rows(corpus, job.task, 'valid'))):
+                    _write_scores(place, model.score_tokens(found.tokens, found.lengths))
+                records.keep(path.stem, made, [path, validation])
             scores[job.index] = arrays.read_npy(path)
+            labels = np.asarray(corpus.labels[corpus.rows(job.task, 'valid')])
+            calibrations.append(
+                {'job': job.index}
+                | {name: row[name] for name in AUROC_COLUMNS[:5]}
+                | calibrate(labels, arrays.read_npy(validation), scores[job.index], test[job.task], n_resamples)
+            )
             row |= {'valid_auroc': result.best_auroc, 'best_epoch': result.best_epoch}
             row |= measure(scores[job.index], test[job.task], n_resamples)
         rows.append(row)
@@ -100,7 +109,7 @@ def evaluate_run(
     baselines = run.tables / BASELINE_TABLE
     rows += files.read_tsv(baselines) if baselines.exists() else []
     pairs = {task for task in corpus.tasks if corpus.info.get('tasks', {}).get(task, {}).get('is_pair')}
-    scored = Scored(rows, ensembles, pairs, published)
+    scored = Scored(rows, ensembles, pairs, published, calibrations)
     tables = {
         derived.table.name: derived.table.of(found)
         for derived in TABLES
@@ -119,12 +128,14 @@ class Scored(NamedTuple):
       ensembles: rows of scores averaged over seeds; none where there is one seed.
       pairs: tasks in which only the spacing of two motifs tells.
       published: whether published values may stand beside these.
+      calibrations: rows of calibration.tsv.
     """
 
     rows: list[dict[str, Any]]
     ensembles: list[dict[str, Any]]
     pairs: set[str]
     published: bool
+    calibrations: list[dict[str, Any]]
 
     @property
     def trained(self) -> list[dict[str, Any]]:
@@ -166,6 +177,10 @@ def _training(scored: Scored) -> list[dict[str, Any]]:
     return found
 
 
+_CALIBRATION = (
+    'job', 'task', 'spec', 'seed', 'learning_rate', 'dropout', 'temperature', 'n_valid', 'brier_before', 'brier',
+    'brier_low', 'brier_high', 'error_before', 'error', 'error_low', 'error_high', 'error_by_chance', 'n_test',
+)  # fmt: skip
 _TRAINING = ('spec', 'models', 'steps', 'planned_steps', 'saved', 'died', 'asleep', 'given_up')
 _INTERVAL = ('test_auroc', 'test_auroc_low', 'test_auroc_high')
 #: The tables of the stage, in the order in which they are printed. Another table is another entry here: it is written,
@@ -178,6 +193,11 @@ TABLES: tuple[Derived, ...] = (
     Derived(Table([], _TRAINING, 'training', 'Training per architecture: steps, and new starts of models that had died '
                   '(or whose loss was not finite) or not begun to learn'),
             _training),
+    Derived(Table([], _CALIBRATION, CALIBRATION_TABLE, 'Probabilities of test sequences: Brier score and calibration '
+                  'error, before and after division of scores by the temperature that validation data chose',
+                  ('task', 'spec', 'seed', 'temperature', 'brier_before', 'brier', 'error_before', 'error', 'error_low',
+                   'error_high', 'error_by_chance')),
+            lambda scored: scored.calibrations),
     Derived(compare.TABLE2, lambda scored: compare.table2(scored.trained, published=scored.published).rows),
     Derived(compare.TABLE3, lambda scored: compare.table3(scored.trained, published=scored.published).rows),
     Derived(compare.BESIDE, lambda scored: compare.beside_published(scored.trained, published=scored.published).rows),
@@ -196,19 +216,19 @@ TABLES: tuple[Derived, ...] = (
 )  # fmt: skip
 
 
-class TestSet:
-    """The test rows of a task: padded tokens, lengths where they differ, labels and pair ids."""
+class Examples:
+    """Rows of a task: padded tokens, lengths where they differ, labels and pair ids."""
 
     def __init__(self, tokens, lengths, labels, pairs):
         self.tokens, self.lengths, self.labels, self.pairs = tokens, lengths, labels, pairs
 
 
-def read_test_set(corpus: Corpus, task: str) -> TestSet:
-    """The test rows of a task."""
-    rows = corpus.rows(task, 'test')
+def read_rows(corpus: Corpus, task: str, split: str) -> Examples:
+    """The rows of a task's split, 'train', 'valid' or 'test'."""
+    rows = corpus.rows(task, split)
     lengths = np.asarray(corpus.lengths[rows])
     same = (lengths == lengths.max(initial=0)).all()
-    return TestSet(
+    return Examples(
         corpus.padded(rows), None if same else lengths, np.asarray(corpus.labels[rows]), np.asarray(corpus.pairs[rows])
     )
 
@@ -218,7 +238,31 @@ def _write_scores(path: pathlib.Path, scores: np.ndarray) -> None:
         np.save(handle, scores, allow_pickle=False)
 
 
-def measure(scores: np.ndarray, test: TestSet, n_resamples: int) -> dict[str, Any]:
+def calibrate(
+    labels: np.ndarray, validation: np.ndarray, scores: np.ndarray, test: Examples, n_resamples: int
+) -> dict[str, Any]:
+    """The temperature of a model, and what its test probabilities are worth: columns of `calibration.tsv`.
+
+    Args:
+      labels, validation: (V,) of the validation rows, whose scores choose the temperature.
+      scores: (N,) of the test rows.
+      test: these rows.
+      n_resamples: for the 95% intervals.
+    """
+    temperature = calibration.fit_temperature(labels, validation)
+    before, after = (calibration.calibrated(scores, divisor) for divisor in (1.0, temperature))
+    brier, error = calibration.bootstrap_errors(test.labels, after, test.pairs, n_resamples=n_resamples)
+    return {
+        'temperature': temperature, 'n_valid': len(validation),
+        'brier_before': calibration.brier(test.labels, before), 'brier': calibration.brier(test.labels, after),
+        'brier_low': brier.low, 'brier_high': brier.high,
+        'error_before': calibration.calibration_error(test.labels, before),
+        'error': calibration.calibration_error(test.labels, after), 'error_low': error.low, 'error_high': error.high,
+        'error_by_chance': calibration.chance_error(after), 'n_test': len(scores),
+    }  # fmt: skip
+
+
+def measure(scores: np.ndarray, test: Examples, n_resamples: int) -> dict[str, Any]:
     """AUROC and AUPRC of scores (N,) with their 95% intervals, as columns of `auroc.tsv`."""
     auroc = metrics.bootstrap_auroc(test.labels, scores, test.pairs, n_resamples=n_resamples)
     auprc = metrics.bootstrap_average_precision(test.labels, scores, test.pairs, n_resamples=n_resamples)

@@ -186,6 +186,7 @@ def sequence_view(collector: Collector, data: TaskData, at: int) -> SequenceView
             forward=None if spec.forward is None else spec.forward[at, :length],
             reverse=None if spec.reverse is None else spec.reverse[at, :length],
             optimum=spec.optimum,
+            temperature=spec.temperature,
         )
         for spec in data.specs
     ]

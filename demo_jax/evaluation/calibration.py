@@ -1,0 +1,161 @@
+"""Calibration: do probabilities mean what they say? Temperature scaling, the Brier score, the calibration error (pure).
+
+A score S is divided by a temperature before the sigmoid, which changes probabilities and no ranking. The temperature
+is fitted on validation data (Guo et al. 2017, On calibration of modern neural networks); test data measure the result.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy import optimize, special
+
+from demo_jax.evaluation import metrics
+
+#: Temperatures are sought between one and the other.
+LEAST_TEMPERATURE, MOST_TEMPERATURE = 0.05, 20.0
+BINS = 10
+
+
+class Reliability(NamedTuple):
+    """Points of a reliability picture: float64 (K,) each, for the K bins that hold any sequence.
+
+    Attributes:
+      predicted: mean probability of the bin's sequences.
+      observed: the share of them that are positive.
+      sizes: how many they are.
+    """
+
+    predicted: np.ndarray
+    observed: np.ndarray
+    sizes: np.ndarray
+
+
+def calibrated(scores: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+    """Probabilities float64 of scores (log odds) of any shape: sigmoid(score / temperature)."""
+    return special.expit(np.asarray(scores, np.float64) / temperature)
+
+
+def fit_temperature(labels: np.ndarray, scores: np.ndarray) -> float:
+    """The temperature under which the labels are likeliest.
+
+    The labels are drawn in by what one sequence of the other class more would do, as Platt (1999) has it: positives
+    count as (P + 1) / (P + 2) and negatives as 1 / (Q + 2), with P and Q the numbers of either. Else scores that part
+    the classes without an error would make every probability 0 or 1. The likelihood is concave in 1 / temperature, so
+    there is one maximum. Where a class is absent nothing can be learned, and the answer is 1.
+
+    Args:
+      labels: (N,) 0 or 1.
+      scores: float (N,), log odds.
+
+    Returns:
+      A number from `LEAST_TEMPERATURE` to `MOST_TEMPERATURE`.
+
+    Raises:
+      ValueError: shapes differ, a label is not 0 or 1, or a score is not finite.
+    """
+    labels, scores = metrics.checked(labels, scores)
+    if np.unique(labels).size < 2:
+        return 1.0
+    positives = int(labels.sum())
+    targets = np.where(labels == 1, (positives + 1) / (positives + 2), 1 / (labels.size - positives + 2))
+
+    def loss(log_temperature: float) -> float:
+        divided = scores / np.exp(log_temperature)
+        return float((np.logaddexp(0.0, divided) - targets * divided).mean())
+
+    ends = np.log(LEAST_TEMPERATURE), np.log(MOST_TEMPERATURE)
+    found = optimize.minimize_scalar(loss, bounds=ends, method='bounded', options={'xatol': 1e-6})
+    # The search does not look at the ends themselves.
+    return float(np.exp(min((*ends, float(found.x)), key=loss)))
+
+
+def brier(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """The Brier score: the mean squared difference of probability and label; 0.25 if every probability is a half.
+
+    Raises:
+      ValueError: as `fit_temperature`.
+    """
+    labels, probabilities = metrics.checked(labels, probabilities)
+    return float(((probabilities - labels) ** 2).mean()) if labels.size else float('nan')
+
+
+def reliability(labels: np.ndarray, probabilities: np.ndarray, bins: int = BINS) -> Reliability:
+    """What was predicted and what came true, in bins of equally many sequences.
+
+    Args:
+      labels: (N,) 0 or 1.
+      probabilities: (N,).
+      bins: how many, at most N. Sequences with equal probabilities may fall into two of them.
+
+    Raises:
+      ValueError: as `fit_temperature`.
+    """
+    labels, probabilities = metrics.checked(labels, probabilities)
+    order = np.argsort(probabilities, kind='stable')
+    parts = [part for part in np.array_split(order, bins) if part.size]
+    return Reliability(
+        np.array([probabilities[part].mean() for part in parts]),
+        np.array([labels[part].mean() for part in parts], np.float64),
+        np.array([part.size for part in parts], np.float64),
+    )
+
+
+def calibration_error(labels: np.ndarray, probabilities: np.ndarray, bins: int = BINS) -> float:
+    """The expected calibration error: the mean of |predicted - observed| over bins, weighted by their sizes.
+
+    It is above 0 for a perfect model, too: few sequences scatter. `chance_error` says by how much.
+
+    Raises:
+      ValueError: as `fit_temperature`.
+    """
+    found = reliability(labels, probabilities, bins)
+    gaps = np.abs(found.predicted - found.observed)
+    return float(np.average(gaps, weights=found.sizes)) if found.sizes.size else float('nan')
+
+
+def chance_error(probabilities: np.ndarray, bins: int = BINS, *, draws: int = 200, seed: int = 0) -> float:
+    """The mean `calibration_error` of a model that is perfectly calibrated and gives these probabilities (N,).
+
+    Args:
+      probabilities: (N,).
+      bins: as of `calibration_error`.
+      draws: how often labels are drawn from the probabilities.
+      seed: of the draws.
+    """
+    rng = np.random.default_rng(seed)
+    probabilities = np.sort(np.asarray(probabilities, np.float64))
+    if not probabilities.size:
+        return float('nan')
+    labels = rng.random((draws, probabilities.size)) < probabilities
+    gaps = probabilities - labels
+    edges = np.cumsum([0, *(part.size for part in np.array_split(probabilities, bins) if part.size)])
+    return float(np.abs(np.add.reduceat(gaps, edges[:-1], axis=1)).sum(axis=1).mean() / probabilities.size)
+
+
+def bootstrap_errors(
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    pairs: np.ndarray | None = None,
+    *,
+    bins: int = BINS,
+    n_resamples: int = 1000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> tuple[metrics.Interval, metrics.Interval]:
+    """Percentile bootstrap intervals of the Brier score and of the calibration error.
+
+    The bins are those of all sequences. A positive and its shuffles are drawn together, see `metrics.bootstrap_auroc`,
+    which has the other arguments, the results and the errors.
+    """
+    labels, probabilities = metrics.checked(labels, probabilities)
+    order = np.argsort(probabilities, kind='stable')
+    gaps, squares = (probabilities - labels)[order], ((probabilities - labels) ** 2)
+    edges = np.cumsum([0, *(part.size for part in np.array_split(order, bins) if part.size)])[:-1]
+
+    def errors(weights: np.ndarray) -> np.ndarray:
+        total = weights.sum(axis=1)
+        of_bins = np.add.reduceat(weights[:, order] * gaps, edges, axis=1)
+        return np.stack([weights @ squares / total, np.abs(of_bins).sum(axis=1) / total], axis=1)
+
+    low, high = metrics.bootstrap(errors, labels, pairs, n_resamples=n_resamples, seed=seed, level=level)
+    return metrics.Interval(float(low[0]), float(high[0])), metrics.Interval(float(low[1]), float(high[1]))
