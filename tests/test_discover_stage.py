@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib.util
+import json
 import os
 import pathlib
 import shutil
@@ -18,10 +19,12 @@ from demo_jax.errors import InputError
 from demo_jax.io import files
 from demo_jax.motifs import formats, jaspar
 from demo_jax.nn import models
+from demo_jax.report import found_payload
+from demo_jax.report.collect import Collector
 from demo_jax.runs.directory import RunDirectory
 from demo_jax.runs.done import Made
 from demo_jax.runs.explanations import Explanations
-from demo_jax.stages import discover, discovered
+from demo_jax.stages import discover, discovered, record
 from demo_jax.training.fit import Finished
 from demo_jax.training.jobs import Recipe, make_jobs
 
@@ -172,6 +175,31 @@ def test_other_tools_read_the_motifs(made, tables, tmp_path):
     (pattern,) = (matrix for name, matrix in patterns.items() if 'pattern_0' in name)
     inner = pattern[discovered.BESIDE : -discovered.BESIDE]  # sites at the ends of sequences are not among its own
     np.testing.assert_allclose(inner, found['for_1']['probabilities'], atol=0.12)
+
+
+def test_the_page_is_given_the_motifs_and_the_sequences_that_hold_them(made, tables):
+    collector = Collector(made, record.all_tables())
+    data = collector.task(TASK)
+    targets = {}
+    shown = found_payload.found_payload(collector, data, targets)
+    assert [motif['method'] for motif in shown['motifs']][0] == 'mutagenesis'  # the best first
+    stored = discovered.read_found(folder(made, 'mutagenesis'))['for_1']
+    motif = shown['motifs'][0]
+    np.testing.assert_allclose(motif['matrix'], stored['probabilities'], rtol=1e-3)
+    np.testing.assert_allclose(motif['heights'], stored['contributions'], rtol=1e-3, atol=1e-6)
+    positives = data.rows[data.labels == 1]
+    assert motif['rows'] == sorted(set(positives[stored['row']].tolist()))
+    assert motif['own'] and motif['sites'] == len(stored['row'])
+    json.dumps(shown, allow_nan=False)
+    few = found_payload.found_payload(collector, collector.task(FEW), targets)
+    assert few['motifs'] == [] and few['empty'][0]['note'].startswith('the map is of 4')
+    # A damaged file is noted, and leaves the motif out.
+    (folder(made, 'mutagenesis') / 'found.npz').rename(folder(made, 'mutagenesis') / 'moved.npz')
+    try:
+        left = found_payload.found_payload(collector, data, targets)['motifs']
+        assert {one['method'] for one in left} == {'saliency'} and 'found.npz' in collector.missing[-1]
+    finally:
+        (folder(made, 'mutagenesis') / 'moved.npz').rename(folder(made, 'mutagenesis') / 'found.npz')
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ from demo_jax.training.jobs import Job
 from demo_jax.training.pool import name_seed
 
 #: Changes whenever the files of the same explanations and settings do.
-_FILES = 1
+_FILES = 2
 #: Two motifs are the same for the column `seen_in` if they agree so well (see `own.compare`).
 _SAME = 0.75
 
@@ -309,7 +309,11 @@ def _motif_rows(
             'contribution': float(motif.contribution.mean()),
             'share': motif.sign * float(motif.contribution.sum()) / total if total > 0 else None,
             'match': '' if matrix is None else matrix.id, 'match_name': 'unknown' if matrix is None else matrix.name,
-            'match_q': q_value if matrix is not None else None,
+            **({} if matrix is None else {
+                'match_q': q_value, 'match_offset': int(matches.offset[number, best]),
+                'match_overlap': int(matches.overlap[number, best]),
+                'match_strand': '+' if matches.forward[number, best] else '-',
+            }),
             'own': int(min(own_q) <= settings.match_q) if own_q else None,
             'profile': ','.join(map(str, motif.profile(the_map.tokens.shape[1]).tolist())),
         })  # fmt: skip

@@ -30,7 +30,8 @@ from demo_jax.motifs.spacing import Pairing
 #: One row per motif of one model and method; `tables/motifs.tsv` has the same for all.
 FOUND_COLUMNS = (
     'task', 'spec', 'method', 'motif', 'sign', 'source', 'consensus', 'width', 'bits', 'sites', 'sequences', 'of',
-    'contribution', 'share', 'match', 'match_name', 'match_q', 'own', 'seen_in', 'looked_in', 'profile',
+    'contribution', 'share', 'match', 'match_name', 'match_q', 'match_offset', 'match_overlap', 'match_strand', 'own',
+    'seen_in', 'looked_in', 'profile',
 )  # fmt: skip
 SPACING_COLUMNS = ('task', 'spec', 'method', *Pairing._fields)
 #: What stands behind the six columns of BED.

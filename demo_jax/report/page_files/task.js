@@ -18,6 +18,7 @@
       el('section', {'aria-labelledby': 'known'},
         el('h2', {id: 'known'}, 'What the TF binds, and what the models look for'),
         known(run, task), optima(run, task)),
+      demo.found(run, task),
       motifs(run, task),
       el('section', {'aria-labelledby': 'measures'},
         el('h2', {id: 'measures'}, 'How well the models do'),
@@ -51,11 +52,11 @@
 
   function motifs(run, task) {
     const methods = [...new Set(task.models.flatMap((model) => model.motifs.map((motif) => motif.method)))];
-    if (!methods.length) return el('section', {'aria-labelledby': 'motifs'}, el('h2', {id: 'motifs'}, 'Motifs found'), el('p', {class: 'empty'}, 'No motifs yet (run the stage match).'));
+    if (!methods.length) return el('section', {'aria-labelledby': 'motifs'}, el('h2', {id: 'motifs'}, 'One window per sequence'), el('p', {class: 'empty'}, 'No motifs yet (run the stage match).'));
     const own = new Set((task.own || []).map((matrix) => matrix.id));
     return el('section', {'aria-labelledby': 'motifs'},
-      el('h2', {id: 'motifs'}, 'Motifs found'),
-      el('p', {class: 'lead'}, `Each motif is the pile of one window per bound sequence, without its flat ends, and stands under the JASPAR motif that it matches best, aligned as by Tomtom (shaded). Only piles of ${run.motif_rule.bits} bits or more in their best ${run.motif_rule.columns} columns are matched. A window agrees where its letters fit the pile as well as at most 1 in ${demo.count(run.motif_rule.one_in)} words do.`),
+      el('h2', {id: 'motifs'}, 'One window per sequence'),
+      el('p', {class: 'lead'}, `As in the paper’s Table 4: each motif is the pile of one window per bound sequence, without its flat ends, and stands under the JASPAR motif that it matches best, aligned as by Tomtom (shaded). Only piles of ${run.motif_rule.bits} bits or more in their best ${run.motif_rule.columns} columns are matched. A window agrees where its letters fit the pile as well as at most 1 in ${demo.count(run.motif_rule.one_in)} words do.`),
       methods.map((method) => el('div', {class: 'method'},
         el('h3', {}, demo.methodLabel(method)),
         el('div', {class: `cards of-${Math.min(task.models.length, 4)}`}, task.models.map((model) => {

@@ -1,0 +1,108 @@
+"""What the page shows of the motifs that the stage `discover` found in a task (edge: reads `found.npz`)."""
+
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from demo_jax.errors import InputError
+from demo_jax.io import arrays, files
+from demo_jax.report.collect import Collector, TaskData, number
+
+#: The best method first: on simulated data these find more of the planted sites than the gradient at the sequence does.
+BEST_FIRST = ('mutagenesis', 'integrated_gradients', 'saliency')
+
+
+def found_payload(collector: Collector, data: TaskData, targets: dict[str, Any]) -> dict[str, Any] | None:
+    """The motifs of a task, each with what is to be known of it; None where the stage has not run.
+
+    Args:
+      collector: of the run.
+      data: of the task.
+      targets: gets the JASPAR matrices that motifs match: id -> name and matrix.
+
+    Returns:
+      'motifs': one entry per motif, the best method's first, and in each map in the order of its sites.
+      'empty': model, method and reason of each map without a motif.
+      'spacings': pairs of motifs that prefer a spacing or occur together (q at most 0.05), rows of spacings.tsv.
+    """
+    summaries = [row for row in collector.table('seqlets') if row['task'] == data.task]
+    if not summaries:
+        return None
+    rows = [row for row in collector.table('motifs') if row['task'] == data.task]
+    stored: dict[tuple[str, str], Mapping[str, np.ndarray]] = {}
+    motifs = []
+    for row in sorted(rows, key=lambda row: _rank(row['method'])):
+        key = row['spec'], row['method']
+        if key not in stored:
+            stored[key] = _stored(collector, data.task, *key)
+        motif = _motif(collector, row, stored[key], data, targets)
+        if motif is not None:
+            motifs.append(motif)
+    return {
+        'motifs': motifs,
+        'empty': [
+            {'spec': row['spec'], 'method': row['method'], 'note': row['note']} for row in summaries if row['note']
+        ],
+        'spacings': [
+            row for row in collector.table('spacings')
+            if row['task'] == data.task and min(_q(row['q_spacing']), _q(row['q_together'])) <= 0.05
+        ],
+    }  # fmt: skip
+
+
+def best_method(methods: Sequence[str]) -> str | None:
+    """The method whose motifs are shown first; None of none."""
+    return min(methods, key=_rank, default=None)
+
+
+def _rank(method: str) -> int:
+    return BEST_FIRST.index(method) if method in BEST_FIRST else len(BEST_FIRST)
+
+
+def _q(cell: str) -> float:
+    return number(cell) if cell else np.inf
+
+
+def _stored(collector: Collector, task: str, spec: str, method: str) -> Mapping[str, np.ndarray]:
+    """The arrays of a map's motifs; none where the file is missing or damaged, which is noted."""
+    folder = collector.run.path / 'motifs' / files.safe_name(task) / files.safe_name(spec)
+    try:
+        return arrays.read_npz(pathlib.Path(folder) / files.safe_name(method) / 'found.npz')
+    except InputError as error:
+        collector.missing.append(str(error))
+        return {}
+
+
+def _motif(
+    collector: Collector, row: Mapping[str, str], stored: Mapping[str, np.ndarray], data: TaskData,
+    targets: dict[str, Any],
+) -> dict[str, Any] | None:  # fmt: skip
+    """One motif; None where its arrays are not there."""
+    names = ('probabilities', 'contributions', 'row')
+    if any(f'{row["motif"]}/{name}' not in stored for name in names):
+        return None
+    probabilities, contributions, of_rows = (stored[f'{row["motif"]}/{name}'] for name in names)
+    positives = data.rows[data.labels == 1]
+    held = [int(positives[at]) for at in np.unique(of_rows).tolist() if at < len(positives)]
+    match = None
+    known = collector.matrices.get(row['match']) if row['match'] else None
+    if known is not None:
+        targets[row['match']] = {'name': known.name, 'matrix': _rounded(known.probabilities)}
+        match = {
+            'target': row['match'], 'offset': int(row['match_offset']), 'overlap': int(row['match_overlap']),
+            'strand': row['match_strand'], 'q': float(f'{number(row["match_q"]):.3g}'),
+        }  # fmt: skip
+    return {
+        'spec': row['spec'], 'method': row['method'], 'name': row['motif'], 'sign': int(row['sign']),
+        'source': row['source'], 'matrix': _rounded(probabilities), 'heights': _rounded(contributions),
+        'match': match, 'own': row['own'] == '1', 'profile': [int(count) for count in row['profile'].split(',')],
+        'rows': held,
+        **{name: number(row[name]) if row[name] else None
+           for name in ('sites', 'sequences', 'of', 'contribution', 'share', 'bits', 'seen_in', 'looked_in')},
+    }  # fmt: skip
+
+
+def _rounded(matrix: np.ndarray) -> list[list[float]]:
+    return [[float(f'{value:.4g}') for value in column] for column in np.asarray(matrix).tolist()]
