@@ -108,7 +108,7 @@ def _photograph(page: Any, index: pathlib.Path, view: str, task: str, path: path
         if box['width'] < 560:
             page.evaluate('document.querySelector(".sheet").scrollIntoView()')
     if view == 'task':
-        page.evaluate('document.querySelector("#motifs").scrollIntoView()')
+        page.evaluate('document.querySelector("#found").scrollIntoView()')
     page.screenshot(path=path)
 
 
