@@ -34,14 +34,15 @@ def get_config() -> ConfigDict:
     config.dropouts = (0.0,)[:0]
     config.checkpoint_seconds = CHECKPOINT_SECONDS
     config.recipe.update({
-        'batch_size': 128,
-        'epochs': 16,
-        'min_steps': 2000,
+        'batch_size': 64,
+        'epochs': 8,
+        'min_steps': 1900,
         'learning_rate': 4e-3,
+        'lstm_rate': 4.0,
         'schedule': 'cosine',
         'warmup': 0.1,
-        'dropout': 0.25,
-        'weight_decay': 1e-2,
+        'dropout': 0.1,
+        'weight_decay': 0.1,
         'clip_value': 0.0,
         'clip_norm': 1.0,
         'reverse_complement': True,

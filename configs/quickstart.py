@@ -13,7 +13,7 @@ def get_config() -> ConfigDict:
     config = default.get_config()
     config.corpus.update({'source': 'simulated', 'n_tasks': 4, 'n_train': 1500, 'n_test': 250})
     config.specs = ('medium_cnn', 'medium_rnn', 'medium_cnn_rnn')
-    config.recipe.update({'epochs': 8, 'min_steps': 0, 'batch_size': 64, 'negative_sets': 2})
+    config.recipe.update({'epochs': 10, 'min_steps': 0, 'negative_sets': 2})
     config.evaluate.n_resamples = 200
     config.explain.update({'positives': 100, 'negatives': 25, 'optimisation_steps': 500})
     return config

@@ -14,7 +14,7 @@ def get_config() -> ConfigDict:
     """The default settings on 108 simulated tasks, sized for two cores."""
     config = default.get_config()
     config.corpus.update({'source': 'simulated', 'n_tasks': 0, 'n_train': 1500, 'n_test': 500, 'jaspar': 'JASPAR2016'})
-    config.recipe.update({'epochs': 6, 'min_steps': 0, 'batch_size': 64, 'negative_sets': 2})
+    config.recipe.update({'epochs': 6, 'min_steps': 0, 'negative_sets': 2})
     config.evaluate.n_resamples = 200
     config.explain.update({
         'pieces': ('saliency', 'temporal', 'activations', 'class_optimisation'),

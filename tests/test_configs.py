@@ -10,7 +10,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import __main__ as listing
-from configs import deepbind, default, pairs, paper, quickstart, simulated108
+from configs import deepbind, default, pairs, paper, paper_awake, quickstart, simulated108
 from configs.sections import section
 from demo_jax.data.simulate import SimulationSettings, simulate_corpus
 from demo_jax.errors import InputError
@@ -40,9 +40,9 @@ SNAPSHOT = {
     },
     'specs': ('medium_cnn', 'medium_rnn', 'medium_cnn_rnn'), 'seeds': (0,), 'learning_rates': (), 'dropouts': (),
     'recipe': {
-        'batch_size': 128, 'epochs': 16, 'min_steps': 2000, 'learning_rate': 4e-3, 'schedule': 'cosine',
-        'halve_every': 10, 'warmup': 0.1, 'dropout': 0.25, 'weight_decay': 1e-2, 'clip_value': 0.0, 'clip_norm': 1.0,
-        'reverse_complement': True, 'average_strands': True, 'negative_sets': 4, 'patience': 0, 'waking': 0.25,
+        'batch_size': 64, 'epochs': 8, 'min_steps': 1900, 'learning_rate': 4e-3, 'lstm_rate': 4.0, 'schedule': 'cosine',
+        'halve_every': 10, 'warmup': 0.1, 'dropout': 0.1, 'weight_decay': 0.1, 'clip_value': 0.0, 'clip_norm': 1.0,
+        'reverse_complement': True, 'average_strands': True, 'negative_sets': 4, 'patience': 0, 'waking': 0.5,
         'retries': 3,
     },
     'machine': {
@@ -88,7 +88,7 @@ def test_the_config_has_the_names_and_defaults_that_it_always_had():
         config.machine.width = 'all'
 
 
-@pytest.mark.parametrize('module', [deepbind, pairs, paper, quickstart, simulated108])
+@pytest.mark.parametrize('module', [deepbind, pairs, paper, paper_awake, quickstart, simulated108])
 def test_other_configs_have_the_same_settings(module):
     def names(config, prefix=''):
         return {f'{prefix}{name}' for name in config} | {

@@ -123,8 +123,8 @@ def test_a_plan_counts_and_writes_nothing(tmp_path):
     assert not (tmp_path / 'none').exists()
     assert 'CPU device' in out and 'worker' not in out
     assert '3 tasks, 720 sequences of 101 bp, 6 models (2 specs, 1 seed)' in out
-    # 180 training sequences in batches of 64, 8 epochs: 24 steps per model.
-    assert '6 models, 144 steps of 64 sequences' in out and '0/6' in out
+    # 180 training sequences in batches of 64, 10 epochs: 30 steps per model.
+    assert '6 models, 180 steps of 64 sequences' in out and '0/6' in out
     for stage in ('train', 'baseline', 'evaluate', 'explain', 'match', 'discover', 'report', 'memory about'):
         assert stage in out
 

@@ -23,7 +23,7 @@ def pool() -> Pool:
 
 
 def hyper(dropout: float) -> step.Hyper:
-    limits = (np.float32(0), np.float32(np.inf), np.float32(np.inf))
+    limits = (np.float32(0), np.float32(np.inf), np.float32(np.inf), np.float32(3))
     return step.Hyper(np.array([1, 2], np.uint32), np.float32(dropout), *limits)
 
 
@@ -74,6 +74,23 @@ def test_parts_add_up_to_the_batch(pool, batch, size, empty):
     for p, q, g in zip(*(jax.tree.leaves(tree) for tree in (before.params, after.params, gradient)), strict=True):
         # Adam's first step divides the gradient by its own size.
         np.testing.assert_allclose(q, p - RATE * g / (abs(g) + 1e-8), atol=1e-5)
+
+
+def test_lstms_and_what_is_above_learn_at_a_rate_of_their_own(pool):
+    """Adam's first step is of the size of the rate, wherever the gradient is not zero."""
+    spec = models.SPECS['small_cnn_rnn']
+    rows = np.arange(8, dtype=np.int32)
+
+    def whole(pool):
+        before = step.init_state(spec, hyper(0.0))
+        after, _ = step.train_step(
+            before, hyper(0.0), pool, rows, None, jnp.float32(RATE), spec=spec, dropout_bits=1, hoist=True
+        )
+        return jax.tree.map(lambda p, q: jnp.abs(q - p).max(), before.params, after.params)
+
+    for name, part in jax.jit(whole)(pool).items():
+        for moved in part.values():
+            np.testing.assert_allclose(moved, RATE * (1 if name == 'conv0' else 3), rtol=1e-2)
 
 
 def test_one_part_is_the_batch_as_one(pool):

@@ -21,6 +21,7 @@ class Recipe:
       epochs: passes over the training examples.
       min_steps: small tasks get more epochs until they have at least this many steps.
       learning_rate: of Adam; a job may have its own.
+      lstm_rate: LSTMs and the layers above them learn at so many times the rate.
       schedule: 'halving' (every `halve_every` epochs), 'cosine' (to zero) or 'constant'.
       halve_every: epochs, for 'halving'.
       warmup: share of all steps over which the rate rises linearly from zero.
@@ -35,13 +36,15 @@ class Recipe:
       waking: a job has begun to learn by this share of its steps, or it starts again with other first weights: until
         then its validation AUROC must have been above chance (see `segments.at_chance`); 0 = not asked.
       retries: how often a job starts again when its loss is not finite, when it has died and scores every
-        sequence the same, or when it has not begun to learn; each time at half the rate.
+        sequence the same, or when it has not begun to learn; each time at half the rate, but for the first time
+        that it has not begun to learn.
     """
 
     batch_size: int = 256
     epochs: int = 50
     min_steps: int = 0
     learning_rate: float = 1e-2
+    lstm_rate: float = 1.0
     schedule: str = 'halving'
     halve_every: int = 10
     warmup: float = 0.0
@@ -53,7 +56,7 @@ class Recipe:
     average_strands: bool = False
     negative_sets: int = 1
     patience: int = 0
-    waking: float = 0.25
+    waking: float = 0.5
     retries: int = 3
 
     def __post_init__(self) -> None:
@@ -62,6 +65,7 @@ class Recipe:
             'epochs': self.epochs >= 1,
             'min_steps': self.min_steps >= 0,
             'learning_rate': 0 < self.learning_rate < math.inf,
+            'lstm_rate': 0 < self.lstm_rate < math.inf,
             'schedule': self.schedule in ('halving', 'cosine', 'constant'),
             'halve_every': self.halve_every >= 1,
             'warmup': 0 <= self.warmup < 1,

@@ -32,7 +32,7 @@ def idle_work(recipe: Recipe, sizes: ProgramSizes) -> stack.Work:
     """A segment in which a slot does nothing."""
     zero = np.zeros((), np.int32)
     return stack.Work(
-        hyper=Hyper(np.zeros(2, np.uint32), *(np.zeros((), np.float32) for _ in range(4))),
+        hyper=Hyper(np.zeros(2, np.uint32), *(np.zeros((), np.float32) for _ in range(5))),
         fresh=np.zeros((), bool),
         n_steps=zero,
         rows=np.full((sizes.steps, recipe.batch_size), -1, np.int32),
@@ -68,7 +68,7 @@ def plan_part(
     work.scored_rows[:count] = np.tile(valid, (len(ends), 1))
     work.scored_snapshot[:count] = np.repeat(np.arange(len(ends)), len(valid))
     steps = np.arange(start, start + sizes.steps)
-    peak = job.learning_rate * 0.5**progress.attempt
+    peak = job.learning_rate * 0.5**progress.halvings
     return Part(
         start,
         stop,
@@ -110,23 +110,27 @@ class NewStart:
 def at_chance(best: float, labels: np.ndarray) -> bool:
     """Whether a model has not begun to learn: a best validation AUROC so near 1/2 that scores out of the blue reach it.
 
-    Three standard deviations of the AUROC of such scores (Mann and Whitney's) are taken for near. Where they would
+    Two standard deviations of the AUROC of such scores (Mann and Whitney's) are taken for near. Where they would
     be more than `_TELLING`, validation rows with these labels (V,) are too few to say so of any model.
     """
-    near = 3 * chance_deviation(labels)
+    near = 2 * chance_deviation(labels)
     return near <= _TELLING and best < 0.5 + near
 
 
 def start_again(before: Progress, job: Job, recipe: Recipe, fault: str, asleep: bool = False) -> NewStart:
-    """Start a job again at half the rate, or give it up; one that was asleep goes on when there is no attempt left."""
-    rate = job.learning_rate * 0.5**before.attempt
+    """Start a job again at half the rate, or give it up; one that was asleep goes on when there is no attempt left.
+
+    The first time that it was asleep, it starts again with other weights at the rate that it had.
+    """
+    rate = job.learning_rate * 0.5**before.halvings
     where = f'{job.label}: {fault} after step {before.step} at learning rate {rate:g}'
     if before.attempt >= recipe.retries and asleep:
         return NewStart(None, f'{where}; it goes on, there have been {before.attempt + 1} attempts')
     if before.attempt >= recipe.retries:
         return NewStart(None, f'{where}; given up after {before.attempt + 1} attempts')
     again = Progress(before.job, before.attempt + 1, asleep=before.asleep + asleep)
-    return NewStart(again, f'{where}; started again at {rate / 2:g}')
+    rate = job.learning_rate * 0.5**again.halvings
+    return NewStart(again, f'{where}; started again at {rate:g}')
 
 
 @dataclasses.dataclass(frozen=True)

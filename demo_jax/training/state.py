@@ -37,6 +37,11 @@ class Progress:
     stopped: bool = False
     asleep: int = 0
 
+    @property
+    def halvings(self) -> int:
+        """How often the learning rate has been halved: at every new start but the first for want of learning."""
+        return self.attempt - min(self.asleep, 1)
+
 
 @dataclasses.dataclass(frozen=True)
 class Started:

@@ -35,6 +35,7 @@ class Hyper:
       weight_decay: decoupled.
       clip_value: element-wise limit of the gradient, inf = none.
       clip_norm: limit of its norm, inf = none.
+      lstm_rate: LSTMs and the layers above them learn at so many times the rate.
     """
 
     key: Array
@@ -42,6 +43,7 @@ class Hyper:
     weight_decay: Array
     clip_value: Array
     clip_norm: Array
+    lstm_rate: Array
 
 
 def job_hyper(job: Job, recipe: Recipe, asleep: int = 0) -> Hyper:
@@ -49,10 +51,27 @@ def job_hyper(job: Job, recipe: Recipe, asleep: int = 0) -> Hyper:
 
     Each time gives it another key, and so other first weights.
     """
-    numbers = (job.dropout, job.weight_decay, recipe.clip_value or np.inf, recipe.clip_norm or np.inf)
+    limits = (recipe.clip_value or np.inf, recipe.clip_norm or np.inf)
+    numbers = (job.dropout, job.weight_decay, *limits, recipe.lstm_rate)
     seeds = [job.seed, name_seed(job.task)] + [asleep] * bool(asleep)
     key = np.random.SeedSequence(seeds).generate_state(2, np.uint32)
     return Hyper(key, *(np.array(number, np.float32) for number in numbers))
+
+
+def rates(spec: AnyArchitecture, params: Params, lstm_rate: Array) -> Params:
+    """How many times the rate each of the parameters learns at, laid out as they are: from the first LSTM `lstm_rate`.
+
+    Architectures of somebody's own have no layers that this could tell apart.
+    """
+    layers = getattr(spec, 'layers', ())
+    first = next((place for place, layer in enumerate(layers) if layer.kind == 'lstm'), len(layers))
+    above = {layer.name for layer in layers[first:]}
+    if not above:
+        return jax.tree.map(lambda _: 1.0, params)
+    return {
+        name: jax.tree.map(lambda _, own=name in above: lstm_rate if own else 1.0, part)
+        for name, part in params.items()
+    }
 
 
 @struct.dataclass
@@ -150,7 +169,10 @@ def train_step(
     scale = jnp.minimum(1.0, hyper.clip_norm / optax.tree.norm(clipped))
     clipped = jax.tree.map(lambda g: g * scale, clipped)
     direction, adam = ADAM.update(clipped, state.adam)
-    update = jax.tree.map(lambda d, p: -learning_rate * (d + hyper.weight_decay * p), direction, state.params)
+    update = jax.tree.map(
+        lambda d, p, times: -learning_rate * (times * d + hyper.weight_decay * p),
+        direction, state.params, rates(spec, state.params, hyper.lstm_rate),
+    )  # fmt: skip
     params = optax.apply_updates(state.params, update)
     return ModelState(params, adam, state.step + 1), StepMetrics(loss, norm, optax.tree.norm(update))
 
