@@ -49,11 +49,12 @@ def accelerator(monkeypatch):
 
 def test_a_cpu_takes_its_own_numbers():
     for work, batch_size in (
-        ('attribution', 64), ('temporal', 8), ('activations', 256), ('interactions', 32), ('score', 256),
+        ('attribution', 64), ('temporal', 64), ('activations', 256), ('interactions', 32), ('score', 256),
     ):  # fmt: skip
         for shape in ((1, 1, 20), (108, 100_000, 1000)):
             assert default_sizes(work, CNN, None, shape, rows=4) == Sizes(batch_size, 1)
     assert default_sizes('score', CNN, None, (3, 9, 20), batch_size=7, width=2) == Sizes(7, 2)
+    assert default_sizes('mutants', CNN, None, (3, 9, 20), rows=12) == Sizes(16, 1)  # 192 mutants
 
 
 def test_the_numbers_reach_the_loop(monkeypatch):
@@ -77,7 +78,7 @@ def test_the_numbers_reach_the_loop(monkeypatch):
     )  # fmt: skip
     demo_jax.wrap(one_layer, LAYER).predict(['ACGT'])
     attribute('saliency', LAYER, one_layer, tokens, batch_size=5)
-    assert seen == [(64, 1), (8, 1), (256, 1), (256, 1), (32, 1), (3, 1), (256, 1), (5, 1)]
+    assert seen == [(64, 1), (64, 1), (256, 1), (256, 1), (32, 1), (3, 1), (256, 1), (5, 1)]
 
 
 def test_memory_is_counted():

@@ -18,8 +18,9 @@ from demo_jax.errors import InputError
 from demo_jax.explain import batches
 from demo_jax.explain.score import Score, call, check_score, float_type, takes_lengths
 from demo_jax.explain.sizes import default_sizes
-from demo_jax.nn import kernels
+from demo_jax.nn import kernels, mutants
 from demo_jax.nn.kernels import Array
+from demo_jax.nn.models import ModelSpec
 
 BASELINES = ('uniform', 'zeros', 'shuffled')
 
@@ -169,8 +170,10 @@ def attribute_models(
     first = tokens[0, 0] if lengths is None else tokens[0, 0, : lengths[0, 0]]
     check_score(score, one, first, gradient=ATTRIBUTIONS[method].gradient)
 
-    rows = settings.get('alternatives', 1) * (2 if both_strands else 1)
-    sizes = default_sizes('attribution', score, one, tokens.shape, rows=rows, batch_size=batch_size, width=width)
+    work, rows = 'attribution', settings.get('alternatives', 1) * (2 if both_strands else 1)
+    if method == 'mutagenesis' and isinstance(score, ModelSpec) and mutants.follows(score):
+        work, rows = 'mutants', mutants.rows(score, settings['alternatives'])
+    sizes = default_sizes(work, score, one, tokens.shape, rows=rows, batch_size=batch_size, width=width)
 
     def run(batch: _Batch, lengths: np.ndarray | None) -> _Map:
         return batches.run(
@@ -204,11 +207,22 @@ class _Map(NamedTuple):
 _Score = Callable[[Array, Array | None], Array]
 
 
+@dataclass(frozen=True, eq=False)
+class _Scorer:
+    """The `_Score` of a model, for methods that can do better than to call it."""
+
+    score: Score
+    params: Any
+
+    def __call__(self, x: Array, lengths: Array | None, /) -> Array:
+        return call(self.score, self.params, x, lengths)
+
+
 def _of_model(
     params: Any, batch: _Batch, score: Score, method: str, settings: tuple[tuple[str, Any], ...], strands: bool
 ) -> _Map:
-    of_letters = functools.partial(call, score, params)
-    explain = functools.partial(ATTRIBUTIONS[method].maps, of_letters, dtype=float_type(params), **dict(settings))
+    scorer = _Scorer(score, params)
+    explain = functools.partial(ATTRIBUTIONS[method].maps, scorer, dtype=float_type(params), **dict(settings))
     if not strands:
         return explain(batch)
     given, other = explain(batch), explain(_turn_batch(batch))
@@ -271,26 +285,36 @@ def _integrated_gradients(
     return _Map(scores, (hypothetical * x).sum(-1), hypothetical, gap)
 
 
-def _mutagenesis(score: _Score, batch: _Batch, *, dtype: Any, alternatives: int) -> _Map:
-    x = _letters(batch.tokens, batch.lengths, dtype)
-    scores = score(x, batch.lengths)
-    n, length, _ = x.shape
+def _mutagenesis(score: '_Scorer', batch: _Batch, *, dtype: Any, alternatives: int) -> _Map:
+    tokens, lengths = batch.tokens, batch.lengths
     # The letters after the one that is there; with four of them, an N also gets all of its own.
-    others = (batch.tokens[None] + 1 + jnp.arange(alternatives, dtype=jnp.uint8)[:, None, None]) % 4
-    others = jnp.where(others == batch.tokens[None], 4, others)  # its own letter gets no entry
-    lengths = None if batch.lengths is None else jnp.tile(batch.lengths, alternatives)
+    others = (tokens[None] + 1 + jnp.arange(alternatives, dtype=jnp.uint8)[:, None, None]) % 4
+    others = jnp.where(others == tokens[None], 4, others)  # its own letter gets no entry
+    spec = score.score
+    if isinstance(spec, ModelSpec) and mutants.follows(spec):
+        scores, changes = mutants.changes(score.params, spec, tokens, lengths, others)
+    else:
+        scores, changes = _changes(score, _letters(tokens, lengths, dtype), lengths, others)
+    hypothetical = (changes[..., None] * kernels.one_hot(others, dtype)).sum(0)
+    if lengths is not None:
+        hypothetical = hypothetical * _inside(tokens, lengths)[..., None]
+    return _Map(scores, jnp.where(tokens < 4, -hypothetical.sum(-1) / 3, 0), hypothetical)
+
+
+def _changes(score: _Score, x: Array, lengths: Array | None, others: Array) -> tuple[Array, Array]:
+    """Scores (B,) of letters x (B, L, 4), and how other letters (A, B, L) change them, one at a time: (A, B, L).
+
+    Every mutant is scored whole: the plain way, for scores that `nn.mutants` cannot follow.
+    """
+    scores, (alternatives, n, length) = score(x, lengths), others.shape
+    repeated = None if lengths is None else jnp.tile(lengths, alternatives)
 
     def at_position(position: Array) -> Array:
-        letters = kernels.one_hot(others[:, :, position], dtype)
-        mutants = jnp.broadcast_to(x[None], (alternatives, *x.shape)).at[:, :, position].set(letters)
-        mutant_scores = score(mutants.reshape(-1, length, 4), lengths)
-        return mutant_scores.reshape(alternatives, n) - scores[None]
+        letters = kernels.one_hot(others[:, :, position], x.dtype)
+        mutated = jnp.broadcast_to(x[None], (alternatives, *x.shape)).at[:, :, position].set(letters)
+        return score(mutated.reshape(-1, length, 4), repeated).reshape(alternatives, n) - scores[None]
 
-    changes = jax.lax.map(at_position, jnp.arange(length)).transpose(1, 2, 0)  # (alternatives, B, L)
-    hypothetical = (changes[..., None] * kernels.one_hot(others, dtype)).sum(0)
-    if batch.lengths is not None:
-        hypothetical = hypothetical * _inside(batch.tokens, batch.lengths)[..., None]
-    return _Map(scores, -hypothetical.sum(-1) / 3 * x.sum(-1), hypothetical)
+    return scores, jax.lax.map(at_position, jnp.arange(length)).transpose(1, 2, 0)
 
 
 class Option(NamedTuple):

@@ -11,7 +11,9 @@ from demo_jax.nn.cost import bytes_per_model, intermediate_bytes
 from demo_jax.nn.models import ModelSpec
 
 #: Sequences at a time on a CPU: so few that what a layer makes stays in the cache. Models go one at a time there.
-ON_CPU = {'attribution': 64, 'temporal': 8, 'activations': 256, 'interactions': 32, 'score': 256}
+ON_CPU = {'attribution': 64, 'temporal': 64, 'activations': 256, 'interactions': 32, 'score': 256}
+#: Rows at a time on a CPU where a sequence stands for several, each of which takes little memory.
+ON_CPU_ROWS = {'mutants': 192}
 #: Rows (sequences times models, truncations or mutants) at a time on an accelerator: more make it no faster.
 MOST_ROWS = 16_384
 #: Of an accelerator's memory so much is taken; the rest is for parameters, results and an estimate that is too low.
@@ -50,11 +52,12 @@ def default_sizes(
 ) -> Sizes:
     """The sizes that a caller has left open. They change results by rounding alone.
 
-    A CPU takes the numbers of `ON_CPU` and one model at a time. A GPU or TPU takes as many sequences as there are, and
-    then as many models, as long as they are no more than `MOST_ROWS` rows and fit in `SHARE` of its memory.
+    A CPU takes the numbers of `ON_CPU` or `ON_CPU_ROWS` and one model at a time. A GPU or TPU takes as many sequences
+    as there are, and then as many models, as long as they are no more than `MOST_ROWS` rows and fit in `SHARE` of its
+    memory.
 
     Args:
-      work: what is to be done, one of `ON_CPU`.
+      work: what is to be done, one of `ON_CPU` or `ON_CPU_ROWS`.
       score: a `ModelSpec`, an `Architecture`, or any function of (params, x).
       params: of one model; arrays or their shapes.
       shape: models M, sequences N of each, and letters L.
@@ -70,7 +73,8 @@ def default_sizes(
         if value is not None and value < 1:
             raise InputError(f'{name} is {value}, expected 1 or more')
     if not on_accelerator():
-        return Sizes(batch_size or ON_CPU[work], width or 1)
+        fitting = ON_CPU[work] if work in ON_CPU else max(1, ON_CPU_ROWS[work] // rows)
+        return Sizes(batch_size or fitting, width or 1)
     n_models, n, length = shape
     n = -(-n // (n_devices or jax.local_device_count()))
     memory = (device().memory_stats() or {}).get('bytes_limit', UNKNOWN_MEMORY)

@@ -8,12 +8,14 @@ For specs with LSTMs there is a fast way to the same numbers, below. The work th
 - One direction's LSTMs run towards the cut. Their states are shared by all truncations up to where the
   features begin to differ; from there each truncation takes a few steps of its own.
 - The other direction's LSTMs start at the cut. Each truncation needs its own run, but all runs read the
-  same input, so its projection is computed once, and a run takes part only once its cut is passed.
+  same input, so its projection is computed once; a long run and a short one share a row of the computation.
 
 Everything below works on prefixes; suffixes are the prefixes of the features in reverse order, with the
 two directions exchanged.
 """
 
+import functools
+import itertools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -24,17 +26,18 @@ import numpy as np
 from demo_jax.errors import InputError
 from demo_jax.explain import batches
 from demo_jax.explain.score import Score, float_type, name_of
-from demo_jax.explain.sizes import default_sizes
+from demo_jax.explain.sizes import default_sizes, on_accelerator
 from demo_jax.explain.truncations import score_truncations
 from demo_jax.nn import kernels
 from demo_jax.nn.kernels import Array
-from demo_jax.nn.models import ModelSpec, Params, apply
+from demo_jax.nn.layers import Run, Signal
+from demo_jax.nn.models import ModelSpec, Params
 
 TRUNCATIONS = ('input', 'features')
 DIRECTIONS = ('forward', 'reverse')
 
-#: Blocks that the triangle of (cut, position) pairs is split into. More blocks waste less work but compile more slowly.
-_BLOCKS = 4
+#: Of a batch, so many sequences at a time on a CPU: each has a row for every two truncations, and all fit in the cache.
+_SEQUENCES_AT_ONCE = 4
 
 
 def temporal_scores(
@@ -60,7 +63,7 @@ def temporal_scores(
         far as features lie completely within the letters; specs with LSTMs only.
       direction: 'forward' for prefixes, 'reverse' for suffixes.
       batch_size: sequences at a time, on each device; each stands for L rows. None = what suits the device
-        (`sizes.default_sizes`), on a CPU 8.
+        (`sizes.default_sizes`), on a CPU 64.
       progress: called with the number of sequences done since the last call.
 
     Returns:
@@ -111,14 +114,30 @@ def temporal_scores_models(
     sizes: Any = default_sizes('temporal', score, one, tokens.shape, rows=rows, batch_size=batch_size, width=width)
     sizes = {**sizes._asdict(), 'progress': progress}
     if isinstance(score, ModelSpec) and score.lstm_layers:
-        return batches.run(_of_model, (score, truncate, reverse), stacked_params, (tokens, lengths), **sizes)
+        at_once = tokens.shape[2] * (sizes['batch_size'] if on_accelerator() else _SEQUENCES_AT_ONCE)
+        static = (score, truncate, reverse, at_once)
+        return batches.run(_of_model, static, stacked_params, (tokens, lengths), **sizes)
     if truncate != 'input':
         raise InputError(f"truncate='features' needs a spec with LSTMs, which {name_of(score)} is not")
     return score_truncations(stacked_params, score, tokens, lengths, reverse=reverse, **sizes)
 
 
+class _Batch(NamedTuple):
+    """What is truncated.
+
+    Attributes:
+      x: letters (B, L, 4).
+      lengths: (B,).
+      at_once: truncations that are run at a time, about.
+    """
+
+    x: Array
+    lengths: Array
+    at_once: int
+
+
 def _of_model(
-    params: Params, batch: tuple[Array, Array | None], spec: ModelSpec, truncate: str, reverse: bool
+    params: Params, batch: tuple[Array, Array | None], spec: ModelSpec, truncate: str, reverse: bool, at_once: int
 ) -> Array:
     """Scores (B, L) of tokens (B, L) with lengths (B,) or None."""
     tokens, lengths = batch
@@ -126,39 +145,46 @@ def _of_model(
     if lengths is None:
         lengths = jnp.full(x.shape[:1], x.shape[1], jnp.int32)
     score = {'input': _truncated_input, 'features': _truncated_features}[truncate]
-    return score(params, x, spec, lengths, reverse)
+    return score(params, _Batch(x, lengths, at_once), spec, reverse)
 
 
 def _features(params: Params, x: Array, spec: ModelSpec, lengths: Array) -> Array:
     """What the LSTMs read, time-major (Q, B, C), of letters x (B, L, 4)."""
-    if spec.conv:
-        x = apply(params, x, spec, lengths=lengths).activations[-1]
-    return x.transpose(1, 0, 2)
+    inside = jnp.arange(x.shape[1])[None] < lengths[:, None]
+    signal = Signal((x * inside[..., None]).transpose(1, 0, 2), lengths)
+    for layer in itertools.takewhile(lambda layer: layer.kind != 'lstm', spec.layers):
+        signal = layer.apply(params.get(layer.name, {}), signal, Run())
+    return signal.x
 
 
-def _truncated_features(params: Params, x: Array, spec: ModelSpec, lengths: Array, reverse: bool) -> Array:
+def _truncated_features(params: Params, batch: _Batch, spec: ModelSpec, reverse: bool) -> Array:
     """Scores (B, L) with the convolutions run on the whole sequence."""
     pool = spec.reach.stride
+    x, lengths, _ = batch
     features = _features(params, x, spec, lengths)
     n_features = lengths // pool
-    nothing = jnp.zeros((0, features.shape[0], *features.shape[1:]), x.dtype)
+
+    def nothing(x: Array, lengths: Array) -> Array:
+        return jnp.zeros((0, len(features), len(x), features.shape[2]), x.dtype)
+
     position = jnp.arange(x.shape[1])
     if reverse:
-        scores = _score_suffixes(params, spec, features, nothing, n_features)
+        scores = _score_suffixes(params, spec, batch, features, nothing, n_features)
         at = -(-position // pool)
         known = at[:, None] < n_features[None]
     else:
-        scores = _score_prefixes(params, spec, features, nothing)
+        scores = _score_prefixes(params, spec, batch, features, nothing)
         at = (position + 1) // pool - 1
         known = (at >= 0)[:, None] & (position[:, None] < lengths[None])
     return jnp.where(known, scores[jnp.clip(at, 0, len(scores) - 1)], jnp.nan).T
 
 
-def _truncated_input(params: Params, x: Array, spec: ModelSpec, lengths: Array, reverse: bool) -> Array:
+def _truncated_input(params: Params, batch: _Batch, spec: ModelSpec, reverse: bool) -> Array:
     """Scores (B, L) of the truncated sequences themselves.
 
     Cuts a pool's size apart share one grid of pooled features, so there is one pass per phase of it.
     """
+    x, lengths, _ = batch
     length = x.shape[1]
     pool = spec.reach.stride
     scores = jnp.full((length, x.shape[0]), jnp.nan, x.dtype)
@@ -171,22 +197,22 @@ def _truncated_input(params: Params, x: Array, spec: ModelSpec, lengths: Array, 
         if reverse:
             after = jnp.maximum(lengths - phase, 0)
             features = _features(params, x[:, phase:], spec, after)
-            special = _after_cuts(params, x, spec, lengths, cuts)
-            scores = scores.at[cuts].set(_score_suffixes(params, spec, features, special, after // pool))
+            special = functools.partial(_after_cuts, params, spec, cuts)
+            scores = scores.at[cuts].set(_score_suffixes(params, spec, batch, features, special, after // pool))
         else:
             assert whole is not None  # only suffixes do without it
-            cuts = cuts + pool
-            special = _before_cuts(params, x, spec, cuts)
-            scores = scores.at[cuts - 1].set(_score_prefixes(params, spec, whole[:n_cuts], special))
+            special = functools.partial(_before_cuts, params, spec, cuts + pool)
+            scores = scores.at[cuts + pool - 1].set(_score_prefixes(params, spec, batch, whole[:n_cuts], special))
     rest = lengths[None] - jnp.arange(length)[:, None]  # letters from here to the end
     return jnp.where(rest >= (pool if reverse else 1), scores, jnp.nan).T
 
 
-def _before_cuts(params: Params, x: Array, spec: ModelSpec, cuts: np.ndarray) -> Array:
+def _before_cuts(params: Params, spec: ModelSpec, cuts: np.ndarray, x: Array, lengths: Array) -> Array:
     """Features before the cut that differ from the whole sequence's, (r, T, B, C): the last r of each prefix.
 
     Features that would lie before the sequence are arbitrary.
     """
+    del lengths  # a cut behind the end is of no prefix
     reach = spec.reach
     n_special = -(-(reach.right + 1) // reach.stride) - 1
     if not n_special:
@@ -202,7 +228,7 @@ def _before_cuts(params: Params, x: Array, spec: ModelSpec, cuts: np.ndarray) ->
     return features[np.maximum(at, 0), np.arange(len(cuts))[None]]
 
 
-def _after_cuts(params: Params, x: Array, spec: ModelSpec, lengths: Array, cuts: np.ndarray) -> Array:
+def _after_cuts(params: Params, spec: ModelSpec, cuts: np.ndarray, x: Array, lengths: Array) -> Array:
     """Features behind the cut that differ from the whole sequence's, (r, T, B, C): the first r of each suffix."""
     reach = spec.reach
     n_special = -(-reach.left // reach.stride)
@@ -221,17 +247,28 @@ def _crop(x: Array, starts: np.ndarray, size: int) -> Array:
     return x[:, index].swapaxes(0, 1).reshape(-1, size, 4)
 
 
-def _score_suffixes(params: Params, spec: ModelSpec, features: Array, special: Array, n_features: Array) -> Array:
+#: The special features (r, Q, B, C) of letters (B, L, 4) with lengths (B,): those near the cut, which are its own.
+_Special = Callable[[Array, Array], Array]
+
+
+def _score_suffixes(
+    params: Params, spec: ModelSpec, batch: _Batch, features: Array, special: _Special, n_features: Array
+) -> Array:
     """Scores (Q, B) of the suffixes of features (Q, B, C), of which each sequence has n_features (B,)."""
     inside = jnp.arange(len(features))[:, None] < n_features[None]
-    return _score_prefixes(params, spec, features[::-1], special[::-1, ::-1], inside[::-1], True)[::-1]
+
+    def turned(x: Array, lengths: Array) -> Array:
+        return special(x, lengths)[::-1, ::-1]
+
+    return _score_prefixes(params, spec, batch, features[::-1], turned, inside[::-1], True)[::-1]
 
 
 def _score_prefixes(
     params: Params,
     spec: ModelSpec,
+    batch: _Batch,
     features: Array,
-    special: Array,
+    special: _Special,
     inside: Array | None = None,
     flipped: bool = False,
 ) -> Array:
@@ -240,30 +277,46 @@ def _score_prefixes(
     Args:
       params: of one model.
       spec: its architecture.
+      batch: what the special features are made of.
       features: (Q, B, C), as far as prefixes share them.
-      special: (r, Q, B, C), the last r features of each prefix, which replace the shared ones.
+      special: gives the last r features of each prefix, which replace the shared ones.
       inside: bool (Q, B) or None; False before the first feature that a sequence has.
       flipped: the features are in reverse order, so the forward LSTMs run from the end to the start.
 
     Returns:
       (Q, B); arbitrary for prefixes without a feature inside.
     """
-    n_features = len(features)
+    n_features, n = features.shape[:2]
     everywhere = inside is None
     if inside is None:
         inside = jnp.ones(features.shape[:2], bool)
-    # The position of each special feature, and whether there is such a position.
-    at = np.arange(n_features) - len(special) + 1 + np.arange(len(special))[:, None]
-    special_inside = jnp.asarray(at >= 0)[..., None] & inside[np.maximum(at, 0)]
-    given = (features, inside, special, special_inside)
-    sums = [
-        _run_to_cuts(_direction(params, spec, int(flipped)), *given),
-        _run_from_cuts(_direction(params, spec, int(not flipped)), *given, everywhere),
-    ]
-    counts = jnp.maximum(jnp.cumsum(inside.astype(features.dtype), axis=0), 1)[..., None]
-    mean = jnp.concatenate(sums[::-1] if flipped else sums, axis=-1) / counts
+    towards, away = (_direction(params, spec, int(d)) for d in (flipped, not flipped))
     contrast = params['dense']['kernel'][:, 1] - params['dense']['kernel'][:, 0]
-    return mean @ contrast + (params['dense']['bias'][1] - params['dense']['bias'][0])
+    offset = params['dense']['bias'][1] - params['dense']['bias'][0]
+
+    def of_part(part: tuple[Array, Array, Array, Array, _Run]) -> Array:
+        x, lengths, features, inside, runs = part
+        own = special(x, lengths)
+        # The position of each special feature, and whether there is such a position.
+        at = np.arange(n_features) - len(own) + 1 + np.arange(len(own))[:, None]
+        own_inside = jnp.asarray(at >= 0)[..., None] & inside[np.maximum(at, 0)]
+        sums = [
+            _run_to_cuts(towards, runs, own, own_inside),
+            _run_from_cuts(away, features, inside, own, own_inside, everywhere),
+        ]
+        counts = jnp.maximum(jnp.cumsum(inside.astype(features.dtype), axis=0), 1)[..., None]
+        return (jnp.concatenate(sums[::-1] if flipped else sums, axis=-1) / counts) @ contrast + offset
+
+    shared = _run_shared(towards, features, inside)
+    size = max(d for d in range(1, n + 1) if n % d == 0 and (d == 1 or d * n_features <= batch.at_once))
+
+    def split(a: Array, axis: int) -> Array:
+        return jnp.moveaxis(a.reshape(*a.shape[:axis], n // size, size, *a.shape[axis + 1 :]), axis, 0)
+
+    over_letters = tuple(split(a, 0) for a in batch[:2])
+    over_features = jax.tree.map(lambda a: split(a, 1), (features, inside, shared))
+    found = jax.lax.map(of_part, over_letters + over_features)  # (parts, Q, size)
+    return jnp.moveaxis(found, 0, 1).reshape(n_features, n)
 
 
 class _Layer(NamedTuple):
@@ -307,8 +360,8 @@ def _step(
     """
     states: list[kernels.LstmState] = []
     for index, (layer, state) in enumerate(zip(layers, run.states, strict=True)):
-        state = kernels.lstm_step(state, z if index == 0 else _project(layer, states[-1].h), layer.recurrent)[0]
-        states.append(state)
+        read = z if index == 0 else _project(layer, states[-1].h)
+        states.append(kernels.lstm_advance(state, read, layer.recurrent))
     output = states[-1].h
     new = _Run(tuple(states), run.total + (output if counted is None else output * counted[:, None]))
     if active is None:
@@ -316,66 +369,83 @@ def _step(
     return jax.tree.map(lambda after, before: jnp.where(active[:, None], after, before), new, run)
 
 
-def _run_to_cuts(layers, features, inside, special, special_inside):
-    """Summed outputs (Q, B, H), for every prefix, of the LSTMs that run from its start to its cut."""
-    n_features, batch, _ = features.shape
-    n_special = len(special)
-    start = _start(layers, batch)
+def _run_shared(layers: tuple[_Layer, ...], features: Array, inside: Array) -> _Run:
+    """A run (Q, B, H) over features (Q, B, C), after each of them; bool (Q, B) tells those that there are."""
 
-    def shared(run: _Run, at: tuple[Array, Array]) -> tuple[_Run, _Run]:
+    def position(run: _Run, at: tuple[Array, Array]) -> tuple[_Run, _Run]:
         run = _step(layers, run, at[0], active=at[1])
         return run, run
 
-    _, runs = jax.lax.scan(shared, start, (_project(layers[0], features), inside))
+    start = _start(layers, features.shape[1])
+    return jax.lax.scan(position, start, (_project(layers[0], features), inside))[1]
+
+
+def _run_to_cuts(layers, runs, special, special_inside):
+    """Summed outputs (Q, B, H), for every prefix, of the LSTMs that run from its start to its cut."""
+    n_features, batch, _ = runs.total.shape
+    n_special = len(special)
     if not n_special:
         return runs.total
     # Each prefix goes on from the state before its special features.
     shifted = jax.tree.map(
         lambda a, zero: jnp.concatenate([jnp.broadcast_to(zero[None], (n_special, *zero.shape)), a])[:n_features],
-        runs, start,
+        runs, _start(layers, batch),
     )  # fmt: skip
-    run = _run_special(layers, _flat(shifted), special, special_inside, reverse=False)
+    run = _run_special(layers, jax.tree.map(_flat, shifted), special, special_inside, reverse=False)
     return run.total.reshape(n_features, batch, -1)
 
 
 def _run_from_cuts(layers, features, inside, special, special_inside, everywhere):
     """Summed outputs (Q, B, H), for every prefix, of the LSTMs that run from its cut to its start.
 
-    Going down the positions, the prefix that ends at e joins when its special features are done, at
-    position e - r. A block of positions works on the prefixes that join within it, which wait for their
-    turn, and on those that joined before, which need no mask: outside of a sequence, they only must not count.
+    Once its special features are done, a prefix has j + 1 shared ones left, j = 0, 1, ... Each row of the scan below
+    takes two prefixes, one after the other: the longest and the shortest, the second longest and the second shortest,
+    and so on. Every row is then done after as many steps, and none of them is wasted.
     """
     n_features, batch, _ = features.shape
     n_special = len(special)
     start = _run_special(layers, _start(layers, n_features * batch), special, special_inside, reverse=True)
-    start = jax.tree.map(lambda a: a.reshape(n_features, batch, -1), start)
-    z = _project(layers[0], features)
+    n = n_features - n_special  # prefixes with shared features; the shortest hold nothing but special ones
+    if n <= 0:
+        return start.total.reshape(n_features, batch, -1)
+    nothing_shared, start = start.total[: n_special * batch], jax.tree.map(lambda a: a[n_special * batch :], start)
+    n_rows = -(-n // 2)
+    reads = (_project(layers[0], features[:n]), None if everywhere else inside[:n])
+    # What row k reads first: the positions from n - 1 - k down.
+    downward = jax.tree.map(lambda a: _flat(jnp.concatenate([a[::-1], jnp.zeros_like(a[: n_rows + 1])])), reads)
 
-    def position(runs: tuple[_Run, _Run], at: tuple[Array, Array, Array]) -> tuple[tuple[_Run, _Run], None]:
-        joining, joined = runs
-        here, z, inside = at  # `here` counts from the block's first position
-        n_joining, n_joined = (len(run.total) // batch for run in runs)
-        active = (jnp.arange(n_joining) >= here)[:, None] & inside[None]
-        return (
-            _step(layers, joining, _repeat(z, n_joining), active=active.reshape(-1)),
-            _step(layers, joined, _repeat(z, n_joined), counted=None if everywhere else _repeat(inside, n_joined)),
-        ), None
+    def step(run: _Run, i: Array) -> tuple[_Run, Array]:
+        turning = n - i  # this row is done with its first prefix, and begins its second
+        at = jnp.minimum(turning, n_rows - 1) * batch
 
-    size = -(-n_features // _BLOCKS)
-    joined = _flat(jax.tree.map(lambda a: a[n_features:], start))
-    for low in reversed(range(0, n_features - n_special, size)):
-        high = min(low + size, n_features - n_special)
-        joining = _flat(jax.tree.map(lambda a, b=low + n_special, e=high + n_special: a[b:e], start))
-        positions = jnp.arange(high - low), z[low:high], inside[low:high]
-        runs, _ = jax.lax.scan(position, (joining, joined), positions, reverse=True)
-        joined = jax.tree.map(lambda *parts: jnp.concatenate(parts), *runs)
-    # The shortest prefixes hold nothing but special features.
-    return jnp.concatenate([start.total[:n_special], joined.total.reshape(-1, *start.total.shape[1:])])
+        def own(rows: Array) -> Array:
+            return jax.lax.dynamic_slice_in_dim(rows, at, batch)
+
+        def begin(rows: Array, first: Array) -> Array:
+            begun = jnp.where(turning < n_rows, own(first), own(rows))
+            return jax.lax.dynamic_update_slice_in_dim(rows, begun, at, 0)
+
+        second = jnp.arange(n_rows * batch) >= turning * batch
+
+        def read(down: Array, every: Array) -> Array:
+            """What each row reads: in their second prefixes all are at the same position."""
+            first = jax.lax.dynamic_slice_in_dim(down, i * batch, n_rows * batch)
+            shared = jnp.broadcast_to(every[jnp.minimum(turning, n - 1)][None], (n_rows, *every.shape[1:]))
+            return jnp.where(second.reshape(-1, *[1] * (first.ndim - 1)), _flat(shared), first)
+
+        z, counted = jax.tree.map(read, downward, reads)
+        return _step(layers, jax.tree.map(begin, run, start), z, counted=counted), own(run.total)
+
+    first = jax.tree.map(lambda a: _flat(a.reshape(n, batch, -1)[::-1][:n_rows]), start)
+    run, done = jax.lax.scan(step, first, jnp.arange(n + 1))
+    # Second prefixes are those of j = row; the first one of row k, j = n - 1 - k, was done before step n - k = j + 1.
+    total = jnp.concatenate([nothing_shared, run.total, _flat(done[n_rows + 1 :])])
+    return total.reshape(n_features, batch, -1)
 
 
-def _repeat(a: Array, times: int) -> Array:
-    """(B, ...) -> (times * B, ...)."""
-    return jnp.broadcast_to(a[None], (times, *a.shape)).reshape(-1, *a.shape[1:])
+def _flat(a: Array) -> Array:
+    """(Q, B, ...) -> (Q * B, ...)."""
+    return a.reshape(-1, *a.shape[2:])
 
 
 def _run_special(layers: tuple[_Layer, ...], run: _Run, special: Array, inside: Array, reverse: bool) -> _Run:
@@ -389,8 +459,3 @@ def _run_special(layers: tuple[_Layer, ...], run: _Run, special: Array, inside: 
         return _step(layers, run, at[0], active=at[1]), None
 
     return jax.lax.scan(position, run, (z, inside.reshape(n_special, -1)), reverse=reverse)[0]
-
-
-def _flat(run: _Run) -> _Run:
-    """(Q, B, H) -> (Q * B, H)."""
-    return jax.tree.map(lambda a: a.reshape(-1, a.shape[-1]), run)

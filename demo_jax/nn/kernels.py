@@ -251,6 +251,20 @@ def lstm_step(state: LstmState, z_input: Array, recurrent: Array) -> tuple[LstmS
     return LstmState(h=o * jnp.tanh(c), c=c), gates
 
 
+def lstm_advance(state: LstmState, z_input: Array, recurrent: Array) -> LstmState:
+    """The new state of `lstm_step`, where nobody wants the gates, two to three times faster on a CPU.
+
+    Side by side in one array, each is computed once. Kept apart, XLA's fusions for a CPU compute them again for c, for
+    h and for whatever reads h, unless they are outputs themselves, as in training.
+    """
+    z = z_input + state.h @ recurrent
+    size = recurrent.shape[0]
+    gates = jnp.concatenate([0.5 * jnp.tanh(0.5 * z[..., : 3 * size]) + 0.5, jnp.tanh(z[..., 3 * size :])], axis=-1)
+    i, f, o, g = jnp.split(gates, 4, axis=-1)
+    c = i * g + f * state.c
+    return LstmState(h=o * jnp.tanh(c), c=c)
+
+
 @functools.partial(jax.custom_vjp, nondiff_argnums=(5, 6))
 def bilstm_scan(
     inputs: Array | tuple[Array, Array],

@@ -9,7 +9,7 @@ Everything is time-major, (L, B, C), see `nn.kernels`.
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -17,7 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import special
 
-from demo_jax.nn import kernels
+from demo_jax.nn import edits, kernels
+from demo_jax.nn.edits import Along, Edit, Span, Tail, Window
 from demo_jax.nn.kernels import Array
 
 LayerParams = Mapping[str, Array]
@@ -89,6 +90,8 @@ class Layer:
 
     #: What drawings colour it by, e.g. 'convolution'; '' = it is not drawn.
     kind = ''
+    #: Whether it sums up all positions: what follows needs no `edit`.
+    summarises = False
 
     def shapes(self, channels: int) -> dict[str, tuple[int, ...]]:
         """Shapes of its parameters where so many channels come in."""
@@ -132,6 +135,24 @@ class Layer:
         """What the layers above see of what comes in, where they see `above` of what leaves it; None = everything."""
         return above
 
+    def span(self, span: Span) -> Span:
+        """Where mutants differ behind it, if they differ at this span of what comes in."""
+        return span
+
+    def keep(self, params: LayerParams, signal: Signal, span: Span) -> tuple[Signal, Any]:
+        """What leaves it of known sequences, and what `edit` reads of it for mutants that differ at this span.
+
+        A layer that defines `apply` alone is run on whole mutants; to do less it defines these three.
+        """
+        return self.apply(params, signal, Run()), None
+
+    def edit(self, params: LayerParams, kept: Any, edit: Any) -> Any:
+        """What leaves it of mutants (`Edit` or `Tail`), out of what comes in and what `keep` kept.
+
+        A layer that `summarises` returns a `Signal` of rows (M * B, C).
+        """
+        return edit
+
     def kept(self, size: Size) -> int:
         """Numbers per position that its gradient keeps, roughly, where this leaves it."""
         return 0
@@ -148,6 +169,38 @@ def inside(x: Array, lengths: Array) -> Array:
 
 def _masked(x: Array, lengths: Array | None) -> Array:
     return x if lengths is None else x * inside(x, lengths)[..., None]
+
+
+def _count(signal: Signal) -> int | Array:
+    """Positions of each sequence, () or (B,)."""
+    return len(signal.x) if signal.lengths is None else signal.lengths
+
+
+class _KeptConvolution(NamedTuple):
+    before_relu: Along
+    n: int | Array  # positions that leave it
+
+
+class _KeptPool(NamedTuple):
+    x: Along  # what comes in
+    pooled: Along
+    n: int | Array
+
+
+class _KeptSummary(NamedTuple):
+    x: Along
+    n: int | Array
+    n_most: int  # positions of the longest
+    before: Array  # (n_most + 1, B, C), the maximum of the positions before each
+    behind: Array  # likewise of those from each on
+    total: Array  # (B, C)
+
+
+class _KeptLstm(NamedTuple):
+    z: Array  # (L', B, 4H), what is read, projected; all in the direction's own order
+    states: kernels.LstmState  # (L' + 1, B, H), before each position
+    total: Array  # (L' + 1, B, H), of the outputs before each position
+    mask: Array | None  # (L', B, 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -184,14 +237,41 @@ class Convolution(Layer):
 
     def apply(self, params: LayerParams, signal: Signal, run: Run) -> Signal:
         """(L', B, F), or 2F channels of both strands, zero in the padding."""
+        before = kernels.conv1d(signal.x, *self._filters(params), self.padding)
+        lengths = None if signal.lengths is None else self.positions(signal.lengths)
+        return Signal(_masked(jax.nn.relu(before), lengths), lengths, before)
+
+    def _filters(self, params: LayerParams) -> tuple[Array, Array]:
+        """The kernel and the bias, of both strands where it reads both."""
         kernel, bias = params['kernel'], params['bias']
         if self.both_strands:
             # What the filters see on the other strand, turned filters see on this one, in reverse order: the letters
             # (A<->T, C<->G) and positions of a filter are both reversed. One pass then serves both strands.
             kernel, bias = jnp.concatenate([kernel, kernel[::-1, ::-1]], axis=-1), jnp.concatenate([bias, bias])
-        before = kernels.conv1d(signal.x, kernel, bias, self.padding)
-        lengths = None if signal.lengths is None else self.positions(signal.lengths)
-        return Signal(_masked(jax.nn.relu(before), lengths), lengths, before)
+        return kernel, bias
+
+    def span(self, span: Span) -> Span:
+        """Every position whose filter sees one that differs."""
+        return span.wider(self.width - 1, 0)._replace(offset=span.offset + self.left_padding - self.width + 1)
+
+    def keep(self, params: LayerParams, signal: Signal, span: Span) -> tuple[Signal, _KeptConvolution]:
+        """The sums before the ReLU."""
+        after = self.apply(params, signal, Run())
+        assert after.before_relu is not None  # `apply` has just given it
+        return after, _KeptConvolution(edits.along(after.before_relu, self.span(span)), _count(after))
+
+    def edit(self, params: LayerParams, kept: _KeptConvolution, edit: Edit) -> Edit:
+        """The sums change by what the filters make of the change alone."""
+        span, (kernel, _) = self.span(edit.span), self._filters(params)
+
+        def window(index: int) -> Window:
+            block = edit.windows[index].block
+            known, inside = edits.cut(kept.before_relu, span, block), edits.inside(span, block, kept.n)
+            before = known + edits.convolved(edit, index, kernel)
+            x = jnp.where(inside, jax.nn.relu(before), 0)
+            return Window(block, x, jnp.where(inside, x - jax.nn.relu(known), 0), before)
+
+        return Edit(span, tuple(map(window, range(len(edit.windows)))))
 
     def positions(self, n: Any) -> Any:
         """By the padding."""
@@ -261,6 +341,38 @@ class MaxPool(Layer):
             above.stride * self.block, above.left * self.block, above.right * self.block + self.block - 1
         )
 
+    def _whole(self, span: Span) -> Span:
+        """A span of what comes in, up to whole blocks."""
+        left = span.offset % self.block
+        return span.wider(left, -(left + span.width) % self.block)
+
+    def span(self, span: Span) -> Span:
+        """The blocks that hold a position that differs."""
+        whole = self._whole(span)
+        return Span(whole.grid // self.block, whole.offset // self.block, whole.width // self.block, whole.blocks)
+
+    def keep(self, params: LayerParams, signal: Signal, span: Span) -> tuple[Signal, _KeptPool]:
+        """What comes in and what leaves."""
+        after = self.apply(params, signal, Run())
+        pooled = edits.along(after.x, self.span(span))
+        return after, _KeptPool(edits.along(signal.x, self._whole(span)), pooled, _count(after))
+
+    def edit(self, params: LayerParams, kept: _KeptPool, edit: Edit) -> Edit:
+        """The maxima of the blocks."""
+        whole, span = self._whole(edit.span), self.span(edit.span)
+        left = edit.span.offset - whole.offset
+        right = whole.width - edit.span.width - left
+
+        def window(index: int) -> Window:
+            block, x = edit.windows[index].block, edit.windows[index].x
+            if left or right:
+                x = edits.cut(kept.x, whole, block) + edits.change_around(edit, index, left, right)
+            inside = edits.inside(span, block, kept.n)
+            pooled = jnp.where(inside, x.reshape(span.width, self.block, *x.shape[1:]).max(axis=1), 0)
+            return Window(block, pooled, jnp.where(inside, pooled - edits.cut(kept.pooled, span, block), 0))
+
+        return Edit(span, tuple(map(window, range(len(edit.windows)))))
+
     def label(self, size: Size) -> str:
         """E.g. 'max pool 2'."""
         return f'max pool {self.block}'
@@ -275,6 +387,46 @@ class Dropout(Layer):
     def apply(self, params: LayerParams, signal: Signal, run: Run) -> Signal:
         """The signal with some units at zero."""
         return Signal(run.drop(signal.x, self.place), signal.lengths)
+
+    def edit(self, params: LayerParams, kept: None, edit: Edit) -> Edit:
+        """Prediction drops nothing."""
+        return edit._replace(windows=tuple(window._replace(before_relu=None) for window in edit.windows))
+
+
+def _in_sequence(state: kernels.LstmState, mask: Array | None) -> kernels.LstmState:
+    """A state (R, H) that is zero where a mask (R, 1) is: outside of the sequence."""
+    return state if mask is None else jax.tree.map(lambda part: part * mask, state)
+
+
+def _changed_reads(edit: Edit | Tail, direction: int, steps: int) -> tuple[Callable[[Array], list], Array, Array, int]:
+    """What LSTMs read of mutants where it differs.
+
+    Returns:
+      A function from a position s, in the direction's own order, to pairs of x (M, B, C) and the mutants bool (M,) that
+      read it (None = all); the first position that differs and the one behind the last; and M.
+    """
+    if isinstance(edit, Tail):
+        below = edit.hidden[direction]
+        return lambda s: [(below[s], None)], edit.first[direction], jnp.asarray(steps), below.shape[1]
+    width, m = edit.span.width, edit.windows[0].x.shape[1]
+    starts = [edit.span.grid * window.block + edit.span.offset for window in edit.windows]
+    if direction:
+        starts = [steps - width - start for start in starts]
+    alone = len(starts) == 1 and jnp.ndim(starts[0]) == 0
+
+    def read(s: Array) -> list[tuple[Array, Array | None]]:
+        found: list[tuple[Array, Array | None]] = []
+        for start, window in zip(starts, edit.windows, strict=True):
+            x = window.x[::-1] if direction else window.x
+            place = jnp.clip(s - start, 0, width - 1)
+            if alone:
+                return [(x[place], None)]
+            place = jnp.broadcast_to(place, (m,))
+            found.append((x[place, np.arange(m)], jnp.broadcast_to((s >= start) & (s < start + width), (m,))))
+        return found
+
+    every = jnp.concatenate([jnp.ravel(start) for start in starts])
+    return read, jnp.clip(every.min(), 0, steps), jnp.clip(every.max() + width, 0, steps), m
 
 
 @dataclasses.dataclass(frozen=True)
@@ -323,9 +475,71 @@ class BiLSTM(Layer):
         pair = (run.drop(pair[0], self.place), run.drop(pair[1][::-1], self.place + 1)[::-1])
         return signal._replace(pair=pair)
 
-    def square(self, square: float, channels: int) -> float:
-        """Units that begin as `initial` says have a mean square of `_UNIT_SQUARE`."""
-        return _UNIT_SQUARE * self.units
+    def keep(self, params: LayerParams, signal: Signal, span: Span) -> tuple[Signal, tuple[_KeptLstm, _KeptLstm]]:
+        """The states before each position, what is read there, and the sums of the outputs up to there."""
+        read = signal.x if signal.before_relu is None else jax.nn.relu(signal.before_relu)
+        given, turned = signal.pair or (read, read[::-1])
+        mask = None if signal.lengths is None else inside(read, signal.lengths)[..., None]
+        forward, backward = (
+            self._keep_direction(jax.tree.map(lambda leaf, d=d: leaf[d], dict(params)), x, mask)
+            for d, x, mask in ((0, given, mask), (1, turned, None if mask is None else mask[::-1]))
+        )
+        return signal._replace(pair=(forward.states.h[1:], backward.states.h[1:])), (forward, backward)
+
+    def _keep_direction(self, params: LayerParams, x: Array, mask: Array | None) -> _KeptLstm:
+        """What is kept of one direction that reads x (L', B, C)."""
+        zero = jnp.zeros((x.shape[1], self.units), x.dtype)
+        start = kernels.LstmState(h=zero, c=zero)
+        z = x @ params['kernel'] + params['bias'][None, None]
+
+        def step(state: Any, at: Any) -> tuple[Any, Any]:
+            state = _in_sequence(kernels.lstm_advance(state, at[0], params['recurrent']), at[1])
+            return state, state
+
+        _, states = jax.lax.scan(step, start, (z, mask))
+        states = jax.tree.map(lambda first, rest: jnp.concatenate([first[None], rest]), start, states)
+        return _KeptLstm(z, states, jnp.cumsum(states.h, axis=0), mask)
+
+    def edit(self, params: LayerParams, kept: tuple[_KeptLstm, _KeptLstm], edit: Edit | Tail) -> Tail:
+        """Each direction goes on from the state before the first position that differs."""
+        hidden, first, total = zip(
+            *(self._go_on(jax.tree.map(lambda leaf, d=d: leaf[d], dict(params)), kept[d], edit, d) for d in (0, 1)),
+            strict=True,
+        )
+        return Tail(hidden, first, total)
+
+    def _go_on(
+        self, params: LayerParams, kept: _KeptLstm, edit: Edit | Tail, direction: int
+    ) -> tuple[Array, Array, Array]:
+        """What `Tail` holds of a direction."""
+        steps = len(kept.z)
+        read, low, high, m = _changed_reads(edit, direction, steps)
+        batch = kept.z.shape[1]
+        start = jax.tree.map(
+            lambda array: jnp.broadcast_to(array[low][None], (m, *array.shape[1:])).reshape(m * batch, -1),
+            (kept.states, kept.total),
+        )
+
+        def onward(s: Array, carry: Any, z: Array) -> Any:
+            state, total, hidden = carry
+            mask = None if kept.mask is None else jnp.tile(kept.mask[s], (m, 1))
+            state = _in_sequence(kernels.lstm_advance(state, z.reshape(m * batch, -1), params['recurrent']), mask)
+            return state, total + state.h, hidden.at[s].set(state.h)
+
+        def known(s: Array) -> Array:
+            return jnp.broadcast_to(kept.z[s][None], (m, *kept.z.shape[1:]))
+
+        def changed(s: Array, carry: Any) -> Any:
+            z = known(s)
+            for x, held in read(s):
+                own = x @ params['kernel'] + params['bias'][None, None]
+                z = own if held is None else jnp.where(held[:, None, None], own, z)
+            return onward(s, carry, z)
+
+        carry = (*start, jnp.zeros((steps, m * batch, self.units), kept.z.dtype))
+        carry = jax.lax.fori_loop(low, high, changed, carry)
+        _, total, hidden = jax.lax.fori_loop(high, steps, lambda s, carry: onward(s, carry, known(s)), carry)
+        return hidden.reshape(steps, m, batch, -1), low, total.reshape(m, batch, -1)
 
     def size(self, size: Size) -> Size:
         """The units of each direction."""
@@ -356,6 +570,7 @@ class Summary(Layer):
     how: str = 'max'
 
     kind = 'summary'
+    summarises = True
 
     def apply(self, params: LayerParams, signal: Signal, run: Run) -> Signal:
         """(B, C), of LSTMs and of 'max_mean' (B, 2C)."""
@@ -370,6 +585,55 @@ class Summary(Layer):
             return Signal(largest)
         mean = x.sum(axis=0) / (x.shape[0] if lengths is None else lengths[:, None].astype(x.dtype))
         return Signal(mean if self.how == 'mean' else jnp.concatenate([largest, mean], axis=-1))
+
+    def keep(self, params: LayerParams, signal: Signal, span: Span) -> tuple[Signal, _KeptSummary]:
+        """Maxima before and behind every position, and the sum over all."""
+        after = self.apply(params, signal, Run())
+        if signal.pair is not None:
+            steps = len(signal.pair[0])
+            n: int | Array = steps if signal.lengths is None else signal.lengths
+            return after, _KeptSummary(Along(signal.x, 0), n, steps, *[jnp.zeros(0)] * 3)
+        x = signal.x
+        lowest = jnp.full((1, *x.shape[1:]), -jnp.inf, x.dtype)
+        before = jnp.concatenate([lowest, jax.lax.cummax(jnp.asarray(x))])
+        behind = jnp.concatenate([jax.lax.cummax(jnp.asarray(x), reverse=True), lowest])
+        return after, _KeptSummary(edits.along(x, span), _count(signal), len(x), before, behind, x.sum(0))
+
+    def edit(self, params: LayerParams, kept: _KeptSummary, edit: Edit | Tail) -> Signal:
+        """Rows (M * B, C): what the windows hold, and what was kept of the positions outside of them."""
+        n = jnp.atleast_1d(jnp.asarray(kept.n))[None, :, None]
+        if isinstance(edit, Tail):
+            mean = jnp.concatenate(edit.total, axis=-1) / n
+            return Signal(mean.reshape(-1, mean.shape[-1]))
+        parts = []
+        if self.how != 'mean':
+            parts.append(self._largest(kept, edit))
+        if self.how != 'max':
+            changes = (
+                jnp.where(edits.seen_before(edit, index), 0, window.change).sum(0)
+                for index, window in enumerate(edit.windows)
+            )
+            parts.append((kept.total[None] + sum(changes)) / n)
+        rows = jnp.concatenate(parts, axis=-1)
+        return Signal(rows.reshape(-1, rows.shape[-1]))
+
+    def _largest(self, kept: _KeptSummary, edit: Edit) -> Array:
+        """The maximum over positions (M, B, C)."""
+        span, end = edit.span, kept.n_most
+        starts = jnp.stack([jnp.atleast_1d(span.grid * window.block + span.offset) for window in edit.windows])
+        starts = jnp.sort(starts, axis=0)  # (windows, 1 or M)
+        outside = jnp.maximum(
+            kept.before[jnp.clip(starts[0], 0, end)], kept.behind[jnp.clip(starts[-1] + span.width, 0, end)]
+        )
+        known = kept.x.array[kept.x.before : kept.x.before + end][:, None]
+        for left, right in zip(starts[:-1], starts[1:], strict=True):
+            at = jnp.arange(end)[:, None]
+            between = (at >= left[None] + span.width) & (at < right[None])
+            outside = jnp.maximum(outside, jnp.where(between[..., None, None], known, -jnp.inf).max(0))
+        for window in edit.windows:
+            held = jnp.where(edits.inside(span, window.block, end), window.x, -jnp.inf)
+            outside = jnp.maximum(outside, held.max(0))
+        return outside
 
     def positions(self, n: Any) -> Any:
         """One."""
