@@ -162,8 +162,10 @@ def parsed_settings(entries: Sequence[str]) -> dict[str, Any]:
     return values
 
 
-def run(main: Callable[[Sequence[str]], int | None]) -> None:
+def run(main: Callable[[Sequence[str]], int | None], *, words: Sequence[str] = ()) -> None:
     """Parse the flags and call `main(argv)`; an `InputError` becomes one line and exit status 2.
+
+    A command with `words` takes one of them in front of, or behind, its flags.
 
     Unknown flags, left-over arguments and bad flag values are reported by absl (status 1) or here.
     A reader that closes the pipe early (`| head`) ends the command silently. A disk that is full, or a quota that is
@@ -181,8 +183,10 @@ def run(main: Callable[[Sequence[str]], int | None]) -> None:
             signal.signal(signal.SIGINT, signal.default_int_handler)
         sys.unraisablehook = functools.partial(_swallowed, sys.unraisablehook)
         try:
-            if len(argv) > 1:
-                raise InputError(f'unexpected argument {argv[1]!r}: every setting is a --flag (see --help)')
+            if words and len(argv) > 1 and argv[1] not in words:
+                raise InputError(f'unexpected argument {brief(argv[1])}, expected one of {", ".join(words)}')
+            if len(argv) > 1 + bool(words):
+                raise InputError(f'unexpected argument {argv[-1]!r}: every setting is a --flag (see --help)')
             return main(argv)
         except InputError as error:
             traceback.clear_frames(error.__traceback__)  # a progress bar under way ends its line before the error's
@@ -201,6 +205,8 @@ def run(main: Callable[[Sequence[str]], int | None]) -> None:
             print(str(stop) or 'interrupted', file=sys.stderr)
             return 130
 
+    if words:
+        flags.FLAGS.set_gnu_getopt(True)  # else flags behind the word are not read
     app.run(guarded, flags_parser=_parse)
 
 

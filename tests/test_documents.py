@@ -21,7 +21,7 @@ from tests.helpers_models import save_run
 
 DOCUMENTS = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md'))]
 #: Commands of the documents, by the module they run; each has its own flags.
-COMMANDS = sorted(path.stem for path in (ROOT / 'experiments').glob('*.py') if 'cli.run(main)' in path.read_text())
+COMMANDS = sorted(path.stem for path in (ROOT / 'experiments').glob('*.py') if 'cli.run(main' in path.read_text())
 SETTING = re.compile(r'--config\.(\w+(?:\.\w+)*)')
 #: Flags of programs that are not ours, and of `pip` and `pytest`; a cluster's programs have a test of their own.
 FOREIGN = re.compile(r'^.*(?:\bpip install|-m pytest|/tensorboard |\bdask |openssl|SBATCH|DASK|--nthreads).*$', re.M)
@@ -213,3 +213,13 @@ def test_records_of_the_design_page_are_records(folder):
     other = piece.piece.make(Subject(params, mine, tokens, None, False), {})
     assert set(other) == set(piece.piece.arrays)
     np.testing.assert_allclose(other['score'], params[np.arange(6), 3 - tokens[:, ::-1]].sum(1), rtol=1e-5)
+
+
+def test_models_are_asked_as_the_documents_ask_them(folder, capsys):
+    (code,) = (block for block in python_blocks('docs/files.md') if 'marginalise(' in block)
+    names = run_block(code)
+    assert (folder / 'effects.png').stat().st_size > 5000 and 'AP-1' in capsys.readouterr().out
+    letters = np.asarray(names.params)[:, 0, 0]
+    middle = names.backgrounds[:, 21:28]
+    expected = letters[:, [3, 2, 0, 1, 3, 1, 0]].sum(axis=1) - letters[:, middle].sum(axis=2).mean(axis=1)
+    np.testing.assert_allclose(names.answer.effect.mean[:, 0], expected, atol=1e-4)

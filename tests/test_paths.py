@@ -27,11 +27,12 @@ PATHS = {
     'dashboard': ['run', 'out'], 'screenshots': ['run', 'out'],
     'score': ['run', 'fasta', 'track', 'variants', 'out'],
     'prepare': ['input', 'genome', 'blacklist', 'cache', 'out'],
-    'simulate_peaks': ['out'], 'benchmark': ['json'],
+    'ask': ['run', 'backgrounds', 'fasta', 'out', 'figure'], 'simulate_peaks': ['out'], 'benchmark': ['json'],
 }  # fmt: skip
 #: Flags of text that are none.
 NO_PATHS = {'own_specs', 'tf', 'source', 'input', 'peaks', 'genome', 'corpus', 'tasks', 'specs', 'stages', 'scheduler',
-            'config', 'set', 'figure', 'task', 'suite', 'widths', 'jaspar', 'negatives', 'test_chroms'}  # fmt: skip
+            'config', 'set', 'figure', 'task', 'suite', 'widths', 'jaspar', 'negatives', 'test_chroms',
+            'motifs', 'release', 'gaps', 'protected', 'banned'}  # fmt: skip
 #: Every flag of every command that takes text, and what becomes of '~/x' in it.
 LOOK = """
 import importlib, json, sys

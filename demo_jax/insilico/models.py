@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -11,25 +11,7 @@ from demo_jax.errors import InputError
 from demo_jax.explain import attribution, batches
 from demo_jax.explain.score import Score, check_score, name_of, of_tokens
 from demo_jax.explain.sizes import default_sizes
-
-
-class Trained(Protocol):
-    """What a `predict.model.Model` has that is needed here."""
-
-    task: str
-    spec: str
-    params: Any
-    average_strands: bool
-
-    @property
-    def title(self) -> str:
-        """What it is called."""
-        ...
-
-    @property
-    def score(self) -> Any:
-        """What gives the scores."""
-        ...
+from demo_jax.predict.model import Model
 
 
 class Group(NamedTuple):
@@ -125,7 +107,7 @@ def of_score(
     return ModelSet(tuple(made), (Group(score, params, average_strands, tuple(range(n))),))
 
 
-def of_models(models: Sequence[Trained]) -> ModelSet:
+def of_models(models: Sequence[Model]) -> ModelSet:
     """Models such as `run.model(task, spec)` or `demo_jax.wrap(score, params)`, of any architectures.
 
     Raises:
