@@ -15,5 +15,6 @@ def get_config() -> ConfigDict:
     config.specs = ('deepbind',)
     config.recipe.update({
         'batch_size': 128, 'epochs': 16, 'min_steps': 8000, 'dropout': 0.5, 'weight_decay': 1e-2, 'negative_sets': 12,
+        'patience': 0, 'patience_share': 0.0,
     })  # fmt: skip
     return config

@@ -48,5 +48,7 @@ def get_config() -> ConfigDict:
         'reverse_complement': True,
         'average_strands': True,
         'negative_sets': 4,
+        'patience': 5,
+        'patience_share': 0.4,
     })  # fmt: skip
     return config

@@ -42,8 +42,8 @@ SNAPSHOT = {
     'recipe': {
         'batch_size': 64, 'epochs': 8, 'min_steps': 1900, 'learning_rate': 4e-3, 'lstm_rate': 4.0, 'schedule': 'cosine',
         'halve_every': 10, 'warmup': 0.1, 'dropout': 0.1, 'weight_decay': 0.1, 'clip_value': 0.0, 'clip_norm': 1.0,
-        'reverse_complement': True, 'average_strands': True, 'negative_sets': 4, 'patience': 0, 'waking': 0.5,
-        'retries': 3,
+        'reverse_complement': True, 'average_strands': True, 'negative_sets': 4, 'patience': 5,
+        'patience_share': 0.4, 'waking': 0.5, 'retries': 3,
     },
     'machine': {
         'host_devices': 0, 'width': None, 'slots': 0, 'segment_steps': 0, 'precision': 'float32',

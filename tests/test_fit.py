@@ -274,6 +274,12 @@ def test_patience_stops_a_job_wherever_the_segments_end(data):
     assert epochs == others
     assert len(epochs) < 30
     assert epochs[-1].epoch - one['b'].best_epoch == 2
+    slower = dataclasses.replace(recipe, patience_share=0.2)  # a fifth of 30 epochs
+    third, longer, _ = train(data, tasks=('b',), recipe=slower)
+    assert longer[-1].epoch - third['b'].best_epoch == 6 or len(longer) == 30
+    assert len(longer) > len(epochs)
+    with pytest.raises(InputError, match='patience_share is 0.4, but with patience 0 no job stops early; set both to 0'):
+        Recipe(patience_share=0.4)
 
 
 def test_sequences_of_different_lengths_train(data):

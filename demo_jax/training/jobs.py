@@ -33,6 +33,8 @@ class Recipe:
       average_strands: predictions are the mean score of both strands.
       negative_sets: shuffles per training positive to draw from (see `pool.build_pool`).
       patience: stop a job after this many epochs without a better validation AUROC; 0 = never.
+      patience_share: and not before this share of its epochs has passed without one: of a small task, an epoch is a
+        few steps.
       waking: a job has begun to learn by this share of its steps, or it starts again with other first weights: until
         then its validation AUROC must have been above chance (see `segments.at_chance`); 0 = not asked.
       retries: how often a job starts again when its loss is not finite, when it has died and scores every
@@ -56,6 +58,7 @@ class Recipe:
     average_strands: bool = False
     negative_sets: int = 1
     patience: int = 0
+    patience_share: float = 0.0
     waking: float = 0.5
     retries: int = 3
 
@@ -75,12 +78,17 @@ class Recipe:
             'clip_norm': self.clip_norm >= 0,
             'negative_sets': self.negative_sets >= 1,
             'patience': self.patience >= 0,
+            'patience_share': 0 <= self.patience_share < 1,
             'waking': 0 <= self.waking < 1,
             'retries': self.retries >= 0,
         }
         for name, good in checks.items():
             if not good:
                 raise InputError(f'recipe: {name} is {getattr(self, name)!r}, which is out of range')
+        if self.patience_share and not self.patience:
+            raise InputError(
+                f'recipe: patience_share is {self.patience_share!r}, but with patience 0 no job stops early; set both to 0'
+            )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """One segment of one job on the host's side: what its slot is to do, and what came of it (pure)."""
 
 import dataclasses
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -156,6 +157,7 @@ def account(
     """Enter the measurements of a job's segment; `labels` (V,) are those of its validation rows."""
     now, choice, records, asleep = before, -1, [], 0
     due = recipe.waking * plan.steps
+    patience = recipe.patience and max(recipe.patience, math.ceil(recipe.patience_share * plan.epochs))
     per_epoch, first = plan.steps_per_epoch, part.start
     n_batches = int(part.work.n_scored) // max(len(part.ends), 1)
     for place, epoch in enumerate((*part.ends, None)):
@@ -188,7 +190,7 @@ def account(
         now = dataclasses.replace(now, loss_sum=0.0, gradient_sum=0.0, update_sum=0.0)
         if record.valid_auroc > now.best_auroc:
             now, choice = dataclasses.replace(now, best_epoch=epoch + 1, best_auroc=record.valid_auroc), place
-        elif recipe.patience and epoch + 1 - now.best_epoch >= recipe.patience:
+        elif patience and epoch + 1 - now.best_epoch >= patience:
             now = dataclasses.replace(now, stopped=True)
         if recipe.waking and (now.stopped or last - per_epoch < due <= last) and at_chance(now.best_auroc, labels):
             asleep = last
