@@ -31,8 +31,8 @@ def get_config() -> ConfigDict:
     })  # fmt: skip
     config.specs = ('medium_cnn', 'medium_cnn_rnn')
     config.recipe.update({
-        'epochs': 20, 'min_steps': 0, 'batch_size': 64,
-        'learning_rate': 2e-3,  # at 4e-3 half of the CNN-RNNs never begin to learn
+        'epochs': 20, 'min_steps': 0, 'dropout': 0.25, 'weight_decay': 1e-2,
+        'learning_rate': 2e-3, 'lstm_rate': 1.0,  # at 4e-3 or more, many of the CNN-RNNs never begin to learn
     })  # fmt: skip
     config.explain.update({'pieces': ('saliency',), 'positives': 200})
     return config

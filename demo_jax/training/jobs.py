@@ -86,9 +86,8 @@ class Recipe:
             if not good:
                 raise InputError(f'recipe: {name} is {getattr(self, name)!r}, which is out of range')
         if self.patience_share and not self.patience:
-            raise InputError(
-                f'recipe: patience_share is {self.patience_share!r}, but with patience 0 no job stops early; set both to 0'
-            )
+            unused = f'recipe: patience_share is {self.patience_share!r}, but with patience 0 no job stops early'
+            raise InputError(f'{unused}; set both to 0')
 
 
 @dataclasses.dataclass(frozen=True)
