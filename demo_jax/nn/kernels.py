@@ -412,3 +412,6 @@ def _bilstm_backward(hoist, rectify, residuals, gradient):
 
 
 bilstm_scan.defvjp(_bilstm_forward, _bilstm_backward)
+
+#: What takes gradients back through kernels that are linear in their first argument, plus a constant: its transpose.
+LINEAR_IN_FIRST = (_conv1d_backward,)
