@@ -12,6 +12,7 @@ _HOMES = {
     'load_run': 'demo_jax.predict.run',
     'load_deepbind': 'demo_jax.predict.deepbind',
     'wrap': 'demo_jax.predict.model',
+    'deeplift': 'demo_jax.explain.deeplift',
     'dashboard': 'demo_jax.stages.own_models',
     'save_models': 'demo_jax.stages.own_models',
     'Architecture': 'demo_jax.nn.architecture',

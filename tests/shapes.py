@@ -40,7 +40,7 @@ FUNCTIONS: dict[str, dict[str, Any]] = {
 RESULTS: dict[str, dict[str, Any]] = {
     'explain.attribution.Attribution': {
         'score': Float[Array, '*M N'], 'signed': Float[Array, '*M N L'], 'hypothetical': Float[Array, '*M N L 4'],
-        'completeness_error': Float[Array, '*M N'] | None,
+        'completeness_error': Float[Array, '*M N'] | Float[Array, '*M N K'] | None,
     },
     'explain.class_optimisation.ClassOptimum': {
         'matrix': Float[Array, 'M R L 4'], 'raw': Float[Array, 'M R L 4'], 'score': Float[Array, 'M R'],

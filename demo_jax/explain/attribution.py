@@ -16,8 +16,11 @@ import numpy as np
 
 from demo_jax.errors import InputError
 from demo_jax.explain import batches
+from demo_jax.explain.deeplift import deeplift
+from demo_jax.explain.references import drawn
+from demo_jax.explain.references import letters as letters_of_references
 from demo_jax.explain.score import Score, call, check_score, float_type, takes_lengths
-from demo_jax.explain.sizes import default_sizes
+from demo_jax.explain.sizes import ON_CPU, default_sizes, on_accelerator
 from demo_jax.nn import kernels, mutants
 from demo_jax.nn.kernels import Array
 from demo_jax.nn.models import ModelSpec
@@ -37,8 +40,9 @@ class Attribution:
       signed: float32 (N, L), contribution of the letter that is there; positive speaks for binding.
       hypothetical: float32 (N, L, 4), what each letter would contribute if it were there. Except for
         mutagenesis, `signed` is this at the letter that is there.
-      completeness_error: float32 (N,), for integrated gradients how far the contributions' sum is from
-        the score's change since the baseline, |sum - (S(X) - S(baseline))|; else None.
+      completeness_error: how far the contributions' sum is from the score's change since the baseline,
+        |sum - (S(X) - S(baseline))|: float32 (N,) for integrated gradients, (N, K) for DeepLIFT, with each of K
+        references; else None.
     """
 
     method: str
@@ -97,6 +101,10 @@ def attribute(
         X - baseline (Sundararajan et al. 2017). `baseline` ('uniform': each letter 0.25; 'zeros';
         'shuffled': the given `shuffles`, uint8 (N, K, L), averaged over), `steps` (32): points of the
         Gauss-Legendre rule. Where X has N, the baseline is X.
+      'deeplift': the exact share of each letter in S(X) - S(reference), averaged over references (DeepLIFT and
+        DeepSHAP, see `explain.deeplift`). `references` ('shuffled': dinucleotide shuffles; 'uniform'; 'zeros'; 'gc',
+        see `explain.references.KINDS`; or tokens uint8 (N, K, L)), `n_references` (20) and `seed` (0) of the shuffles.
+        Where X has N, so has the reference.
       'mutagenesis': `hypothetical` is the exact S(X with that letter there) - S(X), 0 for the letter that
         is there; `signed` is minus its mean over the three other letters (0 at N), so a letter whose
         loss lowers the score is positive.
@@ -117,8 +125,9 @@ def attribute(
       InputError: unknown method, setting or value; sequences that the model cannot read; something that is no score
         (see `score.check_score`).
     """
-    if 'shuffles' in settings:
-        settings['shuffles'] = np.asarray(settings['shuffles'])[None]
+    for name in ('shuffles', 'references'):
+        if not isinstance(settings.get(name, ''), str):
+            settings[name] = np.asarray(settings[name])[None]
     result = attribute_models(
         method, batches.stack_one(params), score, tokens,
         lengths=lengths, batch_size=batch_size, both_strands=both_strands, progress=progress, **settings,
@@ -143,7 +152,7 @@ def attribute_models(
 
     Args:
       method: as in `attribute`, and so are `score`, `batch_size`, `both_strands`, `progress` and the settings
-        (`shuffles` is (M, N, K, L) here).
+        (`shuffles` and `references` are (M, N, K, L) here).
       stacked_params: parameters with a leading axis M.
       tokens: uint8 (N, L), shared by the models, or (M, N, L).
       lengths: None, int (N,) or int (M, N).
@@ -161,6 +170,8 @@ def attribute_models(
     tokens, lengths = batches.checked_sequences(score, tokens, lengths, n_models)
     shuffles = settings.pop('shuffles', None)
     settings = _checked_settings(method, settings, shuffles, tokens.shape)
+    if method == 'deeplift':
+        settings, shuffles = drawn(settings, tokens, lengths)
     if method == 'mutagenesis':
         inside = True if lengths is None else np.arange(tokens.shape[2]) < lengths[..., None]
         settings['alternatives'] = 4 if ((tokens == 4) & inside).any() else 3
@@ -173,6 +184,8 @@ def attribute_models(
     work, rows = 'attribution', settings.get('alternatives', 1) * (2 if both_strands else 1)
     if method == 'mutagenesis' and isinstance(score, ModelSpec) and mutants.follows(score):
         work, rows = 'mutants', mutants.rows(score, settings['alternatives'])
+    if method == 'deeplift' and shuffles is not None and on_accelerator():
+        rows *= shuffles.shape[2]
     sizes = default_sizes(work, score, one, tokens.shape, rows=rows, batch_size=batch_size, width=width)
 
     def run(batch: _Batch, lengths: np.ndarray | None) -> _Map:
@@ -186,7 +199,8 @@ def attribute_models(
         maps: Any = run(batch, lengths)
     else:
         maps = batches.in_groups(run, batch, lengths)
-    error = None if maps.gap is None else np.abs(maps.gap)
+    gap = np.stack(maps.gap, axis=-1) if isinstance(maps.gap, tuple) else maps.gap
+    error = None if gap is None else np.abs(gap)
     return Attribution(method, maps.score, maps.signed, maps.hypothetical, error)
 
 
@@ -200,7 +214,7 @@ class _Map(NamedTuple):
     score: Array  # (B,)
     signed: Array  # (B, L)
     hypothetical: Array  # (B, L, 4)
-    gap: Array | None = None  # (B,)
+    gap: Array | tuple[Array, ...] | None = None  # (B,), or that for each reference
 
 
 #: Scores (B,) of letters (B, L, 4) with lengths (B,) or None.
@@ -225,7 +239,11 @@ def _of_model(
     explain = functools.partial(ATTRIBUTIONS[method].maps, scorer, dtype=float_type(params), **dict(settings))
     if not strands:
         return explain(batch)
-    given, other = explain(batch), explain(_turn_batch(batch))
+    if ATTRIBUTIONS[method].joins:
+        both = explain(jax.tree.map(lambda *parts: jnp.concatenate(parts), batch, _turn_batch(batch)))
+        given, other = (jax.tree.map(lambda part, n=n: jnp.split(part, 2)[n], both) for n in (0, 1))
+    else:
+        given, other = explain(batch), explain(_turn_batch(batch))
     other = other._replace(
         signed=_turn(other.signed, batch.lengths),
         hypothetical=_turn(other.hypothetical, batch.lengths)[..., ::-1],
@@ -259,12 +277,7 @@ def _integrated_gradients(
     score: _Score, batch: _Batch, *, dtype: Any, baseline: str = 'uniform', steps: int = 32
 ) -> _Map:
     x = _letters(batch.tokens, batch.lengths, dtype)
-    known = x.sum(axis=-1, keepdims=True)
-    if baseline == 'shuffled':
-        assert batch.shuffles is not None  # or it was refused before
-        starts = kernels.one_hot(batch.shuffles.swapaxes(0, 1), dtype) * known[None]
-    else:
-        starts = (known * jnp.full((1, 1, 4), 0.25 if baseline == 'uniform' else 0.0, dtype))[None]
+    starts = jnp.swapaxes(letters_of_references(baseline, x, batch.shuffles), 0, 1)
     nodes, weights = np.polynomial.legendre.leggauss(steps)
     rule = (jnp.asarray((nodes + 1) / 2, dtype), jnp.asarray(weights / 2, dtype))
     scores = score(x, batch.lengths)
@@ -283,6 +296,15 @@ def _integrated_gradients(
     (hypothetical, gap), _ = jax.lax.scan(from_baseline, zero, starts)
     hypothetical, gap = hypothetical / len(starts), gap / len(starts)
     return _Map(scores, (hypothetical * x).sum(-1), hypothetical, gap)
+
+
+def _deeplift(score: _Score, batch: _Batch, *, dtype: Any, references: str) -> _Map:
+    x = _letters(batch.tokens, batch.lengths, dtype)
+    starts = letters_of_references(references, x, batch.shuffles)
+    # On a CPU so few pairs at a time that what a layer makes stays in the cache.
+    rows = None if on_accelerator() else ON_CPU['attribution']
+    found = deeplift(lambda _, x, lengths=None: score(x, lengths), rows=rows)(None, x, starts, batch.lengths)
+    return _Map(found.score, found.contributions, found.hypothetical, tuple(found.error.T))
 
 
 def _mutagenesis(score: '_Scorer', batch: _Batch, *, dtype: Any, alternatives: int) -> _Map:
@@ -344,8 +366,9 @@ class Method(NamedTuple):
       cost: operations in gradients of all sequences, of (options by name, letters L).
       ranks: what it ranks positions by: 'size' of the contribution, or the contribution with its 'sign'.
       reads: the method whose stored arrays it reads; '' = it is stored itself.
-      keeps: axes of the arrays that are stored, by name: N sequences, L letters, 4 the alphabet.
+      keeps: axes of the arrays that are stored, by name: N sequences, L letters, K references, 4 the alphabet.
       gradient: whether its map is made of gradients: centred before motifs are made of it.
+      joins: both strands go through one program side by side, which takes half as long to compile as one after another.
     """
 
     name: str
@@ -359,6 +382,7 @@ class Method(NamedTuple):
     reads: str = ''
     keeps: Mapping[str, str] = MappingProxyType({'score': 'N', 'hypothetical': 'NL4'})
     gradient: bool = True
+    joins: bool = False
 
 
 #: Every attribution, by name. To add one, add its record.
@@ -376,6 +400,12 @@ ATTRIBUTIONS: Mapping[str, Method] = {
             options={'integration_steps': Option('steps', 32, 1)},
             cost=lambda options, length: float(options['integration_steps']),
             keeps={'score': 'N', 'hypothetical': 'NL4', 'completeness_error': 'N'},
+        ),
+        Method(
+            'deeplift', 'DeepLIFT', ('DeepLIFT (signed)', 'DeepLIFT'), _deeplift,
+            settings=('references', 'n_references', 'seed'), options={'references': Option('n_references', 20, 1)},
+            cost=lambda options, length: 2.0 + options['references'],
+            keeps={'score': 'N', 'hypothetical': 'NL4', 'completeness_error': 'NK'}, joins=True,
         ),
         Method(
             'mutagenesis', 'Mutagenesis', ('Mutagenesis (signed)', 'mutagenesis'), _mutagenesis,

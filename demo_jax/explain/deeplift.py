@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from demo_jax.errors import InputError
 from demo_jax.explain.deeplift_program import program_of
 from demo_jax.explain.score import call
-from demo_jax.nn.ops import Array
+from demo_jax.nn.kernels import Array
 
 
 class Contributions(NamedTuple):
@@ -75,7 +75,7 @@ def deeplift(score: Callable[..., Array], *, rows: int | None = None) -> Callabl
         if scores.shape != wide.shape[:1]:
             raise InputError(f'score returned {scores.shape} for {len(wide)} sequences, expected one number for each')
 
-        def of_group(total: Array, group: Array) -> tuple[Array, tuple[Array, Array]]:
+        def of_group(total: Any, group: Any) -> tuple[Any, tuple[Any, Any]]:
             reference = group.reshape(wide.shape)
             at_r = program.forward([reference], at_x, at_x=False)
             multipliers = {output: jnp.ones_like(scores)}

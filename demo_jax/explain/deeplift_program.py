@@ -18,12 +18,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from demo_jax.errors import InputError
-from demo_jax.explain.deeplift_rules import CHEAP, RULES, Call, Contest, Step, draws
-from demo_jax.nn import ops
-from demo_jax.nn.ops import Array
+from demo_jax.explain.deeplift_rules import CHEAP, RULES, Call, Contest, Held, Step, draws
+from demo_jax.nn import kernels
+from demo_jax.nn.kernels import Array
 
 #: Turns of a `while` that are counted by running its condition.
 _MOST_TURNS = 10_000
+#: Steps from a comparison back to what it compares.
+_DEEPEST = 20
 #: Where a call keeps what it calls, by the name of its primitive.
 _CALLS = {
     'jit': 'jaxpr', 'pjit': 'jaxpr', 'closed_call': 'call_jaxpr', 'core_call': 'call_jaxpr', 'remat': 'jaxpr',
@@ -52,6 +54,7 @@ class Program:
       shapes: slot -> shape and dtype; of what a loop keeps, a tuple of these.
       active: slots that depend on the inputs that do.
       sources: slot -> number of the step that fills it.
+      twins: slot -> the first slot that was filled in the same way, for steps that are cheap.
     """
 
     steps: list[Step] = dataclasses.field(default_factory=list)
@@ -61,6 +64,8 @@ class Program:
     shapes: dict[int, Any] = dataclasses.field(default_factory=dict)
     active: set[int] = dataclasses.field(default_factory=set)
     sources: dict[int, int] = dataclasses.field(default_factory=dict)
+    twins: dict[int, int] = dataclasses.field(default_factory=dict)
+    _ways: dict[Any, tuple[int, ...]] = dataclasses.field(default_factory=dict)
 
     def slot(self, shape: Any, active: bool = False) -> int:
         """A new place for a value."""
@@ -80,6 +85,16 @@ class Program:
         """Put a step behind the others."""
         self.sources |= dict.fromkeys(step.outputs, len(self.steps))
         self.steps.append(step)
+        if step.name in CHEAP:
+            way = step.name, _text(step.params), tuple(self.same(slot) for slot in step.inputs)
+            self.twins |= zip(step.outputs, self._ways.setdefault(way, step.outputs), strict=True)
+
+    def same(self, slot: int) -> Any:
+        """What stands for all slots with the same value: one of them, or the number that they hold."""
+        value = self.constants.get(slot)
+        if value is not None and not isinstance(value, jax.core.Tracer) and np.ndim(value) == 0:
+            return 'constant', np.asarray(value).item(), str(self.shapes[slot].dtype)
+        return self.twins.get(slot, slot)
 
     def source(self, slot: int) -> Step | None:
         """The step that fills a slot."""
@@ -121,7 +136,7 @@ class Program:
                 values |= zip(step.outputs, step.bind(*read), strict=True)
         return values
 
-    def backward(self, at_x: Mapping[int, Any], at_r: Mapping[int, Any], multipliers: dict[int, Array]) -> None:
+    def backward(self, at_x: Held, at_r: Held, multipliers: dict[int, Any]) -> None:
         """Carry multipliers (slot -> multiplier; of the outputs, and of what is added to) back to the inputs."""
 
         def accumulate(slot: int, part: Any) -> None:
@@ -197,9 +212,16 @@ def program_of(function: Callable[..., Any], *inputs: Any) -> Program:
         raise InputError(f'DeepLIFT explains pure functions: this one has {what}')
     program = _flat(closed, [True] * len(inputs))
     program.prune([True] * len(program.outputs))
+    _check_all(program)
+    return program
+
+
+def _check_all(program: Program) -> None:
     for step in program.steps:
         _check(step)
-    return program
+        types = [program.shapes[slot].dtype for slot in step.outputs if slot in program.active]
+        if any(jnp.issubdtype(dtype, jnp.integer) for dtype in types):
+            raise _refusal(step, ', which makes whole numbers of the letters')
 
 
 def _check(step: Step) -> None:
@@ -210,8 +232,7 @@ def _check(step: Step) -> None:
             f'({step.where()}); is dropout in training mode?'
         )
     for inner in step.inner.programs() if step.inner is not None else ():
-        for one in inner.steps:
-            _check(one)
+        _check_all(inner)
     if not any(step.active):
         for jaxpr in _jaxprs(step.params):
             for equation in _equations(jaxpr):
@@ -294,7 +315,7 @@ def _called(program: Program, equation: Any, read: list[int], calls: tuple[Any, 
 def _is_linear_kernel(equation: Any, program: Program, read: list[int]) -> bool:
     """Whether a call is a kernel of this package that is linear in all that is active, with a fast transposed one."""
     backward = getattr(equation.params.get('bwd'), 'f', None)
-    return backward in ops.LINEAR_IN_FIRST and not program.active & {*read[1:]}
+    return backward in kernels.LINEAR_IN_FIRST and not program.active & {*read[1:]}
 
 
 def _stepped(program: Program, equation: Any, read: list[int], calls: tuple[Any, ...]) -> list[int]:
@@ -306,8 +327,6 @@ def _stepped(program: Program, equation: Any, read: list[int], calls: tuple[Any,
     active: Sequence[bool] = [any(flags)] * len(equation.outvars)
     if any(flags):
         step, active = _with_inner(program, step, active, calls)
-        if step.name in RULES and all(jnp.issubdtype(v.aval.dtype, jnp.integer) for v in equation.outvars):
-            raise _refusal(step, ' to whole numbers')
     outputs = tuple(program.slot(_shape(v.aval), flag) for v, flag in zip(equation.outvars, active, strict=True))
     step = dataclasses.replace(step, outputs=outputs)
     if step.name == 'select_n' and flags[0]:
@@ -380,16 +399,20 @@ def _contest(program: Program, choice: Step) -> Contest | None:
     return None
 
 
-def _expression(program: Program, slot: int, leaf: int) -> Any:
+def _expression(program: Program, slot: int, leaf: int, depth: int = 0) -> Any:
     """How a slot is computed of another one, comparable with the same of another pair."""
-    if slot == leaf:
+    if program.same(slot) == program.same(leaf):
         return 'leaf'
     step = program.source(slot)
-    if step is None or not step.active or not any(step.active) or step.inner is not None:
-        value = program.constants.get(slot)
-        return ('constant', value.item()) if isinstance(value, np.generic) and value.ndim == 0 else slot
-    params = tuple(sorted((name, repr(value)) for name, value in step.params.items()))
-    return step.name, params, step.outputs.index(slot), tuple(_expression(program, s, leaf) for s in step.inputs)
+    if step is None or not any(step.active) or step.inner is not None or depth > _DEEPEST:
+        return program.same(slot)
+    inputs = tuple(_expression(program, one, leaf, depth + 1) for one in step.inputs)
+    return step.name, _text(step.params), step.outputs.index(slot), inputs
+
+
+def _text(params: Mapping[str, Any]) -> str:
+    """The parameters of a primitive, comparable."""
+    return repr(sorted((name, repr(value)) for name, value in params.items()))
 
 
 def _counted(program: Program, step: Step, calls: tuple[Any, ...]) -> 'Loop':
@@ -448,7 +471,7 @@ class _Lazy:
     def __init__(self, program: Program, values: Values, passive: '_Lazy | None' = None) -> None:
         self._program, self._values, self._passive = program, values, passive
 
-    def __contains__(self, slot: int) -> bool:
+    def __contains__(self, slot: object) -> bool:
         return self._passive is None or slot in self._program.active
 
     def __getitem__(self, slot: int) -> Any:
@@ -468,7 +491,7 @@ class _Asked:
     def __init__(self, program: Program, active_only: bool) -> None:
         self._program, self._active_only, self.slots = program, active_only, set[int]()
 
-    def __contains__(self, slot: int) -> bool:
+    def __contains__(self, slot: object) -> bool:
         return not self._active_only or slot in self._program.active
 
     def __getitem__(self, slot: int) -> Any:

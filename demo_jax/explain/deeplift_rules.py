@@ -10,7 +10,7 @@ multipliers of what comes out of a primitive to those of what goes in, and keeps
   numbers meet, its limit, the derivative;
 - a product of two numbers that both depend on x: half of the change with either factor moved first (the Shapley value
   of two players), which is the derivative in the middle between r and x; so with matrix products and quotients;
-- a maximum: the change goes to the place that holds the larger one of the maxima at x and at r, and equal maxima share it;
+- a maximum: the change goes to the place that holds the larger one of the maxima at x and at r; equal maxima share it;
 - a choice between two values by a comparison that depends on x: if it is a maximum of something, as a maximum; else
   each value counts by the half for each point where it is chosen, and the rest goes to what is compared.
 """
@@ -19,12 +19,12 @@ import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 
-from demo_jax.nn.ops import Array
+from demo_jax.nn.kernels import Array
 
 #: How rules add to a multiplier that may be there already: of it, or None, returns the new one.
 Adding = Callable[[Array | None], Array]
@@ -81,6 +81,16 @@ class Contest(NamedTuple):
     spread: tuple[Step, ...]
 
 
+class Held(Protocol):
+    """Values by slot."""
+
+    def __getitem__(self, slot: int, /) -> Any:
+        """The value of a slot."""
+
+    def __contains__(self, slot: object, /) -> bool:
+        """Whether there is one."""
+
+
 @dataclass(frozen=True)
 class Call:
     """What a rule sees: a step, the values at x and at the reference, and the multipliers of what comes out.
@@ -94,8 +104,8 @@ class Call:
     """
 
     step: Step
-    at_x: Mapping[int, Array]
-    at_r: Mapping[int, Array]
+    at_x: Held
+    at_r: Held
     shapes: Mapping[int, Any]
     multipliers: tuple[Array | None, ...]
 
@@ -150,8 +160,13 @@ def _number(value: Array) -> Array:
 
 
 def _fit(multiplier: Array, shape: Any) -> Array:
-    """A multiplier of an input that a primitive spread over its output: a scalar beside an array."""
-    return multiplier if multiplier.shape == shape.shape else multiplier.sum().reshape(shape.shape)
+    """A multiplier of an input that a primitive spread over its output: a scalar, or axes of one beside longer ones."""
+    if multiplier.shape == shape.shape:
+        return multiplier
+    if not shape.shape:
+        return multiplier.sum()
+    spread = [axis for axis, size in enumerate(shape.shape) if size != multiplier.shape[axis]]
+    return multiplier.sum(spread, keepdims=True)
 
 
 def linear(call: Call) -> list[Any]:
@@ -349,7 +364,7 @@ def window_extreme(call: Call) -> list[Any]:
     sign = 1 if call.step.name == 'reduce_window_max' else -1
     pads = [(low, high, 0) for low, high in params['padding']]
     strides, dilations = params['window_strides'], params['window_dilation']
-    sizes = [n for n in call.m.shape]
+    sizes = list(call.m.shape)
 
     def places(value: Array) -> Array:
         wide = jax.lax.pad(value, jnp.asarray(-jnp.inf, value.dtype), pads)
@@ -393,7 +408,8 @@ def choose(call: Call) -> list[Any]:
 def _contest(call: Call, contest: Contest) -> tuple[Array, list[Array]]:
     """Where the multiplier asks for the outcome of a contest, and each value's share of the multiplier there."""
     pairs = [call.pair(slot) for slot in contest.outcomes]
-    shares = _share(*(contest.sign * jnp.stack(outcomes) for outcomes in zip(*pairs, strict=True)), 0)
+    at_x, at_r = (contest.sign * jnp.stack(outcomes) for outcomes in zip(*pairs, strict=True))
+    shares = _share(at_x, at_r, 0)
 
     def spread(part: Array) -> Array:
         for step in contest.spread:
@@ -489,9 +505,10 @@ def read_slice(call: Call) -> list[Any]:
 RULES: Mapping[str, Rule] = {
     **dict.fromkeys(
         (
-            'add', 'add_any', 'broadcast_in_dim', 'concatenate', 'copy', 'cumsum', 'dynamic_update_slice', 'expand_dims',
-            'gather', 'neg', 'pad', 'reduce_precision', 'reduce_sum', 'reduce_window_sum', 'reshape', 'rev', 'scatter',
-            'scatter-add', 'scatter_add', 'slice', 'split', 'squeeze', 'sub', 'tile', 'transpose',
+            'add', 'add_any', 'broadcast_in_dim', 'concatenate', 'copy', 'cumsum', 'dynamic_update_slice',
+            'expand_dims', 'gather', 'neg', 'pad', 'reduce_precision', 'reduce_sum', 'reduce_window_sum', 'reshape',
+            'rev', 'scatter', 'scatter-add', 'scatter_add', 'slice', 'split', 'squeeze', 'stack', 'sub', 'tile',
+            'transpose', 'unstack',
         ),
         linear,
     ),

@@ -80,8 +80,8 @@ class Piece(NamedTuple):
 
     Attributes:
       name: what configs and files call it.
-      arrays: the axes of its arrays, by name: N sequences, L letters of the longest, R restarts, F first-layer
-        filters of W letters, 4 the alphabet. Equal letters are equal lengths within a piece.
+      arrays: the axes of its arrays, by name: N sequences, L letters of the longest, K references, R restarts, F
+        first-layer filters of W letters, 4 the alphabet. Equal letters are equal lengths within a piece.
       make: of (subject, options by name); None where the stage makes it of many models at once (class optimisation).
       options: the settings it depends on, and their defaults.
       check: raises InputError for options that are out of range.

@@ -88,7 +88,7 @@ class Model:
         """How much each letter matters to the score that `predict` gives.
 
         Args:
-          method: 'saliency', 'gradient_x_input', 'integrated_gradients' or 'mutagenesis', see
+          method: 'saliency', 'gradient_x_input', 'integrated_gradients', 'deeplift' or 'mutagenesis', see
             `explain.attribution.attribute`.
           sequences: as for `predict`, at least one.
           both_strands: average the map with that of the other strand, turned back. None: as the model's
@@ -129,6 +129,16 @@ class Model:
         return self.attribute(
             'integrated_gradients', sequences, both_strands=both_strands, baseline=baseline, steps=steps
         )
+
+    def deeplift(
+        self, sequences: Sequence[str], *, both_strands: bool | None = None, references: Any = 'shuffled',
+        n_references: int = 20, seed: int = 0,
+    ) -> Maps:  # fmt: skip
+        """The exact share of each letter in the score's change from references (DeepSHAP); see `attribute`."""
+        return self.attribute(
+            'deeplift', sequences, both_strands=both_strands, references=references, n_references=n_references,
+            seed=seed,
+        )  # fmt: skip
 
     def mutagenesis(self, sequences: Sequence[str], *, both_strands: bool | None = None) -> Maps:
         """The exact change of the score for every single-letter mutant; see `attribute`."""

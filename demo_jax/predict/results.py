@@ -73,14 +73,15 @@ class Maps:
 
     Attributes:
       title: the model, e.g. 'CTCF / medium_cnn'.
-      method: 'saliency', 'gradient_x_input', 'integrated_gradients' or 'mutagenesis'.
+      method: 'saliency', 'gradient_x_input', 'integrated_gradients', 'deeplift' or 'mutagenesis'.
       both_strands: the maps are averages over both strands, and so is the score.
       sequences: as given.
       score: float32 (N,), the score S that the maps explain.
       signed: N arrays, float32 (L,), L the length of the sequence: the contribution of the letter that is there.
       hypothetical: N arrays, float32 (L, 4): the contribution of each of A, C, G, T in its place; for mutagenesis, the
         exact change of the score with that letter.
-      completeness_error: float32 (N,) for integrated gradients (see `explain.attribution.Attribution`), else None.
+      completeness_error: float32 (N,) for integrated gradients, (N, K) for DeepLIFT with K references (see
+        `explain.attribution.Attribution`), else None.
     """
 
     title: str
@@ -175,7 +176,8 @@ class Maps:
             negative = (values < 0) & (digits > 0)
             letters = dna.decode(dna.encode(sequence))
             letters = ''.join(a.lower() if against else a for a, against in zip(letters, negative, strict=True))
-            error = '' if self.completeness_error is None else f', completeness error {self.completeness_error[n]:.2g}'
+            gap = self.completeness_error
+            error = '' if gap is None else f', completeness error {np.max(gap[n]):.2g}'
             lines.append(f'{n + 1}: score {self.score[n]:.3f}, largest contribution {size.max(initial=0):.3g}{error}')
             lines += _wrapped(('', ''), letters, ''.join(map(str, digits)))
         return '\n'.join([*lines, *_left_out(len(self.sequences))])

@@ -46,6 +46,7 @@ class ExplainSettings(_OfPieces):
       positives: at most so many test positives per task, in their order; 0 = all.
       negatives: at most so many test negatives per task.
       integration_steps: points of integrated gradients.
+      references: dinucleotide shuffles of each sequence that DeepLIFT compares it with.
       truncate: see `explain.temporal.temporal_scores`.
       restarts: random starts of class optimisation.
       optimisation_steps, optimisation_rate, optimisation_l2: see `ClassOptimisationSettings`.

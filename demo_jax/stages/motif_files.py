@@ -20,7 +20,7 @@ WINDOW_COLUMNS = ('method', 'row', 'name', 'start', 'end', 'strand', 'word', 'sc
 MOTIF_COLUMNS = ('name', 'consensus', 'windows', 'agree', 'start', 'end', 'bits', 'verdict')
 #: The maps that TF-MoDISco can be given, best first. On simulated data the first two find more of the planted bases
 #: than the gradient at the sequence does, in every architecture (`tables/truth_mean.tsv`).
-MODISCO_MAPS = ('mutagenesis', 'integrated_gradients', 'saliency')
+MODISCO_MAPS = ('mutagenesis', 'deeplift', 'integrated_gradients', 'saliency')
 #: Sites that a class optimum, which is made of none, is written with.
 _OPTIMUM_SITES = 1000
 
