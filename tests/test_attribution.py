@@ -166,7 +166,7 @@ def test_another_number_of_sequences_does_not_compile_again():
 
 
 @pytest.mark.parametrize('method, tokens, arguments, message', [
-    ('deeplift', sequences(1), {}, "attribution method is 'deeplift', expected one of saliency, gradient_x_input"),
+    ('occlusion', sequences(1), {}, "attribution method is 'occlusion', expected one of saliency, gradient_x_input"),
     ('saliency', sequences(1), {'steps': 3}, "saliency has no setting 'steps'; its settings are none"),
     ('integrated_gradients', sequences(1), {'baseline': 'black'}, "baseline is 'black', expected one of uniform"),
     ('integrated_gradients', sequences(1), {'baseline': 'shuffled'}, 'shuffles and baseline'),

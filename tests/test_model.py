@@ -220,6 +220,7 @@ CALLS = {
     'saliency': lambda model, given: model.saliency(given),
     'gradient_x_input': lambda model, given: model.gradient_x_input(given),
     'integrated_gradients': lambda model, given: model.integrated_gradients(given, steps=2),
+    'deeplift': lambda model, given: model.deeplift(given, n_references=2),
     'mutagenesis': lambda model, given: model.mutagenesis(given),
     'temporal': lambda model, given: model.temporal(given),
 }

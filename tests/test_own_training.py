@@ -79,7 +79,8 @@ def run(tmp_path_factory):
     run.create(corpus, config, jobs)
     train.train_run(run, progress=False)
     evaluate.evaluate_run(run, evaluate.EvaluateSettings(n_resamples=20), progress=False)
-    settings = explain.ExplainSettings(positives=8, negatives=4, integration_steps=4, optimisation_steps=5, restarts=1)
+    settings = explain.ExplainSettings(positives=8, negatives=4, integration_steps=4, references=2,
+                                       optimisation_steps=5, restarts=1)  # fmt: skip
     explain.explain_run(run, settings, progress=False)
     match.match_run(run, match.MatchSettings(jaspar='JASPAR2016', chance_draws=1), progress=False)
     report.report_run(run, record.all_tables(), report.ReportSettings(sequences=4, dashboards=1), progress=False)
@@ -98,9 +99,8 @@ def test_it_is_trained_and_evaluated_beside_ours(run):
 def test_it_is_explained(run):
     store = Explanations(run)
     job = next(job for job in store.jobs() if job.spec == OWN)
-    kept = {piece for piece in ('saliency', 'integrated_gradients', 'mutagenesis', 'class_optimisation')
-            if store.has(piece, job.index)}  # fmt: skip
-    assert kept == {'saliency', 'integrated_gradients', 'mutagenesis', 'class_optimisation'}
+    pieces = {'saliency', 'integrated_gradients', 'deeplift', 'mutagenesis', 'class_optimisation'}
+    assert {piece for piece in pieces if store.has(piece, job.index)} == pieces
     corpus, rows = run.corpus(), store.rows(job.task)
     model = demo_jax.load_run(run.path, own_specs=[OWN]).model(job.task, OWN)
     found = model.mutagenesis([corpus.sequence(row) for row in rows[:3]])

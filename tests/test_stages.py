@@ -35,7 +35,7 @@ from tests.motif_tools import check_jaspar, check_meme
 OWN, NONE = 'GATA1_K562_GATA-1_USC', 'no/such protein_K562'
 SPECS = ('small_cnn', 'small_rnn')
 SETTINGS = explain.ExplainSettings(
-    specs=('all',), positives=6, negatives=2, integration_steps=3, restarts=2, optimisation_steps=4
+    specs=('all',), positives=6, negatives=2, integration_steps=3, references=2, restarts=2, optimisation_steps=4
 )
 
 
@@ -159,7 +159,9 @@ def test_what_is_kept_is_what_the_functions_give(run):
     for job in store.jobs():
         spec, params = models.SPECS[job.spec], run.load_result(job.index).params
         tokens = corpus.padded(store.rows(job.task))
-        for method, extra in (('saliency', {}), ('integrated_gradients', {'steps': 3}), ('mutagenesis', {})):
+        for method, extra in (
+            ('saliency', {}), ('integrated_gradients', {'steps': 3}), ('deeplift', {'n_references': 2}), ('mutagenesis', {}),
+        ):  # fmt: skip
             direct = attribute(method, params, spec, tokens, both_strands=True, **extra)
             kept = store.load(method, job.index)
             np.testing.assert_allclose(kept['hypothetical'], direct.hypothetical, atol=1e-5)
@@ -231,9 +233,10 @@ def test_windows_hold_the_letters_that_are_there(run, tables):
     for task in (OWN, NONE):
         rows = files.read_tsv(run.path / 'motifs' / files.safe_name(task) / 'small_rnn' / 'windows.tsv')
         assert {row['method'] for row in rows} == {
-            'saliency', 'gradient_x_input', 'integrated_gradients', 'mutagenesis', 'temporal', 'temporal_reverse',
+            'saliency', 'gradient_x_input', 'integrated_gradients', 'deeplift', 'mutagenesis', 'temporal',
+            'temporal_reverse',
         }  # fmt: skip
-        assert len(rows) == 6 * 6
+        assert len(rows) == 7 * 6
         for row in rows:
             letters = corpus.sequence(int(row['row']))[int(row['start']) : int(row['end'])]
             turned = dna.decode(dna.reverse_complement(dna.encode(letters)[None])[0])
@@ -386,7 +389,8 @@ def test_a_clear_optimum_and_a_pile_of_windows_as_they_are_written(run, tables):
     folder = run.path / 'motifs' / OWN / 'small_cnn'
     probabilities, counts = formats.read_meme(folder / 'motifs.meme'), formats.read_jaspar(folder / 'motifs.jaspar')
     assert list(probabilities) == list(counts) == [
-        'saliency', 'gradient_x_input', 'integrated_gradients', 'mutagenesis', 'activations', 'class_optimisation',
+        'saliency', 'gradient_x_input', 'integrated_gradients', 'deeplift', 'mutagenesis', 'activations',
+        'class_optimisation',
     ]  # fmt: skip
     rows = {row['name']: row for row in files.read_tsv(folder / 'motifs.tsv')}
     for method, row in rows.items():
@@ -467,12 +471,12 @@ def test_auto_takes_the_best_map_that_there_is(tmp_path, run):
     for job in store.jobs():
         store.piece_path('mutagenesis', job.index).unlink()
     settings = match.MatchSettings(jaspar='JASPAR2016', filters=False, modisco_map='mutagenesis')
-    with pytest.raises(InputError, match='has no map mutagenesis for TF-MoDISco, only integrated_gradients, saliency'):
+    with pytest.raises(InputError, match='has no map mutagenesis for TF-MoDISco, only deeplift, integrated_gradients, sali'):
         match.match_run(copy, settings, progress=False)
     match.match_run(copy, dataclasses.replace(settings, modisco=False), progress=False)  # nothing is asked of it
     match.match_run(copy, dataclasses.replace(settings, modisco_map='auto'), progress=False)
-    assert files.read_json(copy.path / 'motifs' / OWN / 'small_cnn' / 'modisco.json')['map'] == 'integrated_gradients'
-    with pytest.raises(InputError, match="modisco_map is 'best', expected one of auto, mutagenesis, integ"):
+    assert files.read_json(copy.path / 'motifs' / OWN / 'small_cnn' / 'modisco.json')['map'] == 'deeplift'
+    with pytest.raises(InputError, match="modisco_map is 'best', expected one of auto, mutagenesis, deepl"):
         match.MatchSettings(modisco_map='best')
 
 
@@ -483,7 +487,7 @@ def test_other_exports_are_read_back(run, tables):
     )
     assert contributions.shape == letters.shape == (6, 4, 61)
     np.testing.assert_allclose(contributions.sum(axis=1), 0, atol=1e-5)  # centred
-    assert len(formats.read_bed(folder / 'windows.bed')) == 5 * 6
+    assert len(formats.read_bed(folder / 'windows.bed')) == 6 * 6
     header = (folder / 'tomtom.tsv').read_text(encoding='utf-8').split('\n')[0]
     assert header.split('\t') == list(formats.TOMTOM_COLUMNS)
 

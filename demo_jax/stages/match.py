@@ -53,8 +53,8 @@ class MatchSettings:
       chance_draws: random windows per sequence that the chance level is counted from.
       filters: also write the first-layer filters as motifs, with their matches.
       modisco: also write the arrays that TF-MoDISco reads.
-      modisco_map: which map they hold: 'saliency' (the gradient), 'integrated_gradients' or 'mutagenesis', centred;
-        'auto': of those that the run has, the best, see `motif_files.MODISCO_MAPS`.
+      modisco_map: which map they hold: 'saliency' (the gradient), 'integrated_gradients', 'deeplift' or 'mutagenesis',
+        centred; 'auto': of those that the run has, the best, see `motif_files.MODISCO_MAPS`.
     """
 
     jaspar: str = ''

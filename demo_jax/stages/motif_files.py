@@ -18,7 +18,7 @@ WINDOW_COLUMNS = ('method', 'row', 'name', 'start', 'end', 'strand', 'word', 'sc
 #: One row per motif of `motifs.meme` (or `filters.meme`). `start` and `end` are the columns that trimming left of
 #: the whole pile; `bits` those of its best six columns; `verdict` 'motif', 'vague' or 'none', see `motifs.piles`.
 MOTIF_COLUMNS = ('name', 'consensus', 'windows', 'agree', 'start', 'end', 'bits', 'verdict')
-#: The maps that TF-MoDISco can be given, best first. On simulated data the first two find more of the planted bases
+#: The maps that TF-MoDISco can be given, best first. On simulated data the first three find more of the planted bases
 #: than the gradient at the sequence does, in every architecture (`tables/truth_mean.tsv`).
 MODISCO_MAPS = ('mutagenesis', 'deeplift', 'integrated_gradients', 'saliency')
 #: Sites that a class optimum, which is made of none, is written with.

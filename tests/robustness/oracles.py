@@ -20,6 +20,8 @@ ORACLES: dict[str, tuple[str, str]] = {
     'gradient_x_input': ('finite differences', 'attribution::test_gradient_x_input_keeps_the_sign_and_can_be_centred'),
     'integrated_gradients': ('path integral of finite differences',
                              'oracles::test_integrated_gradients_are_the_path_integral'),
+    'deeplift': ('NumPy float64 rules of every layer; tangermeme', 'deeplift::test_multipliers_are_those_of_the_oracle '
+                 'deeplift::test_contributions_sum_to_the_change'),
     'mutagenesis': ('NumPy float64 score of every mutant', 'oracles::test_mutagenesis_and_temporal_scores'),
     'temporal': ('NumPy float64 score of every prefix and suffix; every truncated sequence',
                  'oracles::test_mutagenesis_and_temporal_scores '
