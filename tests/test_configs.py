@@ -57,8 +57,8 @@ SNAPSHOT = {
             'saliency', 'integrated_gradients', 'deeplift', 'mutagenesis', 'temporal', 'activations', 'filters',
             'class_optimisation',
         ),
-        'positives': 500, 'negatives': 50, 'integration_steps': 32, 'references': 20, 'truncate': 'input', 'restarts': 4,
-        'optimisation_steps': 1000, 'optimisation_rate': 0.05, 'optimisation_l2': 0.009,
+        'positives': 500, 'negatives': 50, 'integration_steps': 32, 'references': 20, 'truncate': 'input',
+        'restarts': 4, 'optimisation_steps': 1000, 'optimisation_rate': 0.05, 'optimisation_l2': 0.009,
     },
     'match': {
         'jaspar': '', 'tax_group': 'vertebrates', 'collection': 'CORE', 'rule': 'monomer', 'tf': '',

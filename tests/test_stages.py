@@ -160,7 +160,8 @@ def test_what_is_kept_is_what_the_functions_give(run):
         spec, params = models.SPECS[job.spec], run.load_result(job.index).params
         tokens = corpus.padded(store.rows(job.task))
         for method, extra in (
-            ('saliency', {}), ('integrated_gradients', {'steps': 3}), ('deeplift', {'n_references': 2}), ('mutagenesis', {}),
+            ('saliency', {}), ('integrated_gradients', {'steps': 3}), ('deeplift', {'n_references': 2}),
+            ('mutagenesis', {}),
         ):  # fmt: skip
             direct = attribute(method, params, spec, tokens, both_strands=True, **extra)
             kept = store.load(method, job.index)
@@ -471,7 +472,7 @@ def test_auto_takes_the_best_map_that_there_is(tmp_path, run):
     for job in store.jobs():
         store.piece_path('mutagenesis', job.index).unlink()
     settings = match.MatchSettings(jaspar='JASPAR2016', filters=False, modisco_map='mutagenesis')
-    with pytest.raises(InputError, match='has no map mutagenesis for TF-MoDISco, only deeplift, integrated_gradients, sali'):
+    with pytest.raises(InputError, match='has no map mutagenesis for TF-MoDISco, only deeplift, integrated_grad'):
         match.match_run(copy, settings, progress=False)
     match.match_run(copy, dataclasses.replace(settings, modisco=False), progress=False)  # nothing is asked of it
     match.match_run(copy, dataclasses.replace(settings, modisco_map='auto'), progress=False)

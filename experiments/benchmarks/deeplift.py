@@ -1,8 +1,9 @@
-"""What suite `explain` measures of DeepLIFT: ours, tangermeme's and captum's on the same weights, sequences and references.
+"""What suite `explain` measures of DeepLIFT: ours, tangermeme's and captum's on the same weights and references.
 
     python -m experiments.benchmarks.deeplift medium_cnn medium_cnn_rnn
 """
 
+import functools
 import importlib.util
 import sys
 from collections.abc import Callable
@@ -26,10 +27,10 @@ PEER_BATCHES = (64, 256)
 
 
 class Timed(NamedTuple):
-    """A program to time: each call of `run` explains `count` sequences of one model."""
+    """A program to time: each call of `run` explains so many `sequences` of one model."""
 
     program: str
-    count: int
+    sequences: int
     run: Callable[[], Any]
 
 
@@ -64,7 +65,7 @@ def programs(spec: ModelSpec, *, length: int = 101, peers: bool = True) -> list[
             continue  # captum has no rule for a product of gates
         for batch in PEER_BATCHES:
             explain = make(spec, params, length, batch_size=batch)
-            found.append(Timed(f'{name} batch {batch}', few, lambda e=explain: e(x, references)))
+            found.append(Timed(f'{name} batch {batch}', few, functools.partial(explain, x, references)))
     return found
 
 
@@ -79,7 +80,7 @@ def main(names: list[str]) -> None:
     for name in names:
         made = {one.program: one for one in programs(SPECS[name])}
         seconds = interleaved({key: one.run for key, one in made.items()}, 5)
-        rates = {key: made[key].count / float(np.median(times)) for key, times in seconds.items()}
+        rates = {key: made[key].sequences / float(np.median(times)) for key, times in seconds.items()}
         for key, rate in rates.items():
             print(f'{name:16} {key:34} {rate:8.1f} sequences/s   {rates["demo_jax"] / rate:6.1f} times', flush=True)
 
