@@ -23,6 +23,7 @@ from demo_jax.motifs.detectors import detector_motifs
 from demo_jax.motifs.jaspar import load_matrices
 from demo_jax.nn import deepbind
 from demo_jax.nn.deepbind import Shape
+from demo_jax.predict.deepbind import mutagenesis
 from demo_jax.report.page import LIBRARY_ASSETS
 from demo_jax.stages.deepbind import LibrarySettings, describe_library
 from tests.helpers_commands import run_command
@@ -165,6 +166,11 @@ def test_explanations_are_of_the_score(library):
         *made[model.spec], text, model.score.shape.window
     )
     np.testing.assert_allclose(maps.hypothetical[0][9, letter], change, atol=1e-4)
+    others = demo_jax.load_deepbind(folder).select('D00001.001', 'D00002.001')
+    together = mutagenesis(others, [text, 'ACGTN'])[1]
+    np.testing.assert_allclose(together.hypothetical[0], maps.hypothetical[0], atol=1e-5)
+    np.testing.assert_allclose(together.signed[0], maps.signed[0], atol=1e-5)
+    assert [row.shape for row in together.hypothetical] == [(len(text), 4), (5, 4)] and together.signed[1][4] == 0
     settings = ClassOptimisationSettings(steps=5)
     assert model.class_optimise(length=20, restarts=2, settings=settings).matrix.shape == (20, 4)
 

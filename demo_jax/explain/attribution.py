@@ -22,6 +22,7 @@ from demo_jax.explain.references import letters as letters_of_references
 from demo_jax.explain.score import Score, call, check_score, float_type, takes_lengths
 from demo_jax.explain.sizes import ON_CPU, default_sizes, on_accelerator
 from demo_jax.nn import kernels, mutants
+from demo_jax.nn.deepbind import DeepBind, Mutants, score_mutants
 from demo_jax.nn.kernels import Array
 from demo_jax.nn.models import ModelSpec
 
@@ -181,6 +182,8 @@ def attribute_models(
     first = tokens[0, 0] if lengths is None else tokens[0, 0, : lengths[0, 0]]
     check_score(score, one, first, gradient=ATTRIBUTIONS[method].gradient)
 
+    if method == 'mutagenesis' and isinstance(score, DeepBind) and not both_strands and (tokens == tokens[:1]).all():
+        return _mutants_of_deepbind(stacked_params, score, tokens[0], lengths, progress)
     work, rows = 'attribution', settings.get('alternatives', 1) * (2 if both_strands else 1)
     if method == 'mutagenesis' and isinstance(score, ModelSpec) and mutants.follows(score):
         work, rows = 'mutants', mutants.rows(score, settings['alternatives'])
@@ -202,6 +205,24 @@ def attribute_models(
     gap = np.stack(maps.gap, axis=-1) if isinstance(maps.gap, tuple) else maps.gap
     error = None if gap is None else np.abs(gap)
     return Attribution(method, maps.score, maps.signed, maps.hypothetical, error)
+
+
+def _mutants_of_deepbind(
+    stacked_params: Any, score: DeepBind, tokens: np.ndarray, lengths: np.ndarray | None,
+    progress: Callable[[int], object] | None,
+) -> Attribution:  # fmt: skip
+    """Mutagenesis by the program that scores published models from tokens, many models at a time."""
+    params = [jax.tree.map(lambda leaf, m=m: leaf[m], stacked_params) for m in range(len(stacked_params['offsets']))]
+    found = score_mutants([score] * len(params), params, tokens, None if lengths is None else lengths[0])
+    if progress is not None:
+        progress(found.score.size)
+    return mutation_maps(found, tokens)
+
+
+def mutation_maps(found: Mutants, tokens: np.ndarray) -> Attribution:
+    """The maps of method 'mutagenesis' out of scored mutants of tokens uint8 (N, L)."""
+    signed = np.where(tokens < 4, -found.change.sum(axis=-1) / 3, 0)
+    return Attribution('mutagenesis', found.score, signed, found.change)
 
 
 class _Batch(NamedTuple):

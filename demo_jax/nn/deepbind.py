@@ -30,6 +30,7 @@ from demo_jax.nn.kernels import Array
 #: Models that one step of `score_stacked` updates together: enough to fill vector registers, few enough for the cache.
 TOGETHER = 8
 _AT_ONCE = 128  # sequences of one call
+_MUTANTS = 16_384  # mutants in memory
 
 
 class Shape(NamedTuple):
@@ -399,6 +400,41 @@ def score_models(
             if progress is not None:
                 progress(n_done)
     return found
+
+
+class Mutants(NamedTuple):
+    """Scores of N sequences by M models, float32 (M, N), and their changes by every mutant, float32 (M, N, L, 4).
+
+    A change is 0 for the letter that is there, and behind a sequence's end.
+    """
+
+    score: np.ndarray
+    change: np.ndarray
+
+
+def score_mutants(
+    scores: Sequence[DeepBind],
+    params: Sequence[Any],
+    tokens: np.ndarray,
+    lengths: np.ndarray | None = None,
+    *,
+    progress: Callable[[int], object] | None = None,
+) -> Mutants:
+    """DeepBind's mutation maps: every single-letter mutant of N sequences scored by M models, see `score_models`."""
+    n, longest = tokens.shape
+    lengths = np.full(n, longest, np.int32) if lengths is None else np.asarray(lengths, np.int32)
+    found = score_models(scores, params, tokens, lengths)
+    change = np.zeros((len(scores), n, longest, 4), np.float32)
+    row, place, letter = np.nonzero(
+        (np.arange(longest)[None] < lengths[:, None])[..., None] & (tokens[..., None] != np.arange(4))
+    )
+    for first in range(0, len(row), _MUTANTS):
+        at = slice(first, first + _MUTANTS)
+        mutants = tokens[row[at]]
+        mutants[np.arange(len(mutants)), place[at]] = letter[at]
+        changed = score_models(scores, params, mutants, lengths[row[at]], progress=progress)
+        change[:, row[at], place[at], letter[at]] = changed - found[:, row[at]]
+    return Mutants(found, change)
 
 
 def _power_of_two(n: int) -> int:

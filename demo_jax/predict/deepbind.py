@@ -6,12 +6,14 @@
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from demo_jax.data.deepbind_models import Entry, Index, read_index, read_parameters
 from demo_jax.errors import InputError, brief
-from demo_jax.nn.deepbind import DeepBind
+from demo_jax.explain.attribution import mutation_maps
+from demo_jax.nn.deepbind import DeepBind, score_mutants
 from demo_jax.predict.model import Model
+from demo_jax.predict.results import Maps
 
 #: Letters at a time of which sequences are scored that may have any length, and of which class optima are made.
 LENGTH = 101
@@ -77,6 +79,32 @@ class Library(Mapping[str, Model]):
         shape, params = read_parameters(self.index.parameters(entry))
         score = DeepBind(shape, self.windows)
         return Model(entry.protein, entry.id, 0, params, False, max(LENGTH, 2 * shape.window), score)
+
+
+def mutagenesis(models: Sequence[Model], sequences: Sequence[str]) -> list[Maps]:
+    """DeepBind's mutation maps of many published models at once: one program per shape, see `Model.mutagenesis`.
+
+    Args:
+      models: of a `Library`.
+      sequences: as for `Model.predict`, at least one.
+
+    Raises:
+      InputError: as `Model.predict`, or no sequence.
+    """
+    texts = tuple(map(str, sequences))
+    if not texts or not models:
+        raise InputError('no sequences or models were given, expected at least one')
+    tokens, lengths = models[0].encode(texts)
+    found = score_mutants([model.score for model in models], [model.params for model in models], tokens, lengths)
+    maps = mutation_maps(found, tokens)
+    return [
+        Maps(
+            model.title, 'mutagenesis', False, texts, maps.score[m],
+            tuple(row[: len(text)] for row, text in zip(maps.signed[m], texts, strict=True)),
+            tuple(row[: len(text)] for row, text in zip(maps.hypothetical[m], texts, strict=True)), None,
+        )
+        for m, model in enumerate(models)
+    ]  # fmt: skip
 
 
 def load_deepbind(folder: str | os.PathLike, *, windows: bool = True) -> Library:

@@ -2,8 +2,11 @@
 
 import base64
 import dataclasses
+import functools
+import os
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import jax
@@ -56,7 +59,7 @@ class LibrarySettings:
     tax_group: str = 'vertebrates'
     measure: str = 'q_value'
     threshold: float = 0.5
-    chance_draws: int = 20
+    chance_draws: int = 4
 
     def __post_init__(self) -> None:
         if self.restarts < 1:
@@ -193,12 +196,11 @@ def describe_library(
     models = library.select(*words)
     with tqdm(total=len(models), desc='class optima', unit='model', disable=not progress) as bar:
         optima = class_optima(models, settings, progress=bar.update)
-    rows, shown = [], []
-    described = zip(models, optima, strict=True)
-    for model, optimum in tqdm(described, 'motifs', len(models), unit='model', disable=not progress):
-        row, of_page = _describe(library.entry(model.spec), model, optimum, matcher)
-        rows.append(row)
-        shown.append(of_page)
+    entries = [library.entry(model.spec) for model in models]
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        described = pool.map(functools.partial(_describe, matcher), entries, models, optima)
+        found = list(tqdm(described, 'motifs', len(models), unit='model', disable=not progress))
+    rows, shown = [row for row, _ in found], [of_page for _, of_page in found]
     counts = _counts(rows)
     tables = {
         'models': Table(rows, MODEL_COLUMNS, 'models', 'Published models'),
@@ -215,7 +217,7 @@ def describe_library(
     return page.write_library(workdir / 'dashboard', payload), tables
 
 
-def _describe(entry: Entry, model: Model, optimum: Optimum, matcher: _Matcher) -> tuple[dict[str, Any], dict[str, Any]]:
+def _describe(matcher: _Matcher, entry: Entry, model: Model, optimum: Optimum) -> tuple[dict[str, Any], dict[str, Any]]:
     """A model's row of models.tsv, and what the page shows of it."""
     shape = model.score.shape
     rng = np.random.default_rng([int(part) for part in entry.id.lstrip('D').split('.') if part.isdigit()])
