@@ -32,6 +32,7 @@ def get_config() -> ConfigDict:
     config.seeds = (0,)
     config.learning_rates = (0.0,)[:0]  # a grid; none = the recipe's
     config.dropouts = (0.0,)[:0]
+    config.deepbind = ''  # folder of DeepBind's published models: they stand beside ours (see docs/files.md)
     config.checkpoint_seconds = CHECKPOINT_SECONDS
     config.recipe.update({
         # What the parts are worth in validation AUROC is in RESULTS.md ("Half the operations").

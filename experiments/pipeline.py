@@ -18,7 +18,7 @@ from demo_jax.data.storage import is_corpus, load_corpus
 from demo_jax.errors import InputError, brief
 from demo_jax.io.files import expanded
 from demo_jax.runs.directory import RunDirectory
-from demo_jax.stages import record
+from demo_jax.stages import published_models, record
 from demo_jax.stages.sources import CorpusSettings, find_source, prepare_corpus
 from demo_jax.training.jobs import Job
 
@@ -215,6 +215,7 @@ def read_jobs(config: Mapping[str, Any], run: RunDirectory) -> tuple[Corpus, tup
     corpus = read_corpus(config['corpus'], run)
     check_tf(config.get('match', {}).get('tf', ''), corpus)
     jobs = make_jobs(corpus.tasks, config['specs'], recipe, **grid)
+    jobs = published_models.with_published(jobs, corpus.tasks, config.get('deepbind', ''))
     check_specs(corpus, jobs)
     return corpus, jobs
 

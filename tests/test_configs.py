@@ -50,6 +50,7 @@ SNAPSHOT = {
         'compilation_cache': '~/.cache/demo_jax/xla',
     },
     'checkpoint_seconds': 60.0,
+    'deepbind': '',
     'baseline': {'method': 'auto', 'n_sequences': 500, 'n_motifs': 5, 'timeout': 600.0},
     'evaluate': {'n_resamples': 1000},
     'explain': {

@@ -1,5 +1,6 @@
 """DeepBind's published models: files, scores against a plain NumPy scorer and the tool's own, commands."""
 
+import dataclasses
 import itertools
 import os
 import pathlib
@@ -17,15 +18,22 @@ import demo_jax
 from demo_jax import dna
 from demo_jax.data import deepbind_models
 from demo_jax.errors import InputError
+from demo_jax.evaluation.metrics import auroc
 from demo_jax.explain.class_optimisation import ClassOptimisationSettings
 from demo_jax.io import files
 from demo_jax.motifs.detectors import detector_motifs
 from demo_jax.motifs.jaspar import load_matrices
 from demo_jax.nn import deepbind
-from demo_jax.nn.deepbind import Shape
+from demo_jax.nn.deepbind import PUBLISHED, Shape
 from demo_jax.predict.deepbind import mutagenesis
+from demo_jax.predict.run import load_run
 from demo_jax.report.page import LIBRARY_ASSETS
+from demo_jax.runs.directory import RunDirectory
 from demo_jax.stages.deepbind import LibrarySettings, describe_library
+from demo_jax.stages.evaluate import EvaluateSettings, evaluate_run
+from demo_jax.stages.published_models import enter, with_published
+from demo_jax.training.jobs import Recipe, make_jobs
+from tests.helpers import small_corpus
 from tests.helpers_commands import run_command
 
 #: With and without the other strand, means and a hidden layer.
@@ -303,6 +311,59 @@ def test_motifs_of_detectors(library):
     padding = 'N' * 4
     change = plain_score(shape, values, padding + best + padding, None) - plain_score(shape, values, padding * 3, None)
     np.testing.assert_allclose(motifs.effect[0], change, atol=1e-5)
+
+
+def test_published_models_beside_ours(library, tmp_path):
+    """A run's jobs for the tasks that have a model; entered, not trained, scored as by the plain scorer, never chosen."""
+    folder = tmp_path / 'models'
+    shutil.copytree(library[0], folder)
+    lines = (folder / 'db.tsv').read_text().splitlines()
+    columns = lines[1] + '\tPath'
+    rows = [f'{line}\tE:/x/{name}' for line, name in zip(lines[2:4], ('one', 'other'), strict=True)]
+    (folder / 'db.tsv').write_text('\n'.join([columns, *rows]) + '\n')
+    corpus, recipe = small_corpus(('one', 'two')), Recipe()
+    jobs = make_jobs(corpus.tasks, ['small_cnn'], recipe, seeds=(0, 1))
+    both = with_published(jobs, corpus.tasks, folder)
+    assert both[:4] == jobs and [(job.index, job.task, job.spec) for job in both[4:]] == [(4, 'one', PUBLISHED)]
+    assert with_published(jobs, corpus.tasks, '') == jobs
+    with pytest.raises(InputError, match='has no model of these tasks'):
+        with_published(jobs, ['two'], folder)
+    with pytest.raises(InputError, match='is not trained; name the folder'):
+        with_published(make_jobs(corpus.tasks, [PUBLISHED], recipe), corpus.tasks, '')
+
+    only = with_published(make_jobs(corpus.tasks, [PUBLISHED], recipe), corpus.tasks, folder)
+    run = RunDirectory(tmp_path / 'run')
+    config = {
+        'corpus': {'source': 'fasta', 'seed': 0}, 'specs': [PUBLISHED], 'seeds': [0], 'learning_rates': [],
+        'dropouts': [], 'recipe': dataclasses.asdict(recipe),
+    }  # fmt: skip
+    run.create(corpus, config, only)
+    enter(run, corpus, run.jobs(), folder)
+    tables = evaluate_run(run, EvaluateSettings(n_resamples=5), progress=False)
+    (row,) = tables['auroc'].rows
+    assert row['steps'] == 0 and np.isnan(row['valid_auroc']) and not tables['training'].rows
+    labels, texts = [], []
+    for number in range(*corpus.rows('one', 'test').indices(len(corpus))):
+        labels.append(int(corpus.labels[number]))
+        texts.append(dna.decode(corpus.tokens[corpus.starts[number] : corpus.starts[number + 1]]))
+    wanted = [plain_score(*library[1]['D00001.001'], text, None) for text in texts]
+    model = load_run(run.path).model('one', PUBLISHED)
+    np.testing.assert_allclose(model.predict(texts).score, wanted, atol=1e-4)
+    assert row['test_auroc'] == pytest.approx(auroc(np.array(labels), np.array(wanted)), abs=1e-6)
+    assert [one['kind'] for one in tables['table2'].rows][0] == 'published_models'
+
+
+@pytest.mark.parametrize('number', [1, 2])
+def test_every_shape_fits_in_one(library, number):
+    """The architecture of a run gives the scores of models with and without means and a hidden layer."""
+    name = f'D{number:05}.001'
+    model = demo_jax.load_deepbind(library[0], windows=False)[name]
+    tokens, lengths = model.encode(SEQUENCES)
+    params = deepbind.in_one_shape(model.params, model.score.shape)
+    found = jax.jit(deepbind.deepbind_published)(params, dna.one_hot(tokens), lengths)
+    np.testing.assert_allclose(found, [plain_score(*library[1][name], text, None) for text in SEQUENCES], atol=1e-4)
+    with pytest.raises(InputError, match='does not fit in'):
+        deepbind.in_one_shape(model.params, model.score.shape._replace(both_strands=False))
 
 
 def test_page_of_published_models(library, tmp_path):

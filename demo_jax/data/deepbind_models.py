@@ -51,6 +51,7 @@ class Entry(NamedTuple):
       family: of proteins, e.g. 'C2H2 ZF'; '' = not known.
       experiment: 'ChIP-seq', 'SELEX', 'PBM' or 'RNAcompete'.
       details: of the experiment, e.g. {'CellLine': 'K562'}.
+      data: name of the set that it was trained on, e.g. 'ARID3A_K562_ARID3A_(sc-8821)_Stanford'; '' = not known.
     """
 
     id: str
@@ -60,6 +61,7 @@ class Entry(NamedTuple):
     family: str
     experiment: str
     details: Mapping[str, str]
+    data: str = ''
 
     @property
     def cell(self) -> str:
@@ -238,8 +240,9 @@ def _entry(path: pathlib.Path, number: int, cells: Mapping[str, str]) -> Entry:
         raise InputError(f'{path}: line {number}: Type is {brief(cells["Type"])}, expected TF or RBP')
     details = dict(pair.split('=', 1) for pair in re.findall(r"'([^']*=[^']*)'", cells['Experiment Details']))
     return Entry(
-        cells['ID'], cells['Protein'], cells['Type'], cells['Species'], cells['Family'], cells['Experiment'], details
-    )
+        cells['ID'], cells['Protein'], cells['Type'], cells['Species'], cells['Family'], cells['Experiment'], details,
+        re.split(r'[/\\]', cells.get('Path', ''))[-1],
+    )  # fmt: skip
 
 
 def read_parameters(path: str | os.PathLike) -> tuple[Shape, dict[str, np.ndarray]]:

@@ -27,6 +27,7 @@ KIND_LABELS = {
     'cnn': 'CNN',
     'cnn_rnn': 'CNN-RNN',
     'deepbind': 'own DeepBind',
+    'published_models': 'DeepBind’s models',
 }
 BASELINE_LABELS = {'meme_sum': 'MEME-SUM', 'deepbind': 'DeepBind'}
 
@@ -47,7 +48,13 @@ BESIDE_COLUMNS = (
 
 def _chosen_row(rows: Sequence[Mapping[str, Any]], _: str | None) -> str:
     chosen = any(row['kind'] == 'chosen' for row in rows)
-    return 'Best by validation: for each task the trained model with the best validation AUROC.' if chosen else ''
+    text = 'Best by validation: for each task the trained model with the best validation AUROC.' if chosen else ''
+    if any(row['kind'] == 'published_models' for row in rows):
+        text += (
+            ' DeepBind’s models: as published, not trained here, on whole sequences. Our validation sequences are '
+            'among those that they were trained on, so they have no validation AUROC and are not chosen.'
+        )
+    return text.strip()
 
 
 #: Tables 2 and 3 and the comparison with published values, without rows.
@@ -123,10 +130,13 @@ def kind_of(spec: str) -> str:
     A name that is not in `SPECS` (the motif baseline, results of other programs) is classified by the words in it:
     'cnn_rnn_wide' is 'cnn_rnn'.
     """
-    from demo_jax.nn.models import SPECS  # not needed to read tables
+    from demo_jax.nn.deepbind import PUBLISHED  # not needed to read tables
+    from demo_jax.nn.models import SPECS
 
     if spec in SPECS:
         return SPECS[spec].kind.lower().replace('-', '_')
+    if spec == PUBLISHED:
+        return 'published_models'
     words = spec.rsplit(':', 1)[-1].lower().split('_')  # the module of 'my_cnn_models:dilated' says nothing
     if 'motifs' in words:
         return 'motifs'

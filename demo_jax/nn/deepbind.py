@@ -17,7 +17,7 @@ are rows of zeros.
 import dataclasses
 import functools
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -25,6 +25,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from demo_jax.errors import InputError
+from demo_jax.nn.architecture import Architecture
 from demo_jax.nn.kernels import Array
 
 #: Models that one step of `score_stacked` updates together: enough to fill vector registers, few enough for the cache.
@@ -482,3 +484,75 @@ def canonical(
     if hidden:
         params |= {'output_weights': np.asarray(weights2), 'output_bias': np.asarray(biases2).reshape(())}
     return {name: np.array(value, np.float32, order='C') for name, value in params.items()}
+
+
+#: The shape that every published model of a TF fits in.
+LARGEST = Shape(36, 16, True, True, 32)
+#: How a run names the architecture of published models.
+PUBLISHED = 'demo_jax.nn.deepbind:deepbind_published'
+
+
+def in_one_shape(params: Mapping[str, np.ndarray], shape: Shape) -> dict[str, np.ndarray]:
+    """Parameters of `deepbind_published` that give the scores of whole sequences of a model of any shape.
+
+    Detectors get rows of zeros, `detector_len` says how many letters they have. A model without a hidden layer gets one
+    of two units, for u = max(u, 0) - max(-u, 0).
+
+    Raises:
+      InputError: a model of one strand, or one that `LARGEST` does not hold.
+    """
+    if not shape.both_strands or any(own > most for own, most in zip(shape, LARGEST, strict=True)):
+        raise InputError(f'a published model of shape {tuple(shape)} does not fit in {tuple(LARGEST)}')
+    n = LARGEST.n_detectors
+    found = {name: np.zeros(spec.shape, np.float32) for name, spec in _published_shapes().items()}
+    found['detectors'][: shape.detector_len, :, : shape.n_detectors] = params['detectors']
+    found['offsets'][: shape.n_detectors] = params['offsets']
+    found['offsets'][shape.n_detectors : n] = -1  # never above zero
+    found['detector_len'][...] = shape.detector_len
+    for name in ('weights', 'mean_weights', 'bias'):
+        if name not in params:
+            continue
+        own = params[name] if shape.n_hidden else np.stack([params[name], -params[name]], axis=-1)
+        found[name][(*(slice(size) for size in own.shape[:-1]), slice(own.shape[-1]))] = own
+    found['output_weights'][: shape.n_hidden or 2] = params['output_weights'] if shape.n_hidden else [1, -1]
+    found['output_bias'][...] = params['output_bias'] if shape.n_hidden else 0
+    return found
+
+
+def _published_shapes() -> dict[str, jax.ShapeDtypeStruct]:
+    d, n, _, _, h = LARGEST
+    shapes: dict[str, tuple[int, ...]] = {
+        'detectors': (d, 4, n), 'offsets': (n,), 'weights': (n, h), 'mean_weights': (n, h), 'bias': (h,),
+        'output_weights': (h,), 'output_bias': (), 'detector_len': (),
+    }  # fmt: skip
+    return {name: jax.ShapeDtypeStruct(shape, jnp.float32) for name, shape in shapes.items()}
+
+
+def _published_init(key: Array) -> dict[str, jax.Array]:
+    drawn = {name: 0.1 * jax.random.normal(jnp.asarray(key), spec.shape) for name, spec in _published_shapes().items()}
+    return drawn | {'detector_len': jnp.float32(LARGEST.detector_len)}
+
+
+def _published_apply(params: Any, x: Array, lengths: Array | None = None) -> jax.Array:
+    """Scores (B,) of whole sequences x (B, L, 4), as `DeepBind` gives them."""
+    d = LARGEST.detector_len
+    padded = jnp.pad(x, ((0, 0), (d - 1, d - 1), (0, 0)))
+    axes = ('NWC', 'WIO', 'NWC')
+    both = stranded(params['detectors'])
+    found = jax.lax.conv_general_dilated(padded, both, (1,), 'VALID', dimension_numbers=axes)
+    offsets = jnp.concatenate([params['offsets']] * 2)
+    length = jnp.full(len(x), x.shape[1]) if lengths is None else jnp.asarray(lengths)
+    own = params['detector_len'].astype(jnp.int32)
+    # A place counts where one of the detector's own letters lies on the sequence; those of the other strand end, not
+    # begin, with zeros.
+    place = jnp.arange(found.shape[1])[None]
+    given = (place >= d - own) & (place < length[:, None] + d - 1)
+    other = place < (length + own - 1)[:, None]
+    counts = jnp.repeat(jnp.stack([given & (place >= 0), other], axis=-1), len(params['offsets']), axis=-1)
+    responses = jnp.where(counts, jnp.maximum(found + offsets[None, None], 0), 0)
+    mean = responses.sum(axis=1) / (length + own - 1)[:, None].astype(x.dtype)
+    return _strand_scores(params, responses.max(axis=1), mean, LARGEST)
+
+
+#: Published models of TFs as one architecture of a run, for whole sequences; its parameters are never trained.
+deepbind_published = Architecture(_published_init, _published_apply, 'deepbind_published')

@@ -11,6 +11,7 @@ from typing import Any, ParamSpec
 import numpy as np
 
 from demo_jax.nn.architecture import name_of
+from demo_jax.nn.deepbind import PUBLISHED
 from demo_jax.report import plots
 from demo_jax.report.figures_sequence import RC, WIDTH
 
@@ -37,6 +38,8 @@ def _styled(draw: Callable[_P, Any]) -> Callable[_P, Any]:
 
 def spec_label(spec: str) -> str:
     """A spec's name as text: 'medium_cnn_rnn' -> 'medium CNN-RNN', 'my_models:dilated' -> 'dilated'."""
+    if spec == PUBLISHED:
+        return 'DeepBind’s models'
     if ':' in spec:
         return name_of(spec)
     written = {'rnn': 'RNN', 'cnn': 'CNN', 'deepbind': 'DeepBind', 'em': 'EM', 'meme': 'MEME', 'chip': 'ChIP'}

@@ -24,7 +24,7 @@ from demo_jax.io.settings import updated
 from demo_jax.training.jobs import Job
 
 #: What stands in a config beside its sections.
-_SINGLE = ('specs', 'seeds', 'learning_rates', 'dropouts', 'checkpoint_seconds')
+_SINGLE = ('specs', 'seeds', 'learning_rates', 'dropouts', 'checkpoint_seconds', 'deepbind')
 _NUMBER = {int: r'-?[0-9]{1,18}', float: r'[-+0-9.eE]{1,30}'}
 
 
@@ -177,6 +177,7 @@ def read_jobs(path: str | os.PathLike, own_specs: Collection[str] | bool = ()) -
 def _job(number: int, row: Mapping[str, str], kinds: Mapping[str, Any], own_specs: Collection[str] | bool) -> Job:
     """The job in a row of the table; InputError without the file's name."""
     from demo_jax.nn.architecture import resolve
+    from demo_jax.nn.deepbind import PUBLISHED
     from demo_jax.nn.models import SPECS
 
     values: dict[str, Any] = {}
@@ -191,7 +192,7 @@ def _job(number: int, row: Mapping[str, str], kinds: Mapping[str, Any], own_spec
     job = Job(**values)
     if job.index != number:
         raise InputError(f'line {number + 2}: index is {job.index}, expected {number}')
-    if job.spec not in SPECS:
+    if job.spec not in SPECS and job.spec != PUBLISHED:
         # To import a module is to run it, and a run may come from anywhere: only what the user named is imported.
         allowed = own_specs if isinstance(own_specs, bool) else job.spec in own_specs
         if ':' in job.spec and not allowed:

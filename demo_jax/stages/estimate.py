@@ -18,6 +18,7 @@ from demo_jax.explain.pieces import PIECES, TRACKS
 from demo_jax.io.settings import read_settings
 from demo_jax.nn.architecture import resolve
 from demo_jax.nn.cost import forward_operations, operations_per_step
+from demo_jax.nn.deepbind import PUBLISHED
 from demo_jax.runs.directory import RunDirectory
 from demo_jax.runs.explanations import Explanations
 from demo_jax.stages.explain import ExplainSettings, work
@@ -61,7 +62,7 @@ class Line(NamedTuple):
 
 def train(prospect: Prospect) -> Line:
     """Of the stage train; workers make it the shorter, if each of their devices is as fast as one of this process."""
-    corpus, jobs = prospect.corpus, prospect.jobs
+    corpus, jobs = prospect.corpus, [job for job in prospect.jobs if job.spec != PUBLISHED]
     recipe = read_settings(Recipe, prospect.config['recipe'], 'recipe')
     finished = prospect.run.finished_jobs()
     plans = {task: make_plan(recipe, _count(corpus, task, 'train')) for task in corpus.tasks}

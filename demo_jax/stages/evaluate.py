@@ -14,6 +14,7 @@ from demo_jax.evaluation import calibration, choose, compare, metrics
 from demo_jax.evaluation.table import Table
 from demo_jax.io import arrays, files
 from demo_jax.io.settings import read_settings
+from demo_jax.nn.deepbind import PUBLISHED
 from demo_jax.predict.model import Model
 from demo_jax.predict.run import Run
 from demo_jax.runs.directory import CALIBRATION_TABLE, RunDirectory
@@ -85,7 +86,7 @@ def evaluate_run(
         row: dict[str, Any] = {name: getattr(job, name) for name in AUROC_COLUMNS[:5]}
         row |= {'n_epochs': len(result.history)}
         row |= {name: getattr(result, name) for name in ('attempt', 'asleep', 'steps', 'status')}
-        row['planned_steps'] = planned[job.task]
+        row['planned_steps'] = None if job.spec == PUBLISHED else planned[job.task]
         if result.params is not None:
             path = run.path / 'predictions' / f'{job.index:05d}.npy'
             validation = path.with_name(f'{job.index:05d}_valid.npy')

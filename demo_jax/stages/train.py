@@ -22,6 +22,7 @@ from demo_jax.nn.architecture import Architecture, parameter_shapes, resolve
 from demo_jax.nn.cost import operations_per_step
 from demo_jax.runs import checkpoints, monitor
 from demo_jax.runs.directory import HISTORY_COLUMNS, RunDirectory
+from demo_jax.stages import published_models
 from demo_jax.training.bundles import Shared, Trained, make_bundles, train_bundle
 from demo_jax.training.fit import fit
 from demo_jax.training.jobs import Job, Recipe, make_plan, programs
@@ -146,6 +147,7 @@ def train_run(
     recipe = read_settings(Recipe, config['recipe'], 'recipe')
     machine = machine_settings(config)
     check_specs(corpus, jobs)
+    published_models.enter(run, corpus, jobs, config.get('deepbind', ''))
     left = {job.index for job in jobs} - run.finished_jobs()
     if not left:  # it may have been killed between the last model and its history
         write_history(run, {job.index: run.load_result(job.index).history for job in jobs})
