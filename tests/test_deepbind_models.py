@@ -314,7 +314,7 @@ def test_motifs_of_detectors(library):
 
 
 def test_published_models_beside_ours(library, tmp_path):
-    """A run's jobs for the tasks that have a model; entered, not trained, scored as by the plain scorer, never chosen."""
+    """Jobs for the tasks that have a model: entered, not trained, scored as by the plain scorer, without validation."""
     folder = tmp_path / 'models'
     shutil.copytree(library[0], folder)
     lines = (folder / 'db.tsv').read_text().splitlines()

@@ -3,7 +3,7 @@
 
 (() => {
   const {el} = demo;
-  const AT_ONCE = 40;
+  const AT_ONCE = 16;
   const FILTERS = [['experiment', 'assay'], ['species', 'species'], ['family', 'family'], ['cell', 'cell line']];
 
   /** Probabilities out of base64 bytes: rows of four. */
