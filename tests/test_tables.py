@@ -69,3 +69,19 @@ def test_the_page_says_which_stage_is_missing(tmp_path):
     }  # fmt: skip
     columns = next(table['columns'] for table in shown if table['name'] == 'table2')
     assert [column['label'] for column in columns] == ['Model', 'Tasks', 'Mean', 'Median', 'SD']  # nothing published
+
+
+def test_what_trainings_took_per_architecture():
+    def row(spec, attempt, asleep, steps, status='ok'):
+        return {'spec': spec, 'attempt': attempt, 'asleep': asleep, 'steps': steps, 'planned_steps': 100,
+                'status': status}  # fmt: skip
+
+    rows = [row('a', 2, 1, 100), row('b', 0, 0, 60), row('a', 3, 0, 7, 'diverged'), row('b', 1, 1, 100)]
+    baseline = {'spec': 'em_motifs_sum', 'status': 'ok', 'attempt': '', 'planned_steps': ''}
+    (table,) = (derived for derived in evaluate.TABLES if derived.table.name == 'training')
+    assert table.rows(evaluate.Scored([*rows, baseline], [], set(), False, [])) == [
+        {'spec': 'a', 'models': 2, 'steps': 107, 'planned_steps': 200, 'saved': 0.0, 'died': 4,
+         'asleep': 1, 'given_up': 1},
+        {'spec': 'b', 'models': 2, 'steps': 160, 'planned_steps': 200, 'saved': pytest.approx(0.2), 'died': 0,
+         'asleep': 1, 'given_up': 0},
+    ]  # fmt: skip

@@ -171,8 +171,9 @@ def _training(scored: Scored) -> list[dict[str, Any]]:
         steps, planned, attempts, asleep = (
             sum(row[name] for row in own) for name in ('steps', 'planned_steps', 'attempt', 'asleep')
         )
+        saved = sum(row['planned_steps'] - row['steps'] for row in own if row['status'] == 'ok')
         found.append({
-            'spec': spec, 'models': len(own), 'steps': steps, 'planned_steps': planned, 'saved': 1 - steps / planned,
+            'spec': spec, 'models': len(own), 'steps': steps, 'planned_steps': planned, 'saved': saved / planned,
             'died': attempts - asleep, 'asleep': asleep, 'given_up': sum(row['status'] != 'ok' for row in own),
         })  # fmt: skip
     return found
