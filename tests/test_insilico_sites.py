@@ -9,6 +9,7 @@ import pytest
 import demo_jax
 from demo_jax import dna
 from demo_jax.errors import InputError
+from demo_jax.insilico import designs
 from demo_jax.insilico.ablate import Hit, ablate
 from demo_jax.insilico.design import design
 from demo_jax.insilico.epistasis import Arranged, epistasis
@@ -45,6 +46,19 @@ def test_meaningless_pairs_are_called_at_the_nominal_rate_at_most():
     # 80 pairs: binomial, so that more than 9 at 5% or 14 at 10% have a chance below 1%.
     assert (p <= 0.05).sum() <= 9 and (p <= 0.1).sum() <= 14 and (p <= 0.5).sum() <= 51
     assert 0.5 < p.mean() < 0.85  # the largest of three; not far from uniform
+
+
+def test_meaningless_words_have_the_letters_and_are_not_the_word():
+    rng = np.random.default_rng(0)
+    word = dna.encode('AGATAA')[None]
+    drawn = {dna.decode(designs.meaningless(word, rng)[0]) for _ in range(200)}
+    assert all(sorted(text) == sorted('AGATAA') for text in drawn) and len(drawn) > 3
+    assert not any('GATA' in text for text in drawn)
+    sampled = designs.meaningless(np.stack([dna.encode('ACGT'), dna.encode('AAAA')]), rng)
+    assert sampled.shape == (1, 4)
+    matrix = 0.7 * np.eye(4)[[0, 1, 2, 3, 0]] + 0.075
+    found = epistasis(three_models(), {'x': matrix, 'y': 'ACC'}, BACKGROUNDS, how='sampled', null=2)
+    assert (found.p_value > 0).all()
 
 
 def sites(*places):

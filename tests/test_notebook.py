@@ -63,3 +63,15 @@ def test_own_model(tmp_path, monkeypatch):
     (row,) = files.read_tsv(tmp_path / 'runs' / 'my_net' / 'tables' / 'auroc.tsv')
     assert (row['spec'], row['status']) == ('__main__:my_net', 'ok')
     assert float(row['test_auroc']) > 0.8
+
+
+def test_ask(tmp_path, monkeypatch):
+    monkeypatch.setenv('PYTHONPATH', os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')]))
+    monkeypatch.setenv('JAX_PLATFORMS', 'cpu')
+    monkeypatch.setenv('IPYTHONDIR', str(tmp_path / 'ipython'))
+    notebook = nbformat.read(ROOT / 'experiments' / 'notebooks' / 'ask.ipynb', as_version=4)
+    nbclient.NotebookClient(notebook, timeout=300, resources={'metadata': {'path': str(tmp_path)}}).execute()
+    outputs = [output for cell in notebook.cells if cell.cell_type == 'code' for output in cell.outputs]
+    assert len([one for one in outputs if 'image/png' in getattr(one, 'data', {})]) == 5
+    text = ''.join(one.text for one in outputs if one.output_type == 'stream')
+    assert 'Peak(gap=9, after=True, same_strand=True' in text and 'target reached' in text

@@ -15,6 +15,7 @@ Motif = str | np.ndarray | Sequence[str]
 #: How a matrix becomes words: its most probable letters, or letters drawn from it, anew for each background.
 HOW = ('consensus', 'sampled')
 _BLOCK = 8192  # sequences made at a time
+_DRAWS, _SHIFTS = 10, 2  # of meaningless words, and how far they are shifted to be compared
 
 
 class Insertion(NamedTuple):
@@ -83,6 +84,23 @@ def words_of(name: str, motif: Motif, n: int, rng: np.random.Generator, *, how: 
 def shuffled(words: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
     """Words of the same letters in random order, uint8 (n, w), of words (1, w) or (n, w)."""
     return rng.permuted(np.broadcast_to(words, (n, words.shape[1])), axis=1)
+
+
+def meaningless(words: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A word that means nothing, uint8 (1, w): the letters of one of the words (1 or n, w) in random order.
+
+    Of ten orders that are drawn it is the one least like the word, on either strand and shifted by up to 2 letters: a
+    short word is often its own shuffle, or nearly.
+    """
+    word = words[rng.integers(0, len(words))]
+    drawn = shuffled(word[None], _DRAWS, rng)
+    like = np.zeros(_DRAWS, np.int64)
+    for one in (word, dna.reverse_complement(word)):
+        for shift in range(min(_SHIFTS, len(word) - 1) + 1):
+            rest = len(word) - shift
+            for left, right in ((drawn[:, shift:], one[:rest]), (drawn[:, :rest], one[shift:])):
+                like = np.maximum(like, ((left == right[None]) & (left < dna.N)).sum(axis=1))
+    return drawn[np.argmin(like)][None]
 
 
 def other_strand(words: np.ndarray, strand: int) -> np.ndarray:

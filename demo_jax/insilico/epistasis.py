@@ -112,10 +112,10 @@ def epistasis(
 ) -> Epistasis:
     """The epistasis of pairs of motifs, f(ab) - f(a) - f(b) + f(0), with a null.
 
-    A word that means nothing is a motif's own letters in random order. There are three kinds of meaningless pairs: the
-    first motif with such a word, such a word with the second, and two such words. p of a pair is the share of those
-    whose epistasis is at least as far from 0, for the kind where it is largest: a strong motif is not called because
-    it is strong.
+    A word that means nothing is a motif's own letters in another order (`designs.meaningless`). There are three kinds of
+    meaningless pairs: the first motif with such a word, such a word with the second, and two such words. p of a pair is
+    the share of those whose epistasis is at least as far from 0, for the kind where it is largest: a strong motif is
+    not called because it is strong.
 
     Args:
       models: who is asked.
@@ -144,7 +144,7 @@ def epistasis(
         raise InputError(f'null is {null}, expected 0 or more')
     rng = np.random.default_rng(seed)
     words = {name: designs.words_of(name, motif, n, rng, how=how) for name, motif in motifs.items()}
-    random = {name: [designs.shuffled(word, 1, rng) for _ in range(2 * null)] for name, word in words.items()}
+    random = {name: [designs.meaningless(word, rng) for _ in range(2 * null)] for name, word in words.items()}
     made: list[Pair] = []
     for first, second, distance, after, same in listed:
         a, b = words[first], words[second]

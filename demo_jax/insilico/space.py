@@ -153,7 +153,7 @@ def space(
       backgrounds: uint8 (N, L).
       gaps: letters between the motifs; None = 0 to 60, as far as the sequence is long enough.
       how: matrices as their 'consensus', or 'sampled' anew for each background.
-      null: pairs with a meaningless word (its letters in random order) to compare with, for either motif. The p of
+      null: pairs with a meaningless word (its letters in another order) to compare with, for either motif. The p of
         the peak is the larger of the two. It takes as many times as long, twice.
       seed: of what is drawn.
       progress: show a bar.
@@ -188,8 +188,8 @@ def space(
     p_value = np.full(len(models) + 1, np.nan)
     if null:
         highest = _highest(epistasis)
-        without_second = [_highest(curves(one, designs.shuffled(two, 1, rng), False)[..., 3, :]) for _ in range(null)]
-        without_first = [_highest(curves(designs.shuffled(one, 1, rng), two, False)[..., 3, :]) for _ in range(null)]
+        without_second = [_highest(curves(one, designs.meaningless(two, rng), False)[..., 3, :]) for _ in range(null)]
+        without_first = [_highest(curves(designs.meaningless(one, rng), two, False)[..., 3, :]) for _ in range(null)]
         p_value = np.maximum(*(null_p(highest, np.stack(one, -1)) for one in (without_first, without_second)))
     return Spacing(
         first[0], second[0], models.names, chosen, over_backgrounds(found[..., 0, :]), over_backgrounds(epistasis),
