@@ -68,7 +68,7 @@ SNAPSHOT = {
     },
     'discover': {
         'methods': (), 'seqlet_fdr': 0.1, 'hit_fdr': 0.05, 'shuffles': 1, 'neighbours': True, 'match_q': 0.05,
-        'placements': 500, 'random_seed': 0,
+        'placements': 500, 'random_seed': 0, 'certificate': False,
     },
     'dashboard': {'sequences': 50, 'dashboards': 2, 'page_megabytes': 60.0},
 }  # fmt: skip

@@ -10,6 +10,8 @@ from demo_jax.errors import InputError
 from demo_jax.io import arrays, files
 from demo_jax.report.collect import Collector, TaskData, number
 
+#: What the page shows of trust.tsv.
+_EXPECTED = ('seqlet_recall', 'seqlet_fdr', 'hit_recall', 'hit_fdr', 'motif_recall', 'invented')
 #: The best method first: on simulated data these find more of the planted sites than the gradient at the sequence does.
 BEST_FIRST = ('mutagenesis', 'integrated_gradients', 'saliency')
 
@@ -24,6 +26,7 @@ def found_payload(collector: Collector, data: TaskData, targets: dict[str, Any])
 
     Returns:
       'motifs': one entry per motif, the best method's first, and in each map in the order of its sites.
+      'trust': rows of trust.tsv: what to expect of each map.
       'empty': model, method and reason of each map without a motif.
       'spacings': pairs of motifs that prefer a spacing or occur together (q at most 0.05), rows of spacings.tsv.
     """
@@ -32,8 +35,10 @@ def found_payload(collector: Collector, data: TaskData, targets: dict[str, Any])
         return None
     rows = [row for row in collector.table('motifs') if row['task'] == data.task]
     stored: dict[tuple[str, str], Mapping[str, np.ndarray]] = {}
+    trust = [row for row in collector.table('trust') if row['task'] == data.task]
+    judged = {row['method'] for row in trust if row['best'] == '1'}
     motifs = []
-    for row in sorted(rows, key=lambda row: _rank(row['method'])):
+    for row in sorted(rows, key=lambda row: (row['method'] not in judged, _rank(row['method']))):
         key = row['spec'], row['method']
         if key not in stored:
             stored[key] = _stored(collector, data.task, *key)
@@ -42,6 +47,11 @@ def found_payload(collector: Collector, data: TaskData, targets: dict[str, Any])
             motifs.append(motif)
     return {
         'motifs': motifs,
+        'trust': [
+            {name: number(row[name]) if row[name] else None for name in _EXPECTED}
+            | {'spec': row['spec'], 'method': row['method']}
+            for row in trust
+        ],
         'empty': [
             {'spec': row['spec'], 'method': row['method'], 'note': row['note']} for row in summaries if row['note']
         ],

@@ -15,6 +15,7 @@ from demo_jax.evaluation.table import Table
 from demo_jax.explain.attribution import ATTRIBUTIONS
 from demo_jax.explain.pieces import PIECES, Subject, stored_maps
 from demo_jax.io import arrays, files
+from demo_jax.io.settings import read_settings
 from demo_jax.motifs import own, seqlets
 from demo_jax.motifs.discover import FoundMotif, find_motifs
 from demo_jax.motifs.hits import Pattern, find_map_hits
@@ -22,10 +23,11 @@ from demo_jax.motifs.jaspar import JasparMatrix
 from demo_jax.motifs.spacing import Pairing, Sites, pair_motifs
 from demo_jax.motifs.tomtom import match_motifs, prepare_targets
 from demo_jax.nn.architecture import resolve
+from demo_jax.report.found_payload import best_method
 from demo_jax.runs.directory import RunDirectory
 from demo_jax.runs.done import Made, Records
 from demo_jax.runs.explanations import Explanations
-from demo_jax.stages import discovered
+from demo_jax.stages import discovered, explain, trust
 from demo_jax.stages.explain import sequences
 from demo_jax.stages.match import MatchSettings
 from demo_jax.training.jobs import Job
@@ -51,6 +53,8 @@ class DiscoverSettings:
       match_q: a motif is named after its best JASPAR match with at most this q-value; without one it is unknown.
       placements: shuffled placements that spacings of motifs are compared with.
       random_seed: of the shuffles and the placements.
+      certificate: also train the same models on a matched simulation, to tell how far the results can be trusted (see
+        `stages.trust`); takes about as long as the run's training and this stage together.
     """
 
     methods: tuple[str, ...] = ()
@@ -61,6 +65,7 @@ class DiscoverSettings:
     match_q: float = 0.05
     placements: int = 500
     random_seed: int = 0
+    certificate: bool = False
 
     def __post_init__(self) -> None:
         for name in self.methods:
@@ -87,7 +92,9 @@ SEQLETS = Table(
     [], ('task', 'spec', 'method', 'sequences', 'shuffles', 'for', 'against', 'motifs', 'hits', 'note'), 'seqlets',
     printed=(), needed=('task', 'spec', 'method'),
 )  # fmt: skip
-TABLES = (MOTIFS, SPACINGS, SEQLETS)
+TABLES = (MOTIFS, SPACINGS, SEQLETS, trust.TRUST)
+#: Those that each map has a part of.
+_OF_MAPS = TABLES[:3]
 
 
 class _Map(NamedTuple):
@@ -164,7 +171,44 @@ def discover_run(
     for name, table in tables.items():
         files.write_tsv(run.tables / f'{name}.tsv', table.rows, table.columns)
     _say(results)
+    if settings.certificate:
+        tables['trust'] = _certify(run, store, settings, matching, motifs, progress=progress)
     return tables
+
+
+def _certify(
+    run: RunDirectory, store: Explanations, settings: DiscoverSettings, matching: MatchSettings,
+    motifs: Sequence[Mapping[str, Any]], *, progress: bool,
+) -> Table:  # fmt: skip
+    """The certificate of trust: train, explain and search a matched simulation, and judge what was found there."""
+    jobs = store.jobs()
+    results = {job: run.load_result(job.index) for job in jobs}
+    maps: dict[str, tuple[pathlib.Path, float]] = {}
+    for task in dict.fromkeys(job.task for job in jobs):
+        found = [row for row in motifs if row['task'] == task and str(row['sign']) == '1']
+        if found:
+            job = max((job for job in jobs if job.task == task and job.spec in {row['spec'] for row in found}),
+                      key=lambda job: results[job].best_auroc)  # fmt: skip
+            method = best_method([row['method'] for row in found if row['spec'] == job.spec])
+            maps[task] = folder_of(run, task, job.spec, str(method)), results[job].best_auroc
+    specs = list(dict.fromkeys(job.spec for job in jobs))
+    beside = trust.prepare(run, maps, specs, settings.random_seed, progress=progress)
+    if beside is None:
+        print('no task has a motif, so there is nothing to certify')
+        return trust.write(run, [])
+    methods = list(dict.fromkeys(method for job in jobs for method in methods_of(store, job, settings.methods)))
+    pieces = tuple(dict.fromkeys(ATTRIBUTIONS[method].reads or method for method in methods))
+    explained = read_settings(explain.ExplainSettings, run.config().get('explain', {}), 'explain')
+    chosen = dataclasses.replace(explained, specs=('all',), pieces=pieces, negatives=0)
+    explain.explain_run(beside, chosen, progress=progress)
+    tables = discover_run(
+        beside, dataclasses.replace(settings, certificate=False), matching, progress=progress
+    )
+    folders = {
+        (row['task'], row['spec'], row['method']): folder_of(beside, row['task'], row['spec'], row['method'])
+        for row in tables['seqlets'].rows
+    }
+    return trust.write(run, trust.judge(beside, tables['motifs'].rows, maps, folders))
 
 
 def methods_of(store: Explanations, job: Job, wanted: Sequence[str] = ()) -> list[str]:
@@ -187,15 +231,15 @@ def _one(
     records, piece = Records(folder), ATTRIBUTIONS[method].reads or method
     of_map = store.made(piece, job.index)
     inputs = {'map': repr(of_map.as_json()), 'jaspar': found.release, 'own': ' '.join(found.ids[job.task])}
-    made = Made(dataclasses.asdict(settings) | {'methods': [method]}, inputs, _FILES)
-    tables = [folder / f'{table.name}.tsv' for table in TABLES]
+    made = Made(dataclasses.asdict(settings) | {'methods': [method], 'certificate': False}, inputs, _FILES)
+    tables = [folder / f'{table.name}.tsv' for table in _OF_MAPS]
     if records.has('motifs', made):
         motifs, spacings, (summary,) = (files.read_tsv(path) for path in tables)
         return _Result(motifs, spacings, summary)
     records.forget('motifs')
     the_map = _read_map(run, store, corpus, job, method, settings, of_map, records)
     result = _find(the_map, folder, corpus, settings, found, targets)
-    for path, table, rows in zip(tables, TABLES, (result.motifs, result.spacings, [result.summary]), strict=True):
+    for path, table, rows in zip(tables, _OF_MAPS, (result.motifs, result.spacings, [result.summary]), strict=True):
         files.write_tsv(path, rows, table.columns)
     written = [*tables, *(folder / name for name in ('seqlets.bed', 'hits.bed', 'found.npz', 'found.meme'))]
     records.keep('motifs', made, written)

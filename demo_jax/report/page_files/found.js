@@ -21,6 +21,7 @@
     const specs = run.specs.filter((spec) => motifs.some((motif) => motif.spec === spec.spec));
     return el('div', {class: 'method'}, el('h3', {}, demo.methodLabel(method)),
       specs.map((spec) => el('div', {class: 'of-model'}, el('h4', {}, demo.key(demo.specPlace(run, spec.spec)), ` ${spec.label}`),
+        expected(task, spec.spec, method),
         el('div', {class: 'cards'}, motifs.filter((motif) => motif.spec === spec.spec).map((motif) => card(run, task, motif))))));
   }
 
@@ -40,6 +41,14 @@
       profile(motif.profile, label),
       shown.length ? el('details', {}, el('summary', {}, `Sequences that hold it (${shown.length} on this page)`),
         el('p', {}, shown.map((row, at) => [at ? ', ' : '', el('a', {href: demo.link(['task', task.name, 'sequence', row])}, task.sequences.find((one) => one.row === row).name)]))) : null);
+  }
+
+  // What a matched simulation lets one expect of this map.
+  function expected(task, spec, method) {
+    const row = task.found.trust.find((one) => one.spec === spec && one.method === method);
+    if (!row) return null;
+    const percent = (value) => (value === null ? '–' : `${demo.fixed(100 * value, 0)}%`);
+    return el('p', {class: 'numbers'}, `In a matched simulation seqlets found ${percent(row.seqlet_recall)} of the sites and ${percent(row.seqlet_fdr)} of them were false; hits ${percent(row.hit_recall)} and ${percent(row.hit_fdr)}; ${percent(row.motif_recall)} of the motifs were found, ${demo.count(row.invented)} invented.`);
   }
 
   // Letters as high as they contribute, those against binding below the line.
