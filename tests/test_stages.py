@@ -66,6 +66,23 @@ def run(tmp_path_factory):
     return directory
 
 
+def test_explained_together_is_explained_alone(run, tmp_path, monkeypatch):
+    """As an accelerator does it, on which models of one architecture go together."""
+    copy = RunDirectory(shutil.copytree(run.path, tmp_path / 'run'))
+    shutil.rmtree(copy.path / 'explain')
+    monkeypatch.setattr(explain, 'models_together', lambda: 3)
+    explain.explain_run(copy, SETTINGS, progress=False)
+    before, after = Explanations(run), Explanations(copy)
+    assert before.jobs() == after.jobs() and len(before.jobs()) > 3
+    for job in before.jobs():
+        for piece in SETTINGS.pieces:
+            assert before.piece_path(piece, job.index).exists() == after.piece_path(piece, job.index).exists()
+            if before.piece_path(piece, job.index).exists():
+                expected, found = before.load(piece, job.index), after.load(piece, job.index)
+                for name, array in expected.items():
+                    np.testing.assert_allclose(found[name], array, atol=1e-4, rtol=1e-4, err_msg=f'{piece} {name}')
+
+
 @pytest.fixture(scope='module')
 def tables(run):
     return match.match_run(run, match.MatchSettings(jaspar='JASPAR2016', chance_draws=2), progress=False)

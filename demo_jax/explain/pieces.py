@@ -5,18 +5,19 @@ A *track* is what one piece says of each position, and the window that it finds 
 truth tables and pages are made of. Every attribution is a piece and a track (or a second track of another's piece).
 """
 
-import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
+from demo_jax import dna
 from demo_jax.errors import InputError, brief
 from demo_jax.explain.activations import filter_motifs, strongest_activations
-from demo_jax.explain.attribution import ATTRIBUTIONS, Attribution, attribute
+from demo_jax.explain.attribution import ATTRIBUTIONS, Attribution, attribute_models
 from demo_jax.explain.class_optimisation import ClassOptimisationSettings
-from demo_jax.explain.temporal import DIRECTIONS, TRUNCATIONS, temporal_scores
+from demo_jax.explain.temporal import DIRECTIONS, TRUNCATIONS, temporal_scores_models
 from demo_jax.motifs import extract
 from demo_jax.motifs.seqlets import signed_at
 from demo_jax.nn.architecture import AnyArchitecture
@@ -83,6 +84,8 @@ class Piece(NamedTuple):
       arrays: the axes of its arrays, by name: N sequences, L letters of the longest, K references, R restarts, F
         first-layer filters of W letters, 4 the alphabet. Equal letters are equal lengths within a piece.
       make: of (subject, options by name); None where the stage makes it of many models at once (class optimisation).
+      many: of (subjects of one architecture, options by name): the same for each of them, in one program; None where
+        one model is made after the other.
       options: the settings it depends on, and their defaults.
       check: raises InputError for options that are out of range.
       applies: whether it makes sense for an architecture.
@@ -102,6 +105,33 @@ class Piece(NamedTuple):
     of: str = 'sequences'
     averages: bool = False
     tracks: tuple[Track, ...] = ()
+    many: Callable[[Sequence[Subject], Options], list[dict[str, np.ndarray]]] | None = None
+
+
+def stacked(subjects: Sequence[Subject]) -> Subject:
+    """Several models of one architecture as one: all arrays have a leading axis M.
+
+    A model with fewer sequences than another repeats its last, and shorter sequences are padded with N: `own_part`
+    takes both away again.
+    """
+    n, length = (max(subject.tokens.shape[axis] for subject in subjects) for axis in (0, 1))
+    tokens = np.full((len(subjects), n, length), dna.N, np.uint8)
+    lengths = np.empty((len(subjects), n), np.int32)
+    for place, subject in enumerate(subjects):
+        own, width = subject.tokens.shape
+        rows = np.minimum(np.arange(n), own - 1)
+        tokens[place, :, :width] = subject.tokens[rows]
+        lengths[place] = width if subject.lengths is None else subject.lengths[rows]
+    first = subjects[0]
+    params = jax.tree.map(lambda *leaves: np.stack(leaves), *(subject.params for subject in subjects))
+    same = None if (lengths == length).all() else lengths
+    return Subject(params, first.architecture, tokens, same, first.both_strands)
+
+
+def own_part(array: np.ndarray, axes: str, subject: Subject) -> np.ndarray:
+    """One model's array, whose axes are named as in `Piece.arrays`, with its own sequences N and letters L alone."""
+    sizes = dict(zip('NL', subject.tokens.shape, strict=True))
+    return array[tuple(slice(sizes.get(axis)) for axis in axes)]
 
 
 def stored_maps(name: str, arrays: Arrays, tokens: np.ndarray) -> Attribution:
@@ -125,13 +155,20 @@ def _of_method(name: str) -> Track:
 def _attribution(name: str) -> Piece:
     method = ATTRIBUTIONS[name]
 
-    def make(subject: Subject, options: Options) -> dict[str, np.ndarray]:
+    def many(subjects: Sequence[Subject], options: Options) -> list[dict[str, np.ndarray]]:
         settings = {option.argument: options[key] for key, option in method.options.items()}
-        found = attribute(
-            name, subject.params, subject.architecture, subject.tokens, lengths=subject.lengths,
-            both_strands=subject.both_strands, **settings,
+        all_of = stacked(subjects)
+        found = attribute_models(
+            name, all_of.params, all_of.architecture, all_of.tokens, lengths=all_of.lengths,
+            both_strands=all_of.both_strands, **settings,
         )  # fmt: skip
-        return {array: getattr(found, array) for array in method.keeps}
+        return [
+            {array: own_part(getattr(found, array)[place], axes, subject) for array, axes in method.keeps.items()}
+            for place, subject in enumerate(subjects)
+        ]
+
+    def make(subject: Subject, options: Options) -> dict[str, np.ndarray]:
+        return many([subject], options)[0]
 
     def check(options: Options) -> None:
         for key, option in method.options.items():
@@ -141,15 +178,27 @@ def _attribution(name: str) -> Piece:
     others = (other.name for other in ATTRIBUTIONS.values() if other.reads == name)
     return Piece(
         name, method.keeps, make, {key: option.default for key, option in method.options.items()}, check,
-        cost=method.cost, averages=True, tracks=tuple(map(_of_method, (name, *others))),
+        cost=method.cost, averages=True, tracks=tuple(map(_of_method, (name, *others))), many=many,
     )  # fmt: skip
 
 
+def _temporal_of_many(subjects: Sequence[Subject], options: Options) -> list[dict[str, np.ndarray]]:
+    all_of = stacked(subjects)
+    found = {
+        direction: temporal_scores_models(
+            all_of.params, all_of.architecture, all_of.tokens, lengths=all_of.lengths,
+            truncate=options['truncate'], direction=direction,
+        )
+        for direction in DIRECTIONS
+    }  # fmt: skip
+    return [
+        {direction: own_part(scores[place], 'NL', subject) for direction, scores in found.items()}
+        for place, subject in enumerate(subjects)
+    ]
+
+
 def _temporal(subject: Subject, options: Options) -> dict[str, np.ndarray]:
-    scores = functools.partial(
-        temporal_scores, subject.params, subject.architecture, subject.tokens, lengths=subject.lengths
-    )
-    return {direction: scores(truncate=options['truncate'], direction=direction) for direction in DIRECTIONS}
+    return _temporal_of_many([subject], options)[0]
 
 
 def _check_truncate(options: Options) -> None:
@@ -223,6 +272,7 @@ PIECES: Mapping[str, Piece] = {
                 _rises('temporal', 'Temporal, forward', 'forward'),
                 _rises('temporal_reverse', 'Temporal, backward', 'reverse'),
             ),
+            many=_temporal_of_many,
         ),
         Piece(
             'activations', {'start': 'N', 'filter': 'N', 'strength': 'N', 'width': ''}, _activations,

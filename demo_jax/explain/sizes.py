@@ -20,6 +20,8 @@ MOST_ROWS = 16_384
 SHARE = 0.5
 #: Bytes of memory of an accelerator that does not tell.
 UNKNOWN_MEMORY = 8_000_000_000
+#: Models whose maps an accelerator makes in one program. All their maps are in the host's memory at once.
+MOST_MODELS = 64
 
 
 class Sizes(NamedTuple):
@@ -37,6 +39,11 @@ def device() -> jax.Device:
 def on_accelerator() -> bool:
     """Whether explanations run on GPUs or TPUs."""
     return device().platform != 'cpu'
+
+
+def models_together() -> int:
+    """How many models of one architecture are explained at once: one on a CPU, whose cache has no room for more."""
+    return MOST_MODELS if on_accelerator() else 1
 
 
 def default_sizes(

@@ -16,6 +16,7 @@ from demo_jax.evaluation import choose
 from demo_jax.evaluation.compare import kind_of
 from demo_jax.explain.class_optimisation import ClassOptimum, optimise_class
 from demo_jax.explain.pieces import CLASS_OPTIMISATION, PIECES, Subject, optimisation_settings, options
+from demo_jax.explain.sizes import models_together
 from demo_jax.nn.architecture import resolve
 from demo_jax.runs.directory import JobResult, RunDirectory
 from demo_jax.runs.done import Made
@@ -75,13 +76,13 @@ class ExplainSettings(_OfPieces):
 
 @dataclasses.dataclass(frozen=True)
 class _Bundle:
-    """Some pieces of one model, or the class optima of some models of one architecture, with all that they are made of.
+    """Some pieces of some models of one architecture, with all that they are made of.
 
     Attributes:
       jobs: the models'.
       params: of each of them.
       pieces: their names.
-      tokens: what each piece reads, by `Piece.of`: tokens (N, L), and lengths (N,) or None.
+      tokens: what each model's pieces read, by `Piece.of`: tokens (N, L), and lengths (N,) or None. Empty for optima.
       average: whether the run's predictions are averages over both strands.
       settings: see `ExplainSettings`.
       length: bp of the longest sequence of the corpus.
@@ -91,7 +92,7 @@ class _Bundle:
     jobs: tuple[Job, ...]
     params: tuple[Any, ...]
     pieces: tuple[str, ...]
-    tokens: Mapping[str, tuple[np.ndarray, np.ndarray | None]]
+    tokens: tuple[Mapping[str, tuple[np.ndarray, np.ndarray | None]], ...]
     average: bool
     settings: ExplainSettings
     length: int
@@ -115,7 +116,7 @@ def explain_run(
     Args:
       run: a trained run; the caller holds its lock.
       settings: see `ExplainSettings`.
-      cluster: workers that make the pieces, one model after the other; None: this process makes them.
+      cluster: workers that make the pieces; None: this process makes them.
       progress: show a bar over models and pieces.
 
     Raises:
@@ -161,20 +162,29 @@ def _bundles(
     results: Mapping[Job, JobResult], todo: Collection[tuple[str, int]], rows: Mapping[str, np.ndarray],
     corpus: Corpus, average: bool, settings: ExplainSettings,
 ) -> Iterator[_Bundle]:  # fmt: skip
-    """What is to be made: for each model its pieces, then class optima in groups of models of one architecture."""
+    """What is to be made: models' pieces, then class optima, both in groups of models of one architecture."""
     length = int(corpus.lengths.max(initial=1))
-    for job, result in results.items():
+    alike: dict[tuple[str, tuple[str, ...]], list[Job]] = {}
+    for job in results:
         pieces = tuple(piece for piece in settings.pieces if PIECES[piece].make and (piece, job.index) in todo)
         if pieces:
+            alike.setdefault((job.spec, pieces), []).append(job)
+    together = models_together()
+    for (_, pieces), jobs in alike.items():
+        for first in range(0, len(jobs), together):
+            group = tuple(jobs[first : first + together])
             read = dict.fromkeys(PIECES[piece].of for piece in pieces)
-            tokens = {of: sequences(corpus, _rows_of(of, corpus, rows[job.task])) for of in read}
-            yield _Bundle((job,), (result.params,), pieces, tokens, average, settings, length)
+            tokens = tuple(
+                {of: sequences(corpus, _rows_of(of, corpus, rows[job.task])) for of in read} for job in group
+            )
+            params = tuple(results[job].params for job in group)
+            yield _Bundle(group, params, pieces, tokens, average, settings, length)
     for spec in dict.fromkeys(job.spec for job in results):
         waiting = [job for job in results if job.spec == spec and (CLASS_OPTIMISATION, job.index) in todo]
         for first in range(0, len(waiting), _GROUP):
             group = tuple(waiting[first : first + _GROUP])
             params, fill = tuple(results[job].params for job in group), len(waiting) > _GROUP
-            yield _Bundle(group, params, (CLASS_OPTIMISATION,), {}, average, settings, length, fill)
+            yield _Bundle(group, params, (CLASS_OPTIMISATION,), (), average, settings, length, fill)
 
 
 def _rows_of(of: str, corpus: Corpus, rows: np.ndarray) -> np.ndarray:
@@ -213,11 +223,17 @@ def _make(bundle: _Bundle, tell: Callable[[float, str], None]) -> Iterator[_Made
             for place, job in enumerate(bundle.jobs):
                 yield piece, job.index, {name: getattr(optima, name)[place] for name in PIECES[piece].arrays}
             continue
-        (job,), (params,) = bundle.jobs, bundle.params
-        tell(number, f'{piece}: {job.spec} {_short(job.task)}')
-        tokens, lengths = bundle.tokens[PIECES[piece].of]
-        subject = Subject(params, spec, tokens, lengths, bundle.average)
-        yield piece, job.index, make(subject, bundle.settings.options)
+        of, options, others = PIECES[piece].of, bundle.settings.options, len(bundle.jobs) - 1
+        more = f' and {others} more' if others else ''
+        tell(number, f'{piece}: {spec.name} {_short(bundle.jobs[0].task)}{more}')
+        subjects = [
+            Subject(params, spec, *tokens[of], bundle.average)
+            for params, tokens in zip(bundle.params, bundle.tokens, strict=True)
+        ]
+        many = PIECES[piece].many
+        made = many(subjects, options) if many else (make(subject, options) for subject in subjects)
+        for job, arrays in zip(bundle.jobs, made, strict=True):
+            yield piece, job.index, arrays
 
 
 def best_results(run: RunDirectory) -> dict[Job, JobResult]:
