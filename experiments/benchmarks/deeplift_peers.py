@@ -94,8 +94,7 @@ class Peer(nn.Module):
                 length //= spec.pool
         self.features = nn.Sequential(*layers)
         self.summary = spec.summary
-        # A maximum and a mean of the same features: captum needs a module between them, and tangermeme does not mind.
-        self.largest, self.apart = nn.MaxPool1d(length), nn.Identity()
+        self.largest = nn.MaxPool1d(length)
         dense = params['dense']
         self.dense = nn.Linear(len(dense['kernel']), 1)
         self.dense.weight.data = _tensor(dense['kernel'][:, 1:] - dense['kernel'][:, :1]).T
@@ -117,7 +116,7 @@ class Peer(nn.Module):
         else:
             found = self.largest(x)[..., 0]
             if self.summary == 'max_mean':
-                found = torch.cat([found, self.apart(x).mean(-1)], 1)
+                found = torch.cat([found, x.mean(-1)], 1)
         score = self.dense(found)
         return self.better(score.reshape(-1, 1, 2))[..., 0] if self.strands else score
 
@@ -141,7 +140,8 @@ def tangermeme(spec: ModelSpec, params: Any, length: int, *, batch_size: int) ->
 def captum(spec: ModelSpec, params: Any, length: int, *, batch_size: int) -> Callable[..., np.ndarray]:
     """captum's `DeepLift` on pairs, averaged over references: to multipliers times changes, (N, L, 4).
 
-    `DeepLiftShap` pairs every sequence with all references; ours differ from sequence to sequence.
+    `DeepLiftShap` pairs every sequence with all references; ours differ from sequence to sequence. It is timed, and no
+    oracle: where a pool reads a ReLU directly, as here, its contributions do not sum to the change.
     """
     from captum.attr import DeepLift
 
