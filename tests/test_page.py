@@ -374,11 +374,11 @@ def test_a_page_that_would_be_too_large_shows_fewer_sequences(reported):
 
     collector = Collector(reported, record.all_tables())
     each = payload.bytes_per_sequence(collector)
-    # Three tracks of three models, and two temporal scores of one of them.
-    assert each == pytest.approx(11 * fake_run.LENGTH * 8 / 3 + 2 * (fake_run.LENGTH + 300))
+    # Four tracks of three models, and two temporal scores of one of them.
+    assert each == pytest.approx(14 * fake_run.LENGTH * 8 / 3 + 2 * (fake_run.LENGTH + 300))
     scripts = [(reported.path / 'dashboard' / 'data' / f'{page.task_key(place)}.js') for place in (0, 1)]
     size = sum(len(path.read_bytes()) for path in scripts)
-    assert 12 * each < size + 3 * 12 * 3 * fake_run.LENGTH * 8 / 3  # here one of the three tracks is missing
+    assert 12 * each < size + 2 * 3 * 12 * 3 * fake_run.LENGTH * 8 / 3  # here two of the four tracks are missing
     assert _affordable(collector, ReportSettings(sequences=50)) == 50 and not collector.missing
     assert _affordable(collector, ReportSettings(sequences=50, page_megabytes=10 * each / 0.95e6 + 1e-9)) == 10
     assert 'At most 10 sequences' in collector.missing[0]
