@@ -112,10 +112,10 @@ def epistasis(
 ) -> Epistasis:
     """The epistasis of pairs of motifs, f(ab) - f(a) - f(b) + f(0), with a null.
 
-    A word that means nothing is a motif's own letters in another order (`designs.meaningless`). There are three kinds of
-    meaningless pairs: the first motif with such a word, such a word with the second, and two such words. p of a pair is
-    the share of those whose epistasis is at least as far from 0, for the kind where it is largest: a strong motif is
-    not called because it is strong.
+    A word that means nothing is a motif's own letters in another order (`designs.meaningless`). Three kinds of pairs
+    mean nothing: the first motif with such a word, such a word with the second, and two such words. p of a pair is the
+    share of those whose epistasis is at least as far from 0, for the kind where it is largest: a strong motif is not called
+    because it is strong.
 
     Args:
       models: who is asked.
