@@ -31,7 +31,7 @@ def get_config() -> ConfigDict:
     })  # fmt: skip
     config.specs = ('medium_cnn', 'medium_cnn_rnn')
     config.recipe.update({
-        'epochs': 20, 'min_steps': 0, 'dropout': 0.25, 'weight_decay': 1e-2,
+        'epochs': 20, 'min_steps': 0, 'dropout': 0.25, 'weight_decay': 1e-2, 'patience': 0, 'patience_share': 0.0,
         'learning_rate': 2e-3, 'lstm_rate': 1.0,  # at 4e-3 or more, many of the CNN-RNNs never begin to learn
     })  # fmt: skip
     config.explain.update({'pieces': ('saliency',), 'positives': 200})
