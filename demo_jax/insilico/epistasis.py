@@ -114,8 +114,8 @@ def epistasis(
 
     A word that means nothing is a motif's own letters in another order (`designs.meaningless`). Three kinds of pairs
     mean nothing: the first motif with such a word, such a word with the second, and two such words. p of a pair is the
-    share of those whose epistasis is at least as far from 0, for the kind where it is largest: a strong motif is not called
-    because it is strong.
+    share of those whose epistasis is at least as far from 0, for the kind where it is largest: a strong motif is not
+    called because it is strong.
 
     Args:
       models: who is asked.
