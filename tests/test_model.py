@@ -204,7 +204,7 @@ def test_figures(tiny):
     (lambda model: model('tiny_cnn').saliency(LONG), 'a list of sequences is needed'),
     (lambda model: model('tiny_cnn').mutagenesis([LONG, 'ACG']), 'sequence 2: has 3 letters, tiny_cnn needs at least'),
     (lambda model: model('tiny_rnn').temporal([LONG, 'MKLV']), "sequence 2: position 3 holds 'L', expected a DNA"),
-    (lambda model: model('tiny_cnn').attribute('deeplift', [LONG]), "method is 'deeplift', expected one of saliency"),
+    (lambda model: model('tiny_cnn').attribute('occlusion', [LONG]), "method is 'occlusion', expected one of saliency"),
     (lambda model: model('tiny_cnn').class_optimise(length=4), 'length is 4, tiny_cnn needs at least'),
     (lambda model: model('tiny_rnn').temporal([LONG], truncate='output'), "truncate is 'output', expected one of"),
 ])
