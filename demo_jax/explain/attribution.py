@@ -437,7 +437,8 @@ ATTRIBUTIONS: Mapping[str, Method] = {
     )
 }  # fmt: skip
 
-#: The names that `attribute` knows.
+#: Those that have hypothetical contributions, best first: how many of the planted sites of simulated data they find.
+BEST_FIRST = ('mutagenesis', 'deeplift', 'integrated_gradients', 'saliency')
 
 
 def _checked_settings(method: str, settings: dict[str, Any], shuffles: Any, shape: tuple[int, ...]) -> dict[str, Any]:

@@ -7,13 +7,12 @@ from typing import Any
 import numpy as np
 
 from demo_jax.errors import InputError
+from demo_jax.explain.attribution import BEST_FIRST
 from demo_jax.io import arrays, files
 from demo_jax.report.collect import Collector, TaskData, number
 
 #: What the page shows of trust.tsv.
 _EXPECTED = ('seqlet_recall', 'seqlet_fdr', 'hit_recall', 'hit_fdr', 'motif_recall', 'invented')
-#: The best method first: on simulated data these find more of the planted sites than the gradient at the sequence does.
-BEST_FIRST = ('mutagenesis', 'integrated_gradients', 'saliency')
 
 
 def found_payload(collector: Collector, data: TaskData, targets: dict[str, Any]) -> dict[str, Any] | None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from demo_jax.data.corpus import Corpus
 from demo_jax.errors import InputError
+from demo_jax.explain.attribution import BEST_FIRST
 from demo_jax.io import files
 from demo_jax.motifs import extract, formats, piles
 from demo_jax.motifs.column_scores import Targets
@@ -20,7 +21,7 @@ WINDOW_COLUMNS = ('method', 'row', 'name', 'start', 'end', 'strand', 'word', 'sc
 MOTIF_COLUMNS = ('name', 'consensus', 'windows', 'agree', 'start', 'end', 'bits', 'verdict')
 #: The maps that TF-MoDISco can be given, best first. On simulated data the first three find more of the planted bases
 #: than the gradient at the sequence does, in every architecture (`tables/truth_mean.tsv`).
-MODISCO_MAPS = ('mutagenesis', 'deeplift', 'integrated_gradients', 'saliency')
+MODISCO_MAPS = BEST_FIRST
 #: Sites that a class optimum, which is made of none, is written with.
 _OPTIMUM_SITES = 1000
 
