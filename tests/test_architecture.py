@@ -16,7 +16,8 @@ ORDER = ('errors', 'dna', 'io', 'nn', 'compute', 'data', 'evaluation', 'motifs',
 CORE = ('demo_jax.dna', 'demo_jax.nn', 'demo_jax.training', 'demo_jax.evaluation', 'demo_jax.explain',
         'demo_jax.baseline.finder', 'demo_jax.baseline.zoops', 'demo_jax.baseline.motif_scores',
         'demo_jax.data.corpus', 'demo_jax.data.simulate', 'demo_jax.motifs.extract', 'demo_jax.motifs.tomtom',
-        'demo_jax.motifs.scan', 'demo_jax.motifs.piles')
+        'demo_jax.motifs.scan', 'demo_jax.motifs.piles',
+        'demo_jax.motifs.seqlets', 'demo_jax.motifs.discover', 'demo_jax.motifs.hits', 'demo_jax.motifs.spacing')
 # What touches the disk or the screen.
 EDGE = ('demo_jax.io.files', 'demo_jax.io.arrays', 'demo_jax.io.textfile', 'demo_jax.compute', 'demo_jax.runs',
         'demo_jax.data.readers', 'demo_jax.data.peak_table', 'demo_jax.data.peak_files', 'demo_jax.data.intervals',
