@@ -210,35 +210,6 @@ def test_printed_tables(result):
 # PyTorch's models
 
 
-def copied(spec, params, model):
-    """Put our parameters into PyTorch's model: kernels transposed, gates i f o g as i f g o."""
-    import torch
-
-    def put(parameter, array):
-        array = np.asarray(array)
-        assert parameter.numel() == array.size
-        parameter.data = torch.as_tensor(array.copy()).reshape(parameter.shape).contiguous()
-
-    def gates(array):
-        i, f, o, g = np.split(np.asarray(array), 4, axis=-1)
-        return np.concatenate([i, f, g, o], axis=-1)
-
-    for index, convolution in enumerate(model.convolutions):
-        put(convolution.weight, np.asarray(params[f'conv{index}']['kernel']).transpose(2, 1, 0))
-        put(convolution.bias, params[f'conv{index}']['bias'])
-    for index in range(spec.lstm_layers):
-        layer = params[f'lstm{index}']
-        for direction in range(2):
-            lstm = model.lstms[min(direction, len(model.lstms) - 1)]
-            suffix = f'l{index}' + '_reverse' * (direction == 1 and len(model.lstms) == 1)
-            put(getattr(lstm, f'weight_ih_{suffix}'), gates(layer['kernel'][direction]).T)
-            put(getattr(lstm, f'weight_hh_{suffix}'), gates(layer['recurrent'][direction]).T)
-            put(getattr(lstm, f'bias_ih_{suffix}'), gates(layer['bias'][direction]))
-    put(model.dense.weight, np.asarray(params['dense']['kernel']).T)
-    put(model.dense.bias, params['dense']['bias'])
-    return model
-
-
 @pytest.mark.parametrize('name', SPECS)
 def test_torch_models_have_as_many_parameters(name):
     pytest.importorskip('torch', reason='torch is not installed')
@@ -262,7 +233,7 @@ def test_torch_models_give_the_same_logits(name):
     run = jax.jit(lambda p, x: models.apply(p, x, spec).logits, compiler_options={'xla_backend_optimization_level': 0})
     expected = np.asarray(run(params, tokens))
     for variant in torch_peer.variants(spec):
-        model = copied(spec, params, torch_peer.TorchModel(spec, variant)).eval()
+        model = torch_peer.carry_over(params, torch_peer.TorchModel(spec, variant)).eval()
         with torch.no_grad():
             logits = model(model.prepare(torch.as_tensor(dna.one_hot(tokens)))).numpy()
         np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-5)
@@ -280,9 +251,35 @@ def test_torch_saliency_is_ours(name):
     tokens = rng.integers(4, size=(4, 24), dtype=np.uint8)
     expected = attribute('saliency', params, spec, tokens).signed
     for variant in torch_peer.variants(spec):
-        peer = torch_peer.TorchSaliency(spec, variant, tokens, models=1, batch=4, where=torch.device('cpu'))
-        copied(spec, params, peer.models[0])
+        stacked = jax.tree.map(lambda leaf: leaf[None], params)
+        peer = torch_peer.TorchSaliency(spec, variant, tokens, stacked, batch=4, where=torch.device('cpu'))
         (found,) = peer()
         moved = {'conv1d': (0, 2, 1), 'channels_last': (0, 3, 1, 2), 'batch_first': (0, 2, 1), 'time_first': (0, 2, 1)}
         found = found.permute(*moved[variant]).reshape(4, 24, 4).sum(-1)
         np.testing.assert_allclose(found.numpy(), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize('name', ['small_cnn', 'small_rnn'])
+def test_torch_mutants_are_ours(name):
+    """tangermeme's mutagenesis of the carried-over model, as it centres it, is three quarters of our `signed`."""
+    torch = pytest.importorskip('torch', reason='torch is not installed')
+    pytest.importorskip('tangermeme', reason='tangermeme is not installed')
+    from experiments.benchmarks import torch_peer
+
+    torch.set_num_threads(1)
+    spec = SPECS[name]
+    rng = np.random.default_rng(0)
+    params = jax.tree.map(lambda leaf: rng.normal(scale=0.2, size=leaf.shape).astype(np.float32), shapes_of(spec))
+    tokens = rng.integers(4, size=(2, 24), dtype=np.uint8)
+    stacked = jax.tree.map(lambda leaf: leaf[None], params)
+    (found,) = torch_peer.TangermemeMutagenesis(spec, tokens, stacked, batch=32, fast=False)()
+    expected = attribute('mutagenesis', params, spec, tokens).signed
+    np.testing.assert_allclose(found.sum(1).numpy(), 0.75 * expected, rtol=1e-4, atol=1e-5)
+
+
+def test_rates_beside_the_reference_build():
+    row = {'spec': 'medium_rnn', 'what': 'temporal', 'program': 'demo_jax', 'per_processor_second': {'median': 30.0}}
+    kept = {'rows': {'medium_rnn': {'temporal': 10.0, 'mutagenesis': 5.0}}}
+    (line,) = explaining.beside_reference([row, row | {'program': 'every prefix'}], kept)
+    assert (line['reference'], line['ratio']) == (10.0, 3.0)
+    assert all(spec in SPECS for spec in explaining.reference()['rows'])

@@ -49,11 +49,12 @@ def accelerator(monkeypatch):
 
 def test_a_cpu_takes_its_own_numbers():
     for work, batch_size in (
-        ('attribution', 64), ('temporal', 64), ('activations', 256), ('interactions', 32), ('score', 256),
+        ('attribution', 16), ('temporal', 64), ('activations', 256), ('interactions', 32), ('score', 256),
     ):  # fmt: skip
         for shape in ((1, 1, 20), (108, 100_000, 1000)):
             assert default_sizes(work, CNN, None, shape, rows=4) == Sizes(batch_size, 1)
     assert default_sizes('score', CNN, None, (3, 9, 20), batch_size=7, width=2) == Sizes(7, 2)
+    assert default_sizes('attribution', CNN_RNN, None, (3, 9, 20)) == Sizes(64, 1)
     assert default_sizes('mutants', CNN, None, (3, 9, 20), rows=12) == Sizes(16, 1)  # 192 mutants
 
 

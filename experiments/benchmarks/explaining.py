@@ -3,7 +3,9 @@
 import dataclasses
 import functools
 import importlib.util
+import json
 import os
+import pathlib
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -29,11 +31,14 @@ from experiments.benchmarks.measure import Settings, interleaved, summarise
 MODELS = 6
 SEQUENCES = 1000
 _TORCH_BATCHES = (64, 256)
+#: Sequences of one model whose mutants tangermeme scores: enough that what it does before the first counts little.
+_FAST_SEQUENCES = 512
 _SLOW_SEQUENCES = 32  # for what runs a model hundreds of times per sequence
 _OPTIMISATION_STEPS = 50
 #: Words that 57 tasks x 500 sequences x 7 methods give.
 WORDS = 57 * 500 * 7
 RELEASE = 'JASPAR2016'
+REFERENCE = pathlib.Path(__file__).with_name('explain_reference.json')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,26 +63,35 @@ def run(settings: Settings) -> dict[str, Any]:
     tokens = rng.integers(4, size=(min(SEQUENCES, settings.sequences), settings.length), dtype=np.uint8)
     rows: list[dict[str, Any]] = []
     for name in tqdm(settings.specs, desc='explain', unit='spec'):
-        programs = _programs(SPECS[name], tokens) + (_torch(SPECS[name], tokens) if torch_found else [])
+        params = _params(SPECS[name])
+        programs = _programs(SPECS[name], params, tokens)
+        programs += _torch(SPECS[name], params, tokens) if torch_found else []
         # Programs that answer the same question take turns.
         for what in dict.fromkeys(program.what for program in programs):
             group = {program.program: program for program in programs if program.what == what}
-            seconds = interleaved({key: program.run for key, program in group.items()}, settings.repeats)
-            rows += [_row(program, seconds[key]) for key, program in group.items()]
+            busy: dict[str, list[float]] = {key: [] for key in group}
+            runs = {key: _counting(program.run, busy[key]) for key, program in group.items()}
+            seconds = interleaved(runs, settings.repeats)
+            rows += [_row(program, seconds[key], busy[key][-settings.repeats :]) for key, program in group.items()]
     return {
         'models': MODELS,
         'sequences': len(tokens),
         'length': settings.length,
         'rows': rows,
         'comparison': _compare(rows),
+        'beside_reference': beside_reference(rows, reference()),
         'peers_note': '' if torch_found else 'PyTorch was not measured',
         'tomtom': _tomtom(min(WORDS, 10 * settings.sequences), rng),
     }
 
 
-def _programs(spec: ModelSpec, tokens: np.ndarray) -> list[_Program]:
+def _params(spec: ModelSpec) -> Params:
+    """Random parameters of `MODELS` models."""
     keys = jax.random.split(jax.random.key(0), MODELS)
-    params = jax.tree.map(np.asarray, jax.vmap(functools.partial(models.init, spec=spec))(keys))
+    return jax.tree.map(np.asarray, jax.vmap(functools.partial(models.init, spec=spec))(keys))
+
+
+def _programs(spec: ModelSpec, params: Params, tokens: np.ndarray) -> list[_Program]:
     few = tokens[:_SLOW_SEQUENCES]
 
     def attribution(method: str, some: np.ndarray) -> _Program:
@@ -122,8 +136,11 @@ def _score(params: Params, batch: tuple[Array, Array], spec: ModelSpec) -> Array
     return models.apply(params, batch[0], spec, lengths=batch[1]).score
 
 
-def _torch(spec: ModelSpec, tokens: np.ndarray) -> list[_Program]:
-    """Saliency by PyTorch's autograd, one model after the other, in each layout and batch size."""
+def _torch(spec: ModelSpec, params: Params, tokens: np.ndarray) -> list[_Program]:
+    """Saliency by PyTorch's autograd, in each layout and batch size, and the same of captum and tangermeme.
+
+    All have our weights, and run one model after the other.
+    """
     import torch
 
     from experiments.benchmarks import torch_peer
@@ -133,16 +150,61 @@ def _torch(spec: ModelSpec, tokens: np.ndarray) -> list[_Program]:
     programs = []
     for variant in torch_peer.variants(spec):
         for size in _TORCH_BATCHES:
-            peer = torch_peer.TorchSaliency(spec, variant, tokens, models=MODELS, batch=size, where=where)
+            peer = torch_peer.TorchSaliency(spec, variant, tokens, params, batch=size, where=where)
             label = f'torch {variant} batch {size}'
             programs.append(_Program(spec.name, 'saliency', label, 'sequences', MODELS * len(tokens), peer))
+    for size in _TORCH_BATCHES:
+        if importlib.util.find_spec('captum') is not None:
+            captum = torch_peer.CaptumSaliency(spec, tokens, params, batch=size)
+            programs.append(
+                _Program(spec.name, 'saliency', f'captum batch {size}', 'sequences', MODELS * len(tokens), captum)
+            )
+        if importlib.util.find_spec('tangermeme') is not None:
+            some = tokens[: _SLOW_SEQUENCES if spec.lstm_layers else _FAST_SEQUENCES]
+            first = jax.tree.map(lambda leaf: leaf[:1], params)
+            tangermeme = torch_peer.TangermemeMutagenesis(spec, some, first, batch=size, fast=not spec.lstm_layers)
+            programs.append(
+                _Program(spec.name, 'mutagenesis', f'tangermeme batch {size}', 'sequences', len(some), tangermeme)
+            )
     return programs
 
 
-def _row(program: _Program, seconds: list[float]) -> dict[str, Any]:
+def reference() -> dict[str, Any]:
+    """What a build of ours did, which later ones are held against: its `build`, `date`, `machine` and `rows`.
+
+    `rows` holds sequences of one model per second of processor time, by spec and explanation.
+    """
+    return json.loads(REFERENCE.read_text(encoding='utf-8'))
+
+
+def beside_reference(rows: list[dict[str, Any]], kept: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Our rates per second of processor time beside those of the reference build, where it has any."""
+    lines = []
+    for row in rows:
+        was = kept['rows'].get(row['spec'], {}).get(row['what'])
+        if row['program'] == 'demo_jax' and was:
+            now = row['per_processor_second']['median']
+            lines.append({
+                'spec': row['spec'], 'what': row['what'], 'per_processor_s': now, 'reference': was, 'ratio': now / was
+            })  # fmt: skip
+    return lines
+
+
+def _counting(run: Callable[[], Any], seconds: list[float]) -> Callable[[], None]:
+    """The same program, which also notes the processor time of each call: it hardly depends on what else runs."""
+
+    def counted() -> None:
+        start = time.process_time()
+        run()
+        seconds.append(time.process_time() - start)
+
+    return counted
+
+
+def _row(program: _Program, seconds: list[float], busy: list[float]) -> dict[str, Any]:
     rate = summarise([program.count / value for value in seconds])
     facts = {name: getattr(program, name) for name in ('spec', 'what', 'program', 'unit', 'count')}
-    return facts | {'per_second': rate}
+    return facts | {'per_second': rate, 'per_processor_second': summarise([program.count / value for value in busy])}
 
 
 def _compare(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -192,6 +254,10 @@ def tables(result: Mapping[str, Any]) -> list[str]:
     if result['comparison']:
         columns = list(result['comparison'][0])
         text.append(format_table(result['comparison'], columns, title='Beside the best of the others'))
+    if result['beside_reference']:
+        kept = reference()
+        title = f'Beside build {kept["build"]}, measured on {kept["date"]} ({kept["machine"]})'
+        text.append(format_table(result['beside_reference'], list(result['beside_reference'][0]), title=title))
     if result['peers_note']:
         text.append(result['peers_note'])
     tomtom = result['tomtom']

@@ -123,6 +123,39 @@ class TorchModel(nn.Module):
         return self._drop(features) if self.spec.both_strands else features
 
 
+def carry_over(params: Any, model: TorchModel) -> TorchModel:
+    """Put our parameters, of one model, into PyTorch's: kernels transposed, gates i f o g as i f g o.
+
+    Raises:
+      ValueError: a parameter has another number of elements.
+    """
+
+    def put(parameter: torch.Tensor, array: Any) -> None:
+        array = np.ascontiguousarray(array)
+        if parameter.numel() != array.size:
+            raise ValueError(f'a parameter of {tuple(parameter.shape)} cannot hold {array.shape}')
+        parameter.data = torch.as_tensor(array.copy()).reshape(parameter.shape).contiguous()
+
+    def gates(array: Any) -> np.ndarray:
+        i, f, o, g = np.split(np.asarray(array), 4, axis=-1)
+        return np.concatenate([i, f, g, o], axis=-1)
+
+    for index, convolution in enumerate(model.convolutions):
+        put(convolution.weight, np.asarray(params[f'conv{index}']['kernel']).transpose(2, 1, 0))
+        put(convolution.bias, params[f'conv{index}']['bias'])
+    for index in range(model.spec.lstm_layers):
+        layer = params[f'lstm{index}']
+        for direction in range(2):
+            lstm = model.lstms[min(direction, len(model.lstms) - 1)]
+            suffix = f'l{index}' + '_reverse' * (direction == 1 and len(model.lstms) == 1)
+            put(getattr(lstm, f'weight_ih_{suffix}'), gates(layer['kernel'][direction]).T)
+            put(getattr(lstm, f'weight_hh_{suffix}'), gates(layer['recurrent'][direction]).T)
+            put(getattr(lstm, f'bias_ih_{suffix}'), gates(layer['bias'][direction]))
+    put(model.dense.weight, np.asarray(params['dense']['kernel']).T)
+    put(model.dense.bias, params['dense']['bias'])
+    return model
+
+
 def device() -> torch.device:
     """A GPU where torch sees one, else the CPU."""
     return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
@@ -209,9 +242,12 @@ class TorchSaliency:
     """
 
     def __init__(
-        self, spec: ModelSpec, variant: str, tokens: np.ndarray, *, models: int, batch: int, where: torch.device
+        self, spec: ModelSpec, variant: str, tokens: np.ndarray, stacked_params: Any, *, batch: int, where: torch.device
     ) -> None:
-        self.models = [TorchModel(spec, variant).to(where).requires_grad_(False) for _ in range(models)]
+        self.models = [
+            carry_over(params, TorchModel(spec, variant)).to(where).requires_grad_(False)
+            for params in _each(stacked_params)
+        ]
         # cuDNN differentiates an LSTM in training mode alone; frozen models drop nothing in either mode.
         for model in self.models:
             model.train(where.type == 'cuda').apply(_without_dropout)
@@ -229,6 +265,75 @@ class TorchSaliency:
                 maps.append(gradient * batch)
         _wait(self._where)
         return maps
+
+
+class _Score(nn.Module):
+    """S(X), (B, 1), of letters (B, 4, L), as tangermeme and captum want it."""
+
+    def __init__(self, model: TorchModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        logits = self.model(x if self.model.convolutions else x.transpose(1, 2))
+        return logits[:, 1:] - logits[:, :1]
+
+
+class TangermemeMutagenesis:
+    """tangermeme's saturation mutagenesis, of one model after the other.
+
+    Args:
+      spec: the architecture.
+      tokens: uint8 (N, L).
+      stacked_params: parameters with a leading axis of models.
+      batch: sequences at a time.
+      fast: follow what a mutation changes (fastISM), which it does for models of convolutions alone. By itself it does
+        so only where it expects half a minute of work or more; here always.
+    """
+
+    def __init__(
+        self, spec: ModelSpec, tokens: np.ndarray, stacked_params: Any, *, batch: int, fast: bool = True
+    ) -> None:
+        variant = variants(spec)[0]
+        self._models = [
+            _Score(carry_over(params, TorchModel(spec, variant))).eval() for params in _each(stacked_params)
+        ]
+        self._letters = F.one_hot(torch.as_tensor(tokens).long(), 4).float().transpose(1, 2).contiguous()
+        self._options = {'batch_size': batch, 'fast': fast, 'device': 'cpu'}
+
+    def __call__(self) -> list[torch.Tensor]:
+        from tangermeme import saturation_mutagenesis as found
+
+        found._FAST_MIN_SECONDS = 0.0
+        return [found.saturation_mutagenesis(model, self._letters, **self._options) for model in self._models]
+
+
+class CaptumSaliency:
+    """captum's `Saliency`, of one model after the other."""
+
+    def __init__(self, spec: ModelSpec, tokens: np.ndarray, stacked_params: Any, *, batch: int) -> None:
+        from captum.attr import Saliency
+
+        variant = variants(spec)[0]
+        models = [_Score(carry_over(params, TorchModel(spec, variant))).eval() for params in _each(stacked_params)]
+        self._methods = [Saliency(model) for model in models]
+        self._batches = F.one_hot(torch.as_tensor(tokens).long(), 4).float().transpose(1, 2).contiguous().split(batch)
+
+    def __call__(self) -> list[torch.Tensor]:
+        return [
+            method.attribute(batch.detach().requires_grad_(), abs=False) * batch
+            for method in self._methods
+            for batch in self._batches
+        ]
+
+
+def _each(stacked_params: Any) -> list[Any]:
+    """The parameters of each model of some, as nested dictionaries."""
+    count = len(stacked_params['dense']['bias'])
+    return [
+        {layer: {name: leaf[index] for name, leaf in parts.items()} for layer, parts in stacked_params.items()}
+        for index in range(count)
+    ]
 
 
 def _without_dropout(module: nn.Module) -> None:
