@@ -23,7 +23,7 @@ load) and `suites`. A repeated measurement is an object with `median`, `quartile
 - `suites.train.peak`: the matrix-product rate of all devices together, measured between the specs.
 - `suites.explain.rows`: one per spec, explanation and program: `spec what program unit count per_second per_processor_second`.
   Attributions and temporal scores count sequences of one model, class optimisation steps of one model.
-- `suites.explain.comparison`: ours against PyTorch's autograd, captum and tangermeme, and against running every prefix.
+- `suites.explain.comparison`: ours against PyTorch's autograd, captum, tangermeme, and running every prefix.
 - `suites.explain.beside_reference`: ours against the build whose figures `explain_reference.json` keeps.
 - `suites.explain.tomtom`: seconds to match the words of 57 tasks, measured once.
 - `suites.scaling.rows`: one per spec and number of equal tasks: `seconds_per_task` without compilation,
