@@ -21,7 +21,8 @@ load) and `suites`. A repeated measurement is an object with `median`, `quartile
   `models` CNNs, the other variants are layouts of one model at a time.
 - `suites.train.comparison`: per spec, the best layout of PyTorch's against our default and best widths.
 - `suites.train.peak`: the matrix-product rate of all devices together, measured between the specs.
-- `suites.explain.rows`: one per spec, explanation and program: `spec what program unit count per_second per_processor_second`.
+- `suites.explain.rows`: one per spec, explanation and program: `spec what program unit count per_second
+  per_processor_second`.
   Attributions and temporal scores count sequences of one model, class optimisation steps of one model.
 - `suites.explain.comparison`: ours against PyTorch's autograd, captum, tangermeme, and running every prefix.
 - `suites.explain.beside_reference`: ours against the build whose figures `explain_reference.json` keeps.
