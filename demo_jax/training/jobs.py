@@ -32,7 +32,8 @@ class Recipe:
       reverse_complement: turn each training sequence over with probability 1/2.
       average_strands: predictions are the mean score of both strands.
       negative_sets: shuffles per training positive to draw from (see `pool.build_pool`).
-      patience: stop a job after this many epochs without a better validation AUROC; 0 = never.
+      patience: stop a job after this many epochs without a better validation AUROC; 0 = never,
+        whatever `patience_share` is.
       patience_share: and not before this share of its epochs has passed without one: of a small task, an epoch is a
         few steps.
       waking: a job has begun to learn by this share of its steps, or it starts again with other first weights: until
@@ -85,9 +86,6 @@ class Recipe:
         for name, good in checks.items():
             if not good:
                 raise InputError(f'recipe: {name} is {getattr(self, name)!r}, which is out of range')
-        if self.patience_share and not self.patience:
-            unused = f'recipe: patience_share is {self.patience_share!r}, but with patience 0 no job stops early'
-            raise InputError(f'{unused}; set both to 0')
 
 
 @dataclasses.dataclass(frozen=True)
