@@ -14,7 +14,6 @@ worth. `design`: the fewest edits that reach a score in all models at once. Posi
 
 import os
 import pathlib
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -156,7 +155,7 @@ def _with_backgrounds(question: str, run: Any, models: Any, motifs: dict[str, An
     if len(motifs) != 2:
         raise InputError(f'space needs two motifs, --motifs names {len(motifs)}: {brief(", ".join(motifs))}')
     first, second = motifs.items()
-    gaps = numbers_of(_GAPS.value, 'gaps') if _GAPS.value else None
+    gaps = cli.numbers_of(_GAPS.value, 'gaps') if _GAPS.value else None
     return space(models, first, second, given.tokens, gaps=gaps, null=_NULL.value or 0, **shared)
 
 
@@ -199,7 +198,7 @@ def _design(run: Any, models: Any, out: pathlib.Path, figure: pathlib.Path | Non
     from demo_jax.insilico.design import design
 
     given = _sequences(run)
-    protected = [position - 1 for position in numbers_of(_PROTECTED.value, 'protected')] if _PROTECTED.value else []
+    protected = [position - 1 for position in cli.numbers_of(_PROTECTED.value, 'protected')] if _PROTECTED.value else []
     parts, made = [], []
     for number, (name, tokens) in enumerate(zip(given.names, given.tokens, strict=True)):
         found = design(
@@ -218,21 +217,6 @@ def _design(run: Any, models: Any, out: pathlib.Path, figure: pathlib.Path | Non
     fasta = _designed(out)
     sources.write_designs(fasta, given.names, made)
     print(f'designed sequences: {fasta}')
-
-
-def numbers_of(text: str, flag: str) -> list[int]:
-    """Whole numbers and ranges: '2,5-7' is [2, 5, 6, 7].
-
-    Raises:
-      InputError: something else.
-    """
-    found: set[int] = set()
-    for part in text.split(','):
-        ends = re.fullmatch(r'\s*(\d{1,9})(?:-(\d{1,9}))?\s*', part)
-        if not ends or int(ends[2] or ends[1]) < int(ends[1]):
-            raise InputError(f'--{flag}={brief(text)}: expected numbers and ranges, e.g. 2,5-7')
-        found |= set(range(int(ends[1]), int(ends[2] or ends[1]) + 1))
-    return sorted(found)
 
 
 def _write(frame: Any, out: pathlib.Path, by: str) -> None:

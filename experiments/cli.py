@@ -276,3 +276,18 @@ def _wrong_setting(argv: Sequence[str]) -> str:
                 return f'--config.{name}: no such setting; {above} has {", ".join(here)}'
             here, above = here[part], part
     return ''
+
+
+def numbers_of(text: str, flag: str) -> list[int]:
+    """Whole numbers and ranges: '2,5-7' is [2, 5, 6, 7].
+
+    Raises:
+      InputError: something else.
+    """
+    found: set[int] = set()
+    for part in text.split(','):
+        ends = re.fullmatch(r'\s*(\d{1,9})(?:-(\d{1,9}))?\s*', part)
+        if not ends or int(ends[2] or ends[1]) < int(ends[1]):
+            raise InputError(f'--{flag}={brief(text)}: expected numbers and ranges, e.g. 2,5-7')
+        found |= set(range(int(ends[1]), int(ends[2] or ends[1]) + 1))
+    return sorted(found)

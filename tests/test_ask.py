@@ -11,7 +11,7 @@ from demo_jax.io import files
 from demo_jax.motifs import formats
 from demo_jax.motifs.jaspar import load_matrices
 from demo_jax.predict.run import load_run
-from experiments.ask import numbers_of
+from experiments.cli import numbers_of
 from tests.helpers_commands import run_command
 from tests.helpers_models import save_run
 

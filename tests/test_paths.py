@@ -25,14 +25,16 @@ PATHS = {
     'paper': ['workdir'], 'train': ['workdir'], 'precision': ['workdir'],
     'evaluate': ['run'], 'explain': ['run'], 'match': ['run'],
     'dashboard': ['run', 'out'], 'screenshots': ['run', 'out'],
-    'score': ['run', 'fasta', 'track', 'variants', 'out'],
+    'score': ['run', 'deepbind', 'fasta', 'track', 'variants', 'out'],
     'prepare': ['input', 'genome', 'blacklist', 'cache', 'out'],
     'ask': ['run', 'backgrounds', 'fasta', 'out', 'figure'], 'simulate_peaks': ['out'], 'benchmark': ['json'],
+    'discover': ['run'], 'deepbind': ['deepbind', 'workdir'],
 }  # fmt: skip
 #: Flags of text that are none.
 NO_PATHS = {'own_specs', 'tf', 'source', 'input', 'peaks', 'genome', 'corpus', 'tasks', 'specs', 'stages', 'scheduler',
             'config', 'set', 'figure', 'task', 'suite', 'widths', 'jaspar', 'negatives', 'test_chroms',
-            'motifs', 'release', 'gaps', 'protected', 'banned'}  # fmt: skip
+            'motifs', 'release', 'gaps', 'protected', 'banned', 'models', 'measure',
+            'tax_group'}  # fmt: skip
 #: Every flag of every command that takes text, and what becomes of '~/x' in it.
 LOOK = """
 import importlib, json, sys

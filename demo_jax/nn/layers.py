@@ -541,6 +541,10 @@ class BiLSTM(Layer):
         _, total, hidden = jax.lax.fori_loop(high, steps, lambda s, carry: onward(s, carry, known(s)), carry)
         return hidden.reshape(steps, m, batch, -1), low, total.reshape(m, batch, -1)
 
+    def square(self, square: float, channels: int) -> float:
+        """Units that begin as `initial` says have a mean square of `_UNIT_SQUARE`."""
+        return _UNIT_SQUARE * self.units
+
     def size(self, size: Size) -> Size:
         """The units of each direction."""
         return Size(size.positions, self.units, 2)

@@ -10,7 +10,6 @@ WORKDIR/motifs/TASK/SPEC/METHOD/
 """
 
 import dataclasses
-import importlib.util
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -74,7 +73,7 @@ def write_hits(path: pathlib.Path, hits: MapHits, corpus: Corpus, rows: np.ndarr
 
 
 def write_found(folder: pathlib.Path, motifs: Mapping[str, FoundMotif], tokens: np.ndarray, values: np.ndarray) -> None:
-    """Write the motifs for other tools: `found.meme`, `found.jaspar`, `found.npz`, and `found.h5` where h5py is there.
+    """Write the motifs for other tools: `found.meme`, `found.jaspar`, `found.npz`, `found.h5`.
 
     Args:
       folder: of the model and method.
@@ -97,11 +96,8 @@ def write_found(folder: pathlib.Path, motifs: Mapping[str, FoundMotif], tokens: 
         }
     with files.atomic_path(folder / 'found.npz') as temporary, open(temporary, 'wb') as handle:
         np.savez_compressed(handle, allow_pickle=False, **stored)
-    if importlib.util.find_spec('h5py') is not None:
-        with files.atomic_path(folder / 'found.h5') as temporary:
-            _write_h5(temporary, motifs, tokens, values)
-    else:
-        (folder / 'found.h5').unlink(missing_ok=True)
+    with files.atomic_path(folder / 'found.h5') as temporary:
+        _write_h5(temporary, motifs, tokens, values)
 
 
 def read_found(folder: pathlib.Path) -> dict[str, dict[str, np.ndarray]]:
