@@ -5,13 +5,14 @@ import pytest
 from sklearn.metrics import brier_score_loss
 
 from demo_jax.evaluation import calibration, metrics
+from demo_jax.explain.score import probability
 
 
 def drawn(n, temperature, seed=0):
     """Scores, and labels that they predict after division by the temperature."""
     rng = np.random.default_rng(seed)
     scores = rng.normal(0, 4, n)
-    return (rng.random(n) < calibration.calibrated(scores, temperature)).astype(np.int8), scores
+    return (rng.random(n) < probability(scores, temperature)).astype(np.int8), scores
 
 
 @pytest.mark.parametrize('temperature', [0.4, 1.0, 3.0])
@@ -19,7 +20,7 @@ def test_the_temperature_of_a_simulation_is_found(temperature):
     labels, scores = drawn(200_000, temperature)
     found = calibration.fit_temperature(labels, scores)
     assert found == pytest.approx(temperature, rel=0.02)
-    before, after = (calibration.calibrated(scores, divisor) for divisor in (1.0, found))
+    before, after = (probability(scores, divisor) for divisor in (1.0, found))
     assert calibration.calibration_error(labels, after) < 0.005
     assert calibration.brier(labels, after) <= calibration.brier(labels, before)
     assert metrics.auroc(labels, after) == pytest.approx(metrics.auroc(labels, scores), abs=1e-12)
@@ -29,7 +30,7 @@ def test_the_temperature_is_the_likeliest_of_a_grid():
     labels, scores = drawn(300, 2.0, seed=1)
 
     def loss(temperature):
-        chances = calibration.calibrated(scores, temperature)
+        chances = probability(scores, temperature)
         positives = labels.sum()
         targets = np.where(labels == 1, (positives + 1) / (positives + 2), 1 / (len(labels) - positives + 2))
         return -(targets * np.log(chances) + (1 - targets) * np.log(1 - chances)).mean()
@@ -51,7 +52,7 @@ def test_temperatures_without_a_maximum():
 
 def test_brier_is_that_of_scikit_learn():
     labels, scores = drawn(500, 1.5, seed=2)
-    chances = calibration.calibrated(scores)
+    chances = probability(scores)
     assert calibration.brier(labels, chances) == pytest.approx(brier_score_loss(labels, chances), rel=1e-12)
 
 
@@ -78,7 +79,7 @@ def test_the_error_by_chance_is_that_of_perfect_models():
 
 def test_intervals_hold_the_measures_and_follow_the_pairs():
     labels, scores = drawn(400, 2.0, seed=4)
-    chances = calibration.calibrated(scores, 2.0)
+    chances = probability(scores, 2.0)
     brier, error = calibration.bootstrap_errors(labels, chances, n_resamples=300)
     assert brier.low < calibration.brier(labels, chances) < brier.high
     assert error.low < error.high

@@ -340,6 +340,7 @@ def test_published_models_beside_ours(library, tmp_path):
     run.create(corpus, config, only)
     enter(run, corpus, run.jobs(), folder)
     tables = evaluate_run(run, EvaluateSettings(n_resamples=5), progress=False)
+    assert {row['spec'] for row in tables['calibration'].rows} == {job.spec for job in run.jobs()} - {PUBLISHED}
     (row,) = tables['auroc'].rows
     assert row['steps'] == 0 and np.isnan(row['valid_auroc']) and not tables['training'].rows
     labels, texts = [], []

@@ -64,15 +64,16 @@ def test_scripts_are_harmless_as_text():
         page.script('run', {'n': float('nan')})
 
 
-def test_the_page_forbids_the_network_and_runs_nothing_inline():
-    html = page.asset('index.html')
+@pytest.mark.parametrize('scripts', [page.SCRIPTS, page.LIBRARY_SCRIPTS])
+def test_the_page_forbids_the_network_and_runs_nothing_inline(scripts):
+    html = page.index_page(scripts)
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', html).group(1)
     rules = dict(rule.strip().split(' ', 1) for rule in policy.split(';'))
     assert rules['default-src'] == "'none'" and 'connect-src' not in rules
     assert all('http' not in rule and 'unsafe' not in rule and '*' not in rule for rule in rules.values())
     assert re.findall(r'<script(?! src="[\w.]+"></script>)', html) == [] and ' style=' not in html
     assert not re.search(r'\son\w+=', html)
-    for name in page.SCRIPTS:
+    for name in scripts:
         code = page.asset(name)
         assert f'src="{name}"' in html
         for unsafe in ('innerHTML', 'outerHTML', 'insertAdjacentHTML', 'document.write', 'eval(', 'new Function'):

@@ -7,7 +7,7 @@ is fitted on validation data (Guo et al. 2017, On calibration of modern neural n
 from typing import NamedTuple
 
 import numpy as np
-from scipy import optimize, special
+from scipy import optimize
 
 from demo_jax.evaluation import metrics
 
@@ -28,11 +28,6 @@ class Reliability(NamedTuple):
     predicted: np.ndarray
     observed: np.ndarray
     sizes: np.ndarray
-
-
-def calibrated(scores: np.ndarray, temperature: float = 1.0) -> np.ndarray:
-    """Probabilities float64 of scores (log odds) of any shape: sigmoid(score / temperature)."""
-    return special.expit(np.asarray(scores, np.float64) / temperature)
 
 
 def fit_temperature(labels: np.ndarray, scores: np.ndarray) -> float:

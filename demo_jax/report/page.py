@@ -5,13 +5,13 @@ FOLDER/
   data/run.js                   the overview
   data/task-0000.js             one per task, loaded when it is opened
 
-The page of published models is such a folder, too: its own index.html and library.js, and data/library.js.
+The page of published models is such a folder, too, with other scripts, and data/library.js.
 """
 
 import importlib.resources
 import json
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from demo_jax.io import files
@@ -19,11 +19,9 @@ from demo_jax.io import files
 #: In the order of loading.
 SCRIPTS = ('base.js', 'draw.js', 'overview.js', 'found.js', 'task.js', 'viewer.js', 'app.js')
 ASSETS = ('index.html', 'style.css', *SCRIPTS)
-#: The files of the page of published models: in the folder, and in this package.
-LIBRARY_ASSETS = {
-    'index.html': 'library.html', 'style.css': 'style.css', 'base.js': 'base.js', 'draw.js': 'draw.js',
-    'library.js': 'library.js',
-}  # fmt: skip
+#: The same of the page of published models.
+LIBRARY_SCRIPTS = ('base.js', 'draw.js', 'library.js')
+LIBRARY_ASSETS = ('index.html', 'style.css', *LIBRARY_SCRIPTS)
 _UNSAFE = {'<': '\\u003c', '>': '\\u003e', '&': '\\u0026', '\u2028': '\\u2028', '\u2029': '\\u2029'}
 
 
@@ -49,14 +47,20 @@ def task_key(place: int) -> str:
     return f'task-{place:04d}'
 
 
+def index_page(scripts: Sequence[str]) -> str:
+    """The text of index.html, which loads these scripts in this order."""
+    lines = '\n'.join(f'<script src="{name}"></script>' for name in scripts)
+    return asset('index.html').replace('<!-- scripts -->', lines)
+
+
 def write_assets(folder: pathlib.Path) -> None:
     """Write the files that are the same for every run, unless they are there already."""
-    _write(folder, {name: name for name in ASSETS})
+    _write(folder, ASSETS, SCRIPTS)
 
 
-def _write(folder: pathlib.Path, assets: Mapping[str, str]) -> None:
-    for name, source in assets.items():
-        text = asset(source)
+def _write(folder: pathlib.Path, assets: Sequence[str], scripts: Sequence[str]) -> None:
+    for name in assets:
+        text = index_page(scripts) if name == 'index.html' else asset(name)
         path = folder / name
         if not path.is_file() or path.read_text(encoding='utf-8') != text:
             files.write_text(path, text)
@@ -75,6 +79,6 @@ def write_task(folder: pathlib.Path, place: int, payload: Mapping[str, Any]) -> 
 
 def write_library(folder: pathlib.Path, payload: Mapping[str, Any]) -> pathlib.Path:
     """Write the page of published models (see `stages.deepbind`); returns the file to open."""
-    _write(folder, LIBRARY_ASSETS)
+    _write(folder, LIBRARY_ASSETS, LIBRARY_SCRIPTS)
     files.write_text(folder / 'data' / 'library.js', script('library', payload))
     return folder / 'index.html'

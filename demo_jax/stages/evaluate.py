@@ -12,6 +12,7 @@ from demo_jax.data.corpus import Corpus
 from demo_jax.errors import InputError
 from demo_jax.evaluation import calibration, choose, compare, metrics
 from demo_jax.evaluation.table import Table
+from demo_jax.explain.score import probability
 from demo_jax.io import arrays, files
 from demo_jax.io.settings import read_settings
 from demo_jax.nn.deepbind import PUBLISHED
@@ -97,12 +98,13 @@ def evaluate_run(
                     _write_scores(place, model.score_tokens(found.tokens, found.lengths))
                 records.keep(path.stem, made, [path, validation])
             scores[job.index] = arrays.read_npy(path)
-            labels = np.asarray(corpus.labels[corpus.rows(job.task, 'valid')])
-            calibrations.append(
-                {'job': job.index}
-                | {name: row[name] for name in AUROC_COLUMNS[:5]}
-                | calibrate(labels, arrays.read_npy(validation), scores[job.index], test[job.task], n_resamples)
-            )
+            if job.spec != PUBLISHED:  # nothing is fitted for models of others, which our validation rows trained
+                labels = np.asarray(corpus.labels[corpus.rows(job.task, 'valid')])
+                calibrations.append(
+                    {'job': job.index}
+                    | {name: row[name] for name in AUROC_COLUMNS[:5]}
+                    | calibrate(labels, arrays.read_npy(validation), scores[job.index], test[job.task], n_resamples)
+                )
             row |= {'valid_auroc': result.best_auroc, 'best_epoch': result.best_epoch}
             row |= measure(scores[job.index], test[job.task], n_resamples)
         rows.append(row)
@@ -252,7 +254,7 @@ def calibrate(
       n_resamples: for the 95% intervals.
     """
     temperature = calibration.fit_temperature(labels, validation)
-    before, after = (calibration.calibrated(scores, divisor) for divisor in (1.0, temperature))
+    before, after = (probability(scores, divisor) for divisor in (1.0, temperature))
     brier, error = calibration.bootstrap_errors(test.labels, after, test.pairs, n_resamples=n_resamples)
     return {
         'temperature': temperature, 'n_valid': len(validation),
