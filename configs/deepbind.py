@@ -13,8 +13,16 @@ def get_config() -> ConfigDict:
     """The default settings with eight times as many sequences, dropout 1/2 and more shuffles."""
     config = default.get_config()
     config.specs = ('deepbind',)
-    config.recipe.update({
-        'batch_size': 128, 'epochs': 16, 'min_steps': 8000, 'dropout': 0.5, 'weight_decay': 1e-2, 'negative_sets': 12,
-        'patience': 0, 'patience_share': 0.0,
-    })  # fmt: skip
+    config.recipe.update(
+        {
+            'batch_size': 128,
+            'epochs': 16,
+            'min_steps': 8000,
+            'dropout': 0.5,
+            'weight_decay': 1e-2,
+            'negative_sets': 12,
+            'patience': 0,
+            'patience_share': 0.0,
+        }
+    )
     return config

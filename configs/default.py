@@ -34,23 +34,25 @@ def get_config() -> ConfigDict:
     config.dropouts = (0.0,)[:0]
     config.deepbind = ''  # folder of DeepBind's published models: they stand beside ours (see docs/files.md)
     config.checkpoint_seconds = CHECKPOINT_SECONDS
-    config.recipe.update({
-        # What the parts are worth in validation AUROC is in RESULTS.md ("Half the operations").
-        'batch_size': 64,  # twice the steps of 128 at the same operations
-        'epochs': 8,  # 16 with batches of 128, dropout 1/4 and decay 1e-2: medium CNN +.004 or so, CNN-RNN -.001
-        'min_steps': 1900,
-        'learning_rate': 4e-3,
-        'lstm_rate': 4.0,  # medium RNN +.15 on small simulated tasks; CNN-RNNs do not care
-        'schedule': 'cosine',
-        'warmup': 0.1,
-        'dropout': 0.1,  # medium CNN +.003, CNN-RNN +.004 against 1/4
-        'weight_decay': 0.1,  # medium CNN +.004 on two sets and -.006 on a third against 1e-2; others the same
-        'clip_value': 0.0,
-        'clip_norm': 1.0,
-        'reverse_complement': True,
-        'average_strands': True,
-        'negative_sets': 4,
-        'patience': 5,
-        'patience_share': 0.4,
-    })  # fmt: skip
+    config.recipe.update(
+        {
+            # What the parts are worth in validation AUROC is in RESULTS.md ("Half the operations").
+            'batch_size': 64,  # twice the steps of 128 at the same operations
+            'epochs': 8,  # 16 with batches of 128, dropout 1/4 and decay 1e-2: medium CNN +.004 or so, CNN-RNN -.001
+            'min_steps': 1900,
+            'learning_rate': 4e-3,
+            'lstm_rate': 4.0,  # medium RNN +.15 on small simulated tasks; CNN-RNNs do not care
+            'schedule': 'cosine',
+            'warmup': 0.1,
+            'dropout': 0.1,  # medium CNN +.003, CNN-RNN +.004 against 1/4
+            'weight_decay': 0.1,  # medium CNN +.004 on two sets and -.006 on a third against 1e-2; others the same
+            'clip_value': 0.0,
+            'clip_norm': 1.0,
+            'reverse_complement': True,
+            'average_strands': True,
+            'negative_sets': 4,
+            'patience': 5,
+            'patience_share': 0.4,
+        }
+    )
     return config

@@ -17,22 +17,38 @@ from configs import default
 def get_config() -> ConfigDict:
     """The default settings on pair tasks and single-motif tasks, with nothing but the motifs to learn from."""
     config = default.get_config()
-    config.corpus.update({
-        'source': 'simulated', 'n_tasks': 20, 'n_pair_tasks': 10, 'n_train': 4000, 'n_test': 500,
-        'simulation': ConfigDict({
-            'pair_margin': 20,  # makes spacings of 24 to 28 bp
-            'gc_peak': 0.0,  # a peak in GC that shuffles lack would tell by itself
-            'centre_sd': 60.0,  # motifs anywhere: their place must not tell
-            'cofactor_tasks': 0.0,  # single-motif tasks have no second one
-            'decoys': 0,
-            'sharpness': 2.0,
-            'weak_share': (0.0, 0.1),
-        }),
-    })  # fmt: skip
+    config.corpus.update(
+        {
+            'source': 'simulated',
+            'n_tasks': 20,
+            'n_pair_tasks': 10,
+            'n_train': 4000,
+            'n_test': 500,
+            'simulation': ConfigDict(
+                {
+                    'pair_margin': 20,  # makes spacings of 24 to 28 bp
+                    'gc_peak': 0.0,  # a peak in GC that shuffles lack would tell by itself
+                    'centre_sd': 60.0,  # motifs anywhere: their place must not tell
+                    'cofactor_tasks': 0.0,  # single-motif tasks have no second one
+                    'decoys': 0,
+                    'sharpness': 2.0,
+                    'weak_share': (0.0, 0.1),
+                }
+            ),
+        }
+    )
     config.specs = ('medium_cnn', 'medium_cnn_rnn')
-    config.recipe.update({
-        'epochs': 20, 'min_steps': 0, 'dropout': 0.25, 'weight_decay': 1e-2, 'patience': 0, 'patience_share': 0.0,
-        'learning_rate': 2e-3, 'lstm_rate': 1.0,  # at 4e-3 or more, many of the CNN-RNNs never begin to learn
-    })  # fmt: skip
+    config.recipe.update(
+        {
+            'epochs': 20,
+            'min_steps': 0,
+            'dropout': 0.25,
+            'weight_decay': 1e-2,
+            'patience': 0,
+            'patience_share': 0.0,
+            'learning_rate': 2e-3,
+            'lstm_rate': 1.0,  # at 4e-3 or more, many of the CNN-RNNs never begin to learn
+        }
+    )
     config.explain.update({'pieces': ('saliency',), 'positives': 200})
     return config

@@ -15,9 +15,17 @@ def get_config() -> ConfigDict:
     """The default settings with the paper's recipe in place of ours."""
     config = default.get_config()
     config.specs = (
-        'small_rnn', 'medium_rnn', 'large_rnn', 'small_cnn', 'medium_cnn', 'large_cnn',
-        'small_cnn_rnn', 'medium_cnn_rnn', 'large_cnn_rnn', 'deepbind',
-    )  # fmt: skip
+        'small_rnn',
+        'medium_rnn',
+        'large_rnn',
+        'small_cnn',
+        'medium_cnn',
+        'large_cnn',
+        'small_cnn_rnn',
+        'medium_cnn_rnn',
+        'large_cnn_rnn',
+        'deepbind',
+    )
     config.recipe = section(Recipe)  # its defaults are the paper's
     config.match.jaspar = 'JASPAR2016'
     return config

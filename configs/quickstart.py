@@ -1,6 +1,6 @@
 """A first look on simulated data: a few TFs, the three architectures, in under 5 minutes on 2 cores.
 
-    python -m experiments.paper --config=configs/quickstart.py --workdir=runs/quickstart
+python -m experiments.paper --config=configs/quickstart.py --workdir=runs/quickstart
 """
 
 from ml_collections import ConfigDict

@@ -16,13 +16,15 @@ def get_config() -> ConfigDict:
     config.corpus.update({'source': 'simulated', 'n_tasks': 0, 'n_train': 1500, 'n_test': 500, 'jaspar': 'JASPAR2016'})
     config.recipe.update({'epochs': 6, 'min_steps': 0, 'negative_sets': 2})
     config.evaluate.n_resamples = 200
-    config.explain.update({
-        'pieces': ('saliency', 'temporal', 'activations', 'class_optimisation'),
-        'positives': 500,
-        'negatives': 10,
-        'restarts': 2,
-        'optimisation_steps': 300,
-    })  # fmt: skip
+    config.explain.update(
+        {
+            'pieces': ('saliency', 'temporal', 'activations', 'class_optimisation'),
+            'positives': 500,
+            'negatives': 10,
+            'restarts': 2,
+            'optimisation_steps': 300,
+        }
+    )
     config.match.update({'jaspar': 'JASPAR2016', 'filters': False, 'modisco': False})
     config.dashboard.update({'sequences': 20, 'dashboards': 1})
     return config

@@ -30,18 +30,20 @@ _SPECS = flags.DEFINE_list(
     'specs', [], 'Ask these specs; default, for each task, the one with the best validation AUROC.'
 )
 _MOTIFS = flags.DEFINE_list(
-    'motifs', [], 'Motifs, separated by commas: words (N = any letter), JASPAR ids or names, found motifs of the run '
+    'motifs',
+    [],
+    'Motifs, separated by commas: words (N = any letter), JASPAR ids or names, found motifs of the run '
     "(TASK/SPEC/METHOD/for_1), files that end in .meme or .jaspar, 'jaspar' (all matrices), 'found' (all of the "
     'tasks).',
-)  # fmt: skip
+)
 _RELEASE = flags.DEFINE_string('release', '', 'Release of JASPAR; default the newest installed.')
 _BACKGROUNDS = cli.define_path(
-    'backgrounds', 'shuffles', "Backgrounds: 'shuffles' (of test positives of the tasks, dinucleotides kept), "
+    'backgrounds',
+    'shuffles',
+    "Backgrounds: 'shuffles' (of test positives of the tasks, dinucleotides kept), "
     "'negatives' (of the tasks), or a FASTA file.",
-)  # fmt: skip
-_N = flags.DEFINE_integer(
-    'n', 50, 'Backgrounds; for ablate and design without --fasta, test positives.', lower_bound=1
 )
+_N = flags.DEFINE_integer('n', 50, 'Backgrounds; for ablate and design without --fasta, test positives.', lower_bound=1)
 _HOW = flags.DEFINE_enum(
     'how', 'consensus', ['consensus', 'sampled'], 'Matrices as their best word, or drawn anew for each background.'
 )
@@ -51,9 +53,11 @@ _CONTROL = flags.DEFINE_bool(
 _GAPS = flags.DEFINE_string('gaps', '', 'space: letters between the motifs, e.g. 0-30 or 2,5,10-20; default 0-60.')
 _GAP = flags.DEFINE_integer('gap', 10, 'epistasis: letters between the motifs.', lower_bound=0)
 _NULL = flags.DEFINE_integer(
-    'null', None, 'Meaningless words (ablate: windows without hits) for p; default 100 for epistasis, else 0.',
+    'null',
+    None,
+    'Meaningless words (ablate: windows without hits) for p; default 100 for epistasis, else 0.',
     lower_bound=0,
-)  # fmt: skip
+)
 _FASTA = cli.define_path(
     'fasta', None, 'ablate and design: the sequences, of one length; default test positives of the tasks.'
 )
@@ -105,8 +109,10 @@ def main(argv: Sequence[str]) -> None:
     if question == 'ablate':
         if answer.pairs:
             _write(answer.pairs_frame(), _pairs(out), 'epistasis')
-        for n, what in ((answer.n_unchanged, 'hits have one letter alone, so no other order: effect 0'),
-                        (answer.n_overlapping, 'pairs of hits overlap and are left out')):  # fmt: skip
+        for n, what in (
+            (answer.n_unchanged, 'hits have one letter alone, so no other order: effect 0'),
+            (answer.n_overlapping, 'pairs of hits overlap and are left out'),
+        ):
             if n:
                 print(f'note: {n} {what}')
     if question == 'space':
@@ -114,8 +120,10 @@ def main(argv: Sequence[str]) -> None:
         side = 'after' if peak.after else 'before'
         strands = 'the same strand' if peak.same_strand else 'opposite strands'
         p = '' if peak.p_value != peak.p_value else f', p {peak.p_value:.3g}'
-        print(f'peak: {answer.second} {side} {answer.first}, gap {peak.gap}, on {strands}: '
-              f'epistasis {peak.epistasis:.3f}{p}')  # fmt: skip
+        print(
+            f'peak: {answer.second} {side} {answer.first}, gap {peak.gap}, on {strands}: '
+            f'epistasis {peak.epistasis:.3f}{p}'
+        )
     _draw(answer, figure)
 
 
@@ -202,9 +210,14 @@ def _design(run: Any, models: Any, out: pathlib.Path, figure: pathlib.Path | Non
     parts, made = [], []
     for number, (name, tokens) in enumerate(zip(given.names, given.tokens, strict=True)):
         found = design(
-            models, dna.decode(tokens), _TARGET.value, below=_BELOW.value, protected=protected, banned=_BANNED.value,
+            models,
+            dna.decode(tokens),
+            _TARGET.value,
+            below=_BELOW.value,
+            protected=protected,
+            banned=_BANNED.value,
             method=_METHOD.value,
-        )  # fmt: skip
+        )
         made.append(found.sequence)
         worst = found.score.max() if _BELOW.value else found.score.min()
         print(f'{name}: {found}, the {"highest" if _BELOW.value else "lowest"} score is {worst:.3f}')

@@ -77,17 +77,21 @@ def define_run() -> flags.FlagHolder:
 def define_own_specs() -> flags.FlagHolder:
     """The flag --own_specs, the user's own architectures that a run may import."""
     return flags.DEFINE_list(
-        'own_specs', [], 'Architectures of your own, MODULE:NAME separated by commas, that the run may import. '
+        'own_specs',
+        [],
+        'Architectures of your own, MODULE:NAME separated by commas, that the run may import. '
         'Importing a module runs it, so a module that a run names is imported only if you name it too.',
-    )  # fmt: skip
+    )
 
 
 def define_tf() -> flags.FlagHolder:
     """The flag --tf, which TF a task is of."""
     return flags.DEFINE_multi_string(
-        'tf', [], 'NAME=SYMBOL: the TF of a task, e.g. GSM1_K562=CTCF; may be given several times. That of others is '
+        'tf',
+        [],
+        'NAME=SYMBOL: the TF of a task, e.g. GSM1_K562=CTCF; may be given several times. That of others is '
         'found among the words of their names, and the plan says which was taken.',
-    )  # fmt: skip
+    )
 
 
 def define_settings(cls: type) -> Callable[[], Any]:
@@ -103,8 +107,11 @@ def define_settings(cls: type) -> Callable[[], Any]:
       InputError: as the dataclass.
     """
     makers: dict[type, Callable[..., flags.FlagHolder]] = {
-        bool: flags.DEFINE_bool, int: flags.DEFINE_integer, float: flags.DEFINE_float, str: flags.DEFINE_string,
-    }  # fmt: skip
+        bool: flags.DEFINE_bool,
+        int: flags.DEFINE_integer,
+        float: flags.DEFINE_float,
+        str: flags.DEFINE_string,
+    }
     made: dict[str, flags.FlagHolder] = {}
     for field in dataclasses.fields(cls):
         name, meaning = field.name, meanings(cls)[field.name]
@@ -135,9 +142,11 @@ def define_scheduler() -> Callable[[], Scheduler | None]:
       InputError: no such form of a scheduler.
     """
     where = flags.DEFINE_string(
-        'scheduler', '', 'Train and explain on the workers of a Dask scheduler: tcp://HOST:8786, or tls://...; or '
+        'scheduler',
+        '',
+        'Train and explain on the workers of a Dask scheduler: tcp://HOST:8786, or tls://...; or '
         'local:N, which starts N worker processes on this machine. None = this process does all. See docs/cluster.md.',
-    )  # fmt: skip
+    )
     patience = flags.DEFINE_float(
         'scheduler_timeout', 60.0, 'With --scheduler: seconds to wait for it, and for workers where there are none.'
     )

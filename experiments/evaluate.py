@@ -1,6 +1,6 @@
 r"""Score the test sequences with every model of a run, and write its tables.
 
-    python -m experiments.evaluate --run=runs/quickstart
+python -m experiments.evaluate --run=runs/quickstart
 """
 
 from collections.abc import Sequence

@@ -23,9 +23,10 @@ from experiments import cli, pipeline
 _CONFIG = cli.define_config()
 _WORKDIR = cli.define_workdir()
 _CORPUS = flags.DEFINE_string(
-    'corpus', None, 'Short for --config.corpus.source: auto, deepbind, deepmotif, fasta, bed, simulated, deepmotif108, '
-    'prepared.',
-)  # fmt: skip
+    'corpus',
+    None,
+    'Short for --config.corpus.source: auto, deepbind, deepmotif, fasta, bed, simulated, deepmotif108, prepared.',
+)
 _INPUT = flags.DEFINE_string(
     'input',
     None,

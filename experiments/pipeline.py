@@ -57,9 +57,7 @@ def opened(config: Mapping[str, Any], workdir: str, scheduler: Scheduler | None 
 
 
 @contextlib.contextmanager
-def existing(
-    workdir: str, scheduler: Scheduler | None = None, own_specs: Collection[str] = ()
-) -> Iterator[Opened]:
+def existing(workdir: str, scheduler: Scheduler | None = None, own_specs: Collection[str] = ()) -> Iterator[Opened]:
     """Hold a run directory that is there already, with the settings it was made with.
 
     Args:
@@ -128,8 +126,12 @@ def run_stages(here: Opened, stages: Sequence[str]) -> dict[str, float]:
     for stage in record.STAGES:
         if stage.name in stages:
             start = time.monotonic()
-            print(plan.describe_stage(stage.name, here.run.corpus(), here.run.jobs(), here.config, here.run,
-                                      here.cluster), flush=True)  # fmt: skip
+            print(
+                plan.describe_stage(
+                    stage.name, here.run.corpus(), here.run.jobs(), here.config, here.run, here.cluster
+                ),
+                flush=True,
+            )
             work = record.Work(here.run, here.config, stage.settings_in(here.config), here.cluster)
             console.print_tables(stage.run(work))
             seconds[stage.name] = time.monotonic() - start

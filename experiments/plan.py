@@ -39,7 +39,10 @@ def memory(corpus: Corpus, jobs: Sequence[Job], config: Mapping[str, Any]) -> fl
 
 
 def describe(
-    corpus: Corpus, jobs: Sequence[Job], config: Mapping[str, Any], run: RunDirectory,
+    corpus: Corpus,
+    jobs: Sequence[Job],
+    config: Mapping[str, Any],
+    run: RunDirectory,
     cluster: Cluster | None = None,
 ) -> str:
     """The plan as text."""
@@ -51,7 +54,7 @@ def describe(
         f'run {run.path}: {corpus.n_tasks} tasks, {len(corpus):,} sequences of {sizes} bp, {len(jobs)} models '
         f'({len(specs)} spec{"s" * (len(specs) > 1)}, {seeds} seed{"s" * (seeds > 1)})',
         f'specs: {", ".join(specs)}',
-    ]  # fmt: skip
+    ]
     lines += _proteins(corpus, config)
     if left_out(corpus):
         lines.append(f'left out: {left_out(corpus)}')
@@ -67,11 +70,13 @@ def describe(
     where = f'{len(devices)} {devices[0].platform.upper()} device{"s" * (len(devices) > 1)}'
     if cluster:
         where = f'{cluster.workers} worker{"s" * (cluster.workers > 1)} with {cluster.devices} devices'
-    return '\n'.join([
-        *lines,
-        format_table(rows, list(rows[0])),
-        f'on {where}; memory about {memory(corpus, jobs, config) / 1e9:.1f} GB; times are rough',
-    ])  # fmt: skip
+    return '\n'.join(
+        [
+            *lines,
+            format_table(rows, list(rows[0])),
+            f'on {where}; memory about {memory(corpus, jobs, config) / 1e9:.1f} GB; times are rough',
+        ]
+    )
 
 
 def _proteins(corpus: Corpus, config: Mapping[str, Any], most: int = 6) -> list[str]:
@@ -100,7 +105,11 @@ def _proteins(corpus: Corpus, config: Mapping[str, Any], most: int = 6) -> list[
 
 
 def describe_stage(
-    stage: str, corpus: Corpus, jobs: Sequence[Job], config: Mapping[str, Any], run: RunDirectory,
+    stage: str,
+    corpus: Corpus,
+    jobs: Sequence[Job],
+    config: Mapping[str, Any],
+    run: RunDirectory,
     cluster: Cluster | None = None,
 ) -> str:
     """What one stage is about to do and how long it is likely to take, as a line."""

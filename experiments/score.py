@@ -28,51 +28,69 @@ _DEEPBIND = cli.define_path(
     'deepbind', None, "Folder of DeepBind's published models (db.tsv and params/) to score with, in place of a run."
 )
 _MODELS = flags.DEFINE_list(
-    'models', [], 'With --deepbind, only these models, separated by commas: ids, proteins, TF, RBP, experiments '
+    'models',
+    [],
+    'With --deepbind, only these models, separated by commas: ids, proteins, TF, RBP, experiments '
     '(ChIP-seq, SELEX, PBM, RNAcompete), cell lines, families or species; joined by + all must hold, e.g. '
     'CTCF+ChIP-seq. Default all.',
-)  # fmt: skip
+)
 _WHOLE = flags.DEFINE_bool(
-    'whole', False, 'With --deepbind, score a sequence at once, not by its best window of 1.5 detector lengths, as '
+    'whole',
+    False,
+    'With --deepbind, score a sequence at once, not by its best window of 1.5 detector lengths, as '
     "DeepBind's tool does unless told otherwise.",
-)  # fmt: skip
+)
 _OWN_SPECS = cli.define_own_specs()
 _FASTA = cli.define_path(
-    'fasta', None, 'The sequences, plain or gzipped FASTA; with --variants, those the variants refer to (a genome).',
+    'fasta',
+    None,
+    'The sequences, plain or gzipped FASTA; with --variants, those the variants refer to (a genome).',
     required=True,
-)  # fmt: skip
+)
 _TASKS = flags.DEFINE_list('tasks', [], 'Only these tasks of the run, separated by commas; default all.')
 _SPECS = flags.DEFINE_list(
     'specs', [], 'Score with these specs; default, for each task, the one with the best validation AUROC.'
 )
 _STRIDE = flags.DEFINE_integer(
-    'stride', None, 'Letters from one window of a long sequence to the next; default 10, with --deepbind as many as '
-    'change nothing.', lower_bound=1,
-)  # fmt: skip
+    'stride',
+    None,
+    'Letters from one window of a long sequence to the next; default 10, with --deepbind as many as change nothing.',
+    lower_bound=1,
+)
 _EXPLAIN = flags.DEFINE_bool(
-    'explain', False, 'Also write, for the best window of each sequence, saliency and (recurrent specs) temporal '
+    'explain',
+    False,
+    'Also write, for the best window of each sequence, saliency and (recurrent specs) temporal '
     'scores per letter, to OUT with _explain.tsv.',
-)  # fmt: skip
+)
 _FIGURES = flags.DEFINE_integer(
-    'figures', 20, 'With --explain, draw the first so many sequences as PNG, in the folder OUT_explain; 0 = none.',
+    'figures',
+    20,
+    'With --explain, draw the first so many sequences as PNG, in the folder OUT_explain; 0 = none.',
     lower_bound=0,
-)  # fmt: skip
+)
 _TRACK = cli.define_path(
-    'track', None, 'Also write every window that scores at least --threshold, for every model, to this file, in BED '
+    'track',
+    None,
+    'Also write every window that scores at least --threshold, for every model, to this file, in BED '
     'format (6 + 4 columns, in the order of the FASTA): chrom (first word of the header; where records share it, their '
     'number behind it), chromStart and chromEnd '
     '(0-based, half-open), name (task), score (1000 times the probability, rounded), strand (+ where the model reads '
     'the strand that is given, . where its score is of both), logOdds (the score), probability, spec, seed.',
-)  # fmt: skip
+)
 _THRESHOLD = flags.DEFINE_float(
-    'threshold', None, 'With --track: the lowest score (log odds, column score of OUT) to be written; default 0, a '
+    'threshold',
+    None,
+    'With --track: the lowest score (log odds, column score of OUT) to be written; default 0, a '
     'probability of one half. -inf = all windows.',
-)  # fmt: skip
+)
 _VARIANTS = cli.define_path(
-    'variants', None, 'Score these variants instead: a VCF (plain or gzipped), or a tab-separated table with the '
+    'variants',
+    None,
+    'Score these variants instead: a VCF (plain or gzipped), or a tab-separated table with the '
     'header sequence, position, ref, alt; positions from 1, indels with the base before them, as in VCF. Alleles that '
     'cannot be scored are counted, and listed with the reason in OUT with _skipped.tsv.',
-)  # fmt: skip
+)
 _STRICT = flags.DEFINE_bool(
     'strict', False, 'With --variants: refuse the file for one variant that cannot be read or does not fit the FASTA.'
 )
@@ -80,9 +98,18 @@ _OUT = cli.define_path('out', None, 'Table to write; default scores.tsv, or vari
 
 _PRINTED = ('sequence', 'length', 'task', 'spec', 'start', 'end', 'score', 'probability')
 _PRINTED_VARIANTS = (
-    'id', 'sequence', 'position', 'ref', 'alt', 'task', 'spec', 'score_ref', 'score_alt', 'score_change',
+    'id',
+    'sequence',
+    'position',
+    'ref',
+    'alt',
+    'task',
+    'spec',
+    'score_ref',
+    'score_alt',
+    'score_change',
     'probability_change',
-)  # fmt: skip
+)
 _MOST_ROWS = 30
 
 
@@ -188,9 +215,7 @@ def _variants(models: Sequence[Any], path: str, out: pathlib.Path) -> None:
     from demo_jax.predict import variant_effects
 
     with variant_effects.skipped_table(_skipped(out)) as enter:
-        scores = variant_effects.score_variants(
-            models, path, _FASTA.value, strict=_STRICT.value, passed_over=enter
-        )
+        scores = variant_effects.score_variants(models, path, _FASTA.value, strict=_STRICT.value, passed_over=enter)
         rows = list(scores.rows())
         files.write_tsv(out, rows, variant_effects.VARIANT_COLUMNS)
     title = 'Variants: score (log odds) of either allele, and what changes from ref to alt (positions from 1)'

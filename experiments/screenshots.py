@@ -23,9 +23,14 @@ _OUT = cli.define_path('out', 'pictures', 'Folder of the pictures.')
 _TASK = flags.DEFINE_string('task', None, 'Task to show; default the one with the best mean test AUROC.')
 
 ARGUMENTS = (
-    '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-    '--disable-component-update', '--disable-sync',
-)  # fmt: skip
+    '--no-sandbox',
+    '--disable-gpu',
+    '--disable-quic',
+    '--no-first-run',
+    '--disable-background-networking',
+    '--disable-component-update',
+    '--disable-sync',
+)
 #: Name, view, width and height in points, theme.
 VIEWS: tuple[tuple[str, str, int, int, Literal['light', 'dark']], ...] = (
     ('overview', 'overview', 1200, 820, 'light'),
@@ -67,9 +72,13 @@ def main(argv: Sequence[str]) -> None:
     with sync_playwright() as driver, tempfile.TemporaryDirectory() as profile:
         for name, view, width, height, theme in VIEWS:
             context = driver.chromium.launch_persistent_context(
-                pathlib.Path(profile) / name, executable_path=chromium, headless=True, args=list(ARGUMENTS),
-                viewport={'width': width, 'height': height}, color_scheme=theme,
-            )  # fmt: skip
+                pathlib.Path(profile) / name,
+                executable_path=chromium,
+                headless=True,
+                args=list(ARGUMENTS),
+                viewport={'width': width, 'height': height},
+                color_scheme=theme,
+            )
             path = out / f'{name}.png'
             _photograph(context.new_page(), index, view, task, path)
             context.close()

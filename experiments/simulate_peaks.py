@@ -89,10 +89,14 @@ def main(argv: Sequence[str]) -> None:
     with files.atomic_directory(out) as folder:
         write_peaks(tokens, folder, _DISTANCE.value, np.random.default_rng([_SEED.value, 1]))
     peaks = ','.join(str(out / f'{name}.narrowPeak') for name in tokens)
-    print(f'{len(tokens)} peak files of {_PEAKS.value:,} peaks, genome of {len(tokens) * _PEAKS.value:,} x '
-          f'{_DISTANCE.value} bp: {out}')  # fmt: skip
-    print('python -m experiments.paper --config=configs/default.py --workdir=runs/peaks '
-          f'--peaks={peaks} --genome={out / "genome.fa"}')  # fmt: skip
+    print(
+        f'{len(tokens)} peak files of {_PEAKS.value:,} peaks, genome of {len(tokens) * _PEAKS.value:,} x '
+        f'{_DISTANCE.value} bp: {out}'
+    )
+    print(
+        'python -m experiments.paper --config=configs/default.py --workdir=runs/peaks '
+        f'--peaks={peaks} --genome={out / "genome.fa"}'
+    )
 
 
 if __name__ == '__main__':

@@ -1,6 +1,6 @@
 r"""Prepare the sequences and train, without the stages that follow.
 
-    python -m experiments.train --config=configs/default.py --workdir=runs/mine --config.corpus.input=DATA
+python -m experiments.train --config=configs/default.py --workdir=runs/mine --config.corpus.input=DATA
 """
 
 from collections.abc import Sequence

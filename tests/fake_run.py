@@ -75,8 +75,13 @@ def _tables(run: RunDirectory, jobs, alive, rng) -> None:
         row = {name: getattr(job, name) for name in AUROC_COLUMNS[:5]}
         row['status'] = 'ok' if job in alive else 'diverged'
         if job in alive:
-            row |= {'valid_auroc': 0.9, 'test_auroc': 0.8 + 0.01 * job.index, 'test_auroc_low': 0.7,
-                    'test_auroc_high': 0.9, 'test_auprc': 0.8}  # fmt: skip
+            row |= {
+                'valid_auroc': 0.9,
+                'test_auroc': 0.8 + 0.01 * job.index,
+                'test_auroc_low': 0.7,
+                'test_auroc_high': 0.9,
+                'test_auprc': 0.8,
+            }
             path = run.path / 'predictions' / f'{job.index:05d}.npy'
             path.parent.mkdir(exist_ok=True)
             np.save(path, rng.normal(size=2 * N_TEST).astype(np.float32), allow_pickle=False)
@@ -93,25 +98,41 @@ def _tables(run: RunDirectory, jobs, alive, rng) -> None:
     )
     files.write_tsv(
         run.tables / 'published.tsv',
-        [{'task': task, 'spec': SPECS[0], 'deepbind': 0.9} for task in (PLAIN, HOSTILE)], ('task', 'spec', 'deepbind'),
-    )  # fmt: skip
+        [{'task': task, 'spec': SPECS[0], 'deepbind': 0.9} for task in (PLAIN, HOSTILE)],
+        ('task', 'spec', 'deepbind'),
+    )
 
 
 def _explain(store: Explanations, job, n: int, rng) -> None:
     score = rng.normal(size=n).astype(np.float32)
     hypothetical = rng.normal(size=(n, LENGTH, 4)).astype(np.float32)
     store.save('saliency', job.index, {'score': score, 'hypothetical': hypothetical}, Made({}, {}))
-    store.save('mutagenesis', job.index, {
-        'score': score, 'hypothetical': hypothetical, 'signed': hypothetical[..., 0] / 7,
-    }, Made({}, {}))  # fmt: skip
+    store.save(
+        'mutagenesis',
+        job.index,
+        {
+            'score': score,
+            'hypothetical': hypothetical,
+            'signed': hypothetical[..., 0] / 7,
+        },
+        Made({}, {}),
+    )
     if job.spec == SPECS[1]:
         temporal = rng.normal(size=(2, n, LENGTH)).astype(np.float32)
         temporal[:, :, :3] = np.nan
         store.save('temporal', job.index, {'forward': temporal[0], 'reverse': temporal[1]}, Made({}, {}))
     matrix = rng.dirichlet(np.ones(4), (2, LENGTH)).astype(np.float32)
-    store.save('class_optimisation', job.index, {
-        'matrix': matrix, 'raw': matrix, 'score': np.ones(2), 'objective': np.array([0.0, 1.0]),
-    }, Made({}, {}))  # fmt: skip
+    store.save(
+        'class_optimisation',
+        job.index,
+        {
+            'matrix': matrix,
+            'raw': matrix,
+            'score': np.ones(2),
+            'objective': np.array([0.0, 1.0]),
+        },
+        Made({}, {}),
+    )
 
 
 def _match(run: RunDirectory, store: Explanations, alive, rng) -> None:
@@ -124,16 +145,21 @@ def _match(run: RunDirectory, store: Explanations, alive, rng) -> None:
     for job in alive:
         folder = run.path / 'motifs' / files.safe_name(job.task) / job.spec
         motifs = {
-            'saliency': matrices[list(some)[0]].probabilities[3:12], 'mutagenesis': rng.dirichlet([0.3] * 4, 9),
+            'saliency': matrices[list(some)[0]].probabilities[3:12],
+            'mutagenesis': rng.dirichlet([0.3] * 4, 9),
             'integrated_gradients': np.full((9, 4), 0.25) + np.array([0.01, -0.01, 0.02, -0.02]),
-        }  # fmt: skip
+        }
         formats.write_meme(folder / 'motifs.meme', motifs)
         matches = match_motifs(list(motifs.values()), targets)
         formats.write_tomtom(folder / 'tomtom.tsv', matches, motifs, targets)
-        files.write_tsv(folder / 'motifs.tsv', [
-            {'name': name, 'consensus': 'N' * 9, 'windows': N_TEST, 'agree': agree, 'start': 0, 'end': 9}
-            for name, agree in (('saliency', 7), ('mutagenesis', None), ('integrated_gradients', 0))
-        ], MOTIF_COLUMNS)  # fmt: skip
+        files.write_tsv(
+            folder / 'motifs.tsv',
+            [
+                {'name': name, 'consensus': 'N' * 9, 'windows': N_TEST, 'agree': agree, 'start': 0, 'end': 9}
+                for name, agree in (('saliency', 7), ('mutagenesis', None), ('integrated_gradients', 0))
+            ],
+            MOTIF_COLUMNS,
+        )
         rows = store.rows(job.task)[:N_TEST] if store.path.is_dir() else np.zeros(0, np.int64)
         windows = best_windows(rng.random((len(rows), LENGTH)), np.asarray(corpus.lengths[rows]))
         columns = (windows.row, windows.start, windows.score)

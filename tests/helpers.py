@@ -66,10 +66,13 @@ def small_corpus(tasks: Sequence[str] = ('one', 'two')) -> Corpus:
     def records(count: int) -> Records:
         tokens = [rng.integers(0, 5, 20).astype(np.uint8) for _ in range(2 * count)]
         return Records(
-            tokens, [1, 0] * count, [f'r{i}' for i in range(2 * count)], pairs=np.repeat(np.arange(count), 2),
+            tokens,
+            [1, 0] * count,
+            [f'r{i}' for i in range(2 * count)],
+            pairs=np.repeat(np.arange(count), 2),
             intervals=[('chr1', 10 * i, 1) if i % 2 else (None, 0, 1) for i in range(2 * count)],
             sites=[(0, 3, 5, 1, 'MA0001.1', 'primary'), (1, 2, 8, -1, 'MA0002.1', 'decoy')],
-        )  # fmt: skip
+        )
 
     return build_corpus([TaskRecords(name, records(3), records(2), {'motif': 'x'}) for name in tasks])
 
@@ -114,12 +117,16 @@ def make_run(folder: pathlib.Path) -> None:
         history[:, :3] = [[job.index, 0, 1], [job.index, 0, 2]]
         params = {
             f'params/{layer}/{name}': rng.normal(size=leaf.shape).astype(np.float32)
-            for layer, leaves in small_rnn_shapes().items() for name, leaf in leaves.items()
-        }  # fmt: skip
+            for layer, leaves in small_rnn_shapes().items()
+            for name, leaf in leaves.items()
+        }
         np.savez(
-            folder / 'models' / f'{job.index:05d}.npz', allow_pickle=False, facts=np.array(json.dumps(facts)),
-            history=history, **params,
-        )  # fmt: skip
+            folder / 'models' / f'{job.index:05d}.npz',
+            allow_pickle=False,
+            facts=np.array(json.dumps(facts)),
+            history=history,
+            **params,
+        )
 
 
 @functools.cache

@@ -12,21 +12,33 @@ from tests.helpers import ROOT, contents
 from tests.helpers_commands import launcher, run_command
 
 FLAGS = (
-    '--config=configs/quickstart.py', '--config.corpus.n_tasks=2', '--config.corpus.n_train=150',
-    '--config.corpus.n_test=20', '--config.specs=("small_cnn",)', '--config.seeds=(0,1,2)',
-    '--config.recipe.epochs=20', '--config.recipe.batch_size=32', '--config.machine.host_devices=2',
-    '--config.explain.positives=4', '--config.explain.negatives=2', '--config.explain.optimisation_steps=5',
-    '--config.explain.pieces=("saliency","activations","class_optimisation")', '--stages=train,explain',
-)  # fmt: skip
+    '--config=configs/quickstart.py',
+    '--config.corpus.n_tasks=2',
+    '--config.corpus.n_train=150',
+    '--config.corpus.n_test=20',
+    '--config.specs=("small_cnn",)',
+    '--config.seeds=(0,1,2)',
+    '--config.recipe.epochs=20',
+    '--config.recipe.batch_size=32',
+    '--config.machine.host_devices=2',
+    '--config.explain.positives=4',
+    '--config.explain.negatives=2',
+    '--config.explain.optimisation_steps=5',
+    '--config.explain.pieces=("saliency","activations","class_optimisation")',
+    '--stages=train,explain',
+)
 N_JOBS = 6
 
 
 def start(workdir, *flags):
     """One process; its output goes to a file, so that nobody has to read it while it runs."""
     environment = os.environ | {
-        'JAX_PLATFORMS': 'cpu', 'PYTHONPATH': str(ROOT), 'JAX_COMPILATION_CACHE_DIR': launcher().cache,
-        'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0', 'NPROC': '4',
-    }  # fmt: skip
+        'JAX_PLATFORMS': 'cpu',
+        'PYTHONPATH': str(ROOT),
+        'JAX_COMPILATION_CACHE_DIR': launcher().cache,
+        'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
+        'NPROC': '4',
+    }
     arguments = [sys.executable, '-m', 'experiments.paper', *FLAGS, f'--workdir={workdir}', *flags]
     with open(f'{workdir}.{time.monotonic_ns()}', 'w+b') as output:
         process = subprocess.Popen(arguments, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT)

@@ -32,7 +32,11 @@ def run_command(name: str, *flags: str, folder: pathlib.Path = ROOT) -> Done:
 
     Variables of the environment are those of now, but those that JAX reads when it is imported.
     """
-    ended = launcher().run(f'experiments.{name}', flags, folder / 'none', folder=folder, environment={
-        name: value for name, value in os.environ.items() if name != 'XLA_FLAGS'
-    })  # fmt: skip
+    ended = launcher().run(
+        f'experiments.{name}',
+        flags,
+        folder / 'none',
+        folder=folder,
+        environment={name: value for name, value in os.environ.items() if name != 'XLA_FLAGS'},
+    )
     return Done(ended.status, ended.out, ended.err)

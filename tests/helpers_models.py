@@ -50,9 +50,13 @@ def save_run(path, specs, *, tasks=('one', 'two'), seeds=(0,), average_strands=T
     recipe = Recipe(epochs=1, average_strands=average_strands)
     jobs = make_jobs(corpus.tasks, specs, recipe, seeds=seeds)
     config = {
-        'corpus': {'source': 'fasta'}, 'specs': specs, 'seeds': seeds, 'learning_rates': (), 'dropouts': (),
+        'corpus': {'source': 'fasta'},
+        'specs': specs,
+        'seeds': seeds,
+        'learning_rates': (),
+        'dropouts': (),
         'recipe': dataclasses.asdict(recipe),
-    }  # fmt: skip
+    }
     directory = RunDirectory(path)
     directory.create(corpus, config, jobs)
     for job in jobs:

@@ -61,10 +61,16 @@ def make(path: pathlib.Path) -> None:
     corpus = toy_corpus(TASKS, lengths=(30, 27))
     run = RunDirectory(path)
     config = {
-        'corpus': {'source': 'fasta', 'seed': 0}, 'specs': SPECS, 'seeds': (0,), 'learning_rates': (), 'dropouts': (),
-        'recipe': dataclasses.asdict(RECIPE), 'machine': {'host_devices': 1, 'segment_steps': 4},
-        'checkpoint_seconds': 60.0, 'evaluate': {'n_resamples': 50},
-    }  # fmt: skip
+        'corpus': {'source': 'fasta', 'seed': 0},
+        'specs': SPECS,
+        'seeds': (0,),
+        'learning_rates': (),
+        'dropouts': (),
+        'recipe': dataclasses.asdict(RECIPE),
+        'machine': {'host_devices': 1, 'segment_steps': 4},
+        'checkpoint_seconds': 60.0,
+        'evaluate': {'n_resamples': 50},
+    }
     run.create(corpus, config, make_jobs(corpus.tasks, SPECS, RECIPE))
     original = train.fit
     train.fit = stopped(2, original)

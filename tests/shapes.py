@@ -19,35 +19,50 @@ Array = Any  # of NumPy, of a device, or traced
 FUNCTIONS: dict[str, dict[str, Any]] = {
     'nn.kernels.one_hot': {'tokens': Integer[Array, '*any'], 'return': Float[Array, '*any 4']},
     'nn.kernels.reverse_complement': {
-        'tokens': Integer[Array, 'B L'], 'lengths': Integer[Array, ' B'] | None, 'return': Integer[Array, 'B L'],
+        'tokens': Integer[Array, 'B L'],
+        'lengths': Integer[Array, ' B'] | None,
+        'return': Integer[Array, 'B L'],
     },
     'nn.kernels.conv1d': {
-        'x': Float[Array, 'L B C'], 'kernel': Float[Array, 'W C F'], 'bias': Float[Array, ' F'],
+        'x': Float[Array, 'L B C'],
+        'kernel': Float[Array, 'W C F'],
+        'bias': Float[Array, ' F'],
         'return': Float[Array, '_ B F'],
     },
     'nn.kernels.max_pool1d': {'x': Float[Array, 'L B C'], 'return': Float[Array, '_ B C']},
     'nn.kernels.dropout': {'x': Float[Array, '*any'], 'return': Float[Array, '*any']},
     'nn.kernels.lstm_step': {
-        'z_input': Float[Array, 'B _'], 'recurrent': Float[Array, 'H 4*H'],
+        'z_input': Float[Array, 'B _'],
+        'recurrent': Float[Array, 'H 4*H'],
         'return': (Float[Array, 'B H'], *[Float[Array, 'B H']] * 5),
     },
     'nn.kernels.bilstm_scan': {
-        'inputs': (Float[Array, 'L B C'],), 'recurrent': Float[Array, '2 H 4*H'], 'kernel': Float[Array, '2 C 4*H'],
-        'bias': Float[Array, '2 4*H'], 'mask': Array, 'return': (Float[Array, 'L B H'], Float[Array, 'L B H']),
+        'inputs': (Float[Array, 'L B C'],),
+        'recurrent': Float[Array, '2 H 4*H'],
+        'kernel': Float[Array, '2 C 4*H'],
+        'bias': Float[Array, '2 4*H'],
+        'mask': Array,
+        'return': (Float[Array, 'L B H'], Float[Array, 'L B H']),
     },
-}  # fmt: skip
+}
 #: Fields of results; '*M': of one model, or of several on a leading axis.
 RESULTS: dict[str, dict[str, Any]] = {
     'explain.attribution.Attribution': {
-        'score': Float[Array, '*M N'], 'signed': Float[Array, '*M N L'], 'hypothetical': Float[Array, '*M N L 4'],
+        'score': Float[Array, '*M N'],
+        'signed': Float[Array, '*M N L'],
+        'hypothetical': Float[Array, '*M N L 4'],
         'completeness_error': Float[Array, '*M N'] | Float[Array, '*M N K'] | None,
     },
     'explain.class_optimisation.ClassOptimum': {
-        'matrix': Float[Array, 'M R L 4'], 'raw': Float[Array, 'M R L 4'], 'score': Float[Array, 'M R'],
-        'objective': Float[Array, 'M R'], 'history': Float[Array, 'K M R'], 'history_steps': Integer[Array, ' K'],
+        'matrix': Float[Array, 'M R L 4'],
+        'raw': Float[Array, 'M R L 4'],
+        'score': Float[Array, 'M R'],
+        'objective': Float[Array, 'M R'],
+        'history': Float[Array, 'K M R'],
+        'history_steps': Integer[Array, ' K'],
     },
     'explain.interactions.Interactions': {'positions': Integer[Array, ' K'], 'rows': Float[Array, 'K L']},
-}  # fmt: skip
+}
 
 
 def check(where: str, values: Mapping[str, Any], expected: Mapping[str, Any]) -> None:

@@ -86,8 +86,9 @@ def equinox():
             return self.dense(jax.nn.gelu(self.conv(x.T)).max(1))[0]
 
     keys = jax.random.split(jax.random.key(0))
-    params, static = eqx.partition(Net(eqx.nn.Conv1d(4, 6, 4, key=keys[0]), eqx.nn.Linear(6, 1, key=keys[1])),
-                                   eqx.is_array)  # fmt: skip
+    params, static = eqx.partition(
+        Net(eqx.nn.Conv1d(4, 6, 4, key=keys[0]), eqx.nn.Linear(6, 1, key=keys[1])), eqx.is_array
+    )
     return params, lambda p, x: jax.vmap(eqx.combine(p, static))(x)
 
 
@@ -144,8 +145,11 @@ def test_saliency_of_a_function_is_its_slope(strands):
 
         def both(x):
             other = x[:, ::-1, ::-1]
-            return softly_scanned(params, x) if not strands else (
-                softly_scanned(params, x) + softly_scanned(params, other)) / 2  # fmt: skip
+            return (
+                softly_scanned(params, x)
+                if not strands
+                else (softly_scanned(params, x) + softly_scanned(params, other)) / 2
+            )
 
         for position, letter in [(0, 1), (5, 2), (11, 0)]:
             up, down = x.copy(), x.copy()
@@ -231,20 +235,34 @@ def batch_normalised(params, x):
     return (y - y.mean()) / (y.std() + 1e-3)
 
 
-@pytest.mark.parametrize('score, params, message', [
-    (lambda p, x: jnp.einsum('bla,la->b', x, p)[:, None], np.ones((LENGTH, 4)), r'of shape \(B, 1\).*expected \(B,\)'),
-    (lambda p, x: jnp.einsum('bla,la->', x, p), np.ones((LENGTH, 4)), r'of shape \(\).*expected \(B,\)'),
-    (lambda p, x: (x.sum((1, 2)), x), np.ones(3), 'returned 2 arrays, expected one'),
-    (lambda p, x: x.argmax(2).sum(1), np.ones(3), 'returned int32, expected real numbers'),
-    (lambda p, x: jnp.round(jnp.einsum('bla,la->b', x, p)), np.arange(4.0 * LENGTH).reshape(LENGTH, 4),
-     'gradient of score .* is zero everywhere although its values differ'),
-    (batch_normalised, np.arange(4.0 * LENGTH).reshape(LENGTH, 4), 'depends on the sequences beside it'),
-    (lambda p, x: x.sum((1, 2)) / 0, np.ones(3), 'is inf, expected finite numbers'),
-    (lambda p, x: x @ p, np.ones((3, 2)), r'failed on letters float32 \(B, 12, 4\): TypeError'),
-    (lambda p, x: x.sum((1, 2)), {'a': {'b': 'relu'}}, r"params: \['a'\]\['b'\] is a str, expected a pytree of arrays"),
-    (lambda p, x: x.sum((1, 2)), {'f': jax.nn.relu}, r"params: \['f'\] is a .*, expected a pytree of arrays"),
-    ('saliency', np.ones(3), "score is 'saliency', expected a function"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    'score, params, message',
+    [
+        (
+            lambda p, x: jnp.einsum('bla,la->b', x, p)[:, None],
+            np.ones((LENGTH, 4)),
+            r'of shape \(B, 1\).*expected \(B,\)',
+        ),
+        (lambda p, x: jnp.einsum('bla,la->', x, p), np.ones((LENGTH, 4)), r'of shape \(\).*expected \(B,\)'),
+        (lambda p, x: (x.sum((1, 2)), x), np.ones(3), 'returned 2 arrays, expected one'),
+        (lambda p, x: x.argmax(2).sum(1), np.ones(3), 'returned int32, expected real numbers'),
+        (
+            lambda p, x: jnp.round(jnp.einsum('bla,la->b', x, p)),
+            np.arange(4.0 * LENGTH).reshape(LENGTH, 4),
+            'gradient of score .* is zero everywhere although its values differ',
+        ),
+        (batch_normalised, np.arange(4.0 * LENGTH).reshape(LENGTH, 4), 'depends on the sequences beside it'),
+        (lambda p, x: x.sum((1, 2)) / 0, np.ones(3), 'is inf, expected finite numbers'),
+        (lambda p, x: x @ p, np.ones((3, 2)), r'failed on letters float32 \(B, 12, 4\): TypeError'),
+        (
+            lambda p, x: x.sum((1, 2)),
+            {'a': {'b': 'relu'}},
+            r"params: \['a'\]\['b'\] is a str, expected a pytree of arrays",
+        ),
+        (lambda p, x: x.sum((1, 2)), {'f': jax.nn.relu}, r"params: \['f'\] is a .*, expected a pytree of arrays"),
+        ('saliency', np.ones(3), "score is 'saliency', expected a function"),
+    ],
+)
 def test_what_is_no_score_is_refused_in_one_line(score, params, message):
     with pytest.raises(InputError, match=message) as caught:
         params = jax.tree.map(lambda leaf: leaf.astype(np.float32) if isinstance(leaf, np.ndarray) else leaf, params)

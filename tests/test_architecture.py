@@ -10,23 +10,82 @@ from tests.helpers import ROOT
 from tests.helpers_source import MODULES, imports, module_name, unsafe_calls
 
 # Data flow downhill: a package imports only those before it. A file beside the packages counts as one.
-ORDER = ('errors', 'dna', 'io', 'nn', 'compute', 'data', 'evaluation', 'motifs', 'baseline', 'training', 'explain',
-         'runs', 'report', 'predict', 'insilico', 'stages')
+ORDER = (
+    'errors',
+    'dna',
+    'io',
+    'nn',
+    'compute',
+    'data',
+    'evaluation',
+    'motifs',
+    'baseline',
+    'training',
+    'explain',
+    'runs',
+    'report',
+    'predict',
+    'insilico',
+    'stages',
+)
 # Arrays in, arrays out: no files, no flags, no logging.
-CORE = ('demo_jax.dna', 'demo_jax.nn', 'demo_jax.training', 'demo_jax.evaluation', 'demo_jax.explain',
-        'demo_jax.baseline.finder', 'demo_jax.baseline.zoops', 'demo_jax.baseline.motif_scores',
-        'demo_jax.data.corpus', 'demo_jax.data.simulate', 'demo_jax.motifs.extract', 'demo_jax.motifs.tomtom',
-        'demo_jax.motifs.scan', 'demo_jax.motifs.piles',
-        'demo_jax.motifs.seqlets', 'demo_jax.motifs.discover', 'demo_jax.motifs.hits', 'demo_jax.motifs.spacing')
+CORE = (
+    'demo_jax.dna',
+    'demo_jax.nn',
+    'demo_jax.training',
+    'demo_jax.evaluation',
+    'demo_jax.explain',
+    'demo_jax.baseline.finder',
+    'demo_jax.baseline.zoops',
+    'demo_jax.baseline.motif_scores',
+    'demo_jax.data.corpus',
+    'demo_jax.data.simulate',
+    'demo_jax.motifs.extract',
+    'demo_jax.motifs.tomtom',
+    'demo_jax.motifs.scan',
+    'demo_jax.motifs.piles',
+    'demo_jax.motifs.seqlets',
+    'demo_jax.motifs.discover',
+    'demo_jax.motifs.hits',
+    'demo_jax.motifs.spacing',
+)
 # What touches the disk or the screen.
-EDGE = ('demo_jax.io.files', 'demo_jax.io.arrays', 'demo_jax.io.textfile', 'demo_jax.compute', 'demo_jax.runs',
-        'demo_jax.data.readers', 'demo_jax.data.peak_table', 'demo_jax.data.peak_files', 'demo_jax.data.intervals',
-        'demo_jax.data.storage', 'demo_jax.data.download', 'demo_jax.data.variants',
-        'demo_jax.motifs.formats', 'demo_jax.motifs.jaspar', 'demo_jax.baseline.meme_suite',
-        'demo_jax.report', 'demo_jax.predict.run', 'demo_jax.predict.windows', 'demo_jax.predict.scoring',
-        'demo_jax.predict.score_tables', 'demo_jax.predict.variant_effects', 'demo_jax.stages')
-EDGE_PACKAGES = ('absl', 'ml_collections', 'tensorboardX', 'orbax', 'tqdm', 'matplotlib', 'logomaker', 'jinja2', 'dask',
-                 'distributed')
+EDGE = (
+    'demo_jax.io.files',
+    'demo_jax.io.arrays',
+    'demo_jax.io.textfile',
+    'demo_jax.compute',
+    'demo_jax.runs',
+    'demo_jax.data.readers',
+    'demo_jax.data.peak_table',
+    'demo_jax.data.peak_files',
+    'demo_jax.data.intervals',
+    'demo_jax.data.storage',
+    'demo_jax.data.download',
+    'demo_jax.data.variants',
+    'demo_jax.motifs.formats',
+    'demo_jax.motifs.jaspar',
+    'demo_jax.baseline.meme_suite',
+    'demo_jax.report',
+    'demo_jax.predict.run',
+    'demo_jax.predict.windows',
+    'demo_jax.predict.scoring',
+    'demo_jax.predict.score_tables',
+    'demo_jax.predict.variant_effects',
+    'demo_jax.stages',
+)
+EDGE_PACKAGES = (
+    'absl',
+    'ml_collections',
+    'tensorboardX',
+    'orbax',
+    'tqdm',
+    'matplotlib',
+    'logomaker',
+    'jinja2',
+    'dask',
+    'distributed',
+)
 COMMAND_LINE = ('absl', 'ml_collections', 'experiments', 'configs')
 UNSAFE_PACKAGES = ('pickle', '_pickle', 'cPickle', 'cloudpickle', 'dill', 'joblib', 'shelve', 'marshal')
 HEAVY = ('jax', 'flax', 'optax', 'orbax', 'scipy', 'sklearn', 'matplotlib', 'pandas', 'memelite', 'tensorboardX')
@@ -95,6 +154,7 @@ OWN_ERRORS = ('AssertionError', 'NotImplementedError', 'AttributeError', 'Keyboa
 
 def public_parts(tree: ast.Module):
     """(dotted name, node) of public functions, classes and their methods."""
+
     def look(body, prefix=''):
         for node in body:
             if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith('_'):
@@ -148,23 +208,37 @@ def test_the_modules_were_found():
     assert {'demo_jax.io.files', 'demo_jax.evaluation.metrics', 'experiments.cli'} <= names
 
 
-@pytest.mark.parametrize('source, module, expected', [
-    ('import tqdm', 'demo_jax.training.fit', ['tqdm']),
-    ('def f():\n    from matplotlib import pyplot', 'demo_jax.explain.saliency', ['matplotlib', 'matplotlib.pyplot']),
-    ('from demo_jax.io import files', 'demo_jax.data.corpus', ['demo_jax.io.files']),
-    ('from demo_jax.report.tables import format_table', 'demo_jax.nn.kernels',
-     ['demo_jax.report.tables', 'demo_jax.report.tables.format_table']),
-    ('from ..motifs import jaspar', 'demo_jax.explain.match', ['demo_jax.motifs.jaspar']),
-    ('from . import readers', 'demo_jax.data.corpus', ['demo_jax.data.readers']),
-    ('from absl import flags', 'demo_jax.runs.directory', ['absl', 'absl.flags']),
-    ('from configs import default', 'demo_jax.runs.directory', ['configs', 'configs.default']),
-    ('import importlib\nimportlib.import_module("experiments.cli")', 'demo_jax.runs.directory', ['experiments.cli']),
-    ('import pickle', 'experiments.train', ['pickle']),
-    ('import tqdm\nfrom demo_jax.io import files', 'demo_jax.runs.monitor', []),
-    ('from absl import app', 'experiments.train', []),
-    ('import numpy\nfrom demo_jax.errors import InputError', 'demo_jax.evaluation.metrics', []),
-    ('import tqdm_like', 'demo_jax.nn.kernels', []),
-])
+@pytest.mark.parametrize(
+    'source, module, expected',
+    [
+        ('import tqdm', 'demo_jax.training.fit', ['tqdm']),
+        (
+            'def f():\n    from matplotlib import pyplot',
+            'demo_jax.explain.saliency',
+            ['matplotlib', 'matplotlib.pyplot'],
+        ),
+        ('from demo_jax.io import files', 'demo_jax.data.corpus', ['demo_jax.io.files']),
+        (
+            'from demo_jax.report.tables import format_table',
+            'demo_jax.nn.kernels',
+            ['demo_jax.report.tables', 'demo_jax.report.tables.format_table'],
+        ),
+        ('from ..motifs import jaspar', 'demo_jax.explain.match', ['demo_jax.motifs.jaspar']),
+        ('from . import readers', 'demo_jax.data.corpus', ['demo_jax.data.readers']),
+        ('from absl import flags', 'demo_jax.runs.directory', ['absl', 'absl.flags']),
+        ('from configs import default', 'demo_jax.runs.directory', ['configs', 'configs.default']),
+        (
+            'import importlib\nimportlib.import_module("experiments.cli")',
+            'demo_jax.runs.directory',
+            ['experiments.cli'],
+        ),
+        ('import pickle', 'experiments.train', ['pickle']),
+        ('import tqdm\nfrom demo_jax.io import files', 'demo_jax.runs.monitor', []),
+        ('from absl import app', 'experiments.train', []),
+        ('import numpy\nfrom demo_jax.errors import InputError', 'demo_jax.evaluation.metrics', []),
+        ('import tqdm_like', 'demo_jax.nn.kernels', []),
+    ],
+)
 def test_forbidden_imports_are_found(source, module, expected):
     assert forbidden_imports(source, module) == expected
 
@@ -183,12 +257,21 @@ def test_long_functions_are_found():
     assert long_functions(f'def f():\n    """F."""\n{body}') == [f'f: {LONGEST_FUNCTION + 1} lines']
 
 
-@pytest.mark.parametrize('source, n_found', [
-    ('eval("1")', 1), ('exec(text)', 1), ('os.system("ls")', 1), ('subprocess.run(c, shell=True)', 1),
-    ('np.load(path, allow_pickle=True)', 1), ('np.load(path, allow_pickle=flag)', 1),
-    ('np.load(path, allow_pickle=False)', 0), ('jax.eval_shape(f, x)', 0), ('model.eval()', 0),
-    ('subprocess.run(c, shell=False)', 0),
-])
+@pytest.mark.parametrize(
+    'source, n_found',
+    [
+        ('eval("1")', 1),
+        ('exec(text)', 1),
+        ('os.system("ls")', 1),
+        ('subprocess.run(c, shell=True)', 1),
+        ('np.load(path, allow_pickle=True)', 1),
+        ('np.load(path, allow_pickle=flag)', 1),
+        ('np.load(path, allow_pickle=False)', 0),
+        ('jax.eval_shape(f, x)', 0),
+        ('model.eval()', 0),
+        ('subprocess.run(c, shell=False)', 0),
+    ],
+)
 def test_unsafe_calls_are_found(source, n_found):
     assert len(unsafe_calls(source)) == n_found
 
@@ -200,16 +283,21 @@ def test_missing_docstrings_are_found():
     assert without_docstring('') == []
 
 
-@pytest.mark.parametrize('source, expected', [
-    ('def _f(x: np.ndarray):\n    raise ValueError(x)', []),
-    ('def f():\n    """F."""\n    raise InputError("x")', ['f: raises InputError']),
-    ('class A:\n    """A."""\n    def g(self):\n        """G."""\n        raise InputError("x")',
-     ['A.g: raises InputError']),
-    ('def f():\n    """F.\n\n    Raises:\n      InputError: never.\n    """\n    raise InputError("x")', []),
-    ('def f():\n    """F."""\n    def g():\n        raise KeyError("x")\n    raise', []),
-    ('def f():\n    """F."""\n    if 1:\n        raise errors.Bad(3) from None', ['f: raises Bad']),
-    ('def f():\n    """F."""\n    raise AssertionError', []),
-])
+@pytest.mark.parametrize(
+    'source, expected',
+    [
+        ('def _f(x: np.ndarray):\n    raise ValueError(x)', []),
+        ('def f():\n    """F."""\n    raise InputError("x")', ['f: raises InputError']),
+        (
+            'class A:\n    """A."""\n    def g(self):\n        """G."""\n        raise InputError("x")',
+            ['A.g: raises InputError'],
+        ),
+        ('def f():\n    """F.\n\n    Raises:\n      InputError: never.\n    """\n    raise InputError("x")', []),
+        ('def f():\n    """F."""\n    def g():\n        raise KeyError("x")\n    raise', []),
+        ('def f():\n    """F."""\n    if 1:\n        raise errors.Bad(3) from None', ['f: raises Bad']),
+        ('def f():\n    """F."""\n    raise AssertionError', []),
+    ],
+)
 def test_undocumented_errors_are_found(source, expected):
     assert undocumented(source) == expected
 

@@ -46,12 +46,15 @@ def test_motifs_are_found_by_what_they_are_called(path, tmp_path):
     np.testing.assert_array_equal(chosen['counts'], [[0.25, 0.25, 0.5, 0]])
 
 
-@pytest.mark.parametrize('name, message', [
-    ('CTFC', 'no motif is called .CTFC.; the nearest are .*CTCF'),
-    ('one/small_cnn/integrated_gradients/for_3', 'the nearest are one/small_cnn/integrated_gradients/for_'),
-    ('?', 'a word, a JASPAR id or name'),
-    ('nowhere.meme', 'nowhere.meme'),
-])
+@pytest.mark.parametrize(
+    'name, message',
+    [
+        ('CTFC', 'no motif is called .CTFC.; the nearest are .*CTCF'),
+        ('one/small_cnn/integrated_gradients/for_3', 'the nearest are one/small_cnn/integrated_gradients/for_'),
+        ('?', 'a word, a JASPAR id or name'),
+        ('nowhere.meme', 'nowhere.meme'),
+    ],
+)
 def test_an_unknown_motif_names_the_nearest(path, name, message):
     with pytest.raises(InputError, match=message) as error:
         sources.find_motifs([name], load_run(path))
@@ -92,7 +95,8 @@ def test_the_command_marginalises(path, tmp_path):
     assert done.status == 0, done.err
     rows = files.read_tsv(out)
     assert {row['motif'] for row in rows} == {
-        'TGACTCA', *(f'one/small_cnn/integrated_gradients/for_{i}' for i in (1, 2))
+        'TGACTCA',
+        *(f'one/small_cnn/integrated_gradients/for_{i}' for i in (1, 2)),
     }
     # The word and the found motif of the same best letters have the same effect.
     assert rows[0]['effect'] == rows[1]['effect'] != rows[2]['effect'] and rows[0]['p_value']
@@ -127,14 +131,17 @@ def test_the_command_ablates_and_designs(path, tmp_path):
         assert reached in done.out and f'{model.predict([text]).score[0]:.3f}' in done.out
 
 
-@pytest.mark.parametrize('words, message', [
-    (['--motifs=ACGT'], 'expected one question, of marginalise'),
-    (['wonder'], "unexpected argument 'wonder', expected one of marginalise"),
-    (['marginalise', '--motifs=' + 31 * 'A'], 'has 31 letters, more than the sequence (30)'),
-    (['space', '--motifs=ACGT'], 'space needs two motifs'),
-    (['design', '--protected=1-30'], 'all 30 positions are protected'),
-    (['marginalise', '--motifs=ACGT', '--figure=x.tif'], 'expected a name that ends in'),
-])
+@pytest.mark.parametrize(
+    'words, message',
+    [
+        (['--motifs=ACGT'], 'expected one question, of marginalise'),
+        (['wonder'], "unexpected argument 'wonder', expected one of marginalise"),
+        (['marginalise', '--motifs=' + 31 * 'A'], 'has 31 letters, more than the sequence (30)'),
+        (['space', '--motifs=ACGT'], 'space needs two motifs'),
+        (['design', '--protected=1-30'], 'all 30 positions are protected'),
+        (['marginalise', '--motifs=ACGT', '--figure=x.tif'], 'expected a name that ends in'),
+    ],
+)
 def test_what_cannot_be_asked_is_one_line(path, tmp_path, words, message):
     done = ask(path, tmp_path / 'o.tsv', *words)
     assert done.status == 2 and done.err.splitlines()[-1].startswith('error: ') and message in done.err

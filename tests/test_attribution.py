@@ -165,21 +165,29 @@ def test_another_number_of_sequences_does_not_compile_again():
     np.testing.assert_allclose(more.signed[:17], whole.signed, atol=1e-6)
 
 
-@pytest.mark.parametrize('method, tokens, arguments, message', [
-    ('occlusion', sequences(1), {}, "attribution method is 'occlusion', expected one of saliency, gradient_x_input"),
-    ('saliency', sequences(1), {'steps': 3}, "saliency has no setting 'steps'; its settings are none"),
-    ('integrated_gradients', sequences(1), {'baseline': 'black'}, "baseline is 'black', expected one of uniform"),
-    ('integrated_gradients', sequences(1), {'baseline': 'shuffled'}, 'shuffles and baseline'),
-    ('integrated_gradients', sequences(1), {'steps': 0}, 'steps is 0, expected 1 or more'),
-    ('saliency', sequences(1, length=6), {}, 'sequence 0 has 6 letters, cnn needs at least 8'),
-    ('saliency', sequences(2), {'lengths': np.array([13, 7])}, 'sequence 1 has 7 letters, cnn needs at least 8'),
-    ('saliency', sequences(2), {'lengths': np.array([13, 14])}, 'a length is 14, but rows hold 13 letters'),
-    ('saliency', sequences(2), {'lengths': np.array([13])}, r'lengths are int64 \(1,\), expected integers \(2,\)'),
-    ('saliency', sequences(0), {}, 'expected at least one sequence'),
-    ('saliency', sequences(1) + 3, {}, 'expected A C G T N = 0..4'),
-    ('saliency', sequences(1) * 1.0, {}, 'tokens are float64'),
-    ('saliency', sequences(1), {'batch_size': 0}, 'batch_size is 0, expected 1 or more'),
-])
+@pytest.mark.parametrize(
+    'method, tokens, arguments, message',
+    [
+        (
+            'occlusion',
+            sequences(1),
+            {},
+            "attribution method is 'occlusion', expected one of saliency, gradient_x_input",
+        ),
+        ('saliency', sequences(1), {'steps': 3}, "saliency has no setting 'steps'; its settings are none"),
+        ('integrated_gradients', sequences(1), {'baseline': 'black'}, "baseline is 'black', expected one of uniform"),
+        ('integrated_gradients', sequences(1), {'baseline': 'shuffled'}, 'shuffles and baseline'),
+        ('integrated_gradients', sequences(1), {'steps': 0}, 'steps is 0, expected 1 or more'),
+        ('saliency', sequences(1, length=6), {}, 'sequence 0 has 6 letters, cnn needs at least 8'),
+        ('saliency', sequences(2), {'lengths': np.array([13, 7])}, 'sequence 1 has 7 letters, cnn needs at least 8'),
+        ('saliency', sequences(2), {'lengths': np.array([13, 14])}, 'a length is 14, but rows hold 13 letters'),
+        ('saliency', sequences(2), {'lengths': np.array([13])}, r'lengths are int64 \(1,\), expected integers \(2,\)'),
+        ('saliency', sequences(0), {}, 'expected at least one sequence'),
+        ('saliency', sequences(1) + 3, {}, 'expected A C G T N = 0..4'),
+        ('saliency', sequences(1) * 1.0, {}, 'tokens are float64'),
+        ('saliency', sequences(1), {'batch_size': 0}, 'batch_size is 0, expected 1 or more'),
+    ],
+)
 def test_bad_input(method, tokens, arguments, message):
     with pytest.raises(InputError, match=message):
         attribute(method, random_params(CNN), CNN, tokens, **arguments)

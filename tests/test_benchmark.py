@@ -79,22 +79,29 @@ def test_operations_are_those_of_the_traced_program(name, monkeypatch):
 
 def test_summary_and_turns():
     assert summarise([4.0, 1.0, 2.0, 3.0, 10.0]) == {
-        'median': 3.0, 'quartile_low': 2.0, 'quartile_high': 4.0, 'min': 1.0, 'max': 10.0,
+        'median': 3.0,
+        'quartile_low': 2.0,
+        'quartile_high': 4.0,
+        'min': 1.0,
+        'max': 10.0,
         'repeats': [4.0, 1.0, 2.0, 3.0, 10.0],
-    }  # fmt: skip
+    }
     calls = []
     seconds = interleaved({name: functools.partial(calls.append, name) for name in 'ab'}, 2)
     assert ''.join(calls) == 'aabb' + 'abab'
     assert {name: len(values) for name, values in seconds.items()} == {'a': 2, 'b': 2}
 
 
-@pytest.mark.parametrize('change, message', [
-    ({'specs': ('small_cnn', 'huge_cnn')}, "unknown spec 'huge_cnn'"),
-    ({'length': 20, 'specs': ('medium_cnn',)}, 'length is 20, medium_cnn needs at least 28'),
-    ({'widths': (1, -2)}, 'widths holds -2'),
-    ({'widths': ()}, 'at least one'),
-    ({'repeats': 0}, 'repeats is 0, expected 1 or more'),
-])
+@pytest.mark.parametrize(
+    'change, message',
+    [
+        ({'specs': ('small_cnn', 'huge_cnn')}, "unknown spec 'huge_cnn'"),
+        ({'length': 20, 'specs': ('medium_cnn',)}, 'length is 20, medium_cnn needs at least 28'),
+        ({'widths': (1, -2)}, 'widths holds -2'),
+        ({'widths': ()}, 'at least one'),
+        ({'repeats': 0}, 'repeats is 0, expected 1 or more'),
+    ],
+)
 def test_bad_settings(change, message):
     with pytest.raises(InputError, match=message):
         Settings(**change)
@@ -178,8 +185,11 @@ def test_explain_suite(result):
     assert rows['saliency', 'demo_jax']['count'] == 6 * 40
     assert suite['tomtom']['words'] == 400 and suite['tomtom']['targets'] == 519 and suite['tomtom']['seconds'] > 0
     for line in suite['comparison']:
-        best = max(row['per_second']['median'] for (what, program), row in rows.items()
-                   if what == line['what'] and program != 'demo_jax')  # fmt: skip
+        best = max(
+            row['per_second']['median']
+            for (what, program), row in rows.items()
+            if what == line['what'] and program != 'demo_jax'
+        )
         assert line['times_faster'] == pytest.approx(rows[line['what'], 'demo_jax']['per_second']['median'] / best)
 
 

@@ -19,9 +19,14 @@ from demo_jax.stages import record
 from tests import fake_run
 
 ARGUMENTS = (
-    '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-    '--disable-component-update', '--disable-sync',
-)  # fmt: skip
+    '--no-sandbox',
+    '--disable-gpu',
+    '--disable-quic',
+    '--no-first-run',
+    '--disable-background-networking',
+    '--disable-component-update',
+    '--disable-sync',
+)
 
 
 @pytest.fixture(scope='module')
@@ -43,9 +48,14 @@ def browser(tmp_path_factory):
         pytest.skip('no Chromium on the PATH')
     with playwright.sync_playwright() as driver:
         context = driver.chromium.launch_persistent_context(
-            tmp_path_factory.mktemp('profile'), executable_path=chromium, headless=True, args=list(ARGUMENTS),
-            viewport={'width': 1400, 'height': 900}, color_scheme='light', accept_downloads=True,
-        )  # fmt: skip
+            tmp_path_factory.mktemp('profile'),
+            executable_path=chromium,
+            headless=True,
+            args=list(ARGUMENTS),
+            viewport={'width': 1400, 'height': 900},
+            color_scheme='light',
+            accept_downloads=True,
+        )
         context.set_default_timeout(15_000)
         yield context
         context.close()
@@ -165,8 +175,12 @@ def test_cards_say_how_clear_a_motif_is(watched, run):
 def test_the_first_number_is_what_validation_chose(browser, tmp_path):
     made = fake_run.make(tmp_path / 'run', explained=False, matched=False)
     columns, folder = ('model', 'kind', 'n_tasks', 'mean', 'median', 'sd'), made.path / 'dashboard'
-    rows = [('medium_cnn', 'cnn', 2, 0.84), ('medium_cnn_rnn', 'cnn_rnn', 2, 0.8), ('em_motifs_sum', 'motifs', 2, 0.99),
-            ('best by validation', 'chosen', 2, 0.68)]  # fmt: skip
+    rows = [
+        ('medium_cnn', 'cnn', 2, 0.84),
+        ('medium_cnn_rnn', 'cnn_rnn', 2, 0.8),
+        ('em_motifs_sum', 'motifs', 2, 0.99),
+        ('best by validation', 'chosen', 2, 0.68),
+    ]
     page_files.write_assets(folder)
 
     def facts(shown) -> str:
@@ -191,8 +205,10 @@ def test_the_first_number_is_what_validation_chose(browser, tmp_path):
 def test_keys_step_through_sequences_and_letters(watched):
     page = watched.page
     watched.open('task', fake_run.PLAIN, 'sequence', 0)
-    order = [int(re.search(r'sequence/(\d+)', link.get_attribute('href')).group(1))
-             for link in page.locator('.sequences a').all()]  # fmt: skip
+    order = [
+        int(re.search(r'sequence/(\d+)', link.get_attribute('href')).group(1))
+        for link in page.locator('.sequences a').all()
+    ]
     assert shown_row(page) == order[0] and len(order) == 20
     page.keyboard.press('ArrowRight')
     page.keyboard.press('ArrowRight')
@@ -222,13 +238,17 @@ def test_sorting_and_searching_sequences(watched, run):
     page = watched.page
     watched.open('task', fake_run.PLAIN, 'sequence', 0, sort='score', by=0)
     score = Explanations(run).load('saliency', 0)['score']
-    rows = [int(re.search(r'sequence/(\d+)', link.get_attribute('href')).group(1))
-            for link in page.locator('.sequences a').all()]  # fmt: skip
+    rows = [
+        int(re.search(r'sequence/(\d+)', link.get_attribute('href')).group(1))
+        for link in page.locator('.sequences a').all()
+    ]
     scores = [score[sequence_of(run, row)[0]] for row in rows]
     assert scores == sorted(scores, reverse=True)
     page.get_by_label('Sort by').select_option('error')
-    rows = [int(re.search(r'sequence/(\d+)', link.get_attribute('href')).group(1))
-            for link in page.locator('.sequences a').all()]  # fmt: skip
+    rows = [
+        int(re.search(r'sequence/(\d+)', link.get_attribute('href')).group(1))
+        for link in page.locator('.sequences a').all()
+    ]
     errors = [abs(run.corpus().labels[row] - 1 / (1 + np.exp(-score[sequence_of(run, row)[0]]))) for row in rows]
     assert errors == sorted(errors, reverse=True)
     assert 'sort=error' in page.url and 'by=0' in page.url

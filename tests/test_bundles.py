@@ -63,8 +63,11 @@ def test_programs_are_kept_apart_and_finished_jobs_are_left_out(shared):
     found = make_bundles(jobs, left, shared, workers=1, n_devices=4, on_cpu=True)
     assert sorted(job.index for bundle in found for job in bundle.jobs) == sorted(left)
     assert sorted(sorted({(job.spec, job.dropout_bits) for job in bundle.jobs}) for bundle in found) == [
-        [('small_cnn', 1)], [('small_cnn', 8)], [('small_rnn', 1)], [('small_rnn', 8)],
-    ]  # fmt: skip
+        [('small_cnn', 1)],
+        [('small_cnn', 8)],
+        [('small_rnn', 1)],
+        [('small_rnn', 8)],
+    ]
     assert make_bundles(jobs, {}, shared, workers=1, n_devices=4, on_cpu=True) == []
 
 
@@ -74,9 +77,10 @@ def test_sizes_of_a_program_do_not_depend_on_what_is_left(shared):
     costs = {job.index: 1.0 for job in jobs}
     sizes = {
         dataclasses.replace(bundle.sizes, slots=0)
-        for left in (costs, {4: 1.0}, {0: 1.0, 4: 1.0}) for workers in (1, 2, 5)
+        for left in (costs, {4: 1.0}, {0: 1.0, 4: 1.0})
+        for workers in (1, 2, 5)
         for bundle in make_bundles(jobs, left, shared, workers=workers, n_devices=1, on_cpu=True)
-    }  # fmt: skip
+    }
     assert len(sizes) == 1
 
 
@@ -100,9 +104,7 @@ def test_a_bundle_trains_what_all_jobs_together_do(shared):
         best = expected[done.job]
         assert (done.steps, done.best_epoch, done.best_auroc) == (best.steps, best.best_epoch, best.best_auroc)
         jax.tree.map(np.testing.assert_array_equal, done.params, best.params)
-        assert found.epochs == tuple(
-            record for report in reports for record in report.epochs if record.job == done.job
-        )
+        assert found.epochs == tuple(record for report in reports for record in report.epochs if record.job == done.job)
         assert told[0] == (0.0, 'small_cnn: compiling') and told[-1] == (float(done.steps), 'small_cnn')
         assert [steps for steps, _ in told] == sorted(steps for steps, _ in told)
 

@@ -71,9 +71,7 @@ def test_errors_by_hand():
 def test_the_error_by_chance_is_that_of_perfect_models():
     rng = np.random.default_rng(3)
     chances = rng.random(400)
-    errors = [
-        calibration.calibration_error((rng.random(400) < chances).astype(int), chances) for _ in range(400)
-    ]
+    errors = [calibration.calibration_error((rng.random(400) < chances).astype(int), chances) for _ in range(400)]
     assert calibration.chance_error(chances, draws=2000) == pytest.approx(np.mean(errors), rel=0.05)
 
 

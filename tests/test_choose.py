@@ -10,9 +10,17 @@ from demo_jax.stages import evaluate
 NAN = math.nan
 
 
-@pytest.mark.parametrize('valid, place', [
-    ([0.7, 0.9, 0.8], 1), ([0.9, 0.9], 0), ([NAN, 0.5], 1), ([0.5, NAN], 0), ([NAN, NAN], 0), ([0.5, 0.5, 0.6, 0.6], 2),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    'valid, place',
+    [
+        ([0.7, 0.9, 0.8], 1),
+        ([0.9, 0.9], 0),
+        ([NAN, 0.5], 1),
+        ([0.5, NAN], 0),
+        ([NAN, NAN], 0),
+        ([0.5, 0.5, 0.6, 0.6], 2),
+    ],
+)
 def test_the_best_is_the_first_of_the_highest(valid, place):
     assert choose.best(range(len(valid)), valid.__getitem__) == place
     assert choose.best(iter(range(len(valid))), valid.__getitem__) == place
@@ -28,12 +36,16 @@ def test_groups_stand_in_the_order_of_their_first():
     assert list(found) == ['b', 'a', 'c'] and (found['b'], found['a']) == (('b', 0.7), ('a', 0.5))
 
 
-@pytest.mark.parametrize('valid, chosen', [
-    ({'x_cnn': {'t': 0.9, 'u': 0.5}, 'y_cnn': {'t': 0.8}}, 'x_cnn'),  # over the task that both have
-    ({'x_cnn': {'t': 0.7, 'u': 0.99}, 'y_cnn': {'t': 0.8}}, 'y_cnn'),
-    ({'x_cnn': {'t': 0.7}, 'y_cnn': {'u': 0.8}}, 'y_cnn'),  # none in common: over their own
-    ({'x_cnn': {'t': 0.8}, 'y_cnn': {'t': 0.8}}, 'x_cnn'), ({'x_cnn': {'t': NAN}, 'y_cnn': {'t': 0.1}}, 'y_cnn'),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    'valid, chosen',
+    [
+        ({'x_cnn': {'t': 0.9, 'u': 0.5}, 'y_cnn': {'t': 0.8}}, 'x_cnn'),  # over the task that both have
+        ({'x_cnn': {'t': 0.7, 'u': 0.99}, 'y_cnn': {'t': 0.8}}, 'y_cnn'),
+        ({'x_cnn': {'t': 0.7}, 'y_cnn': {'u': 0.8}}, 'y_cnn'),  # none in common: over their own
+        ({'x_cnn': {'t': 0.8}, 'y_cnn': {'t': 0.8}}, 'x_cnn'),
+        ({'x_cnn': {'t': NAN}, 'y_cnn': {'t': 0.1}}, 'y_cnn'),
+    ],
+)
 def test_the_best_of_a_kind_has_the_best_mean_over_common_tasks(valid, chosen):
     assert choose.best_of_each_kind(valid, compare.kind_of) == {'cnn': chosen}
 
@@ -49,8 +61,10 @@ def test_tables_and_ensembles_take_the_same_of_equals():
 
     class Reader:
         tasks, specs = ('t',), ('x_cnn',)
-        jobs = tuple(type('Job', (), {'task': 't', 'spec': 'x_cnn', 'seed': seed, 'index': at})
-                     for at, seed in enumerate((0, 0, 1)))  # fmt: skip
+        jobs = tuple(
+            type('Job', (), {'task': 't', 'spec': 'x_cnn', 'seed': seed, 'index': at})
+            for at, seed in enumerate((0, 0, 1))
+        )
 
     used = []
 

@@ -49,9 +49,15 @@ def test_the_objective_rises_and_progress_is_told():
     told = []
     params = stack(*(random_params(CNN_RNN, seed) for seed in range(3)))
     found = optimise_class(
-        params, CNN_RNN, seeds=SEEDS, length=11, restarts=2, chunk=20,
-        settings=ClassOptimisationSettings(steps=60), progress=lambda step, values: told.append((step, values)),
-    )  # fmt: skip
+        params,
+        CNN_RNN,
+        seeds=SEEDS,
+        length=11,
+        restarts=2,
+        chunk=20,
+        settings=ClassOptimisationSettings(steps=60),
+        progress=lambda step, values: told.append((step, values)),
+    )
     assert [step for step, _ in told] == found.history_steps.tolist() == [0, 20, 40, 60]
     np.testing.assert_array_equal([values for _, values in told], found.history)
     assert (found.history[-1] > found.history[0] + 0.1).all()
@@ -78,20 +84,30 @@ def test_to_matrix():
     np.testing.assert_array_equal(to_matrix(np.full((2, 3, 4), -1.0)), 0.25)
 
 
-@pytest.mark.parametrize('arguments, message', [
-    ({'seeds': SEEDS[:2]}, r'seeds are int64 \(2,\), expected one integer for each of 3 models'),
-    ({'restarts': 0}, 'restarts is 0, expected 1 or more'),
-    ({'chunk': 0}, 'chunk is 0, expected 1 or more'),
-    ({'length': 7}, 'length is 7, cnn needs at least 8'),
-])
+@pytest.mark.parametrize(
+    'arguments, message',
+    [
+        ({'seeds': SEEDS[:2]}, r'seeds are int64 \(2,\), expected one integer for each of 3 models'),
+        ({'restarts': 0}, 'restarts is 0, expected 1 or more'),
+        ({'chunk': 0}, 'chunk is 0, expected 1 or more'),
+        ({'length': 7}, 'length is 7, cnn needs at least 8'),
+    ],
+)
 def test_bad_input(arguments, message):
     with pytest.raises(InputError, match=message):
         optimise_class(stack(*PARAMS), CNN, **{'seeds': SEEDS, **arguments})
 
 
-@pytest.mark.parametrize('name, value', [
-    ('steps', -1), ('learning_rate', 0.0), ('decay', 1.0), ('l2', -0.1), ('smoothing', float('nan')),
-])
+@pytest.mark.parametrize(
+    'name, value',
+    [
+        ('steps', -1),
+        ('learning_rate', 0.0),
+        ('decay', 1.0),
+        ('l2', -0.1),
+        ('smoothing', float('nan')),
+    ],
+)
 def test_bad_settings(name, value):
     with pytest.raises(InputError, match=f'{name} is {value}, expected'):
         ClassOptimisationSettings(**{name: value})

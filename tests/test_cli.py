@@ -44,9 +44,13 @@ def test_ctrl_c_before_the_work_begins_ends_a_command_silently(tmp_path, place):
     path.write_text(STOPPING)
     command = [sys.executable, '-m', 'experiments.paper', f'--config={tmp_path / "quick.py"}']
     done = subprocess.run(
-        [sys.executable, '-c', HEARING, *command], cwd=ROOT, capture_output=True, text=True, timeout=200,
+        [sys.executable, '-c', HEARING, *command],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=200,
         env=os.environ | {'PYTHONPATH': f'{tmp_path}{os.pathsep}{ROOT}'},
-    )  # fmt: skip
+    )
     assert (done.returncode, done.stderr) == (-signal.SIGINT, '')
 
 
@@ -62,10 +66,12 @@ WITH_DEVICES = {
     'paper': ['--config=configs/quickstart.py', '--workdir={}/new'],
     'train': ['--config=configs/quickstart.py', '--workdir={}/new'],
     'precision': ['--workdir={}/new'],
-    'evaluate': ['--run={}/run'], 'explain': ['--run={}/run'], 'match': ['--run={}/run'],
+    'evaluate': ['--run={}/run'],
+    'explain': ['--run={}/run'],
+    'match': ['--run={}/run'],
     'score': ['--run={}/run', '--fasta={}/x.fa', '--out={}/new'],
     'benchmark': ['--suite=data', '--json={}/new'],
-}  # fmt: skip
+}
 WITHOUT_DEVICES = {
     'prepare': ['--source=simulated', '--n_tasks=1', '--n_train=20', '--n_test=8', '--out={}/new'],
     'simulate_peaks': ['--n_tasks=1', '--n_peaks=20', '--out={}/new'],
@@ -117,9 +123,14 @@ def test_a_device_that_is_not_there_in_python():
     code = 'import demo_jax\ntry: demo_jax.load_run("tests/data/run_v1")\nexcept ValueError as error: print(error)'
     for name in ('JAX_PLATFORMS', 'JAX_PLATFORM_NAME'):
         done = subprocess.run(
-            [sys.executable, '-c', code], cwd=ROOT, env=os.environ | {name: 'nonsense'}, capture_output=True, text=True,
-            timeout=200, check=False,
-        )  # fmt: skip
+            [sys.executable, '-c', code],
+            cwd=ROOT,
+            env=os.environ | {name: 'nonsense'},
+            capture_output=True,
+            text=True,
+            timeout=200,
+            check=False,
+        )
         assert done.stdout.startswith(f'{name}=nonsense: JAX cannot use such a device on this machine ('), done.stderr
 
 

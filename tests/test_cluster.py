@@ -101,10 +101,14 @@ def test_tls_without_certificates():
 @pytest.mark.parametrize(
     ('count', 'visible', 'expected'),
     [
-        (1, '', ['0,1,2']), (2, '', ['0,2', '1']), (3, '', ['0', '1', '2']), (3, '4,6,7', ['4', '6', '7']),
-        (2, 'GPU-a,GPU-b,GPU-c', ['GPU-a,GPU-c', 'GPU-b']), (4, '', None),
+        (1, '', ['0,1,2']),
+        (2, '', ['0,2', '1']),
+        (3, '', ['0', '1', '2']),
+        (3, '4,6,7', ['4', '6', '7']),
+        (2, 'GPU-a,GPU-b,GPU-c', ['GPU-a,GPU-c', 'GPU-b']),
+        (4, '', None),
     ],
-)  # fmt: skip
+)
 def test_every_worker_of_this_machine_has_gpus_of_its_own(monkeypatch, count, visible, expected):
     class Gpu:
         platform = 'gpu'
@@ -151,8 +155,10 @@ def test_workers_of_different_kinds_are_refused(monkeypatch):
     found['b'] = dataclasses.replace(found['a'], devices=3)
     with connected(Scheduler('', 2), {}) as cluster:
         assert (cluster.devices, cluster.smallest, str(cluster)) == (
-            4, found['a'], 'scheduler local:2: 2 workers with 4 GPU devices'
-        )  # fmt: skip
+            4,
+            found['a'],
+            'scheduler local:2: 2 workers with 4 GPU devices',
+        )
 
 
 # A scheduler and a worker as threads of this process, which is quick.
@@ -168,10 +174,17 @@ def thread_workers(monkeypatch):
     made = []
 
     def make(n_workers, threads=1):
-        made.append(distributed.LocalCluster(
-            n_workers=n_workers, threads_per_worker=threads, processes=False, protocol='tcp', host='127.0.0.1',
-            dashboard_address='127.0.0.1:0', memory_limit=0,
-        ))  # fmt: skip
+        made.append(
+            distributed.LocalCluster(
+                n_workers=n_workers,
+                threads_per_worker=threads,
+                processes=False,
+                protocol='tcp',
+                host='127.0.0.1',
+                dashboard_address='127.0.0.1:0',
+                memory_limit=0,
+            )
+        )
         return made[-1]
 
     yield make
@@ -196,6 +209,7 @@ def test_a_worker_with_two_threads(thread_workers):
 def test_everything_is_lost_in_the_middle(thread_workers, tmp_path, gone):
     dask = thread_workers(1)
     with connected(Scheduler(dask.scheduler_address, 0, 2.0), {}) as cluster:
+
         def lose(number, done, text):
             if gone == 'workers':
                 dask.scale(0)
@@ -285,8 +299,9 @@ def test_workers_that_die_together_are_replaced_and_get_the_data_again(two, tmp_
     items, lost = [str(tmp_path / name) for name in 'ab'], []
     found = dict(two.map(cluster_work.die, items, 2, say=lost.append))
     assert found == {0: (items[0], 2), 1: (items[1], 2)}
-    assert lost and all(re.fullmatch(f'worker {ADDRESS} is lost; what it had under way is given to another', line)
-                        for line in lost)  # fmt: skip
+    assert lost and all(
+        re.fullmatch(f'worker {ADDRESS} is lost; what it had under way is given to another', line) for line in lost
+    )
 
 
 def test_a_bundle_that_kills_its_workers_is_told_after_the_others_are_done(two, monkeypatch, tmp_path):

@@ -18,8 +18,15 @@ MEME_SUM = np.array([task.auroc.meme_sum for task in published.k562_tasks()])
 
 
 def model(task, spec, test, valid=None, seed=0, **more):
-    return {'task': task, 'spec': spec, 'seed': seed, 'valid_auroc': test if valid is None else valid,
-            'test_auroc': test, 'n_test': 1000, 'best_epoch': 3} | more
+    return {
+        'task': task,
+        'spec': spec,
+        'seed': seed,
+        'valid_auroc': test if valid is None else valid,
+        'test_auroc': test,
+        'n_test': 1000,
+        'best_epoch': 3,
+    } | more
 
 
 def noisy_rows(specs, n_tasks=20, seeds=(0,)):
@@ -27,7 +34,8 @@ def noisy_rows(specs, n_tasks=20, seeds=(0,)):
     rng = np.random.default_rng(0)
     return [
         model(task, spec, *np.clip(base + rng.normal(0.01 * rank, 0.03, 2), 0, 1), seed=seed)
-        for rank, spec in enumerate(specs) for task, base in zip(NAMES[:n_tasks], DEEPBIND, strict=False)
+        for rank, spec in enumerate(specs)
+        for task, base in zip(NAMES[:n_tasks], DEEPBIND, strict=False)
         for seed in seeds
     ]
 
@@ -85,10 +93,17 @@ def test_holm_by_hand():
     assert compare.holm([]).size == 0
 
 
-@pytest.mark.parametrize('spec, kind', [
-    ('small_rnn', 'rnn'), ('large_cnn', 'cnn'), ('medium_cnn_rnn', 'cnn_rnn'), ('cnn_rnn_wide', 'cnn_rnn'),
-    ('deepbind', 'deepbind'), ('transformer', 'other'),
-])
+@pytest.mark.parametrize(
+    'spec, kind',
+    [
+        ('small_rnn', 'rnn'),
+        ('large_cnn', 'cnn'),
+        ('medium_cnn_rnn', 'cnn_rnn'),
+        ('cnn_rnn_wide', 'cnn_rnn'),
+        ('deepbind', 'deepbind'),
+        ('transformer', 'other'),
+    ],
+)
 def test_kind_of(spec, kind):
     assert compare.kind_of(spec) == kind
 
@@ -104,13 +119,16 @@ def test_an_architecture_of_any_name_is_of_its_kind(monkeypatch):
 
 def test_the_best_spec_is_chosen_by_validation_and_never_by_test():
     rows = [
-        model('a', 'small_cnn', test=0.70, valid=0.95), model('b', 'small_cnn', test=0.70, valid=0.85),
-        model('a', 'large_cnn', test=0.99, valid=0.80), model('b', 'large_cnn', test=0.99, valid=0.90),
+        model('a', 'small_cnn', test=0.70, valid=0.95),
+        model('b', 'small_cnn', test=0.70, valid=0.85),
+        model('a', 'large_cnn', test=0.99, valid=0.80),
+        model('b', 'large_cnn', test=0.99, valid=0.90),
     ]
     assert compare.best_of_each_kind(rows) == {'cnn': 'small_cnn'}
     beside = compare.beside_published(rows).rows
     assert [(row['task'], row['spec'], row['test_auroc']) for row in beside] == [
-        ('a', 'small_cnn', 0.70), ('b', 'large_cnn', 0.99),
+        ('a', 'small_cnn', 0.70),
+        ('b', 'large_cnn', 0.99),
     ]
     assert by_model(compare.table2(rows))['best by validation']['mean'] == pytest.approx((0.70 + 0.99) / 2)
 
@@ -118,7 +136,9 @@ def test_the_best_spec_is_chosen_by_validation_and_never_by_test():
 def test_specs_of_a_kind_are_ranked_on_the_tasks_they_share():
     """A spec that was only trained on an easy task must not win by that."""
     rows = [
-        model('easy', 'small_rnn', 0.90), model('hard', 'small_rnn', 0.70), model('easy', 'large_rnn', 0.89),
+        model('easy', 'small_rnn', 0.90),
+        model('hard', 'small_rnn', 0.70),
+        model('easy', 'large_rnn', 0.89),
     ]
     assert compare.best_of_each_kind(rows) == {'rnn': 'small_rnn'}
 
@@ -142,13 +162,21 @@ def test_table3_equals_scipy_over_the_common_tasks():
     rows = [row for row in rows if not (row['spec'] == 'small_rnn' and row['task'] in NAMES[:5])]
     table = compare.table3(rows)
     assert [row['comparison'] for row in table.rows] == [
-        'RNN vs MEME-SUM', 'CNN vs MEME-SUM', 'CNN-RNN vs MEME-SUM',
-        'RNN vs DeepBind', 'CNN vs DeepBind', 'CNN-RNN vs DeepBind',
-        'CNN vs RNN', 'CNN-RNN vs RNN', 'CNN-RNN vs CNN',
+        'RNN vs MEME-SUM',
+        'CNN vs MEME-SUM',
+        'CNN-RNN vs MEME-SUM',
+        'RNN vs DeepBind',
+        'CNN vs DeepBind',
+        'CNN-RNN vs DeepBind',
+        'CNN vs RNN',
+        'CNN-RNN vs RNN',
+        'CNN-RNN vs CNN',
     ]
     found = {row['comparison']: row for row in table.rows}
-    values = {spec: {row['task']: row['test_auroc'] for row in rows if row['spec'] == spec}
-              for spec in ('small_rnn', 'medium_cnn', 'small_cnn_rnn')}
+    values = {
+        spec: {row['task']: row['test_auroc'] for row in rows if row['spec'] == spec}
+        for spec in ('small_rnn', 'medium_cnn', 'small_cnn_rnn')
+    }
     rnn = np.array([values['small_rnn'][name] for name in NAMES[5:20]])
     cnn = np.array([values['medium_cnn'][name] for name in NAMES[5:20]])
     row = found['CNN vs RNN']
@@ -175,8 +203,11 @@ def test_own_deepbind_is_compared_and_other_specs_are_left_out():
 def test_nothing_is_published_for_unknown_tasks_or_where_it_must_not_be_shown():
     ours = noisy_rows(['small_cnn', 'small_rnn'])
     unknown = [row | {'task': f'simulated_{row["task"]}'} for row in ours]
-    for table in (compare.table2(ours, published=False), compare.table3(ours, published=False),
-                  compare.beside_published(ours, published=False)):
+    for table in (
+        compare.table2(ours, published=False),
+        compare.table3(ours, published=False),
+        compare.beside_published(ours, published=False),
+    ):
         for row in table.rows:
             assert row.get('kind') != 'published' and row.get('spec_b') != 'published'
             assert not any(row.get(key) for key in row if key.startswith(('published', 'deepbind', 'meme_sum')))
@@ -186,7 +217,7 @@ def test_nothing_is_published_for_unknown_tasks_or_where_it_must_not_be_shown():
 
 def test_beside_published_values_and_difference():
     task = 'ARID3A_K562_ARID3A_-sc-8821-_Stanford'
-    row, = compare.beside_published([model(task, 'small_cnn', 0.9, test_auroc_low=0.88, test_auroc_high=0.92)]).rows
+    (row,) = compare.beside_published([model(task, 'small_cnn', 0.9, test_auroc_low=0.88, test_auroc_high=0.92)]).rows
     assert (row['deepbind'], row['meme_sum']) == (0.88754, 0.79652)
     assert row['difference'] == pytest.approx(0.9 - 0.88754)
     assert (row['test_auroc_low'], row['test_auroc_high']) == (0.88, 0.92)
@@ -200,12 +231,15 @@ def test_one_task_alone_gives_tables_without_p_values():
 
 def test_models_without_a_test_value_are_left_out_and_without_validation_come_last():
     rows = [
-        model('a', 'small_cnn', math.nan), model('b', 'small_cnn', 0.8, valid=''),
-        model('b', 'small_rnn', 0.6, valid=0.7), model('a', 'small_rnn', 0.6, valid=0.7),
+        model('a', 'small_cnn', math.nan),
+        model('b', 'small_cnn', 0.8, valid=''),
+        model('b', 'small_rnn', 0.6, valid=0.7),
+        model('a', 'small_rnn', 0.6, valid=0.7),
     ]
     assert by_model(compare.table2(rows))['small_cnn']['n_tasks'] == 1
     assert {row['task']: row['spec'] for row in compare.beside_published(rows).rows} == {
-        'a': 'small_rnn', 'b': 'small_rnn',
+        'a': 'small_rnn',
+        'b': 'small_rnn',
     }
     assert compare.table2([]).rows == compare.table3([]).rows == compare.beside_published([]).rows == []
 
@@ -225,11 +259,14 @@ def test_tables_survive_the_trip_through_a_file(tmp_path):
                 assert read[key] == files.format_cell(value)
 
 
-@pytest.mark.parametrize('row, message', [
-    ({'task': 'a', 'spec': 's', 'seed': 0, 'valid_auroc': 0.5}, r"row 1: .* expected also \['test_auroc'\]"),
-    (model('a', 's', 'high'), "row 1: valid_auroc is 'high', expected a number from 0 to 1"),
-    (model('a', 's', 90.1, valid=0.9), 'row 1: test_auroc is 90.1, expected a number from 0 to 1'),
-])
+@pytest.mark.parametrize(
+    'row, message',
+    [
+        ({'task': 'a', 'spec': 's', 'seed': 0, 'valid_auroc': 0.5}, r"row 1: .* expected also \['test_auroc'\]"),
+        (model('a', 's', 'high'), "row 1: valid_auroc is 'high', expected a number from 0 to 1"),
+        (model('a', 's', 90.1, valid=0.9), 'row 1: test_auroc is 90.1, expected a number from 0 to 1'),
+    ],
+)
 def test_bad_rows(row, message):
     with pytest.raises(InputError, match=message) as caught:
         compare.table2([row])
@@ -252,15 +289,17 @@ def test_format_table_aligns_and_formats():
 
 
 def test_format_table_fits_the_width_and_keeps_numbers_whole():
-    rows = compare.beside_published([
-        model(name, 'medium_cnn_rnn', value, test_auroc_low=value - 0.01, test_auroc_high=value)
-        for name, value in zip(NAMES, DEEPBIND - 0.01, strict=True)
-    ]).rows
+    rows = compare.beside_published(
+        [
+            model(name, 'medium_cnn_rnn', value, test_auroc_low=value - 0.01, test_auroc_high=value)
+            for name, value in zip(NAMES, DEEPBIND - 0.01, strict=True)
+        ]
+    ).rows
     for width in (120, 105):
         lines = format_table(rows, compare.BESIDE_COLUMNS, width=width).split('\n')
         assert max(map(len, lines)) <= width
         assert any('...' in line for line in lines)
-        assert all('.' in line.split()[-1] for line in lines[-len(rows):])
+        assert all('.' in line.split()[-1] for line in lines[-len(rows) :])
     wide = format_table(rows, compare.BESIDE_COLUMNS, width=300)
     assert '...' not in wide and all(name in wide for name in NAMES)
 

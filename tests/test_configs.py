@@ -27,26 +27,74 @@ from tests import fake_run
 #: Names and values as users' configs and command lines know them.
 SNAPSHOT = {
     'corpus': {
-        'source': 'auto', 'input': '', 'tasks': '', 'seed': 0, 'valid_fraction': 0.1, 'n_tasks': 0, 'n_train': 1000,
-        'n_test': 500, 'n_pair_tasks': 0,
+        'source': 'auto',
+        'input': '',
+        'tasks': '',
+        'seed': 0,
+        'valid_fraction': 0.1,
+        'n_tasks': 0,
+        'n_train': 1000,
+        'n_test': 500,
+        'n_pair_tasks': 0,
         'simulation': {
-            'length': 101, 'gc': (0.42, 0.60), 'gc_spread': 0.25, 'gc_peak': 0.25, 'motif_share': (0.85, 0.97),
-            'weak_share': (0.10, 0.35), 'sharpness': 1.4, 'weak_sharpness': 0.7, 'centre_sd': 15.0,
-            'cofactor_tasks': 0.4, 'cofactor_share': 0.5, 'decoys': 2, 'decoy_share': 0.4, 'pair_tasks': (),
+            'length': 101,
+            'gc': (0.42, 0.60),
+            'gc_spread': 0.25,
+            'gc_peak': 0.25,
+            'motif_share': (0.85, 0.97),
+            'weak_share': (0.10, 0.35),
+            'sharpness': 1.4,
+            'weak_sharpness': 0.7,
+            'centre_sd': 15.0,
+            'cofactor_tasks': 0.4,
+            'cofactor_share': 0.5,
+            'decoys': 2,
+            'decoy_share': 0.4,
+            'pair_tasks': (),
             'pair_margin': 3,
         },
-        'jaspar': 'JASPAR2022', 'test_fraction': 0.0, 'genome': '', 'width': 101, 'top': 0, 'test_chroms': 'chr8,chr9',
-        'blacklist': '', 'negatives': 'shuffle', 'download': False, 'cache': '~/.cache/demo_jax',
+        'jaspar': 'JASPAR2022',
+        'test_fraction': 0.0,
+        'genome': '',
+        'width': 101,
+        'top': 0,
+        'test_chroms': 'chr8,chr9',
+        'blacklist': '',
+        'negatives': 'shuffle',
+        'download': False,
+        'cache': '~/.cache/demo_jax',
     },
-    'specs': ('medium_cnn', 'medium_rnn', 'medium_cnn_rnn'), 'seeds': (0,), 'learning_rates': (), 'dropouts': (),
+    'specs': ('medium_cnn', 'medium_rnn', 'medium_cnn_rnn'),
+    'seeds': (0,),
+    'learning_rates': (),
+    'dropouts': (),
     'recipe': {
-        'batch_size': 64, 'epochs': 8, 'min_steps': 1900, 'learning_rate': 4e-3, 'lstm_rate': 4.0, 'schedule': 'cosine',
-        'halve_every': 10, 'warmup': 0.1, 'dropout': 0.1, 'weight_decay': 0.1, 'clip_value': 0.0, 'clip_norm': 1.0,
-        'reverse_complement': True, 'average_strands': True, 'negative_sets': 4, 'patience': 5,
-        'patience_share': 0.4, 'waking': 0.5, 'retries': 3,
+        'batch_size': 64,
+        'epochs': 8,
+        'min_steps': 1900,
+        'learning_rate': 4e-3,
+        'lstm_rate': 4.0,
+        'schedule': 'cosine',
+        'halve_every': 10,
+        'warmup': 0.1,
+        'dropout': 0.1,
+        'weight_decay': 0.1,
+        'clip_value': 0.0,
+        'clip_norm': 1.0,
+        'reverse_complement': True,
+        'average_strands': True,
+        'negative_sets': 4,
+        'patience': 5,
+        'patience_share': 0.4,
+        'waking': 0.5,
+        'retries': 3,
     },
     'machine': {
-        'host_devices': 0, 'width': None, 'slots': 0, 'segment_steps': 0, 'precision': 'float32',
+        'host_devices': 0,
+        'width': None,
+        'slots': 0,
+        'segment_steps': 0,
+        'precision': 'float32',
         'compilation_cache': '~/.cache/demo_jax/xla',
     },
     'checkpoint_seconds': 60.0,
@@ -54,24 +102,54 @@ SNAPSHOT = {
     'baseline': {'method': 'auto', 'n_sequences': 500, 'n_motifs': 5, 'timeout': 600.0},
     'evaluate': {'n_resamples': 1000},
     'explain': {
-        'specs': (), 'pieces': (
-            'saliency', 'integrated_gradients', 'deeplift', 'mutagenesis', 'temporal', 'activations', 'filters',
+        'specs': (),
+        'pieces': (
+            'saliency',
+            'integrated_gradients',
+            'deeplift',
+            'mutagenesis',
+            'temporal',
+            'activations',
+            'filters',
             'class_optimisation',
         ),
-        'positives': 500, 'negatives': 50, 'integration_steps': 32, 'references': 20, 'truncate': 'input',
-        'restarts': 4, 'optimisation_steps': 1000, 'optimisation_rate': 0.05, 'optimisation_l2': 0.009,
+        'positives': 500,
+        'negatives': 50,
+        'integration_steps': 32,
+        'references': 20,
+        'truncate': 'input',
+        'restarts': 4,
+        'optimisation_steps': 1000,
+        'optimisation_rate': 0.05,
+        'optimisation_l2': 0.009,
     },
     'match': {
-        'jaspar': '', 'tax_group': 'vertebrates', 'collection': 'CORE', 'rule': 'monomer', 'tf': '',
-        'measure': 'q_value', 'threshold': 0.5, 'hit_p_value': 1e-4, 'chance_draws': 4, 'filters': True,
-        'modisco': True, 'modisco_map': 'auto',
+        'jaspar': '',
+        'tax_group': 'vertebrates',
+        'collection': 'CORE',
+        'rule': 'monomer',
+        'tf': '',
+        'measure': 'q_value',
+        'threshold': 0.5,
+        'hit_p_value': 1e-4,
+        'chance_draws': 4,
+        'filters': True,
+        'modisco': True,
+        'modisco_map': 'auto',
     },
     'discover': {
-        'methods': (), 'seqlet_fdr': 0.1, 'hit_fdr': 0.05, 'shuffles': 1, 'neighbours': True, 'match_q': 0.05,
-        'placements': 500, 'random_seed': 0, 'certificate': False,
+        'methods': (),
+        'seqlet_fdr': 0.1,
+        'hit_fdr': 0.05,
+        'shuffles': 1,
+        'neighbours': True,
+        'match_q': 0.05,
+        'placements': 500,
+        'random_seed': 0,
+        'certificate': False,
     },
     'dashboard': {'sequences': 50, 'dashboards': 2, 'page_megabytes': 60.0},
-}  # fmt: skip
+}
 
 
 def typed(value):
@@ -93,9 +171,11 @@ def test_the_config_has_the_names_and_defaults_that_it_always_had():
 def test_other_configs_have_the_same_settings(module):
     def names(config, prefix=''):
         return {f'{prefix}{name}' for name in config} | {
-            inner for name, value in config.items() if isinstance(value, ConfigDict)
+            inner
+            for name, value in config.items()
+            if isinstance(value, ConfigDict)
             for inner in names(value, f'{prefix}{name}.')
-        }  # fmt: skip
+        }
 
     assert names(module.get_config()) == names(default.get_config())
 
@@ -123,14 +203,22 @@ def test_a_setting_is_written_once():
     """A field of a dataclass is in the section, the list of settings and the check, with its default and meaning."""
     made = section(Shape, sides=4)
     assert made.to_dict() == {
-        'sides': 4, 'corners': 3, 'colour': None, 'names': 'a,b', 'inner': section(MatchSettings).to_dict()
-    }  # fmt: skip
+        'sides': 4,
+        'corners': 3,
+        'colour': None,
+        'names': 'a,b',
+        'inner': section(MatchSettings).to_dict(),
+    }
     with pytest.raises(KeyError, match='no settings size; there are colour, corners'):
         section(Shape, size=1)
     assert meanings(Shape) == {
-        'sides': 'how many; they are equal.', 'corners': 'how many; they are equal.', 'colour': 'none = white.',
-        'names': '', 'hidden': '', 'inner': 'a smaller one.',
-    }  # fmt: skip
+        'sides': 'how many; they are equal.',
+        'corners': 'how many; they are equal.',
+        'colour': 'none = white.',
+        'names': '',
+        'hidden': '',
+        'inner': 'a smaller one.',
+    }
     assert [field.name for field in fields(Shape)] == ['sides', 'corners', 'colour', 'names', 'inner']
     assert read_settings(Shape, {'inner': {'threshold': 1}}, 'shape').inner.threshold == 1.0
     with pytest.raises(InputError, match="inner: unknown setting 'x'"):
@@ -142,15 +230,17 @@ def test_every_setting_has_a_meaning():
         for cls in classes:
             assert [field.name for field in fields(cls) if not meanings(cls)[field.name]] == []
     text = listing.described()
-    assert 'corpus.test_chroms = \'chr8,chr9\'\n    bed: chromosomes' in text
+    assert "corpus.test_chroms = 'chr8,chr9'\n    bed: chromosomes" in text
     assert 'corpus.simulation.decoys = 2\n    number of unrelated motifs' in text
     assert text.count(' = ') >= sum(len(names) for names in SNAPSHOT.values() if isinstance(names, dict)) + 5
 
 
 def test_flags_of_prepare_are_the_settings_of_the_corpus():
-    code = ('from experiments import prepare; from absl import flags; import json; flags.FLAGS(["x", "--out=o"]); '
-            'print(json.dumps([prepare._SETTINGS().__dict__, {n: flags.FLAGS[n].help for n in flags.FLAGS}], '
-            'default=lambda value: value.__dict__))')  # fmt: skip
+    code = (
+        'from experiments import prepare; from absl import flags; import json; flags.FLAGS(["x", "--out=o"]); '
+        'print(json.dumps([prepare._SETTINGS().__dict__, {n: flags.FLAGS[n].help for n in flags.FLAGS}], '
+        'default=lambda value: value.__dict__))'
+    )
     run = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
     values, helps = json.loads(run.stdout)
     expected = json.loads(json.dumps(dataclasses.asdict(CorpusSettings())))
@@ -164,8 +254,12 @@ def test_a_source_is_one_entry(tmp_path, monkeypatch):
     """It is made, listed, a choice of the flag, and told which settings it does not read."""
 
     def letters(given, told, progress):
-        matrices = {'M': np.full((8, 4), 0.25), 'N': np.eye(4).repeat(2, 0) * 0.9 + 0.025,
-                    'O': np.eye(4)[::-1].repeat(2, 0) * 0.9 + 0.025, 'P': np.eye(4)[[0, 2, 1, 3] * 2] * 0.9 + 0.025}
+        matrices = {
+            'M': np.full((8, 4), 0.25),
+            'N': np.eye(4).repeat(2, 0) * 0.9 + 0.025,
+            'O': np.eye(4)[::-1].repeat(2, 0) * 0.9 + 0.025,
+            'P': np.eye(4)[[0, 2, 1, 3] * 2] * 0.9 + 0.025,
+        }
         shape = SimulationSettings(decoys=0, cofactor_tasks=0.0)
         return simulate_corpus(['mine'], matrices, n_train=given.n_train, n_test=given.n_test, settings=shape)
 
@@ -206,14 +300,23 @@ def test_the_corpus_of_settings_is_that_of_arguments():
         prepare_corpus(given, n_train='12')
 
 
-@pytest.mark.parametrize('old, new, said', [
-    ({'dashboard': {'sequences': 3, 'hit_p_value': 1e-3}, 'match': {'rule': 'any'}},
-     {'dashboard': {'sequences': 3}, 'match': {'rule': 'any', 'hit_p_value': 1e-3}}, 1),
-    ({'dashboard': {'hit_p_value': 1e-3}}, {'dashboard': {}, 'match': {'hit_p_value': 1e-3}}, 1),
-    ({'dashboard': {'hit_p_value': 1e-3}, 'match': {'hit_p_value': 1e-2}},
-     {'dashboard': {}, 'match': {'hit_p_value': 1e-2}}, 1),
-    ({'dashboard': {'sequences': 3}, 'seeds': [0]}, {'dashboard': {'sequences': 3}, 'seeds': [0]}, 0),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    'old, new, said',
+    [
+        (
+            {'dashboard': {'sequences': 3, 'hit_p_value': 1e-3}, 'match': {'rule': 'any'}},
+            {'dashboard': {'sequences': 3}, 'match': {'rule': 'any', 'hit_p_value': 1e-3}},
+            1,
+        ),
+        ({'dashboard': {'hit_p_value': 1e-3}}, {'dashboard': {}, 'match': {'hit_p_value': 1e-3}}, 1),
+        (
+            {'dashboard': {'hit_p_value': 1e-3}, 'match': {'hit_p_value': 1e-2}},
+            {'dashboard': {}, 'match': {'hit_p_value': 1e-2}},
+            1,
+        ),
+        ({'dashboard': {'sequences': 3}, 'seeds': [0]}, {'dashboard': {'sequences': 3}, 'seeds': [0]}, 0),
+    ],
+)
 def test_a_setting_that_has_moved_is_found_in_old_configs(old, new, said):
     before = json.dumps(old)
     assert updated(old).config == new and len(updated(old).notes) == said

@@ -38,8 +38,11 @@ from tests.helpers_commands import run_command
 
 #: With and without the other strand, means and a hidden layer.
 SHAPES = [
-    Shape(7, 3, True, False, 0), Shape(4, 3, True, True, 5), Shape(6, 3, False, True, 0), Shape(4, 3, False, False, 5),
-]  # fmt: skip
+    Shape(7, 3, True, False, 0),
+    Shape(4, 3, True, True, 5),
+    Shape(6, 3, False, True, 0),
+    Shape(4, 3, False, False, 5),
+]
 SEQUENCES = ['ACGTTGCATTACGGATCCA', 'GATTNNACAGGNT', 'ACG', 'T', 'CCGGTTAACCAAGGAACCTTAGACCAGATAT', 'NNNNNNNNNN']
 
 
@@ -49,18 +52,25 @@ def make_values(shape: Shape, seed: int) -> dict[str, np.ndarray]:
     n, hidden = shape.n_detectors, shape.n_hidden
     features = n * (2 if shape.averages else 1)
     sizes = {
-        'detectors': shape.detector_len * 4 * n, 'thresholds': n, 'weights1': features * (hidden or 1),
-        'biases1': hidden or 1, 'weights2': hidden, 'biases2': int(hidden > 0),
-    }  # fmt: skip
+        'detectors': shape.detector_len * 4 * n,
+        'thresholds': n,
+        'weights1': features * (hidden or 1),
+        'biases1': hidden or 1,
+        'weights2': hidden,
+        'biases2': int(hidden > 0),
+    }
     return {name: rng.normal(size=size) for name, size in sizes.items()}
 
 
 def write_model(path: pathlib.Path, shape: Shape, values: dict[str, np.ndarray], end: str = '\r\n') -> None:
     """A parameter file."""
     counts = {
-        'reverse_complement': int(shape.both_strands), 'num_detectors': shape.n_detectors,
-        'detector_len': shape.detector_len, 'has_avg_pooling': int(shape.averages), 'num_hidden': shape.n_hidden,
-    }  # fmt: skip
+        'reverse_complement': int(shape.both_strands),
+        'num_detectors': shape.n_detectors,
+        'detector_len': shape.detector_len,
+        'has_avg_pooling': int(shape.averages),
+        'num_hidden': shape.n_hidden,
+    }
     lines = ['# deepbind 0.1', *(f'{name} = {value}' for name, value in counts.items())]
     lines += [f'{name} = {",".join(f"{value:.9e}" for value in array)}' for name, array in values.items()]
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -109,9 +119,16 @@ def write_library(folder: pathlib.Path) -> dict[str, tuple[Shape, dict[str, np.n
         name = f'D{number:05}.001'
         rna = not shape.both_strands
         cells = (
-            name, f'PROT{number}', 'RBP' if rna else 'TF', 'Homo sapiens', 'RRM' if rna else 'C2H2 ZF,Homeodomain', '',
-            'RNAcompete' if rna else 'ChIP-seq', "['CellLine=K562','Lab=A']", '',
-        )  # fmt: skip
+            name,
+            f'PROT{number}',
+            'RBP' if rna else 'TF',
+            'Homo sapiens',
+            'RRM' if rna else 'C2H2 ZF,Homeodomain',
+            '',
+            'RNAcompete' if rna else 'ChIP-seq',
+            "['CellLine=K562','Lab=A']",
+            '',
+        )
         lines.append('\t'.join(cells))
         made[name] = (shape, make_values(shape, number))
         write_model(folder / 'params' / f'{name}.txt', *made[name])
@@ -334,9 +351,13 @@ def test_published_models_beside_ours(library, tmp_path):
     only = with_published(make_jobs(corpus.tasks, [PUBLISHED], recipe), corpus.tasks, folder)
     run = RunDirectory(tmp_path / 'run')
     config = {
-        'corpus': {'source': 'fasta', 'seed': 0}, 'specs': [PUBLISHED], 'seeds': [0], 'learning_rates': [],
-        'dropouts': [], 'recipe': dataclasses.asdict(recipe),
-    }  # fmt: skip
+        'corpus': {'source': 'fasta', 'seed': 0},
+        'specs': [PUBLISHED],
+        'seeds': [0],
+        'learning_rates': [],
+        'dropouts': [],
+        'recipe': dataclasses.asdict(recipe),
+    }
     run.create(corpus, config, only)
     enter(run, corpus, run.jobs(), folder)
     tables = evaluate_run(run, EvaluateSettings(n_resamples=5), progress=False)
@@ -375,9 +396,13 @@ def test_page_of_published_models(library, tmp_path):
     weights = np.zeros((12, 4, 2))
     weights[:, :, 0] = np.log(np.maximum(matrix, 0.01) / 0.25)
     values = {
-        'detectors': weights.ravel(), 'thresholds': np.array([-6.0, -1.0]), 'weights1': np.array([1.0, 0.0]),
-        'biases1': np.array([-2.0]), 'weights2': np.zeros(0), 'biases2': np.zeros(0),
-    }  # fmt: skip
+        'detectors': weights.ravel(),
+        'thresholds': np.array([-6.0, -1.0]),
+        'weights1': np.array([1.0, 0.0]),
+        'biases1': np.array([-2.0]),
+        'weights2': np.zeros(0),
+        'biases2': np.zeros(0),
+    }
     index = (library[0] / 'db.tsv').read_text().splitlines()
     columns = index[1].split('\t')
     row = ['D00001.001', 'CTCF', 'TF', 'Homo sapiens', 'C2H2 ZF', '', 'ChIP-seq', "['CellLine=K562']", '']

@@ -341,10 +341,11 @@ FUNCTIONS = {
     'fori': lambda x: jax.lax.fori_loop(0, 4, lambda i, c: jnp.tanh(c) * x[i], x),
     'while': lambda x: jax.lax.while_loop(lambda c: c[0] < 3, lambda c: (c[0] + 1, c[1] * x + c[0]), (0, x))[1],
     'nested': lambda x: jax.lax.scan(
-        lambda c, y: (jax.lax.fori_loop(0, 2, lambda i, d: jnp.sin(d + y) * d, c), c.sum()), x, x)[1],
+        lambda c, y: (jax.lax.fori_loop(0, 2, lambda i, d: jnp.sin(d + y) * d, c), c.sum()), x, x
+    )[1],
     'cond': lambda x: jax.lax.cond(jnp.arange(3).sum() > 2, lambda y: y * y, jnp.sin, x),
     'index': lambda x: jax.lax.fori_loop(0, 2, lambda i, c: jax.lax.switch(i, [jnp.tanh, jnp.square], c) * x, x),
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope='module')
@@ -383,20 +384,27 @@ def test_near_numbers_have_the_slope_between_them():
     with jax.enable_x64(True):
         for step in (0.0, 1e-12, 1e-7, 1e-4):
             x = np.array([0.3]) + step
-            functions = {jnp.tanh: 1 - np.tanh(0.3 + step / 2) ** 2, jnp.exp: np.exp(0.3 + step / 2),
-                         jnp.log: 1 / (0.3 + step / 2), jnp.sqrt: 0.5 / np.sqrt(0.3 + step / 2),
-                         jax.lax.erf: 2 / np.sqrt(np.pi) * np.exp(-((0.3 + step / 2) ** 2))}  # fmt: skip
+            functions = {
+                jnp.tanh: 1 - np.tanh(0.3 + step / 2) ** 2,
+                jnp.exp: np.exp(0.3 + step / 2),
+                jnp.log: 1 / (0.3 + step / 2),
+                jnp.sqrt: 0.5 / np.sqrt(0.3 + step / 2),
+                jax.lax.erf: 2 / np.sqrt(np.pi) * np.exp(-((0.3 + step / 2) ** 2)),
+            }
             for function, slope in functions.items():
                 m, *_ = pair_multipliers(function, x, np.array([0.3]))
                 assert float(m[0]) == pytest.approx(slope, rel=2e-8)
 
 
-@pytest.mark.parametrize('x, r, expected', [
-    ([3.0, 1.0, 2.0], [0.0, 1.5, 0.0], [0.5, 0, 0]),  # 3 - 1.5 over 3 - 0
-    ([1.0, 0.0, 0.0], [0.0, 2.0, 0.5], [0, 0.5, 0]),  # 1 - 2 over 0 - 2
-    ([2.0, 2.0, 0.0], [0.0, 1.0, 1.0], [0.25, 0.5, 0]),  # equal maxima share
-    ([2.0, 2.0, 0.0], [2.0, 2.0, 1.0], [0.5, 0.5, 0]),  # nothing changes: the gradient
-])  # fmt: skip
+@pytest.mark.parametrize(
+    'x, r, expected',
+    [
+        ([3.0, 1.0, 2.0], [0.0, 1.5, 0.0], [0.5, 0, 0]),  # 3 - 1.5 over 3 - 0
+        ([1.0, 0.0, 0.0], [0.0, 2.0, 0.5], [0, 0.5, 0]),  # 1 - 2 over 0 - 2
+        ([2.0, 2.0, 0.0], [0.0, 1.0, 1.0], [0.25, 0.5, 0]),  # equal maxima share
+        ([2.0, 2.0, 0.0], [2.0, 2.0, 1.0], [0.5, 0.5, 0]),  # nothing changes: the gradient
+    ],
+)
 def test_the_rule_of_the_maximum(x, r, expected):
     x, r = np.array(x), np.array(r)
     with jax.enable_x64(True):
@@ -458,14 +466,20 @@ def drops(params, x):
     return (x * jax.random.bernoulli(jax.random.key(0), 0.5, x.shape)).sum((1, 2))
 
 
-@pytest.mark.parametrize('score, message', [
-    (sorts, r'no rule for sort \(.*test_deeplift.py:\d+ in sorts\)'),
-    (branches, r'no rule for cond whose predicate depends on the letters \(.*test_deeplift.py:\d+ in branches\)'),
-    (argmax, r'no rule for argmax \(.*test_deeplift.py:\d+ in argmax\)'),
-    (waits, r'no rule for while whose number of turns is not fixed \(.*test_deeplift.py:\d+ in waits\)'),
-    (prints, r'this one has debug_\w+, a side effect \(.*test_deeplift.py:\d+ in prints\)'),
-    (drops, r'draws random numbers, by random_\w+ \(.*test_deeplift.py:\d+ in drops\); is dropout in training mode'),
-])
+@pytest.mark.parametrize(
+    'score, message',
+    [
+        (sorts, r'no rule for sort \(.*test_deeplift.py:\d+ in sorts\)'),
+        (branches, r'no rule for cond whose predicate depends on the letters \(.*test_deeplift.py:\d+ in branches\)'),
+        (argmax, r'no rule for argmax \(.*test_deeplift.py:\d+ in argmax\)'),
+        (waits, r'no rule for while whose number of turns is not fixed \(.*test_deeplift.py:\d+ in waits\)'),
+        (prints, r'this one has debug_\w+, a side effect \(.*test_deeplift.py:\d+ in prints\)'),
+        (
+            drops,
+            r'draws random numbers, by random_\w+ \(.*test_deeplift.py:\d+ in drops\); is dropout in training mode',
+        ),
+    ],
+)
 def test_functions_that_are_refused(score, message):
     x = letters_of(sequences(2)).astype(np.float32)
     with pytest.raises(InputError, match=message) as caught:
@@ -484,28 +498,34 @@ def total(params, x):
 GOOD = np.zeros((2, 5, 4), np.float32)
 
 
-@pytest.mark.parametrize('x, references, message', [
-    (GOOD, GOOD, r'references have shape \(2, 5, 4\), expected \(2, K, 5, 4\)'),
-    (GOOD, GOOD[:, None, :4], r'references have shape \(2, 1, 4, 4\), expected \(2, K, 5, 4\)'),
-    (GOOD, np.zeros((2, 0, 5, 4), np.float32), r'references have shape \(2, 0, 5, 4\), expected'),
-    (GOOD.astype(np.int32), GOOD[:, None], r'x is int32, expected float \(B, L, 4\)'),
-    (GOOD, GOOD[:, None].astype(np.uint8), r'references is uint8, expected float'),
-    (GOOD[0], GOOD[:, None], r'x has shape \(5, 4\), expected \(B, L, 4\)'),
-])
+@pytest.mark.parametrize(
+    'x, references, message',
+    [
+        (GOOD, GOOD, r'references have shape \(2, 5, 4\), expected \(2, K, 5, 4\)'),
+        (GOOD, GOOD[:, None, :4], r'references have shape \(2, 1, 4, 4\), expected \(2, K, 5, 4\)'),
+        (GOOD, np.zeros((2, 0, 5, 4), np.float32), r'references have shape \(2, 0, 5, 4\), expected'),
+        (GOOD.astype(np.int32), GOOD[:, None], r'x is int32, expected float \(B, L, 4\)'),
+        (GOOD, GOOD[:, None].astype(np.uint8), r'references is uint8, expected float'),
+        (GOOD[0], GOOD[:, None], r'x has shape \(5, 4\), expected \(B, L, 4\)'),
+    ],
+)
 def test_arrays_that_are_refused(x, references, message):
     with pytest.raises(InputError, match=message):
         deeplift(total)({}, x, references)
 
 
-@pytest.mark.parametrize('settings, message', [
-    ({'references': 'black'}, "references is 'black', expected one of shuffled, uniform, zeros, gc"),
-    ({'references': sequences(1)[:, None]}, r'references have shape \(1, 1, 1, 13\), expected \(1, 2\) \+ \(K,\)'),
-    ({'references': sequences(2)[:, None] + 3}, 'expected A C G T N = 0..4'),
-    ({'n_references': 0}, 'n_references is 0, expected a whole number, 1 or more'),
-    ({'seed': -1}, 'seed is -1, expected a whole number, 0 or more'),
-    ({'steps': 3}, "deeplift has no setting 'steps'; its settings are references, n_references, seed"),
-    ({'lengths': np.array([13, 7])}, 'sequence 1 has 7 letters, cnn needs at least 8'),
-])
+@pytest.mark.parametrize(
+    'settings, message',
+    [
+        ({'references': 'black'}, "references is 'black', expected one of shuffled, uniform, zeros, gc"),
+        ({'references': sequences(1)[:, None]}, r'references have shape \(1, 1, 1, 13\), expected \(1, 2\) \+ \(K,\)'),
+        ({'references': sequences(2)[:, None] + 3}, 'expected A C G T N = 0..4'),
+        ({'n_references': 0}, 'n_references is 0, expected a whole number, 1 or more'),
+        ({'seed': -1}, 'seed is -1, expected a whole number, 0 or more'),
+        ({'steps': 3}, "deeplift has no setting 'steps'; its settings are references, n_references, seed"),
+        ({'lengths': np.array([13, 7])}, 'sequence 1 has 7 letters, cnn needs at least 8'),
+    ],
+)
 def test_settings_that_are_refused(settings, message):
     with pytest.raises(InputError, match=message):
         attribute('deeplift', random_params(CNN), CNN, sequences(2), **settings)

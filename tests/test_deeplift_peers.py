@@ -15,9 +15,16 @@ pytest.importorskip('tangermeme')
 
 
 @pytest.mark.filterwarnings('default')  # of libraries
-@pytest.mark.parametrize('name, wide', [
-    ('small_cnn', True), ('medium_cnn', True), ('medium_cnn', False), ('deepbind', True), ('medium_cnn_rnn', True),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    'name, wide',
+    [
+        ('small_cnn', True),
+        ('medium_cnn', True),
+        ('medium_cnn', False),
+        ('deepbind', True),
+        ('medium_cnn_rnn', True),
+    ],
+)
 def test_tangermeme_finds_the_same(name, wide):
     from experiments.benchmarks import deeplift_peers
 

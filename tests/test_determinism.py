@@ -1,6 +1,6 @@
 """The same command gives the same bits in another process; another layout of the work gives the same but for rounding.
 
-    python -m tests.test_determinism FOLDER WIDTH DEVICES TASK...   # what the processes of this test run
+python -m tests.test_determinism FOLDER WIDTH DEVICES TASK...   # what the processes of this test run
 """
 
 import dataclasses
@@ -35,9 +35,10 @@ def work(folder: pathlib.Path, width: int, tasks: tuple[str, ...]) -> None:
     corpus = toy_corpus(SIZES).select(tasks)
     run = RunDirectory(folder)
     config = {
-        'corpus': {'source': 'fasta', 'seed': 0}, 'recipe': dataclasses.asdict(recipe),
+        'corpus': {'source': 'fasta', 'seed': 0},
+        'recipe': dataclasses.asdict(recipe),
         'machine': {'width': width, 'slots': 4 if width != 1 else 0, 'segment_steps': 5 if width != 1 else 8},
-    }  # fmt: skip
+    }
     run.create(corpus, config, make_jobs(corpus.tasks, [SPEC], recipe))
     train_run(run, progress=False)
     evaluate_run(run, EvaluateSettings(50), progress=False)
@@ -47,9 +48,11 @@ def work(folder: pathlib.Path, width: int, tasks: tuple[str, ...]) -> None:
 def process(folder: pathlib.Path, *, width: int = 1, host_devices: int = 2, tasks=tuple(SIZES), hash_seed: int = 0):
     """Do the work in a new process, and open what it wrote."""
     environment = os.environ | {
-        'JAX_PLATFORMS': 'cpu', 'PYTHONPATH': str(ROOT), 'PYTHONHASHSEED': str(hash_seed),
+        'JAX_PLATFORMS': 'cpu',
+        'PYTHONPATH': str(ROOT),
+        'PYTHONHASHSEED': str(hash_seed),
         'XLA_FLAGS': XLA_FLAGS,
-    }  # fmt: skip
+    }
     command = [sys.executable, '-m', 'tests.test_determinism', str(folder), str(width), str(host_devices), *tasks]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
@@ -106,8 +109,10 @@ def test_the_rounding_does_differ(first, other):
     one, two = results(first), results(other)
     same = [
         np.array_equal(leaf, one[key].params[layer][name])
-        for key, result in two.items() for layer, leaves in result.params.items() for name, leaf in leaves.items()
-    ]  # fmt: skip
+        for key, result in two.items()
+        for layer, leaves in result.params.items()
+        for name, leaf in leaves.items()
+    ]
     assert not all(same)
 
 

@@ -37,9 +37,14 @@ def made(tmp_path_factory):
     """A run of two tasks; saliency and mutagenesis of the first see its planted sites, the second has 4 positives."""
     matrices = {name: matrix.probabilities for name, matrix in jaspar.load_matrices('JASPAR2016').items()}
     corpus = simulate_corpus(
-        [TASK, FEW], matrices, task_motifs={TASK: 'MA0035.3'}, n_train=4, n_test=POSITIVES, release='JASPAR2016',
+        [TASK, FEW],
+        matrices,
+        task_motifs={TASK: 'MA0035.3'},
+        n_train=4,
+        n_test=POSITIVES,
+        release='JASPAR2016',
         settings=SimulationSettings(length=61, cofactor_tasks=0.0, motif_share=(1, 1), weak_share=(0, 0)),
-    )  # fmt: skip
+    )
     jobs = make_jobs(corpus.tasks, ('small_cnn',), Recipe())
     run = RunDirectory(tmp_path_factory.mktemp('discover') / 'run')
     run.create(corpus, {'corpus': {'source': 'simulated'}, 'recipe': {'average_strands': False}}, jobs)
@@ -62,9 +67,16 @@ def made(tmp_path_factory):
         facts = Made({'both_strands': False}, {'model': 'made up'})
         score = np.ones(len(tokens), np.float32)
         store.save('saliency', job.index, {'score': score, 'hypothetical': hypothetical}, facts)
-        store.save('mutagenesis', job.index, {
-            'score': score, 'hypothetical': hypothetical, 'signed': at_letters.astype(np.float32),
-        }, facts)  # fmt: skip
+        store.save(
+            'mutagenesis',
+            job.index,
+            {
+                'score': score,
+                'hypothetical': hypothetical,
+                'signed': at_letters.astype(np.float32),
+            },
+            facts,
+        )
     return run
 
 
@@ -217,6 +229,6 @@ def test_bad_settings_are_one_line(values, words):
 
 def test_a_run_without_such_maps_is_one_line(made):
     with pytest.raises(InputError, match=r'there is no map \(integrated_gradients\) to find motifs in'):
-        discover.discover_run(made, dataclasses.replace(
-            discover.DiscoverSettings(), methods=('integrated_gradients',)
-        ), progress=False)  # fmt: skip
+        discover.discover_run(
+            made, dataclasses.replace(discover.DiscoverSettings(), methods=('integrated_gradients',)), progress=False
+        )

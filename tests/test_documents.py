@@ -117,8 +117,11 @@ def test_links_and_files_exist(path):
     for link in re.findall(r'\]\(([^)\s]+)\)', text):
         if not link.startswith('https://'):
             assert (path.parent / link.partition('#')[0]).exists(), link
-    ours = [str(file.relative_to(ROOT)) for folder in ('demo_jax', 'experiments', 'configs', 'tests')
-            for file in (ROOT / folder).rglob('*')]  # fmt: skip
+    ours = [
+        str(file.relative_to(ROOT))
+        for folder in ('demo_jax', 'experiments', 'configs', 'tests')
+        for file in (ROOT / folder).rglob('*')
+    ]
     for name in re.findall(r'(?:`|config=)([\w/]+\.(?:py|ipynb))\b', text):
         assert name == 'my_models.py' or any(f'/{file}'.endswith(f'/{name}') for file in ours), name
     for name, file in re.findall(r'`(\w+)` (?:of|in) `(demo_jax/[\w/]+\.py)`', text):
@@ -178,10 +181,14 @@ def test_a_function_of_ones_own_is_explained_as_the_readme_does(folder, capsys):
     assert 'position' in capsys.readouterr().out
 
 
-@pytest.mark.parametrize('name, document, like', [
-    ('dilated', 'README.md', 'from_linen'), ('scaled', 'docs/design.md', 'own_layers'),
-    ('plain', 'docs/design.md', 'demo_jax.Architecture(init'),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    'name, document, like',
+    [
+        ('dilated', 'README.md', 'from_linen'),
+        ('scaled', 'docs/design.md', 'own_layers'),
+        ('plain', 'docs/design.md', 'demo_jax.Architecture(init'),
+    ],
+)
 def test_an_architecture_of_ones_own_is_found_as_the_documents_write_it(folder, name, document, like):
     (code,) = (block for block in python_blocks(document) if like in block and block.startswith('# my_models.py'))
     (folder / 'my_models.py').write_text(code)
@@ -201,8 +208,10 @@ def test_a_run_opens_as_the_documents_open_it(folder):
 
 
 def test_records_of_the_design_page_are_records(folder):
-    method, piece = (run_block(next(block for block in python_blocks('docs/design.md') if f'\n{name} = ' in block))
-                     for name in ('method', 'piece'))  # fmt: skip
+    method, piece = (
+        run_block(next(block for block in python_blocks('docs/design.md') if f'\n{name} = ' in block))
+        for name in ('method', 'piece')
+    )
     tokens = np.random.default_rng(0).integers(0, 4, (2, 6)).astype(np.uint8)
     params = np.random.default_rng(1).normal(size=(6, 4)).astype(np.float32)  # a weight per position and letter
     mine = architecture.Architecture(lambda key: params, lambda params, x: (params[None] * x).sum((1, 2)))

@@ -20,12 +20,18 @@ from tests.test_stages import SETTINGS, make_run
 MADE = Made({'steps': 3, 'names': ('a', 'b')}, {'model': 'f00'}, 2)
 
 
-@pytest.mark.parametrize('other, same', [
-    (MADE, True), (Made({'names': ['a', 'b'], 'steps': 3}, {'model': 'f00'}, 2), True),
-    (MADE._replace(layout=3), False),
-    (MADE._replace(settings={'steps': 3}), False), (MADE._replace(inputs={'model': 'f01'}), False),
-    (MADE._replace(inputs={}), False), (MADE._replace(settings=dict(MADE.settings) | {'steps': 3.5}), False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    'other, same',
+    [
+        (MADE, True),
+        (Made({'names': ['a', 'b'], 'steps': 3}, {'model': 'f00'}, 2), True),
+        (MADE._replace(layout=3), False),
+        (MADE._replace(settings={'steps': 3}), False),
+        (MADE._replace(inputs={'model': 'f01'}), False),
+        (MADE._replace(inputs={}), False),
+        (MADE._replace(settings=dict(MADE.settings) | {'steps': 3.5}), False),
+    ],
+)
 def test_a_part_is_complete_where_it_was_made_from_the_same(tmp_path, other, same):
     Records(tmp_path).keep('one', MADE)
     for records in (Records(tmp_path), Records(tmp_path)):
@@ -56,10 +62,17 @@ def test_what_is_about_to_be_replaced_is_forgotten(tmp_path):
     assert os.stat(tmp_path / NAME).st_mtime_ns == before  # nothing to forget, nothing written
 
 
-@pytest.mark.parametrize('text', [
-    '', '{"one": {"made": {"sett', '[1]', '{"one": "3f2a"}', '{"one": {"made": 3}}',
-    '{"one": {"made": {"settings": 1, "inputs": {}, "layout": 1}, "sizes": {}}}',
-])  # fmt: skip
+@pytest.mark.parametrize(
+    'text',
+    [
+        '',
+        '{"one": {"made": {"sett',
+        '[1]',
+        '{"one": "3f2a"}',
+        '{"one": {"made": 3}}',
+        '{"one": {"made": {"settings": 1, "inputs": {}, "layout": 1}, "sizes": {}}}',
+    ],
+)
 def test_a_file_of_something_else_says_that_nothing_is_complete(tmp_path, text):
     (tmp_path / NAME).write_text(text)
     records = Records(tmp_path)
@@ -96,9 +109,12 @@ def test_a_digest_changes_with_what_counts(tmp_path):
 def times(run):
     """When each result was written; the record of the report and tables are written by every call."""
     folders = ('explain', 'predictions', 'motifs', 'figures', 'dashboard')
-    return {path.relative_to(run.path): os.stat(path).st_mtime_ns
-            for folder in folders for path in (run.path / folder).rglob('*')
-            if path.is_file() and 'baseline_' not in path.name}  # fmt: skip
+    return {
+        path.relative_to(run.path): os.stat(path).st_mtime_ns
+        for folder in folders
+        for path in (run.path / folder).rglob('*')
+        if path.is_file() and 'baseline_' not in path.name
+    }
 
 
 def all_stages(run):
@@ -119,8 +135,13 @@ def whole(tmp_path_factory):
 
 
 def test_every_stage_keeps_what_it_made_in_the_same_record(whole):
-    for folder, part in (('motifs/baseline', 'GATA1_K562_GATA-1_USC'), ('predictions', '00000'), ('motifs', 'motifs'),
-                         ('motifs', 'hits'), ('figures', 'overview')):  # fmt: skip
+    for folder, part in (
+        ('motifs/baseline', 'GATA1_K562_GATA-1_USC'),
+        ('predictions', '00000'),
+        ('motifs', 'motifs'),
+        ('motifs', 'hits'),
+        ('figures', 'overview'),
+    ):
         assert Records(whole.path / folder).made(part), (folder, part)
     before = times(whole)
     all_stages(whole)

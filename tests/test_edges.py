@@ -22,11 +22,14 @@ from tests.helpers import toy_corpus
 from tests.helpers_models import fresh, some_tokens
 
 
-@pytest.mark.parametrize(('changed', 'message'), [
-    ({'width': 3}, 'width is 3, expected 4 or more'),
-    ({'top': 0}, 'top is 0, expected 1 or more'),
-    ({'negatives': 'none'}, "negatives is 'none', expected 'shuffle' or 'gc'"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ('changed', 'message'),
+    [
+        ({'width': 3}, 'width is 3, expected 4 or more'),
+        ({'top': 0}, 'top is 0, expected 1 or more'),
+        ({'negatives': 'none'}, "negatives is 'none', expected 'shuffle' or 'gc'"),
+    ],
+)
 def test_peak_options_out_of_range(changed, message):
     with pytest.raises(InputError, match=message):
         PeakOptions(**{'genome': 'g.fa'} | changed)
@@ -38,22 +41,28 @@ def test_peaks_with_a_dot_for_the_signal_and_broad_peaks(tmp_path):
     assert read_peaks(path).signals.tolist() == [0.0, 0.0]
     path.write_text('chr1\t10\t20\tp\t0\t.\t7.5\t-1\t-1\n')
     assert (read_peaks(path).signals.tolist(), read_peaks(path).centres.tolist()) == ([7.5], [15])
-    for text, message in (('# x\n', 'holds no peaks'), ('chr1\t1\t5\tp\tnan\n', "signal is 'nan'"),
-                          ('chr1\té\t5\n', "start is 'é', expected a whole number")):  # fmt: skip
+    for text, message in (
+        ('# x\n', 'holds no peaks'),
+        ('chr1\t1\t5\tp\tnan\n', "signal is 'nan'"),
+        ('chr1\té\t5\n', "start is 'é', expected a whole number"),
+    ):
         path.write_text(text, encoding='utf-8')
         with pytest.raises(InputError, match=message):
             read_peaks(path)
 
 
-@pytest.mark.parametrize(('settings', 'message'), [
-    ({'source': 'genbank'}, "source is 'genbank'"),
-    ({'source': 'bed', 'input': ['a.bed']}, 'needs --genome'),
-    ({'source': 'simulated', 'n_tasks': -1}, 'n_tasks is -1'),
-    ({'source': 'simulated', 'n_tasks': 2, 'n_pair_tasks': 3}, 'n_pair_tasks is 3, expected 0 to 2'),
-    ({'source': 'simulated', 'n_tasks': 1, 'simulation': {'gravity': 1}}, 'simulation: .*gravity'),
-    ({'source': 'deepmotif108', 'input': ['a', 'b']}, 'takes one input, not 2'),
-    ({'source': 'deepmotif108', 'input': ['nowhere']}, 'nowhere: does not exist'),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ('settings', 'message'),
+    [
+        ({'source': 'genbank'}, "source is 'genbank'"),
+        ({'source': 'bed', 'input': ['a.bed']}, 'needs --genome'),
+        ({'source': 'simulated', 'n_tasks': -1}, 'n_tasks is -1'),
+        ({'source': 'simulated', 'n_tasks': 2, 'n_pair_tasks': 3}, 'n_pair_tasks is 3, expected 0 to 2'),
+        ({'source': 'simulated', 'n_tasks': 1, 'simulation': {'gravity': 1}}, 'simulation: .*gravity'),
+        ({'source': 'deepmotif108', 'input': ['a', 'b']}, 'takes one input, not 2'),
+        ({'source': 'deepmotif108', 'input': ['nowhere']}, 'nowhere: does not exist'),
+    ],
+)
 def test_preparing_refuses(settings, message):
     with pytest.raises(InputError, match=message):
         sources.prepare_corpus(**settings, progress=False)
@@ -87,8 +96,14 @@ def test_preparing_peaks_and_describing_them(tmp_path, capsys):
 def test_describing_simulated_and_held_out_tasks():
     corpus = sources.prepare_corpus(source='simulated', n_tasks=3, n_train=20, n_test=5, n_pair_tasks=1, progress=False)
     assert corpus.info['tasks'][corpus.tasks[0]]['is_pair']
-    facts = {'shuffles_made': 3, 'test_fraction': 0.1, 'dropped': {'too_long': 2, 'no_n': 0}, 'gc_unmatched': 4,
-             'motif': 'MA1', 'motif_assigned': True}  # fmt: skip
+    facts = {
+        'shuffles_made': 3,
+        'test_fraction': 0.1,
+        'dropped': {'too_long': 2, 'no_n': 0},
+        'gc_unmatched': 4,
+        'motif': 'MA1',
+        'motif_assigned': True,
+    }
     assert sources._notes(facts) == (
         '3 shuffles made, test = 0.1 held out, 2 too long, 4 without a GC match, MA1 (assigned)'
     )
@@ -102,17 +117,20 @@ def stored(tmp_path):
     return path
 
 
-@pytest.mark.parametrize(('changed', 'message'), [
-    ({'tasks': 3}, 'tasks is 3, expected a list'),
-    ({'tasks': [1]}, 'tasks holds 1, expected names'),
-    ({'tasks': ['a\nb']}, 'expected printable names'),
-    ({'tasks': ['a', 'a']}, 'names one task twice'),
-    ({'info': {'tasks': []}}, 'expected facts of each task'),
-    ({'version': 99}, 'format version 99'),
-    ({'format': 'x'}, 'is not the manifest of a corpus'),
-    ({'fingerprint': 'x'}, 'does not have the fingerprint'),
-    ({'shapes': {}}, 'lists no array'),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ('changed', 'message'),
+    [
+        ({'tasks': 3}, 'tasks is 3, expected a list'),
+        ({'tasks': [1]}, 'tasks holds 1, expected names'),
+        ({'tasks': ['a\nb']}, 'expected printable names'),
+        ({'tasks': ['a', 'a']}, 'names one task twice'),
+        ({'info': {'tasks': []}}, 'expected facts of each task'),
+        ({'version': 99}, 'format version 99'),
+        ({'format': 'x'}, 'is not the manifest of a corpus'),
+        ({'fingerprint': 'x'}, 'does not have the fingerprint'),
+        ({'shapes': {}}, 'lists no array'),
+    ],
+)
 def test_a_manifest_that_lies(stored, changed, message):
     manifest = json.loads((stored / 'manifest.json').read_text())
     (stored / 'manifest.json').write_text(json.dumps(manifest | changed))
@@ -120,16 +138,19 @@ def test_a_manifest_that_lies(stored, changed, message):
         load_corpus(stored, verify=True)
 
 
-@pytest.mark.parametrize(('name', 'change', 'message'), [
-    ('tokens', lambda a: a + 7, 'tokens.npy: holds values out of range'),
-    ('labels', lambda a: a + 2, 'labels.npy: holds values out of range'),
-    ('pairs', lambda a: a - 9, 'pairs.npy: holds values out of range'),
-    ('starts', lambda a: a[::-1], 'do not fit together'),
-    ('bounds', lambda a: a - 1, 'do not fit together'),
-    ('sites', lambda a: a[::-1], 'sites.npy: holds values out of range'),
-    ('labels', lambda a: a[:-1], 'expected uint8 of shape'),
-    ('labels', lambda a: None, 'labels.npy: is missing'),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ('name', 'change', 'message'),
+    [
+        ('tokens', lambda a: a + 7, 'tokens.npy: holds values out of range'),
+        ('labels', lambda a: a + 2, 'labels.npy: holds values out of range'),
+        ('pairs', lambda a: a - 9, 'pairs.npy: holds values out of range'),
+        ('starts', lambda a: a[::-1], 'do not fit together'),
+        ('bounds', lambda a: a - 1, 'do not fit together'),
+        ('sites', lambda a: a[::-1], 'sites.npy: holds values out of range'),
+        ('labels', lambda a: a[:-1], 'expected uint8 of shape'),
+        ('labels', lambda a: None, 'labels.npy: is missing'),
+    ],
+)
 def test_arrays_that_do_not_fit(stored, name, change, message):
     array = change(np.array(np.load(stored / f'{name}.npy', allow_pickle=False)))
     if array is None:
@@ -149,8 +170,13 @@ def test_text_files_at_their_limits(tmp_path, monkeypatch):
     from demo_jax.io import textfile
 
     path = tmp_path / 'a.fa'
-    for data, message in ((b'\xff\xfe>\0', 'UTF-16'), (b'>a\nAC\0\n', 'NUL byte'), (b'\n\n', 'is empty'),
-                          (b'ACGT\n', 'expected a FASTA header'), (b'>a\n>b\nA\n', 'has no letters')):  # fmt: skip
+    for data, message in (
+        (b'\xff\xfe>\0', 'UTF-16'),
+        (b'>a\nAC\0\n', 'NUL byte'),
+        (b'\n\n', 'is empty'),
+        (b'ACGT\n', 'expected a FASTA header'),
+        (b'>a\n>b\nA\n', 'has no letters'),
+    ):
         path.write_bytes(data)
         with pytest.raises(InputError, match=message):
             list(read_fasta(path))
@@ -177,8 +203,9 @@ def test_integrated_gradients_from_shuffles_on_both_strands():
     lengths = np.array([10, 8])
     tokens[1, 8:], shuffles[1, :, 8:] = 4, 4
     extra = {'baseline': 'shuffled', 'steps': 4}
-    both = attribute('integrated_gradients', params, spec, tokens, lengths=lengths, shuffles=shuffles,
-                     both_strands=True, **extra)  # fmt: skip
+    both = attribute(
+        'integrated_gradients', params, spec, tokens, lengths=lengths, shuffles=shuffles, both_strands=True, **extra
+    )
     complement = np.array([3, 2, 1, 0, 4], np.uint8)
     parts = []
     for row, size in enumerate(lengths):
@@ -194,16 +221,26 @@ def test_integrated_gradients_from_shuffles_on_both_strands():
         np.testing.assert_allclose(both.signed[row, : len(part)], part, atol=1e-5)
 
 
-@pytest.mark.parametrize(('shuffles', 'baseline', 'message'), [
-    (np.zeros((1, 2, 9), np.uint8), 'shuffled', 'shuffles have shape'),
-    (np.zeros((1, 2, 10), np.uint8), 'zeros', 'belong together'),
-    (None, 'shuffled', 'belong together'), (None, 'thirds', "baseline is 'thirds'"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ('shuffles', 'baseline', 'message'),
+    [
+        (np.zeros((1, 2, 9), np.uint8), 'shuffled', 'shuffles have shape'),
+        (np.zeros((1, 2, 10), np.uint8), 'zeros', 'belong together'),
+        (None, 'shuffled', 'belong together'),
+        (None, 'thirds', "baseline is 'thirds'"),
+    ],
+)
 def test_shuffles_that_do_not_fit(shuffles, baseline, message):
     given = {} if shuffles is None else {'shuffles': shuffles}
     with pytest.raises(InputError, match=message):
-        attribute('integrated_gradients', fresh('small_rnn'), SPECS['small_rnn'], some_tokens(1, 10),
-                  baseline=baseline, **given)  # fmt: skip
+        attribute(
+            'integrated_gradients',
+            fresh('small_rnn'),
+            SPECS['small_rnn'],
+            some_tokens(1, 10),
+            baseline=baseline,
+            **given,
+        )
 
 
 def test_models_and_sequences_that_do_not_fit():
@@ -229,10 +266,14 @@ def test_truth_of_two_windows_in_one_sequence_is_refused():
 def test_a_pool_of_unpaired_rows_has_nothing_to_shuffle_anew():
     rng = np.random.default_rng(0)
     records = [
-        Records([rng.integers(0, 4, 30).astype(np.uint8) for _ in range(8)], np.array([1, 0] * 4, np.uint8),
-                [f'{part}{i}' for i in range(8)], np.full(8, -1))
+        Records(
+            [rng.integers(0, 4, 30).astype(np.uint8) for _ in range(8)],
+            np.array([1, 0] * 4, np.uint8),
+            [f'{part}{i}' for i in range(8)],
+            np.full(8, -1),
+        )
         for part in ('train', 'test')
-    ]  # fmt: skip
+    ]
     corpus = build_corpus([TaskRecords('a', *records)])
     pool, rows = build_pool(corpus, negative_sets=3)
     assert len(pool.tokens) == len(corpus)

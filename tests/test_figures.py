@@ -32,10 +32,14 @@ def a_view(letters: str = LETTERS, **changes) -> SequenceView:
         ModelView('medium RNN', -0.5, rng.random(length), forward, rng.normal(size=length)),
     ]
     values = {
-        'title': 'a task, a name', 'letters': letters, 'bound': True, 'models': models,
-        'jaspar': [('MA0099.3 FOS::JUN', rng.dirichlet(np.ones(4), 7))], 'hits': [Span(9, 16, 'MA0099.3')],
+        'title': 'a task, a name',
+        'letters': letters,
+        'bound': True,
+        'models': models,
+        'jaspar': [('MA0099.3 FOS::JUN', rng.dirichlet(np.ones(4), 7))],
+        'hits': [Span(9, 16, 'MA0099.3')],
         'sites': [Span(9, 16, 'MA0099.3')],
-    } | changes  # fmt: skip
+    } | changes
     return SequenceView(**values)
 
 
@@ -52,9 +56,12 @@ def test_dashboard_holds_what_it_is_given():
     figure = dashboard_figure(view)
     assert figure.get_figwidth() == WIDTH
     assert titles(figure) == [
-        'JASPAR MA0099.3 FOS::JUN', 'class-optimised sequence, medium CNN', 'sequence (JASPAR hits: 1)',
-        'medium CNN:  score +1.50,  P(bound) 0.818', 'medium RNN:  score -0.50,  P(bound) 0.378',
-    ]  # fmt: skip
+        'JASPAR MA0099.3 FOS::JUN',
+        'class-optimised sequence, medium CNN',
+        'sequence (JASPAR hits: 1)',
+        'medium CNN:  score +1.50,  P(bound) 0.818',
+        'medium RNN:  score -0.50,  P(bound) 0.378',
+    ]
     # Saliency letters are as high as the saliency, and N has none.
     for axes, model in zip(labelled(figure, '|saliency|'), view.models, strict=True):
         drawn = {place: (key, high - low) for (key, place), (low, high) in drawn_letters(axes).items()}
@@ -70,8 +77,9 @@ def test_dashboard_holds_what_it_is_given():
     # Strips hold the values; only the recurrent model has temporal ones.
     for label, values in (
         ('saliency', [model.saliency for model in view.models]),
-        ('forward', [view.models[1].forward]), ('backward', [view.models[1].reverse]),
-    ):  # fmt: skip
+        ('forward', [view.models[1].forward]),
+        ('backward', [view.models[1].reverse]),
+    ):
         found = labelled(figure, label)
         assert len(found) == len(values)
         for axes, expected in zip(found, values, strict=True):
@@ -146,8 +154,10 @@ def test_published_scatter():
     np.testing.assert_allclose(points[0], [[0.84, 0.8], [0.62, 0.7]])
     np.testing.assert_allclose(points[1], [[0.84, 0.85], [0.95, 0.9], [0.62, 0.6]])
     assert [text.get_text() for text in axes.get_legend().get_texts()] == [
-        'medium RNN (better on 1 of 2)', 'medium CNN (better on 1 of 3)', 'medium CNN-RNN (better on 3 of 3)',
-    ]  # fmt: skip
+        'medium RNN (better on 1 of 2)',
+        'medium CNN (better on 1 of 3)',
+        'medium CNN-RNN (better on 3 of 3)',
+    ]
     assert 'DeepBind (published)' in axes.get_xlabel()
 
 
@@ -178,8 +188,10 @@ def test_training_curves():
     history = {'medium_cnn': {'train_loss': values, 'valid_loss': values, 'valid_auroc': 1 - values}}
     panels = overview.training_curves(history).axes
     assert [axes.get_title(loc='left') for axes in panels] == [
-        'training loss (nats)', 'validation loss (nats)', 'validation AUROC',
-    ]  # fmt: skip
+        'training loss (nats)',
+        'validation loss (nats)',
+        'validation AUROC',
+    ]
     # Gaps keep the value before them.
     np.testing.assert_allclose(panels[0].lines[0].get_xydata(), [[1, 0.7], [2, 0.6], [3, 0.3]])
 
@@ -192,10 +204,17 @@ def test_position_profile():
     assert len(overview.position_profile({'medium_cnn': np.ones(3)}).axes) == 1
 
 
-@pytest.mark.parametrize('spec, label', [
-    ('medium_cnn_rnn', 'medium CNN-RNN'), ('large_cnn', 'large CNN'), ('small_rnn', 'small RNN'),
-    ('deepbind', 'DeepBind'), ('mine', 'mine'), ('meme_chip_motifs_sum', 'MEME-ChIP motifs sum'),
-])
+@pytest.mark.parametrize(
+    'spec, label',
+    [
+        ('medium_cnn_rnn', 'medium CNN-RNN'),
+        ('large_cnn', 'large CNN'),
+        ('small_rnn', 'small RNN'),
+        ('deepbind', 'DeepBind'),
+        ('mine', 'mine'),
+        ('meme_chip_motifs_sum', 'MEME-ChIP motifs sum'),
+    ],
+)
 def test_spec_label(spec, label):
     assert overview.spec_label(spec) == label
 
@@ -224,13 +243,21 @@ def test_any_name_can_be_drawn(tmp_path):
 LONG = 'MA1142.2 FOSL1::JUND(var.2)::A_THIRD_PARTNER'
 
 
-@pytest.mark.parametrize('labels, widths', [
-    (['MA0139.2 CTCF'], [15]), ([LONG * 3], [6]),
-    (['MA0476.2 FOS', 'MA1951.2 FOS'], [9, 14]),  # the case in which the first ran into the second
-    (['MA0476.2 FOS', 'MA1951.2 FOS'], [6, 6]), ([LONG, LONG], [7, 7]), ([LONG, 'MA1930.2 CTCF'], [35, 34]),
-    (['MA0476.2 FOS', 'MA1951.2 FOS', 'MA1142.2 FOSL1::JUND'], [7, 7, 7]), ([LONG] * 3, [6, 6, 6]),
-    ([LONG, LONG, 'MA1930.2 CTCF'], [30, 34, 6]), ([LONG, 'MA0476.2 FOS', 'MA1951.2 FOS', 'MA0001.1 X'], [9, 9, 9, 9]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    'labels, widths',
+    [
+        (['MA0139.2 CTCF'], [15]),
+        ([LONG * 3], [6]),
+        (['MA0476.2 FOS', 'MA1951.2 FOS'], [9, 14]),  # the case in which the first ran into the second
+        (['MA0476.2 FOS', 'MA1951.2 FOS'], [6, 6]),
+        ([LONG, LONG], [7, 7]),
+        ([LONG, 'MA1930.2 CTCF'], [35, 34]),
+        (['MA0476.2 FOS', 'MA1951.2 FOS', 'MA1142.2 FOSL1::JUND'], [7, 7, 7]),
+        ([LONG] * 3, [6, 6, 6]),
+        ([LONG, LONG, 'MA1930.2 CTCF'], [30, 34, 6]),
+        ([LONG, 'MA0476.2 FOS', 'MA1951.2 FOS', 'MA0001.1 X'], [9, 9, 9, 9]),
+    ],
+)
 def test_titles_of_jaspar_logos_do_not_meet(labels, widths):
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 

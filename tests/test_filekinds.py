@@ -34,8 +34,16 @@ VCF = b'##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\ns\t5\t.\tA\tC\n'
 MEME = b'MEME version 4\n\nALPHABET= ACGT\n\nMOTIF a\nletter-probability matrix: alength= 4 w= 1\n0.1 0.2 0.3 0.4\n'
 JASPAR = b'>MA0001.1 a\nA [ 1 ]\nC [ 2 ]\nG [ 1 ]\nT [ 1 ]\n'
 FASTA, BED = b'>s\nACGT\n', b'chr1\t5\t9\n'
-GOOD = {'FASTA': [FASTA], 'FASTA in parts': [FASTA], 'genome': [FASTA], 'peaks': [BED, b'track name=x\n' + BED],
-        'variants': [VCF, TABLE], 'MEME': [MEME], 'JASPAR': [JASPAR], 'table': [TABLE, BED]}  # fmt: skip
+GOOD = {
+    'FASTA': [FASTA],
+    'FASTA in parts': [FASTA],
+    'genome': [FASTA],
+    'peaks': [BED, b'track name=x\n' + BED],
+    'variants': [VCF, TABLE],
+    'MEME': [MEME],
+    'JASPAR': [JASPAR],
+    'table': [TABLE, BED],
+}
 
 
 def zipped(name):
@@ -100,7 +108,7 @@ BINARY = {
     'HTML': (b'<!DOCTYPE html>\n<html><body>404\n', 'is an HTML page, .*; a download may have failed'),
     'Git LFS': (b'version https://git-lfs.github.com/spec/v1\noid sha256:1\n', 'is a pointer of Git LFS.*git lfs pull'),
     'RTF': (b'{\\rtf1\\ansi\nchr1', 'is an RTF document, '),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize('reader', READERS)
@@ -171,10 +179,20 @@ def test_what_is_expected_is_read(tmp_path, reader):
             assert READERS[reader](path) is not None
 
 
-@pytest.mark.parametrize('data', [
-    b'', b'\n', b'chr1 5 9 name\n', b'chr1\t5\t9\tname\t0\t+\t.\t1\t1\t2\n', b'# comment\nchr1\t5\t9\n',
-    b'browser position chr7\ntrack name=x\nchr1\t5\t9\n', b'chr1\t5\t9\r\n' * 600, b'@odd\t5\t9\n', b'chr1\t5\t9\r',
-])  # fmt: skip
+@pytest.mark.parametrize(
+    'data',
+    [
+        b'',
+        b'\n',
+        b'chr1 5 9 name\n',
+        b'chr1\t5\t9\tname\t0\t+\t.\t1\t1\t2\n',
+        b'# comment\nchr1\t5\t9\n',
+        b'browser position chr7\ntrack name=x\nchr1\t5\t9\n',
+        b'chr1\t5\t9\r\n' * 600,
+        b'@odd\t5\t9\n',
+        b'chr1\t5\t9\r',
+    ],
+)
 def test_peaks_that_begin_unusually_are_not_taken_for_something_else(data):
     check_kind('x', data[:4096], 'peaks')
 

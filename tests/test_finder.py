@@ -228,8 +228,10 @@ def test_planted_motifs_are_found(found):
     matrices = jaspar.load_matrices('JASPAR2016')
     targets = tomtom.prepare_targets({motif: matrix.probabilities for motif, matrix in matrices.items()})
     for motif, name, share in (
-        (found[0][0], 'GATA', 0.8), (found[0][1], 'JUN', 0.5), (found[1][0], 'GABPA', 0.7),
-    ):  # fmt: skip
+        (found[0][0], 'GATA', 0.8),
+        (found[0][1], 'JUN', 0.5),
+        (found[1][0], 'GABPA', 0.7),
+    ):
         matches = tomtom.match_motifs([motif.probabilities], targets)
         best = matrices[targets.ids[int(matches.p_value[0].argmin())]].name.upper()
         # Families share a motif: the nearest matrix is one of the family's.
@@ -315,11 +317,19 @@ def test_nothing_to_find():
         find([])
 
 
-@pytest.mark.parametrize('setting, message', [
-    ({'n_motifs': 0}, 'n_motifs is 0'), ({'widths': ()}, 'widths'), ({'widths': (9, 8)}, 'ascending'),
-    ({'seed_lengths': (6, 8)}, 'descending'), ({'seed_lengths': (10,)}, 'from 9 to 2'),
-    ({'seed_width': 7}, 'seed_width'), ({'tolerance': 0.0}, 'tolerance'), ({'pseudocount': -1.0}, 'pseudocount'),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    'setting, message',
+    [
+        ({'n_motifs': 0}, 'n_motifs is 0'),
+        ({'widths': ()}, 'widths'),
+        ({'widths': (9, 8)}, 'ascending'),
+        ({'seed_lengths': (6, 8)}, 'descending'),
+        ({'seed_lengths': (10,)}, 'from 9 to 2'),
+        ({'seed_width': 7}, 'seed_width'),
+        ({'tolerance': 0.0}, 'tolerance'),
+        ({'pseudocount': -1.0}, 'pseudocount'),
+    ],
+)
 def test_bad_settings_are_refused(setting, message):
     with pytest.raises(InputError, match=message):
         FinderSettings(**setting)

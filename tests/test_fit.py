@@ -148,8 +148,9 @@ def test_a_training_goes_on_over_other_numbers_of_devices_and_slots(data, interr
     started, left = moments[3]
     assert len(started) == 1 and len(left) == 3
     pool, rows = data
-    wide = fit(left, pool, rows, RECIPE, machine=Machine(segment_steps=4, slots=4), devices=jax.devices()[:2],
-               started=started)  # fmt: skip
+    wide = fit(
+        left, pool, rows, RECIPE, machine=Machine(segment_steps=4, slots=4), devices=jax.devices()[:2], started=started
+    )
     report = next(wide)  # three jobs in four slots of two devices: one slot is idle
     assert [p is None for p in report.state.progress] == [False, False, False, True]
     started = report.state.started()

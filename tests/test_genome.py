@@ -109,8 +109,9 @@ REFUSED = {
     'no header': ('ACGT\n>a\nACGT\n', r"line 1 is 'ACGT', expected a FASTA header \('>...'\)"),
     'no header, blank line': ('\n\nACGT\n', r"line 3 is 'ACGT', expected a FASTA header \('>...'\)"),
     'twice': ('>a 1\nACGT\n>a 2\nACGT\n', "record 2: a second sequence is called 'a'"),
-    'empty': ('', 'is empty'), 'blank': ('\n \n', 'is empty'),
-}  # fmt: skip
+    'empty': ('', 'is empty'),
+    'blank': ('\n \n', 'is empty'),
+}
 
 
 @pytest.mark.parametrize('name', REFUSED)
@@ -182,8 +183,25 @@ def test_as_pyfaidx(tmp_path, kind):
 def test_any_mixture_is_read_as_read_fasta_reads_it(tmp_path, monkeypatch):
     """Records without letters are refused there alone."""
     rng, path = random.Random(1), tmp_path / 'g.fa'
-    pieces = ['>a\n', '>b x\n', '>c\n', 'ACGT\n', 'acgtACGT\n', 'ACGTA', '\n', ' ', '\r\n', '\t\n', 'N' * 9 + '\n',
-              'ACGT\n' * 3, 'G \n', 'ACGTA \n' * 2, ';c\n', '-', '>']  # fmt: skip
+    pieces = [
+        '>a\n',
+        '>b x\n',
+        '>c\n',
+        'ACGT\n',
+        'acgtACGT\n',
+        'ACGTA',
+        '\n',
+        ' ',
+        '\r\n',
+        '\t\n',
+        'N' * 9 + '\n',
+        'ACGT\n' * 3,
+        'G \n',
+        'ACGTA \n' * 2,
+        ';c\n',
+        '-',
+        '>',
+    ]
     counts = {'read': 0, 'refused': 0}
     for _ in range(3000):
         path.write_text('>z\n' + ''.join(rng.choice(pieces[: rng.choice([14, 17])]) for _ in range(rng.randrange(16))))
@@ -310,8 +328,10 @@ def test_a_damaged_bgzip_file_is_refused(tmp_path, change):
 
 def test_bgzip_files_one_after_the_other(tmp_path):
     """As `cat` makes them: the empty block between them does not end the file."""
-    one, two = (packed(tmp_path / name, text.encode(), 90) for name, text in
-                (('1.gz', f'>one\n{in_lines(ONE, 60)}'), ('2.gz', f'>two\n{in_lines(TWO, 60)}')))  # fmt: skip
+    one, two = (
+        packed(tmp_path / name, text.encode(), 90)
+        for name, text in (('1.gz', f'>one\n{in_lines(ONE, 60)}'), ('2.gz', f'>two\n{in_lines(TWO, 60)}'))
+    )
     (tmp_path / 'g.fa.gz').write_bytes(one.read_bytes() + two.read_bytes())
     assert all_of(tmp_path / 'g.fa.gz') == {'one': ONE, 'two': TWO}
 

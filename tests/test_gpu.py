@@ -1,6 +1,6 @@
 """What a GPU computes equals what a CPU computes, but for rounding; skipped where JAX finds no GPU.
 
-    python -m tests.test_gpu FOLDER PRECISION   # what the processes of this test run
+python -m tests.test_gpu FOLDER PRECISION   # what the processes of this test run
 """
 
 import dataclasses
@@ -36,9 +36,10 @@ def work(folder: pathlib.Path, precision: str) -> None:
     run = RunDirectory(folder)
     # `hoist`: a CPU draws the masks of CNNs in parts otherwise.
     config = {
-        'corpus': {'source': 'fasta', 'seed': 0}, 'recipe': dataclasses.asdict(recipe),
+        'corpus': {'source': 'fasta', 'seed': 0},
+        'recipe': dataclasses.asdict(recipe),
         'machine': {'hoist': True, 'precision': precision},
-    }  # fmt: skip
+    }
     run.create(corpus, config, make_jobs(corpus.tasks, SPECS, recipe))
     train_run(run, progress=False)
     evaluate_run(run, EvaluateSettings(20), progress=False)

@@ -69,8 +69,10 @@ def test_words_are_drawn_from_a_matrix():
 @pytest.mark.parametrize('spec', [CNN, CNN_RNN], ids=['cnn', 'cnn_rnn'])
 def test_scores_are_those_of_a_loop_over_models(spec):
     params = [random_params(spec, seed) for seed in range(3)]
-    models = [demo_jax.wrap(spec, one, name='m', average_strands=strands) for one, strands in zip(
-        params, (True, True, False), strict=True)]  # fmt: skip
+    models = [
+        demo_jax.wrap(spec, one, name='m', average_strands=strands)
+        for one, strands in zip(params, (True, True, False), strict=True)
+    ]
     together = of_models(models)
     assert len(together.groups) == 2
     backgrounds = np.random.default_rng(0).integers(0, 4, (5, 30)).astype(np.uint8)
@@ -142,20 +144,26 @@ def test_p_and_q_of_known_numbers():
     np.testing.assert_allclose(estimates.q_values(np.array([0.01, 0.04, 0.03])), [0.03, 0.04, 0.04])
 
 
-@pytest.mark.parametrize('call, message', [
-    (lambda m: marginalise(m, {'long': 'A' * 51}, BACKGROUNDS), "'motif long' has 51 letters, more than the sequence"),
-    (lambda m: marginalise(m, {'x': 'ACGT'}, BACKGROUNDS, start=48), 'position 49 juts out of 50 letters'),
-    (lambda m: marginalise(m, {}, BACKGROUNDS), 'no motif was given'),
-    (lambda m: marginalise(m, {'x': 'ACXT'}, BACKGROUNDS), "motif 'x': position 3 holds 'X'"),
-    (lambda m: marginalise(m, {'x': np.ones((3, 4))}, BACKGROUNDS), 'expected probabilities'),
-    (lambda m: marginalise(m, {'x': ['AC', 'ACG']}, BACKGROUNDS), 'words of equal length'),
-    (lambda m: marginalise(m, {'x': 'AC'}, BACKGROUNDS, how='best'), "how is 'best'"),
-    (lambda m: marginalise(m, {'x': 'AC'}, BACKGROUNDS[0]), 'expected tokens'),
-    (lambda m: space(m, ('a', 'GATTACA'), ('b', 'AC'), BACKGROUNDS, gaps=[-1]), 'would overlap'),
-    (lambda m: space(m, ('a', 'GATTACA'), ('b', 'AC'), BACKGROUNDS, gaps=[42]), 'longer than the sequence'),
-    (lambda m: space(m, ('a', 'GATTACA'), ('b', 'AC'), BACKGROUNDS, gaps=[1, 1]), 'expected different numbers'),
-    (lambda m: space(m, ('a', 'A' * 30), ('b', 'C' * 30), BACKGROUNDS), 'free letters: -10'),
-])
+@pytest.mark.parametrize(
+    'call, message',
+    [
+        (
+            lambda m: marginalise(m, {'long': 'A' * 51}, BACKGROUNDS),
+            "'motif long' has 51 letters, more than the sequence",
+        ),
+        (lambda m: marginalise(m, {'x': 'ACGT'}, BACKGROUNDS, start=48), 'position 49 juts out of 50 letters'),
+        (lambda m: marginalise(m, {}, BACKGROUNDS), 'no motif was given'),
+        (lambda m: marginalise(m, {'x': 'ACXT'}, BACKGROUNDS), "motif 'x': position 3 holds 'X'"),
+        (lambda m: marginalise(m, {'x': np.ones((3, 4))}, BACKGROUNDS), 'expected probabilities'),
+        (lambda m: marginalise(m, {'x': ['AC', 'ACG']}, BACKGROUNDS), 'words of equal length'),
+        (lambda m: marginalise(m, {'x': 'AC'}, BACKGROUNDS, how='best'), "how is 'best'"),
+        (lambda m: marginalise(m, {'x': 'AC'}, BACKGROUNDS[0]), 'expected tokens'),
+        (lambda m: space(m, ('a', 'GATTACA'), ('b', 'AC'), BACKGROUNDS, gaps=[-1]), 'would overlap'),
+        (lambda m: space(m, ('a', 'GATTACA'), ('b', 'AC'), BACKGROUNDS, gaps=[42]), 'longer than the sequence'),
+        (lambda m: space(m, ('a', 'GATTACA'), ('b', 'AC'), BACKGROUNDS, gaps=[1, 1]), 'expected different numbers'),
+        (lambda m: space(m, ('a', 'A' * 30), ('b', 'C' * 30), BACKGROUNDS), 'free letters: -10'),
+    ],
+)
 def test_bad_questions_are_one_line(call, message):
     with pytest.raises(InputError, match=message.replace('(', r'\(')) as error:
         call(three_models())

@@ -170,20 +170,32 @@ def dna_sequences():
     return np.zeros((1, 20), np.uint8)
 
 
-@pytest.mark.parametrize('call, message', [
-    (lambda m: epistasis(m, {'a': 'ACG'}, BACKGROUNDS), '1 motif was given, expected at least two'),
-    (lambda m: epistasis(m, MOTIFS, BACKGROUNDS, pairs=[Arranged('a', 'z')]), "has motif 'z'; there are 'a', 'b', 'c'"),
-    (lambda m: epistasis(m, MOTIFS, BACKGROUNDS, gap=40), 'are longer than the sequence'),
-    (lambda m: epistasis(m, MOTIFS, BACKGROUNDS, gap=-3), 'would overlap'),
-    (lambda m: ablate(m, dna_sequences(), []), 'no hit was given'),
-    (lambda m: ablate(m, dna_sequences(), [Hit(1, 0, 4, 'x')]), 'is in sequence 2, but there are 1'),
-    (lambda m: ablate(m, dna_sequences(), [Hit(0, 18, 4, 'x')]), "hit 'x 19-22' of sequence 1 juts out of 20 letters"),
-    (lambda m: design(m, 'ACGTACGTACGT', 1, protected=range(12)), 'all 12 positions are protected'),
-    (lambda m: design(m, 'ACGTACGTACGT', 1, protected=[12]), 'protected position 13 is outside of a sequence of 12'),
-    (lambda m: design(m, 'ACGTACGTACGT', [1, 2]), 'one for each of 3 models'),
-    (lambda m: design(m, 'ACGTACGTACGT', 1, banned=['AXC']), "banned word 'AXC': position 2 holds 'X'"),
-    (lambda m: design(m, 'ACGTACGTACGT', 1, method='luck'), "method is 'luck', expected mutagenesis or gradient"),
-])
+@pytest.mark.parametrize(
+    'call, message',
+    [
+        (lambda m: epistasis(m, {'a': 'ACG'}, BACKGROUNDS), '1 motif was given, expected at least two'),
+        (
+            lambda m: epistasis(m, MOTIFS, BACKGROUNDS, pairs=[Arranged('a', 'z')]),
+            "has motif 'z'; there are 'a', 'b', 'c'",
+        ),
+        (lambda m: epistasis(m, MOTIFS, BACKGROUNDS, gap=40), 'are longer than the sequence'),
+        (lambda m: epistasis(m, MOTIFS, BACKGROUNDS, gap=-3), 'would overlap'),
+        (lambda m: ablate(m, dna_sequences(), []), 'no hit was given'),
+        (lambda m: ablate(m, dna_sequences(), [Hit(1, 0, 4, 'x')]), 'is in sequence 2, but there are 1'),
+        (
+            lambda m: ablate(m, dna_sequences(), [Hit(0, 18, 4, 'x')]),
+            "hit 'x 19-22' of sequence 1 juts out of 20 letters",
+        ),
+        (lambda m: design(m, 'ACGTACGTACGT', 1, protected=range(12)), 'all 12 positions are protected'),
+        (
+            lambda m: design(m, 'ACGTACGTACGT', 1, protected=[12]),
+            'protected position 13 is outside of a sequence of 12',
+        ),
+        (lambda m: design(m, 'ACGTACGTACGT', [1, 2]), 'one for each of 3 models'),
+        (lambda m: design(m, 'ACGTACGTACGT', 1, banned=['AXC']), "banned word 'AXC': position 2 holds 'X'"),
+        (lambda m: design(m, 'ACGTACGTACGT', 1, method='luck'), "method is 'luck', expected mutagenesis or gradient"),
+    ],
+)
 def test_bad_questions_are_one_line(call, message):
     with pytest.raises(InputError) as error:
         call(three_models())

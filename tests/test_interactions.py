@@ -47,12 +47,15 @@ def test_a_cnn_is_linear_around_a_sequence():
     assert attribute('saliency', params, CNN, TOKENS[None]).absolute.max() > 0.01
 
 
-@pytest.mark.parametrize('tokens, positions, message', [
-    (TOKENS[None], None, r'expected one sequence \(L,\)'),
-    (TOKENS, np.array([3, 13]), 'position 13 is outside of a sequence of 13 letters'),
-    (TOKENS, np.array([], int), r'positions are int64 \(0,\)'),
-    (TOKENS[:3], None, 'needs at least'),
-])
+@pytest.mark.parametrize(
+    'tokens, positions, message',
+    [
+        (TOKENS[None], None, r'expected one sequence \(L,\)'),
+        (TOKENS, np.array([3, 13]), 'position 13 is outside of a sequence of 13 letters'),
+        (TOKENS, np.array([], int), r'positions are int64 \(0,\)'),
+        (TOKENS[:3], None, 'needs at least'),
+    ],
+)
 def test_bad_input(tokens, positions, message):
     with pytest.raises(InputError, match=message):
         interactions(random_params(CNN), CNN, tokens, positions=positions)

@@ -86,10 +86,13 @@ def test_the_poison_is_one(runs):
         assert (result.status, result.attempt, result.params) == ('diverged', RECIPE.retries, None)
 
 
-@pytest.mark.parametrize(('poison', 'fault', 'rates'), [
-    ('unknown', 'the same score for every sequence', ('0.003', '0.0015', '0.00075')),
-    ('rate', 'not finite', ('1e+38', '5e+37', '2.5e+37')),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ('poison', 'fault', 'rates'),
+    [
+        ('unknown', 'the same score for every sequence', ('0.003', '0.0015', '0.00075')),
+        ('rate', 'not finite', ('1e+38', '5e+37', '2.5e+37')),
+    ],
+)
 def test_a_job_that_diverged_was_tried_again_and_is_reported(runs, poison, fault, rates):
     notes = (runs[poison].path / 'notes.txt').read_text().splitlines()
     assert len(notes) == RECIPE.retries + 1

@@ -22,8 +22,11 @@ from demo_jax.training.pool import TaskRows
 def test_every_combination_is_one_job_and_rows_only_add():
     one = make_jobs(['a', 'b'], ['small_cnn', 'small_rnn'], Recipe())
     assert [(job.task, job.spec) for job in one] == [
-        ('a', 'small_cnn'), ('b', 'small_cnn'), ('a', 'small_rnn'), ('b', 'small_rnn'),
-    ]  # fmt: skip
+        ('a', 'small_cnn'),
+        ('b', 'small_cnn'),
+        ('a', 'small_rnn'),
+        ('b', 'small_rnn'),
+    ]
     grid = make_jobs(['a'], ['small_cnn'], Recipe(), seeds=(3, 4), learning_rates=(1e-3, 1e-2), dropouts=(0.0, 0.3))
     assert len(grid) == 8
     assert {(job.seed, job.learning_rate, job.dropout) for job in grid} == {
@@ -49,10 +52,14 @@ def test_a_wrong_table_is_refused(arguments, message):
 @pytest.mark.parametrize(
     ('name', 'value'),
     [
-        ('batch_size', 0), ('epochs', 0), ('learning_rate', float('nan')), ('schedule', 'linear'), ('dropout', 1.0),
+        ('batch_size', 0),
+        ('epochs', 0),
+        ('learning_rate', float('nan')),
+        ('schedule', 'linear'),
+        ('dropout', 1.0),
         ('warmup', 1.0),
     ],
-)  # fmt: skip
+)
 def test_a_recipe_out_of_range_is_refused(name, value):
     with pytest.raises(InputError, match=f'recipe: {name} is'):
         dataclasses.replace(Recipe(), **{name: value})
@@ -139,11 +146,17 @@ def test_batches_fill_the_last_one():
     assert batches(np.arange(0), 2).shape == (0, 2)
 
 
-@pytest.mark.parametrize('grid, message', [
-    ({'seeds': (-1,)}, 'seed is -1'), ({'seeds': ()}, 'no seed is listed'),
-    ({'dropouts': (0.999,)}, 'dropout is 0.999'), ({'dropouts': (0.5, 0.5)}, 'dropout 0.5 is listed twice'),
-    ({'learning_rates': (-1.0,)}, 'learning_rate is -1.0'), ({'learning_rates': (0.1, 0.1)}, 'learning rate 0.1'),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    'grid, message',
+    [
+        ({'seeds': (-1,)}, 'seed is -1'),
+        ({'seeds': ()}, 'no seed is listed'),
+        ({'dropouts': (0.999,)}, 'dropout is 0.999'),
+        ({'dropouts': (0.5, 0.5)}, 'dropout 0.5 is listed twice'),
+        ({'learning_rates': (-1.0,)}, 'learning_rate is -1.0'),
+        ({'learning_rates': (0.1, 0.1)}, 'learning rate 0.1'),
+    ],
+)
 def test_a_grid_is_checked_before_anything_is_done(grid, message):
     with pytest.raises(InputError, match=message):
         make_jobs(['a'], ['small_cnn'], Recipe(), **grid)

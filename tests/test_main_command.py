@@ -14,10 +14,17 @@ from tests.helpers_commands import run_command
 
 SITE = 'TGACTCAGC'
 SMALL = (
-    '--config=configs/default.py', '--specs=small_cnn', '--config.recipe.epochs=3', '--config.recipe.min_steps=0',
-    '--config.recipe.batch_size=16', '--config.recipe.negative_sets=1', '--config.evaluate.n_resamples=20',
-    '--config.explain.pieces=("saliency",)', '--config.explain.positives=4', '--config.match.jaspar=JASPAR2016',
-)  # fmt: skip
+    '--config=configs/default.py',
+    '--specs=small_cnn',
+    '--config.recipe.epochs=3',
+    '--config.recipe.min_steps=0',
+    '--config.recipe.batch_size=16',
+    '--config.recipe.negative_sets=1',
+    '--config.evaluate.n_resamples=20',
+    '--config.explain.pieces=("saliency",)',
+    '--config.explain.positives=4',
+    '--config.match.jaspar=JASPAR2016',
+)
 
 
 def command(*flags):
@@ -95,8 +102,14 @@ def test_a_plan_says_what_peak_files_were_taken_for(peaks, monkeypatch):
     monkeypatch.setenv('HOME', str(folder))
     (folder / 'black.bed').write_text('chr1\t180\t220\nchrM\t1\t9\n')
     given = ','.join(f'{name}=~/{task}.narrowPeak' for name, task in zip(('JUN', 'two words'), lines, strict=True))
-    flags = (*SMALL, '--dry_run', f'--peaks={given}', f'--genome={folder}/genome.fa', f'--workdir={folder}/none',
-             f'--config.corpus.blacklist={folder}/black.bed')  # fmt: skip
+    flags = (
+        *SMALL,
+        '--dry_run',
+        f'--peaks={given}',
+        f'--genome={folder}/genome.fa',
+        f'--workdir={folder}/none',
+        f'--config.corpus.blacklist={folder}/black.bed',
+    )
     status, out, err = command(*flags, '--config.corpus.top=50')
     assert status == 0, err
     assert ': 2 tasks, ' in out.splitlines()[0]
@@ -115,10 +128,15 @@ def test_a_plan_says_what_peak_files_were_taken_for(peaks, monkeypatch):
 
 def test_a_plan_counts_and_writes_nothing(tmp_path):
     status, out, err = command(
-        '--config=configs/quickstart.py', f'--workdir={tmp_path / "none"}', '--dry_run', '--specs=small_cnn,small_rnn',
-        '--config.corpus.n_tasks=3', '--config.corpus.n_train=100', '--config.corpus.n_test=20',
+        '--config=configs/quickstart.py',
+        f'--workdir={tmp_path / "none"}',
+        '--dry_run',
+        '--specs=small_cnn,small_rnn',
+        '--config.corpus.n_tasks=3',
+        '--config.corpus.n_train=100',
+        '--config.corpus.n_test=20',
         '--scheduler=local:3',  # a plan starts no workers
-    )  # fmt: skip
+    )
     assert status == 0, err
     assert not (tmp_path / 'none').exists()
     assert 'CPU device' in out and 'worker' not in out
@@ -157,24 +175,32 @@ def test_a_place_that_cannot_be_written_is_one_line(place, tmp_path):
     assert status == 2 and 'cannot be made a run directory' in err and 'Traceback' not in err
 
 
-@pytest.mark.parametrize('flags, message', [
-    (('--stages=trian',),
-     "error: no stage 'trian'; the stages are train, baseline, evaluate, explain, match, discover, report"),
-    (('--peaks=a.bed',), 'error: --peaks and --genome belong together'),
-    (('--peaks=a.bed', '--genome=g.fa', '--input=x'), 'error: --peaks is an input of its own'),
-    (('--tasks=NOPE',), "error: no task 'NOPE' in the input; it holds A"),
-    (('--specs=huge_cnn',), "error: unknown spec 'huge_cnn'"),
-    (('--corpus=genbank',), "error: source is 'genbank'"),
-    (('--config.evaluate.n_resamples=0',), 'error: evaluate: n_resamples is 0, expected 1 or more'),
-    (('--config=nofile.py',), 'error: nofile.py: no such config file'),
-    (('--config.recipe.epoch=3',), 'error: --config.recipe.epoch: no such setting; recipe has average_strands, batch'),
-    (('--config.recipe.epochs.x=3',), 'error: --config.recipe.epochs.x: no such setting; epochs is a value'),
-    (('--config.seeds=(0,0.5)',), 'error: seed is 0.5, expected a whole number'),
-    (('--config.learning_rates=("a",)',), "error: learning rate is 'a', expected a number"),
-    (('--config.machine.width=-1',), 'error: machine: width is -1, expected 0'),
-    (('--config.match.jaspar=JASPAR2015',), "error: JASPAR release 'JASPAR2015' is not installed"),
-    (('--config.match.collection=core2',), "has no matrices with tax_group 'vertebrates' and collection 'core2'"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    'flags, message',
+    [
+        (
+            ('--stages=trian',),
+            "error: no stage 'trian'; the stages are train, baseline, evaluate, explain, match, discover, report",
+        ),
+        (('--peaks=a.bed',), 'error: --peaks and --genome belong together'),
+        (('--peaks=a.bed', '--genome=g.fa', '--input=x'), 'error: --peaks is an input of its own'),
+        (('--tasks=NOPE',), "error: no task 'NOPE' in the input; it holds A"),
+        (('--specs=huge_cnn',), "error: unknown spec 'huge_cnn'"),
+        (('--corpus=genbank',), "error: source is 'genbank'"),
+        (('--config.evaluate.n_resamples=0',), 'error: evaluate: n_resamples is 0, expected 1 or more'),
+        (('--config=nofile.py',), 'error: nofile.py: no such config file'),
+        (
+            ('--config.recipe.epoch=3',),
+            'error: --config.recipe.epoch: no such setting; recipe has average_strands, batch',
+        ),
+        (('--config.recipe.epochs.x=3',), 'error: --config.recipe.epochs.x: no such setting; epochs is a value'),
+        (('--config.seeds=(0,0.5)',), 'error: seed is 0.5, expected a whole number'),
+        (('--config.learning_rates=("a",)',), "error: learning rate is 'a', expected a number"),
+        (('--config.machine.width=-1',), 'error: machine: width is -1, expected 0'),
+        (('--config.match.jaspar=JASPAR2015',), "error: JASPAR release 'JASPAR2015' is not installed"),
+        (('--config.match.collection=core2',), "has no matrices with tax_group 'vertebrates' and collection 'core2'"),
+    ],
+)
 def test_bad_flags(flags, message, tmp_path):
     (tmp_path / 'A.fa').write_text('>1\nACGTACGTACGTACGTACGTACGTACGT\n' * 4)
     given = () if '--peaks=a.bed' in flags else (f'--input={tmp_path / "A.fa"}',)
@@ -202,9 +228,13 @@ def test_the_papers_config_is_the_papers_recipe():
 def test_tasks_by_name_are_as_many_as_are_named(tmp_path):
     task = 'MYC_K562_c-Myc_Stanford'
     status, out, err = command(
-        '--config=configs/quickstart.py', f'--workdir={tmp_path / "none"}', '--dry_run', f'--tasks={task}',
-        '--config.corpus.simulation.length=60', '--config.machine.width=1',
-    )  # fmt: skip
+        '--config=configs/quickstart.py',
+        f'--workdir={tmp_path / "none"}',
+        '--dry_run',
+        f'--tasks={task}',
+        '--config.corpus.simulation.length=60',
+        '--config.machine.width=1',
+    )
     assert status == 0, err
     assert '1 tasks' in out or '1 task,' in out
     assert 'of 60 bp' in out
@@ -224,8 +254,10 @@ def test_the_plan_says_which_tf_each_task_is_of_and_tf_overrules_it(peaks, tmp_p
     status, out, err = command(*SMALL, *flags, '--dry_run', '--tf=XYZ "x".v2=MAX', '--tf=JUN_lab=JUND')
     assert status == 0, err
     assert 'TF (told by --tf): JUN_lab JUND, XYZ "x".v2 MAX' in out.splitlines()
-    for flag, message in (('--tf=ABC=MAX', "--tf='ABC=MAX': no such task; there are JUN_lab"),
-                          ('--tf=JUN_lab', "--tf='JUN_lab': expected NAME=SYMBOL")):  # fmt: skip
+    for flag, message in (
+        ('--tf=ABC=MAX', "--tf='ABC=MAX': no such task; there are JUN_lab"),
+        ('--tf=JUN_lab', "--tf='JUN_lab': expected NAME=SYMBOL"),
+    ):
         status, _, err = command(*SMALL, *flags, flag)
         assert status == 2 and err.splitlines()[-1].startswith(f'error: {message}') and 'Traceback' not in err
     assert not (tmp_path / 'run').exists() or not (tmp_path / 'run' / 'run.json').exists()
@@ -263,5 +295,3 @@ def test_a_stage_asked_for_too_early(run, tmp_path, stage, needed):
     _, _, flags = run
     status, _, err = command(*SMALL, *flags[:2], f'--workdir={tmp_path / "early"}', f'--stages={stage}')
     assert status == 2 and f'run the stage {needed}' in err and 'Traceback' not in err
-
-

@@ -41,9 +41,16 @@ def test_own_matrices_with_complexes(matrices):
         matching.own_matrices('CTCF', matrices, 'all')
 
 
-@pytest.mark.parametrize('significance', [
-    Significance(), Significance('q_value', 0.1), Significance('e_value', 10), Significance('p_value', 0.01),
-], ids=str)  # fmt: skip
+@pytest.mark.parametrize(
+    'significance',
+    [
+        Significance(),
+        Significance('q_value', 0.1),
+        Significance('e_value', 10),
+        Significance('p_value', 0.01),
+    ],
+    ids=str,
+)
 def test_counts_against_one_by_one(targets, significance):
     own = {'gata': ('MA0035.3', 'MA0140.2'), 'ctcf': ('MA0139.1',), 'none': ()}
     gata = ['AGATAAGAA', 'TTCTTATCT', 'CAGATAAGG']
@@ -78,13 +85,18 @@ def test_counts_against_one_by_one(targets, significance):
 def test_words_of_several_widths_and_whole_matrices(targets, matrices):
     own = {'gata': ('MA0035.3',)}
     words = {Key('gata', 'medium_cnn', 'saliency'): ['AGATAAGAA', 'AGATAAG', 'GGGGGGGGGGG']}
-    motifs = {Key('gata', 'medium_cnn', 'class_optimisation'): [matrices['MA0035.3'].probabilities,
-                                                                matrices['MA0139.1'].probabilities]}  # fmt: skip
+    motifs = {
+        Key('gata', 'medium_cnn', 'class_optimisation'): [
+            matrices['MA0035.3'].probabilities,
+            matrices['MA0139.1'].probabilities,
+        ]
+    }
     done = []
     rows = matching.count_matches(words, {}, own, targets, motifs=motifs, progress=done.append)
     assert [(row.method, row.matches, row.out_of) for row in rows] == [
-        ('saliency', 2, 3), ('class_optimisation', 1, 2),
-    ]  # fmt: skip
+        ('saliency', 2, 3),
+        ('class_optimisation', 1, 2),
+    ]
     assert sum(done) == 3
     with pytest.raises(InputError, match="no motif 'MA9999.1'"):
         matching.count_matches(words, {}, {'gata': ('MA9999.1',)}, targets)
@@ -103,8 +115,16 @@ def test_table4():
     table = {(row['spec'], row['method']): row for row in matching.table4(rows)}
     assert all(list(row) == list(matching.TABLE4_COLUMNS) for row in table.values())
     saliency = table['medium_cnn', 'saliency']
-    assert saliency == {'kind': 'cnn', 'spec': 'medium_cnn', 'method': 'saliency', 'n_tasks': 2, 'mean_matches': 200.0,
-                        'out_of': 500.0, 'chance_matches': 55.0, 'published': 243.9}  # fmt: skip
+    assert saliency == {
+        'kind': 'cnn',
+        'spec': 'medium_cnn',
+        'method': 'saliency',
+        'n_tasks': 2,
+        'mean_matches': 200.0,
+        'out_of': 500.0,
+        'chance_matches': 55.0,
+        'published': 243.9,
+    }
     optimised = table['medium_cnn', 'class_optimisation']
     assert (optimised['mean_matches'], optimised['out_of'], optimised['n_tasks']) == (1.25, 2.0, 2)
     assert optimised['chance_matches'] == pytest.approx(0.2 + 0.3) and optimised['published'] == 19
@@ -120,11 +140,14 @@ def test_table4():
     assert (per_task[1]['chance_matches'], per_task[4]['chance_matches']) == (30, None)
 
 
-@pytest.mark.parametrize('arguments, message', [
-    (('q', 0.5), "measure is 'q', expected one of q_value, e_value, p_value"),
-    (('q_value', 0), 'threshold is 0'),
-    (('q_value', float('nan')), 'threshold is nan'),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    'arguments, message',
+    [
+        (('q', 0.5), "measure is 'q', expected one of q_value, e_value, p_value"),
+        (('q_value', 0), 'threshold is 0'),
+        (('q_value', float('nan')), 'threshold is nan'),
+    ],
+)
 def test_bad_significance(arguments, message):
     with pytest.raises(InputError, match=message):
         Significance(*arguments)

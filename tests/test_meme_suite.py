@@ -86,13 +86,16 @@ def test_a_name_is_not_a_command(program, tmp_path):
         meme_suite.find_motifs('meme-chip', SEQUENCES)
 
 
-@pytest.mark.parametrize('body, message', [
-    ('print("ERROR: too few sequences"); print(); sys.exit(3)', r"status 3 \('ERROR: too few sequences'\)"),
-    ('sys.exit(1)', r"status 1 \('it said nothing'\)"),
-    ('sys.stderr.buffer.write(b"\\xff\\xfe bad"); sys.exit(2)', 'status 2'),
-    ('os.kill(os.getpid(), signal.SIGKILL)', 'signal 9'),
-    ('pass', 'wrote no streme.txt'),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    'body, message',
+    [
+        ('print("ERROR: too few sequences"); print(); sys.exit(3)', r"status 3 \('ERROR: too few sequences'\)"),
+        ('sys.exit(1)', r"status 1 \('it said nothing'\)"),
+        ('sys.stderr.buffer.write(b"\\xff\\xfe bad"); sys.exit(2)', 'status 2'),
+        ('os.kill(os.getpid(), signal.SIGKILL)', 'signal 9'),
+        ('pass', 'wrote no streme.txt'),
+    ],
+)
 def test_failures_are_one_line(program, body, message):
     program('streme', body)
     with pytest.raises(MemeSuiteError, match=f'^streme: .*{message}') as caught:
@@ -107,14 +110,17 @@ def test_a_program_that_cannot_be_started(program, tmp_path):
         meme_suite.find_motifs('streme', SEQUENCES)
 
 
-@pytest.mark.parametrize('text, message', [
-    ('', 'holds no motif'),
-    ('<html>nothing of use</html>', 'streme.txt: is an HTML page'),
-    (MOTIFS.replace('0.700000', 'many'), 'line 15 is .* expected 4 numbers'),
-    (MOTIFS.replace('w= 2', 'w= 4'), 'expected 4 numbers'),
-    (MOTIFS.replace('0.700000', '0.900000'), "'2-AC' has .* expected probabilities of A C G T"),
-    (MOTIFS.replace('0.700000', '-0.700000').replace('0.100000', '0.566667'), 'expected probabilities of A C G T'),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    'text, message',
+    [
+        ('', 'holds no motif'),
+        ('<html>nothing of use</html>', 'streme.txt: is an HTML page'),
+        (MOTIFS.replace('0.700000', 'many'), 'line 15 is .* expected 4 numbers'),
+        (MOTIFS.replace('w= 2', 'w= 4'), 'expected 4 numbers'),
+        (MOTIFS.replace('0.700000', '0.900000'), "'2-AC' has .* expected probabilities of A C G T"),
+        (MOTIFS.replace('0.700000', '-0.700000').replace('0.100000', '0.566667'), 'expected probabilities of A C G T'),
+    ],
+)
 def test_garbage_is_refused(program, tmp_path, text, message):
     program('streme', writing(tmp_path, text))
     with pytest.raises(MemeSuiteError, match=message) as caught:
@@ -132,14 +138,17 @@ def test_bytes_that_are_not_text_are_refused(program, tmp_path):
 def test_a_slow_program_is_ended_with_its_children(program, tmp_path):
     """The program starts another and both would go on for long; neither outlives the time limit."""
     beats = tmp_path / 'beats'
-    program('streme', f"""
+    program(
+        'streme',
+        f"""
 if os.fork():
     time.sleep(60)
 for _ in range(1200):
     with open({str(beats)!r}, 'a') as handle:
         handle.write('.')
     time.sleep(0.05)
-""")
+""",
+    )
     begun = time.monotonic()
     with pytest.raises(MemeSuiteError, match=r'streme: was not done after 8 s'):
         meme_suite.find_motifs('streme', SEQUENCES, timeout=8)

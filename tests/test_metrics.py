@@ -49,9 +49,9 @@ def test_roc_curve_equals_scikit_learn(decimals):
     assert area == pytest.approx(metrics.auroc(labels, scores), abs=1e-12)
 
 
-few_scores = st.lists(
-    st.tuples(st.integers(0, 1), st.integers(-4, 4)), min_size=2, max_size=30
-).filter(lambda rows: len({label for label, _ in rows}) == 2)
+few_scores = st.lists(st.tuples(st.integers(0, 1), st.integers(-4, 4)), min_size=2, max_size=30).filter(
+    lambda rows: len({label for label, _ in rows}) == 2
+)
 
 
 @settings(deadline=None)
@@ -97,15 +97,24 @@ def test_one_class_alone_is_undefined(labels):
     assert np.isnan(curve.true_positive_rate if 1 not in labels else curve.false_positive_rate).any()
 
 
-@pytest.mark.parametrize('labels, scores, message', [
-    ([0, 1, 1], [0.1, np.nan, np.inf], '2 of 3 scores are not finite, the first is score 1'),
-    ([0, 2], [0.1, 0.2], 'label 1 is 2'),
-    ([0, 1], [0.1, 0.2, 0.3], 'two equal shapes'),
-    ([[0, 1]], [[0.1, 0.2]], 'two equal shapes'),
-])
-@pytest.mark.parametrize('measure', [
-    metrics.auroc, metrics.average_precision, metrics.roc_curve, metrics.bootstrap_auroc,
-])
+@pytest.mark.parametrize(
+    'labels, scores, message',
+    [
+        ([0, 1, 1], [0.1, np.nan, np.inf], '2 of 3 scores are not finite, the first is score 1'),
+        ([0, 2], [0.1, 0.2], 'label 1 is 2'),
+        ([0, 1], [0.1, 0.2, 0.3], 'two equal shapes'),
+        ([[0, 1]], [[0.1, 0.2]], 'two equal shapes'),
+    ],
+)
+@pytest.mark.parametrize(
+    'measure',
+    [
+        metrics.auroc,
+        metrics.average_precision,
+        metrics.roc_curve,
+        metrics.bootstrap_auroc,
+    ],
+)
 def test_bad_input(measure, labels, scores, message):
     with pytest.raises(ValueError, match=message):
         measure(labels, scores)
@@ -131,10 +140,13 @@ def paired_example(seed: int, n_pairs: int = 200, shared: float = 2.0):
     return np.repeat([1, 0], n_pairs), scores, np.tile(np.arange(n_pairs), 2)
 
 
-@pytest.mark.parametrize('bootstrap, measure', [
-    (metrics.bootstrap_auroc, metrics.auroc),
-    (metrics.bootstrap_average_precision, metrics.average_precision),
-])
+@pytest.mark.parametrize(
+    'bootstrap, measure',
+    [
+        (metrics.bootstrap_auroc, metrics.auroc),
+        (metrics.bootstrap_average_precision, metrics.average_precision),
+    ],
+)
 @pytest.mark.parametrize('decimals', [6, 0])
 def test_bootstrap_agrees_with_a_plain_one_over_pairs(bootstrap, measure, decimals):
     labels, scores, pairs = paired_example(0)

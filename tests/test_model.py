@@ -22,9 +22,10 @@ from tests.helpers_models import random_params, save_run
 TINY = {
     'tiny_cnn': ModelSpec('tiny_cnn', conv=((5, 6), (3, 4)), pool=2),
     'tiny_rnn': ModelSpec('tiny_rnn', lstm_layers=1, lstm_size=3, summary='mean'),
-    'tiny_cnn_rnn': ModelSpec('tiny_cnn_rnn', conv=((4, 5),), padding='same', lstm_layers=1, lstm_size=3,
-                              summary='mean'),
-}  # fmt: skip
+    'tiny_cnn_rnn': ModelSpec(
+        'tiny_cnn_rnn', conv=((4, 5),), padding='same', lstm_layers=1, lstm_size=3, summary='mean'
+    ),
+}
 LONG = 'ACGTTGACTCAGGATCCAGTNNACGTAG'
 SEQUENCES = [LONG, LONG[3:20].lower(), LONG[5:]]
 
@@ -45,9 +46,14 @@ def tiny(monkeypatch):
     return make
 
 
-@pytest.mark.parametrize('method, average', [
-    ('saliency', True), ('saliency', False), ('integrated_gradients', True),
-])
+@pytest.mark.parametrize(
+    'method, average',
+    [
+        ('saliency', True),
+        ('saliency', False),
+        ('integrated_gradients', True),
+    ],
+)
 def test_maps_explain_the_score_that_predict_gives(tiny, method, average):
     model = tiny('tiny_cnn', average)
     found = getattr(model, method)(SEQUENCES)
@@ -76,9 +82,7 @@ def test_mutagenesis_is_what_predict_says_of_mutants(tiny):
 
 def test_the_strand_can_be_chosen(tiny):
     model = tiny('tiny_cnn')
-    one, other = (
-        model.saliency([text, *SEQUENCES[1:]], both_strands=False) for text in (LONG, turned(LONG))
-    )
+    one, other = (model.saliency([text, *SEQUENCES[1:]], both_strands=False) for text in (LONG, turned(LONG)))
     both = model.saliency(SEQUENCES)
     np.testing.assert_allclose(both.signed[0], (one.signed[0] + other.signed[0][::-1]) / 2, atol=1e-6)
     assert np.abs(one.signed[0] - both.signed[0]).max() > 1e-3
@@ -166,9 +170,9 @@ def test_results_print_the_sequence_with_its_values(tiny):
     assert forward == ''.join(str(int(10 * value)) for value in probability)
     assert forward[0] == '0' and forward[-1] == '9'
     assert max(map(len, lines)) <= 120
-    many = str(dataclasses.replace(
-        saliency, sequences=(LONG,) * 22, score=np.zeros(22), signed=(saliency.signed[0],) * 22
-    ))
+    many = str(
+        dataclasses.replace(saliency, sequences=(LONG,) * 22, score=np.zeros(22), signed=(saliency.signed[0],) * 22)
+    )
     assert '20: score' in many and '21: score' not in many and many.endswith('... 2 more sequences: see to_frame()')
 
 
@@ -197,17 +201,28 @@ def test_figures(tiny):
     np.testing.assert_allclose(widths, model.predict(SEQUENCES).probability)
 
 
-@pytest.mark.parametrize('call, message', [
-    (lambda model: model('tiny_cnn').temporal(SEQUENCES, truncate='features'),
-     "truncate='features' needs a spec with LSTMs, which tiny_cnn is not"),
-    (lambda model: model('tiny_cnn').saliency([]), 'no sequences were given'),
-    (lambda model: model('tiny_cnn').saliency(LONG), 'a list of sequences is needed'),
-    (lambda model: model('tiny_cnn').mutagenesis([LONG, 'ACG']), 'sequence 2: has 3 letters, tiny_cnn needs at least'),
-    (lambda model: model('tiny_rnn').temporal([LONG, 'MKLV']), "sequence 2: position 3 holds 'L', expected a DNA"),
-    (lambda model: model('tiny_cnn').attribute('occlusion', [LONG]), "method is 'occlusion', expected one of saliency"),
-    (lambda model: model('tiny_cnn').class_optimise(length=4), 'length is 4, tiny_cnn needs at least'),
-    (lambda model: model('tiny_rnn').temporal([LONG], truncate='output'), "truncate is 'output', expected one of"),
-])
+@pytest.mark.parametrize(
+    'call, message',
+    [
+        (
+            lambda model: model('tiny_cnn').temporal(SEQUENCES, truncate='features'),
+            "truncate='features' needs a spec with LSTMs, which tiny_cnn is not",
+        ),
+        (lambda model: model('tiny_cnn').saliency([]), 'no sequences were given'),
+        (lambda model: model('tiny_cnn').saliency(LONG), 'a list of sequences is needed'),
+        (
+            lambda model: model('tiny_cnn').mutagenesis([LONG, 'ACG']),
+            'sequence 2: has 3 letters, tiny_cnn needs at least',
+        ),
+        (lambda model: model('tiny_rnn').temporal([LONG, 'MKLV']), "sequence 2: position 3 holds 'L', expected a DNA"),
+        (
+            lambda model: model('tiny_cnn').attribute('occlusion', [LONG]),
+            "method is 'occlusion', expected one of saliency",
+        ),
+        (lambda model: model('tiny_cnn').class_optimise(length=4), 'length is 4, tiny_cnn needs at least'),
+        (lambda model: model('tiny_rnn').temporal([LONG], truncate='output'), "truncate is 'output', expected one of"),
+    ],
+)
 def test_bad_input(tiny, call, message):
     with pytest.raises(InputError, match=message) as caught:
         call(tiny)
@@ -227,20 +242,33 @@ CALLS = {
 
 
 @pytest.mark.parametrize('call', CALLS.values(), ids=CALLS)
-@pytest.mark.parametrize('value, kind', [
-    (float('nan'), r'nan \(float\)'), (None, r'None \(NoneType\)'), (5, r'5 \(int\)'),
-    (np.float32(2), r'.*\(float32\)'),
-    (LONG.encode(), r"b'ACGT.*\(bytes\)"), ([LONG], r'\[.*\(list\)'), (np.zeros((2, 2)), r'array\(.*\(ndarray\)'),
-])
+@pytest.mark.parametrize(
+    'value, kind',
+    [
+        (float('nan'), r'nan \(float\)'),
+        (None, r'None \(NoneType\)'),
+        (5, r'5 \(int\)'),
+        (np.float32(2), r'.*\(float32\)'),
+        (LONG.encode(), r"b'ACGT.*\(bytes\)"),
+        ([LONG], r'\[.*\(list\)'),
+        (np.zeros((2, 2)), r'array\(.*\(ndarray\)'),
+    ],
+)
 def test_what_is_no_string_is_refused_by_its_number(tiny, call, value, kind):
     with pytest.raises(InputError, match=rf'^sequence 2: is {kind}, expected a string of DNA letters$'):
         call(tiny('tiny_rnn'), [LONG, value])
 
 
-@pytest.mark.parametrize('given, message', [
-    (LONG, 'not one string'), (LONG.encode(), 'not bytes'), (None, 'not None'), (3.5, 'not 3.5'),
-    ({'a': LONG}, 'not dict'),
-])
+@pytest.mark.parametrize(
+    'given, message',
+    [
+        (LONG, 'not one string'),
+        (LONG.encode(), 'not bytes'),
+        (None, 'not None'),
+        (3.5, 'not 3.5'),
+        ({'a': LONG}, 'not dict'),
+    ],
+)
 @pytest.mark.parametrize('call', [CALLS['predict'], CALLS['temporal']])
 def test_what_is_no_list_is_refused(tiny, call, given, message):
     with pytest.raises(InputError, match=f'^a list of sequences is needed, {message}$'):

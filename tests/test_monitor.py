@@ -40,9 +40,12 @@ def curves(folder):
     multiplexer.Reload()
     provider = MultiplexerDataProvider(multiplexer, str(folder))
     read = provider.read_scalars(
-        RequestContext(), experiment_id='', plugin_name='scalars', downsample=10_000,
+        RequestContext(),
+        experiment_id='',
+        plugin_name='scalars',
+        downsample=10_000,
         run_tag_filter=RunTagFilter(runs=['run']),
-    )  # fmt: skip
+    )
     assert {tag: [point.step for point in points] for tag, points in read.get('run', {}).items()} == {
         tag: steps for tag, (steps, _) in found.items()
     }
@@ -176,8 +179,11 @@ def test_what_a_segment_reports_is_entered_as_history_has_it(begin, tmp_path, mo
     history = {job.index: [] for job in JOBS}
     made = begin(tmp_path / 'tensorboard', history)
     job = CNN[0]
-    for epochs, ended in (([record(job, 1), record(job, 2)], ()), ([], ()),
-                          ([record(job, 1, 1), record(job, 2, 1), record(job, 3, 1)], (job,))):  # fmt: skip
+    for epochs, ended in (
+        ([record(job, 1), record(job, 2)], ()),
+        ([], ()),
+        ([record(job, 1, 1), record(job, 2, 1), record(job, 3, 1)], (job,)),
+    ):
         finished = tuple(Finished(index, 1, 30, 1, 0.5, {}) for index in ended)
         _enter(run, Report((1,), tuple(epochs), finished, (), None), history, made)
     assert saved == [(job, [record(job, 1, 1), record(job, 2, 1), record(job, 3, 1)])]
@@ -187,8 +193,10 @@ def test_what_a_segment_reports_is_entered_as_history_has_it(begin, tmp_path, mo
 TASKS = [
     (['K562 CTCF (rep 1)', 'K562 CTCF [rep 1]'], ['K562_CTCF__rep_1__1', 'K562_CTCF__rep_1__2']),
     (['a b', 'a_b', 'a_b_1', 'c'], ['a_b_2', 'a_b_3', 'a_b_1', 'c']),
-    (['β1', 'γ1'], ['_1_1', '_1_2']), (['a/b', 'a_b'], ['a_b_1', 'a_b_2']), (['a/b', 'a-b'], ['a_b', 'a-b']),
-]  # fmt: skip
+    (['β1', 'γ1'], ['_1_1', '_1_2']),
+    (['a/b', 'a_b'], ['a_b_1', 'a_b_2']),
+    (['a/b', 'a-b'], ['a_b', 'a-b']),
+]
 
 
 @pytest.mark.parametrize('tasks, expected', TASKS)
@@ -200,8 +208,9 @@ def test_every_task_has_curves_of_its_own(begin, tmp_path, tasks, expected):
     made.close()
     found = check(tmp_path, jobs, history)
     assert set(found) == {'all_tasks/small_cnn/valid_auroc_mean', 'all_tasks/small_cnn/valid_auroc_median'}
-    assert len(made.numbered) == sum(tag != monitor._clean(task.replace('/', '_')) for task, tag in
-                                     zip(tasks, expected, strict=True))  # fmt: skip
+    assert len(made.numbered) == sum(
+        tag != monitor._clean(task.replace('/', '_')) for task, tag in zip(tasks, expected, strict=True)
+    )
 
 
 def test_pictures_of_tasks_with_like_names_are_told_apart(tmp_path):
@@ -214,8 +223,9 @@ def test_pictures_of_tasks_with_like_names_are_told_apart(tmp_path):
         path.parent.mkdir(parents=True)
         path.write_bytes(task.encode())
     assert dict(_pictures(tmp_path, tasks)) == {
-        'dashboards/x__1__1/row000003': b'x (1)', 'dashboards/x__1__2/row000003': b'x [1]',
-    }  # fmt: skip
+        'dashboards/x__1__1/row000003': b'x (1)',
+        'dashboards/x__1__2/row000003': b'x [1]',
+    }
 
 
 def test_a_record_has_the_measures_that_are_drawn():

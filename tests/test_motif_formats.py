@@ -62,15 +62,18 @@ def test_meme_is_read_by_memelite_and_biopython(tmp_path, sites):
     assert {str(motif.num_occurrences).rstrip('0') for motif in parsed} == {str(sites or 20).rstrip('0')}
 
 
-@pytest.mark.parametrize('matrix, sites, expected', [
-    ([[0.25] * 4], 20, 20),
-    ([[0.25] * 4], 10, 100),  # 2.5 sites of each
-    ([[1, 0, 0, 0], [0.95, 0, 0.05, 0]], 20, 20),  # counts of 20 sites
-    ([[1, 0, 0, 0], [0.96, 0, 0.04, 0]], 20, 200),
-    ([[3 / 7, 2 / 7, 1 / 7, 1 / 7]], 7, 7),
-    ([[0.6463736488 / 20] * 3 + [18.06087905 / 20]], 20, 20_000),
-    ([[0.9999999, 0.0000001, 0, 0]], 1, 1),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    'matrix, sites, expected',
+    [
+        ([[0.25] * 4], 20, 20),
+        ([[0.25] * 4], 10, 100),  # 2.5 sites of each
+        ([[1, 0, 0, 0], [0.95, 0, 0.05, 0]], 20, 20),  # counts of 20 sites
+        ([[1, 0, 0, 0], [0.96, 0, 0.04, 0]], 20, 200),
+        ([[3 / 7, 2 / 7, 1 / 7, 1 / 7]], 7, 7),
+        ([[0.6463736488 / 20] * 3 + [18.06087905 / 20]], 20, 20_000),
+        ([[0.9999999, 0.0000001, 0, 0]], 1, 1),
+    ],
+)
 def test_sites_are_as_many_as_the_probabilities_need(matrix, sites, expected):
     assert formats.written_sites(np.array(matrix), sites) == expected
 
@@ -143,11 +146,17 @@ def genome(tmp_path):
         rows.append(dna.reverse_complement(np.asarray(tokens, np.uint8)) if strand < 0 else tokens)
     names = [b'one', b'two', b'three', b'no\tplace']
     corpus = Corpus(
-        tokens=np.concatenate(rows).astype(np.uint8), starts=cumulative(lengths), labels=np.ones(4, np.uint8),
-        pairs=np.full(4, -1), bounds=np.array([[0, 0, 0, 4]]), tasks=('t',),
-        name_bytes=np.frombuffer(b''.join(names), np.uint8), name_starts=cumulative([len(name) for name in names]),
-        intervals=intervals, chroms=tuple(chroms),
-    )  # fmt: skip
+        tokens=np.concatenate(rows).astype(np.uint8),
+        starts=cumulative(lengths),
+        labels=np.ones(4, np.uint8),
+        pairs=np.full(4, -1),
+        bounds=np.array([[0, 0, 0, 4]]),
+        tasks=('t',),
+        name_bytes=np.frombuffer(b''.join(names), np.uint8),
+        name_starts=cumulative([len(name) for name in names]),
+        intervals=intervals,
+        chroms=tuple(chroms),
+    )
     return corpus, pyfaidx.Fasta(str(tmp_path / 'genome.fa'))
 
 
@@ -229,8 +238,18 @@ def test_tomtom_table(tmp_path):
     matches = tomtom.match_motifs(list(queries.values()), targets)
     formats.write_tomtom(tmp_path / 't.tsv', matches, queries, targets)
     rows = files.read_tsv(tmp_path / 't.tsv')
-    assert list(rows[0]) == ['Query_ID', 'Target_ID', 'Optimal_offset', 'p-value', 'E-value', 'q-value', 'Overlap',
-                             'Query_consensus', 'Target_consensus', 'Orientation']  # fmt: skip
+    assert list(rows[0]) == [
+        'Query_ID',
+        'Target_ID',
+        'Optimal_offset',
+        'p-value',
+        'E-value',
+        'q-value',
+        'Overlap',
+        'Query_consensus',
+        'Target_consensus',
+        'Orientation',
+    ]
     assert len(rows) == (matches.q_value <= 0.5).sum()
     first, turned = rows[0], next(row for row in rows if row['Query_ID'] == 'turned')
     assert (first['Query_ID'], first['Target_ID'], first['Orientation']) == ('own%097', 'm%207', '+')
@@ -292,22 +311,25 @@ def test_modisco_finds_the_motif_in_the_export(tmp_path):
     assert dna.decode(part.probabilities.argmax(axis=1)) in ('AGATAAGA', 'TCTTATCT')
 
 
-@pytest.mark.parametrize('read, text, message', [
-    (formats.read_meme, 'MEME version 4\n', 'holds no motif in MEME format'),
-    (formats.read_meme, 'MOTIF\n', 'line 1 has no name'),
-    (formats.read_meme, 'MOTIF a\nletter-probability matrix: w= 2\n1 0 0 0\n', 'line 4 .* expected 4 numbers'),
-    (formats.read_meme, 'MOTIF a\nletter-probability matrix: w= 1\n1 0 0\n', "line 3 is '1 0 0'"),
-    (formats.read_meme, 'letter-probability matrix: w= 1\n1 0 0 0\n', 'line 1 .* MOTIF line before'),
-    (formats.read_meme, 'MOTIF a\nletter-probability matrix: w= 1\n1 0 0 0\n' * 2, "motif 'a' is there twice"),
-    (formats.read_jaspar, '', 'holds no motif in JASPAR format'),
-    (formats.read_jaspar, 'A [ 1 ]\n', 'line 1 .* expected ">name"'),
-    (formats.read_jaspar, '>a\nA [ 1 2 ]\nC [ 1 ]\n', "line 3 is '1' *, expected 2 numbers|line 3 .* expected 2"),
-    (formats.read_jaspar, '>a\nA [ 1 ]\nC [ 1 ]\nG [ 1 ]\n', "motif 'a' has 3 rows"),
-    (formats.read_jaspar, '>a\nA [ 1 ]\nG [ 1 ]\nG [ 1 ]\nT [ 1 ]', 'expected "C'),
-    (formats.read_bed, 'chr1\t5\t2\tn\t0\t+\n', 'line 1 .* start <= stop'),
-    (formats.read_bed, '# a comment\nchr1\t5\tx\tn\t0\t+\n', 'line 2 .* six columns'),
-    (formats.read_arr_0, 'text', 'not an .npz file'),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    'read, text, message',
+    [
+        (formats.read_meme, 'MEME version 4\n', 'holds no motif in MEME format'),
+        (formats.read_meme, 'MOTIF\n', 'line 1 has no name'),
+        (formats.read_meme, 'MOTIF a\nletter-probability matrix: w= 2\n1 0 0 0\n', 'line 4 .* expected 4 numbers'),
+        (formats.read_meme, 'MOTIF a\nletter-probability matrix: w= 1\n1 0 0\n', "line 3 is '1 0 0'"),
+        (formats.read_meme, 'letter-probability matrix: w= 1\n1 0 0 0\n', 'line 1 .* MOTIF line before'),
+        (formats.read_meme, 'MOTIF a\nletter-probability matrix: w= 1\n1 0 0 0\n' * 2, "motif 'a' is there twice"),
+        (formats.read_jaspar, '', 'holds no motif in JASPAR format'),
+        (formats.read_jaspar, 'A [ 1 ]\n', 'line 1 .* expected ">name"'),
+        (formats.read_jaspar, '>a\nA [ 1 2 ]\nC [ 1 ]\n', "line 3 is '1' *, expected 2 numbers|line 3 .* expected 2"),
+        (formats.read_jaspar, '>a\nA [ 1 ]\nC [ 1 ]\nG [ 1 ]\n', "motif 'a' has 3 rows"),
+        (formats.read_jaspar, '>a\nA [ 1 ]\nG [ 1 ]\nG [ 1 ]\nT [ 1 ]', 'expected "C'),
+        (formats.read_bed, 'chr1\t5\t2\tn\t0\t+\n', 'line 1 .* start <= stop'),
+        (formats.read_bed, '# a comment\nchr1\t5\tx\tn\t0\t+\n', 'line 2 .* six columns'),
+        (formats.read_arr_0, 'text', 'not an .npz file'),
+    ],
+)
 def test_bad_files_are_named(tmp_path, read, text, message):
     (tmp_path / 'bad').write_text(text)
     with pytest.raises(InputError, match=message) as caught:
@@ -330,25 +352,35 @@ def meme(tmp_path, body, alphabet='ACGT'):
     return path
 
 
-@pytest.mark.parametrize('body', [
-    'strands: + -\n\nMOTIF a\nletter-probability matrix: alength= 4 w= 2 nsites= 0 E= 0\n1 0 0 0\n.25 .25 .25 .25',
-    'MOTIF a b\nlog-odds matrix: alength= 4 w= 2\n100 -900 -900 -900\n1 2 3 4\n'
-    'letter-probability matrix: w= 2\n1 0 0 0\n.25 .25 .25 .25',
-    'MOTIF a\nletter-probability matrix: w= 2\n 0.998\t0 0 0 \n.253 .252 .25 .25',  # as rounded by others
-])  # fmt: skip
+@pytest.mark.parametrize(
+    'body',
+    [
+        'strands: + -\n\nMOTIF a\nletter-probability matrix: alength= 4 w= 2 nsites= 0 E= 0\n1 0 0 0\n.25 .25 .25 .25',
+        'MOTIF a b\nlog-odds matrix: alength= 4 w= 2\n100 -900 -900 -900\n1 2 3 4\n'
+        'letter-probability matrix: w= 2\n1 0 0 0\n.25 .25 .25 .25',
+        'MOTIF a\nletter-probability matrix: w= 2\n 0.998\t0 0 0 \n.253 .252 .25 .25',  # as rounded by others
+    ],
+)
 def test_motifs_of_other_programs_are_read(tmp_path, body):
     for alphabet in ('ACGT', 'ACGU'):
         (matrix,) = formats.read_meme(meme(tmp_path, body, alphabet)).values()
         np.testing.assert_allclose(matrix, [[1, 0, 0, 0], [0.25] * 4], atol=4e-3)
 
 
-@pytest.mark.parametrize(('rows', 'alphabet', 'told'), [
-    ('1 0 0 0\n.01 .02 .03 -.001', 'ACGT', "'a' has .0.01, 0.02, 0.03, -0.001. in column 2, expected probabilities"),
-    ('1.5 -.5 0 0\n1 0 0 0', 'ACGT', 'in column 1, expected probabilities'),
-    ('10 0 5 5\n20 0 0 0', 'ACGT', r'has .10.0, 0.0, 5.0, 5.0. in column 1, expected probabilities of A C G T$'),
-    ('1 0 0 0\n1 0 0 0', 'TGCA', "line 3 is 'ALPHABET= TGCA', expected ALPHABET= ACGT"),
-    ('1 0 0 0\n1 0 0 0', 'ACDEFGHIKLMNPQRSTVWY', 'expected ALPHABET= ACGT'),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ('rows', 'alphabet', 'told'),
+    [
+        (
+            '1 0 0 0\n.01 .02 .03 -.001',
+            'ACGT',
+            "'a' has .0.01, 0.02, 0.03, -0.001. in column 2, expected probabilities",
+        ),
+        ('1.5 -.5 0 0\n1 0 0 0', 'ACGT', 'in column 1, expected probabilities'),
+        ('10 0 5 5\n20 0 0 0', 'ACGT', r'has .10.0, 0.0, 5.0, 5.0. in column 1, expected probabilities of A C G T$'),
+        ('1 0 0 0\n1 0 0 0', 'TGCA', "line 3 is 'ALPHABET= TGCA', expected ALPHABET= ACGT"),
+        ('1 0 0 0\n1 0 0 0', 'ACDEFGHIKLMNPQRSTVWY', 'expected ALPHABET= ACGT'),
+    ],
+)
 def test_meme_files_of_other_things_than_dna_are_refused(tmp_path, rows, alphabet, told):
     with pytest.raises(InputError, match=told):
         formats.read_meme(meme(tmp_path, f'MOTIF a\nletter-probability matrix: alength= 4 w= 2\n{rows}', alphabet))

@@ -135,7 +135,8 @@ def test_no_spacing_is_preferred_where_there_is_none():
 def test_upstream_gaps_are_below_zero_and_strands_turn_them():
     one = _sites([0, 0], [50, 50], [1, -1])
     assert [spacing._gap_of(int(key)) for key in spacing._gaps(one, _sites([0], [39], [1]), False)] == [
-        (-4, True), (3, False)
-    ]  # fmt: skip
+        (-4, True),
+        (3, False),
+    ]
     assert not len(spacing._gaps(one, _sites([0], [52], [1]), False))
     assert spacing.pair_motifs({'a': one, 'b': _sites([1], [10], [1])}, 2, shuffles=9) == []

@@ -99,6 +99,7 @@ def test_shares_are_the_likeliest():
     mean = np.stack([np.where(rng.random(400) < share, 6, -3) + rng.standard_normal(400) for share in (0.2, 0.7)], 1)
     found = motif_scores.fit_shares(mean)
     for column, share in zip(mean.T, found, strict=True):
+
         def loss(gamma, column=column):
             prior = 0.5 * (math.log(gamma) + math.log(1 - gamma))
             return -np.log(1 - gamma + gamma * np.exp(column)).sum() - prior
@@ -253,11 +254,15 @@ def test_a_task_without_a_motif_has_no_auroc(corpus, tmp_path, monkeypatch):
     assert [row['n_motifs'] for row in files.read_tsv(run.tables / 'baseline.tsv')] == ['0', '0']
 
 
-@pytest.mark.parametrize('setting, message', [
-    ({'method': 'dreme'}, "method is 'dreme', expected one of auto, em, streme, meme-chip"),
-    ({'n_sequences': 0}, 'n_sequences is 0'), ({'n_motifs': -1}, 'n_motifs is -1'),
-    ({'timeout': 0.0}, 'timeout is 0.0'),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    'setting, message',
+    [
+        ({'method': 'dreme'}, "method is 'dreme', expected one of auto, em, streme, meme-chip"),
+        ({'n_sequences': 0}, 'n_sequences is 0'),
+        ({'n_motifs': -1}, 'n_motifs is -1'),
+        ({'timeout': 0.0}, 'timeout is 0.0'),
+    ],
+)
 def test_bad_settings_are_refused(setting, message):
     with pytest.raises(InputError, match=message):
         BaselineSettings(**setting)

@@ -136,14 +136,21 @@ def test_epistasis_of_windows(score):
     assert found.shape == (2, 3) and np.abs(found).max() > 0.01
 
 
-@pytest.mark.parametrize('pairs, options, message', [
-    ([[0, 13]], {}, 'windows at 0 and 13 are not within a sequence of 13 letters'),
-    ([[3, 3]], {}, 'windows at 3 and 3 of 1 letters overlap'),
-    ([3, 4], {}, r'pairs are int64 \(2,\)'),
-    ([[0, 4]], {'width': 3}, 'width is 3: windows of several letters need replacements'),
-    ([[0, 4]], {'replacements': np.zeros((2, 12), np.uint8)}, r'replacements have shape \(2, 12\), expected \(R, 13\)'),
-    ([[0, 4]], {'width': 0}, 'width is 0'),
-])
+@pytest.mark.parametrize(
+    'pairs, options, message',
+    [
+        ([[0, 13]], {}, 'windows at 0 and 13 are not within a sequence of 13 letters'),
+        ([[3, 3]], {}, 'windows at 3 and 3 of 1 letters overlap'),
+        ([3, 4], {}, r'pairs are int64 \(2,\)'),
+        ([[0, 4]], {'width': 3}, 'width is 3: windows of several letters need replacements'),
+        (
+            [[0, 4]],
+            {'replacements': np.zeros((2, 12), np.uint8)},
+            r'replacements have shape \(2, 12\), expected \(R, 13\)',
+        ),
+        ([[0, 4]], {'width': 0}, 'width is 0'),
+    ],
+)
 def test_bad_pairs(pairs, options, message):
     with pytest.raises(InputError, match=message):
         epistasis(random_params(CNN), CNN, sequences(1)[0], np.array(pairs), **options)

@@ -65,8 +65,10 @@ def test_the_command_tells_records_apart(run, tmp_path, call, capsys):
     explained = [row['sequence'] for row in files.read_tsv(tmp_path / 'o_explain.tsv')]
     assert explained == [name for name in expected for _ in range(30)]
     assert sorted(p.name for p in (tmp_path / 'o_explain').iterdir()) == [
-        '0001_seq_record_1.png', '0002_seq_record_2.png', '0003_other.png',
-    ]  # fmt: skip
+        '0001_seq_record_1.png',
+        '0002_seq_record_2.png',
+        '0003_other.png',
+    ]
     note = 'note: 2 records share their names (first words of headers) with others; they are called NAME_record_NUMBER'
     assert note in capsys.readouterr().out
     written(path, ['a', 'b'])
@@ -77,8 +79,9 @@ def test_the_command_tells_records_apart(run, tmp_path, call, capsys):
 def test_scores_do_not_depend_on_the_names(models, tmp_path):
     rows = []
     for headers in (['x', 'x', 'y'], ['a', 'b', 'c']):
-        score_tables.write_scores(models, checked(written(tmp_path / 'x.fa', headers), models), tmp_path / 'o.tsv',
-                                  progress=False)  # fmt: skip
+        score_tables.write_scores(
+            models, checked(written(tmp_path / 'x.fa', headers), models), tmp_path / 'o.tsv', progress=False
+        )
         rows.append([{k: v for k, v in row.items() if k != 'sequence'} for row in files.read_tsv(tmp_path / 'o.tsv')])
     assert rows[0] == rows[1] and len(rows[0]) == 3
 

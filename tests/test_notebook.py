@@ -31,9 +31,7 @@ def test_gradients(tmp_path, monkeypatch):
     notebook = nbformat.read(ROOT / 'experiments' / 'notebooks' / 'gradients.ipynb', as_version=4)
     nbclient.NotebookClient(notebook, timeout=300, resources={'metadata': {'path': str(tmp_path)}}).execute()
     code = [cell for cell in notebook.cells if cell.cell_type == 'code']
-    pictures = [
-        output for cell in code for output in cell.outputs if 'image/png' in getattr(output, 'data', {})
-    ]
+    pictures = [output for cell in code for output in cell.outputs if 'image/png' in getattr(output, 'data', {})]
     assert len(pictures) == 5
     text = ''.join(output.text for cell in code for output in cell.outputs if output.output_type == 'stream')
     assert 'CNN      entries of the Hessian that are not zero: 0.0%, largest 0\n' in text

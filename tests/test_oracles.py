@@ -280,8 +280,15 @@ def test_truth():
     rng = np.random.default_rng(2)
     lengths = np.array([30, 24, 28, 30])
     values = rng.normal(size=(4, 30)).round(1)
-    given = [(10, 3, 7, 'primary'), (10, 15, 12, 'cofactor'), (11, 0, 9, 'primary'), (11, 12, 6, 'decoy'),
-             (12, 20, 8, 'primary'), (12, 2, 5, 'primary'), (13, 1, 9, 'primary')]  # fmt: skip
+    given = [
+        (10, 3, 7, 'primary'),
+        (10, 15, 12, 'cofactor'),
+        (11, 0, 9, 'primary'),
+        (11, 12, 6, 'decoy'),
+        (12, 20, 8, 'primary'),
+        (12, 2, 5, 'primary'),
+        (13, 1, 9, 'primary'),
+    ]
     sites = np.zeros(len(given), SITE_DTYPE)
     for number, (row, start, width, role) in enumerate(given):
         sites[number]['row'], sites[number]['start'], sites[number]['width'] = row, start, width
@@ -302,18 +309,28 @@ def test_truth():
         every = [shared(start, site) for start in range(lengths[site[0] - 10] - 8)]
         chances['recall'].append(np.mean([2 * n >= min(9, site[2]) for n in every]))
         chances['whole'].append(np.mean([n == min(9, site[2]) for n in every]))
-    labels = [np.array([
-        any(site[0] == 10 + k and site[3] != 'decoy' and site[1] <= at < site[1] + site[2] for site in given)
-        for at in range(lengths[k])
-    ]) for k in range(3)]  # fmt: skip
+    labels = [
+        np.array(
+            [
+                any(site[0] == 10 + k and site[3] != 'decoy' and site[1] <= at < site[1] + site[2] for site in given)
+                for at in range(lengths[k])
+            ]
+        )
+        for k in range(3)
+    ]
     per_sequence = [average_precision_score(labels[k], values[k, : lengths[k]]) for k in range(3)]
     together = np.concatenate([values[k, : lengths[k]] for k in range(3)])
     expected = Truth(
-        n_sequences=3, n_sites=4, auprc=average_precision_score(np.concatenate(labels), together),
-        auprc_mean=np.mean(per_sequence), auprc_chance=np.concatenate(labels).mean(),
-        recall=np.mean(half), recall_chance=np.mean(chances['recall']),
-        whole=np.mean(whole), whole_chance=np.mean(chances['whole']),
-    )  # fmt: skip
+        n_sequences=3,
+        n_sites=4,
+        auprc=average_precision_score(np.concatenate(labels), together),
+        auprc_mean=np.mean(per_sequence),
+        auprc_chance=np.concatenate(labels).mean(),
+        recall=np.mean(half),
+        recall_chance=np.mean(chances['recall']),
+        whole=np.mean(whole),
+        whole_chance=np.mean(chances['whole']),
+    )
     assert 0 < expected.recall < 1 and expected.recall != expected.whole
     for field in dataclasses.fields(Truth):
         assert getattr(truth, field.name) == pytest.approx(getattr(expected, field.name), abs=1e-12), field.name

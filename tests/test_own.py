@@ -36,8 +36,11 @@ def test_the_release_is_stored_and_matched_with():
     assert {task: ids[0] for task, ids in found.ids.items()} == planted
     assert found.ids[GATA1] == ('MA0035.4',) and found.planted[GATA1] == ('MA0035.4', 'MA0035.4')
     assert found.facts()[GATA1] == {
-        'tf': 'GATA1', 'release': RELEASE, 'consensus': 'ttCTAATCTat', 'planted': 'JASPAR2022:MA0035.4',
-    }  # fmt: skip
+        'tf': 'GATA1',
+        'release': RELEASE,
+        'consensus': 'ttCTAATCTat',
+        'planted': 'JASPAR2022:MA0035.4',
+    }
 
 
 @pytest.mark.parametrize('release', ['JASPAR2016', 'JASPAR2024', 'JASPAR2026'])
@@ -172,13 +175,16 @@ def matrix(letters, name='x', weight=0.94):
     return jaspar.JasparMatrix('M1.1', name, 100 * rows, rows)
 
 
-@pytest.mark.parametrize('one, other, least, most, turned', [
-    ('TGACTCAGCA', 'TGACTCAGCA', 1, 1, False),
-    ('TGACTCAGCA', 'TGCTGAGTCA', 1, 1, True),
-    ('AATGACTCAGCAAT', 'GACTCAGC', 1, 1, False),  # cut flanks
-    ('CACGTG', 'CACGTG', 1, 1, False),  # a palindrome is never turned
-    ('GGCGACCACC', 'CCGGAAGTG', 0.2, 0.7, None),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    'one, other, least, most, turned',
+    [
+        ('TGACTCAGCA', 'TGACTCAGCA', 1, 1, False),
+        ('TGACTCAGCA', 'TGCTGAGTCA', 1, 1, True),
+        ('AATGACTCAGCAAT', 'GACTCAGC', 1, 1, False),  # cut flanks
+        ('CACGTG', 'CACGTG', 1, 1, False),  # a palindrome is never turned
+        ('GGCGACCACC', 'CCGGAAGTG', 0.2, 0.7, None),
+    ],
+)
 def test_agreement(one, other, least, most, turned):
     found = own.compare(matrix(one), matrix(other))
     assert least - 1e-9 <= found.agreement <= most + 1e-9 and (turned is None or found.turned is turned)
@@ -191,9 +197,15 @@ def test_no_counterpart_of_the_same_matrix_or_of_a_newer_one():
     assert own.counterpart(new['MA0035.5']).id == 'MA0035.3'
 
 
-@pytest.mark.parametrize('release, motif', [
-    ('JASPAR2016', 'MA0089.1'), ('JASPAR2022', 'MA0089.2'), ('JASPAR2024', 'MA0089.3'), ('JASPAR2026', 'MA0089.3'),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    'release, motif',
+    [
+        ('JASPAR2016', 'MA0089.1'),
+        ('JASPAR2022', 'MA0089.2'),
+        ('JASPAR2024', 'MA0089.3'),
+        ('JASPAR2026', 'MA0089.3'),
+    ],
+)
 def test_nfe2l1_is_not_taken_for_nrf1(release, motif):
     """MA0089 is NFE2L1's in every release, by whatever alias it is named; NRF1's own is the GCGC of MA0506."""
     matrices = jaspar.load_matrices(release)

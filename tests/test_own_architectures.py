@@ -48,8 +48,11 @@ def nnx_net(rngs):
     return SmallCNN(rngs)
 
 
-@pytest.mark.parametrize('made, name', [(lambda: from_linen(linen_net()), 'dilated_cnn'),
-                                        (lambda: from_nnx(nnx_net), 'small_cnn')], ids=['linen', 'nnx'])  # fmt: skip
+@pytest.mark.parametrize(
+    'made, name',
+    [(lambda: from_linen(linen_net()), 'dilated_cnn'), (lambda: from_nnx(nnx_net), 'small_cnn')],
+    ids=['linen', 'nnx'],
+)
 def test_a_flax_module_becomes_an_architecture_in_a_line(made, name):
     own = made()
     assert own.name == name
@@ -91,11 +94,14 @@ def test_modules_that_keep_batch_statistics_are_refused():
         from_nnx(lambda rngs: Other(rngs)).init(jax.random.key(0))
 
 
-@pytest.mark.parametrize('apply, expected', [
-    (lambda params, x: x[:, 0, 0], LETTERS[:, 0, 0]),
-    (lambda params, x: x[:, 0, :1], LETTERS[:, 0, 0]),
-    (lambda params, x: x[:, 0, :2], LETTERS[:, 0, 1] - LETTERS[:, 0, 0]),
-])
+@pytest.mark.parametrize(
+    'apply, expected',
+    [
+        (lambda params, x: x[:, 0, 0], LETTERS[:, 0, 0]),
+        (lambda params, x: x[:, 0, :1], LETTERS[:, 0, 0]),
+        (lambda params, x: x[:, 0, :2], LETTERS[:, 0, 1] - LETTERS[:, 0, 0]),
+    ],
+)
 def test_what_apply_may_return(apply, expected):
     np.testing.assert_array_equal(Architecture(lambda key: {}, apply)({}, LETTERS), expected)
 
@@ -134,7 +140,8 @@ def test_tokens_and_letters_are_the_same_to_an_architecture():
 @pytest.fixture
 def module(tmp_path, monkeypatch):
     """A module of somebody's own on the path."""
-    (tmp_path / 'somebodys_models.py').write_text(textwrap.dedent("""
+    (tmp_path / 'somebodys_models.py').write_text(
+        textwrap.dedent("""
         import jax, jax.numpy as jnp
         import demo_jax
         from demo_jax.nn.models import ModelSpec
@@ -144,7 +151,8 @@ def module(tmp_path, monkeypatch):
         spec = ModelSpec('anything', conv=((3, 5),))
         medium_cnn = linear
         number = 7
-    """))
+    """)
+    )
     monkeypatch.syspath_prepend(tmp_path)
     architecture._imported.cache_clear()
     yield 'somebodys_models'
@@ -161,15 +169,18 @@ def test_references(module):
     assert resolve(f'{module}:spec').conv == ((3, 5),)
 
 
-@pytest.mark.parametrize('name, message', [
-    ('medium', r'unknown spec .medium.; the specs are small_rnn, .*, or MODULE:NAME for one of your own'),
-    ('os:system', 'spec os:system: is a builtin_function_or_method, expected a demo_jax.Architecture'),
-    ('{module}:number', 'is a int, expected a demo_jax.Architecture; a Flax module becomes one by'),
-    ('{module}:nothing', r'cannot be imported \(AttributeError: '),
-    ('no.such.module:net', r'cannot be imported \(ModuleNotFoundError: '),
-    ('{module}:linear.w', 'unknown spec'),
-    ('../models:net', 'unknown spec'),
-])
+@pytest.mark.parametrize(
+    'name, message',
+    [
+        ('medium', r'unknown spec .medium.; the specs are small_rnn, .*, or MODULE:NAME for one of your own'),
+        ('os:system', 'spec os:system: is a builtin_function_or_method, expected a demo_jax.Architecture'),
+        ('{module}:number', 'is a int, expected a demo_jax.Architecture; a Flax module becomes one by'),
+        ('{module}:nothing', r'cannot be imported \(AttributeError: '),
+        ('no.such.module:net', r'cannot be imported \(ModuleNotFoundError: '),
+        ('{module}:linear.w', 'unknown spec'),
+        ('../models:net', 'unknown spec'),
+    ],
+)
 def test_references_that_are_none(module, name, message):
     with pytest.raises(InputError, match=message) as caught:
         resolve(name.format(module=module))
@@ -180,7 +191,13 @@ def test_parameters_have_names_by_their_places():
     tree = {'a': {'b': 1}, 'c': [2, {'d': 3}]}
     assert named_leaves(tree) == {'a/b': 1, 'c/0': 2, 'c/1/d': 3}
     assert list(named_leaves(models.init(jax.random.key(0), models.SPECS['small_cnn']))) == [
-        'conv0/bias', 'conv0/kernel', 'conv1/bias', 'conv1/kernel', 'dense/bias', 'dense/kernel']  # fmt: skip
+        'conv0/bias',
+        'conv0/kernel',
+        'conv1/bias',
+        'conv1/kernel',
+        'dense/bias',
+        'dense/kernel',
+    ]
 
 
 def test_cost_of_an_architecture_is_counted_by_xla():
@@ -226,20 +243,34 @@ def test_a_new_kind_of_layer_is_one_record():
     spec = models.ModelSpec('gated', own_layers=(Gated('gate', 5), Summary(how='max'), Dense('dense')))
     params = spec.init(jax.random.key(0))
     assert {name: leaf.shape for name, leaf in named_leaves(params).items()} == {
-        'gate/kernel': (4, 10), 'gate/bias': (10,), 'dense/kernel': (5, 2), 'dense/bias': (2,)}  # fmt: skip
+        'gate/kernel': (4, 10),
+        'gate/bias': (10,),
+        'dense/kernel': (5, 2),
+        'dense/bias': (2,),
+    }
     assert spec(params, LETTERS).shape == (3,)
     assert forward_operations(spec, 1, 20) == 2 * 20 * 4 * 10 + 2 * 5 * 2
     assert [layer.operation for layer in drawn_layers(spec, 20)] == [
-        'one-hot letters', 'gated 5', 'maximum over positions', 'linear, softmax']  # fmt: skip
+        'one-hot letters',
+        'gated 5',
+        'maximum over positions',
+        'linear, softmax',
+    ]
     assert (spec.kind, spec.min_length) == ('other', 1)
 
 
-@pytest.mark.parametrize('fields, message', [
-    ({'conv': ((3, 2),), 'summary': 'median'}, "summary is 'median', expected 'max' or 'max_mean'"),
-    ({'lstm_layers': 1, 'lstm_size': 2, 'summary': 'max'}, "summary is 'max', expected 'mean'"),
-    ({'conv': ((3, 2),), 'lstm_layers': 1, 'lstm_size': 2, 'summary': 'mean'}, "padding is 'valid', expected 'same'"),
-    ({'conv': ((3, 2),), 'padding': 'reflect'}, "padding is 'reflect', expected 'valid', 'same' or 'full'"),
-])
+@pytest.mark.parametrize(
+    'fields, message',
+    [
+        ({'conv': ((3, 2),), 'summary': 'median'}, "summary is 'median', expected 'max' or 'max_mean'"),
+        ({'lstm_layers': 1, 'lstm_size': 2, 'summary': 'max'}, "summary is 'max', expected 'mean'"),
+        (
+            {'conv': ((3, 2),), 'lstm_layers': 1, 'lstm_size': 2, 'summary': 'mean'},
+            "padding is 'valid', expected 'same'",
+        ),
+        ({'conv': ((3, 2),), 'padding': 'reflect'}, "padding is 'reflect', expected 'valid', 'same' or 'full'"),
+    ],
+)
 def test_a_spec_that_cannot_do_what_it_says_is_refused(fields, message):
     with pytest.raises(ValueError, match=message):
         models.ModelSpec('bad', **fields)

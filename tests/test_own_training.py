@@ -48,9 +48,16 @@ MODULE = """
 OWN = 'somebodys_nets:dilated'
 SPECS = ('small_cnn', OWN)
 RECIPE = Recipe(
-    batch_size=16, epochs=16, learning_rate=0.01, schedule='cosine', dropout=0.25, clip_value=0, clip_norm=1,
-    average_strands=True, reverse_complement=True,
-)  # fmt: skip
+    batch_size=16,
+    epochs=16,
+    learning_rate=0.01,
+    schedule='cosine',
+    dropout=0.25,
+    clip_value=0,
+    clip_norm=1,
+    average_strands=True,
+    reverse_complement=True,
+)
 
 
 @pytest.fixture(scope='module', autouse=True)
@@ -73,14 +80,19 @@ def run(tmp_path_factory):
     train.check_specs(corpus, jobs)
     run = RunDirectory(tmp_path_factory.mktemp('run') / 'run', own_specs=SPECS)
     config = {
-        'corpus': {'source': 'fasta', 'seed': 0}, 'specs': SPECS, 'seeds': (0,), 'learning_rates': (), 'dropouts': (),
+        'corpus': {'source': 'fasta', 'seed': 0},
+        'specs': SPECS,
+        'seeds': (0,),
+        'learning_rates': (),
+        'dropouts': (),
         'recipe': dataclasses.asdict(RECIPE),
-    }  # fmt: skip
+    }
     run.create(corpus, config, jobs)
     train.train_run(run, progress=False)
     evaluate.evaluate_run(run, evaluate.EvaluateSettings(n_resamples=20), progress=False)
-    settings = explain.ExplainSettings(positives=8, negatives=4, integration_steps=4, references=2,
-                                       optimisation_steps=5, restarts=1)  # fmt: skip
+    settings = explain.ExplainSettings(
+        positives=8, negatives=4, integration_steps=4, references=2, optimisation_steps=5, restarts=1
+    )
     explain.explain_run(run, settings, progress=False)
     match.match_run(run, match.MatchSettings(jaspar='JASPAR2016', chance_draws=1), progress=False)
     report.report_run(run, record.all_tables(), report.ReportSettings(sequences=4, dashboards=1), progress=False)
@@ -154,10 +166,13 @@ def test_a_training_resumes_to_the_same_bits(run, tmp_path):
         jax.tree.map(np.testing.assert_array_equal, params, again[index])
 
 
-@pytest.mark.parametrize('name, message', [
-    ('company', 'of a sequence depends on the sequences beside it'),
-    ('integers', 'returned int32, expected real numbers'),
-])
+@pytest.mark.parametrize(
+    'name, message',
+    [
+        ('company', 'of a sequence depends on the sequences beside it'),
+        ('integers', 'returned int32, expected real numbers'),
+    ],
+)
 def test_what_does_not_work_is_told_before_training(name, message):
     corpus = toy_corpus({'JUN_toy': 20})
     jobs = make_jobs(corpus.tasks, [f'somebodys_nets:{name}'], RECIPE)
@@ -178,8 +193,10 @@ def test_models_that_were_trained_elsewhere_become_a_run(tmp_path):
     run = demo_jax.save_models(tmp_path / 'run', corpus, {OWN: params}, average_strands=True)
     model = demo_jax.load_run(tmp_path / 'run', own_specs=True).model('FOS_toy', OWN)
     text = corpus.sequence(3)
-    both = [own(params['FOS_toy'], dna.one_hot(tokens[None])) for tokens in (
-        dna.encode(text), dna.reverse_complement(dna.encode(text)))]  # fmt: skip
+    both = [
+        own(params['FOS_toy'], dna.one_hot(tokens[None]))
+        for tokens in (dna.encode(text), dna.reverse_complement(dna.encode(text)))
+    ]
     np.testing.assert_allclose(model.predict([text]).score, np.mean(both, axis=0), rtol=1e-5)
     rows = np.arange(len(corpus))[corpus.rows('FOS_toy', 'valid')]
     scores = model.predict([corpus.sequence(row) for row in rows]).score
@@ -188,12 +205,21 @@ def test_models_that_were_trained_elsewhere_become_a_run(tmp_path):
     assert run.load_result(1).best_auroc == pytest.approx(better)
 
 
-@pytest.mark.parametrize('change, message', [
-    (lambda params: params.pop('FOS_toy'), 'has parameters for JUN_toy, but the corpus holds JUN_toy, FOS_toy'),
-    (lambda params: params['JUN_toy']['Dense_0'].pop('bias'), "JUN_toy: parameter 'Dense_0/bias' is missing, the arch"),
-    (lambda params: params['JUN_toy']['Dense_0'].update(bias=np.zeros(3)), r"'Dense_0/bias' is \(3,\), .* has \(2,\)"),
-    (lambda params: params['JUN_toy'].update(more=np.zeros(3)), r"'more' is \(3,\), .* has no such parameter"),
-])
+@pytest.mark.parametrize(
+    'change, message',
+    [
+        (lambda params: params.pop('FOS_toy'), 'has parameters for JUN_toy, but the corpus holds JUN_toy, FOS_toy'),
+        (
+            lambda params: params['JUN_toy']['Dense_0'].pop('bias'),
+            "JUN_toy: parameter 'Dense_0/bias' is missing, the arch",
+        ),
+        (
+            lambda params: params['JUN_toy']['Dense_0'].update(bias=np.zeros(3)),
+            r"'Dense_0/bias' is \(3,\), .* has \(2,\)",
+        ),
+        (lambda params: params['JUN_toy'].update(more=np.zeros(3)), r"'more' is \(3,\), .* has no such parameter"),
+    ],
+)
 def test_parameters_that_do_not_fit_are_refused_and_nothing_is_written(tmp_path, change, message):
     corpus = toy_corpus({'JUN_toy': 20, 'FOS_toy': 20})
     own = architecture.resolve(OWN)
@@ -224,7 +250,14 @@ def test_results_of_a_function_are_as_those_of_a_model():
     assert motif.pile.verdict == 'motif'
     assert 'TGACTCA' in str(motif) or 'TGAGTCA' in str(motif)
     assert list(motif.match('JASPAR2022', most=3).columns) == [
-        'id', 'name', 'p_value', 'e_value', 'q_value', 'offset', 'strand']  # fmt: skip
+        'id',
+        'name',
+        'p_value',
+        'e_value',
+        'q_value',
+        'offset',
+        'strand',
+    ]
     assert any('JUN' in name.upper() or 'FOS' in name.upper() for name in motif.match('JASPAR2022', most=5)['name'])
     frame = motif.to_frame()
     for row in frame.itertuples():
@@ -252,15 +285,26 @@ def command(*arguments, folder):
     """A command of the package, with the user's module on its path."""
     path = os.pathsep.join([folder, str(ROOT), os.environ.get('PYTHONPATH', '')])
     return subprocess.run(
-        [sys.executable, '-m', *arguments], env=os.environ | {'PYTHONPATH': path}, cwd=ROOT, capture_output=True,
-        text=True, check=False,
-    )  # fmt: skip
+        [sys.executable, '-m', *arguments],
+        env=os.environ | {'PYTHONPATH': path},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def test_the_main_command_takes_modules(tmp_path):
     folder = next(path for path in sys.path if 'mine' in path)
-    arguments = ['experiments.paper', '--config=configs/quickstart.py', f'--workdir={tmp_path / "run"}', '--dry_run',
-                 '--config.corpus.n_tasks=1', '--config.corpus.n_train=20', '--config.corpus.n_test=10']  # fmt: skip
+    arguments = [
+        'experiments.paper',
+        '--config=configs/quickstart.py',
+        f'--workdir={tmp_path / "run"}',
+        '--dry_run',
+        '--config.corpus.n_tasks=1',
+        '--config.corpus.n_train=20',
+        '--config.corpus.n_test=10',
+    ]
     done = command(*arguments, f'--specs=small_cnn,{OWN}', folder=folder)
     assert done.returncode == 0, done.stderr
     assert f'specs: small_cnn, {OWN}' in done.stdout

@@ -99,8 +99,9 @@ def test_the_page_holds_the_numbers_on_disk(reported):
             length = len(task['sequences'][place]['letters'])
             np.testing.assert_allclose(shown[place, :length], signed[index, :length], atol=2e-5 * abs(signed).max())
             assert np.isnan(shown[place, length:]).all()
-        np.testing.assert_allclose([item['scores'][task['models'].index(model)] for item in task['sequences']],
-                                   saved['score'][at], rtol=1e-5)  # fmt: skip
+        np.testing.assert_allclose(
+            [item['scores'][task['models'].index(model)] for item in task['sequences']], saved['score'][at], rtol=1e-5
+        )
         signed = store.load('mutagenesis', job.index)['signed']
         shown = payload.unpack(model['tracks']['mutagenesis'])
         np.testing.assert_allclose(shown[0, :50], signed[at[0], :50], atol=1e-4)
@@ -215,10 +216,13 @@ def test_hostile_names_and_dead_models(reported):
 
 #: task, spec, validation and test AUROC: the best by test is never the best by validation, and a baseline beats both.
 RATINGS = (
-    (fake_run.PLAIN, 'medium_cnn', 0.91, 0.71), (fake_run.PLAIN, 'medium_cnn_rnn', 0.90, 0.95),
-    (fake_run.HOSTILE, 'medium_cnn', 0.80, 0.97), (fake_run.HOSTILE, 'medium_cnn_rnn', 0.85, 0.65),
-    (fake_run.PLAIN, 'em_motifs_sum', 0.99, 0.99), (fake_run.HOSTILE, 'em_motifs_sum', 0.99, 0.99),
-)  # fmt: skip
+    (fake_run.PLAIN, 'medium_cnn', 0.91, 0.71),
+    (fake_run.PLAIN, 'medium_cnn_rnn', 0.90, 0.95),
+    (fake_run.HOSTILE, 'medium_cnn', 0.80, 0.97),
+    (fake_run.HOSTILE, 'medium_cnn_rnn', 0.85, 0.65),
+    (fake_run.PLAIN, 'em_motifs_sum', 0.99, 0.99),
+    (fake_run.HOSTILE, 'em_motifs_sum', 0.99, 0.99),
+)
 
 
 def rated(run, ratings=RATINGS, chosen=True):
@@ -259,10 +263,16 @@ def test_of_one_spec_the_first_number_is_its_mean(tmp_path):
 
 def test_own_motifs_are_those_of_the_model_that_validation_chose(tmp_path):
     run = fake_run.make(tmp_path / 'run', matched=False)  # the second task's CNN-RNN is not explained
-    counts = {(fake_run.PLAIN, 'medium_cnn'): 2, (fake_run.PLAIN, 'medium_cnn_rnn'): 9,
-              (fake_run.HOSTILE, 'medium_cnn'): 5}  # fmt: skip
-    rows = [{'task': task, 'spec': spec, 'method': method, 'matches': matches + (method == 'mutagenesis'), 'out_of': 10}
-            for (task, spec), matches in counts.items() for method in ('saliency', 'mutagenesis')]  # fmt: skip
+    counts = {
+        (fake_run.PLAIN, 'medium_cnn'): 2,
+        (fake_run.PLAIN, 'medium_cnn_rnn'): 9,
+        (fake_run.HOSTILE, 'medium_cnn'): 5,
+    }
+    rows = [
+        {'task': task, 'spec': spec, 'method': method, 'matches': matches + (method == 'mutagenesis'), 'out_of': 10}
+        for (task, spec), matches in counts.items()
+        for method in ('saliency', 'mutagenesis')
+    ]
     files.write_tsv(run.tables / 'table4_tasks.tsv', rows, ('task', 'spec', 'method', 'matches', 'out_of'))
     plain, hostile = rated(run)['tasks']
     assert (plain['own'], plain['own_spec']) == (0.2, 'medium_cnn')  # not the 0.9 of the other

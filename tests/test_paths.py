@@ -22,19 +22,53 @@ from tests.helpers_commands import run_command
 
 #: The flags of each command that are paths. Of `paper`, those that stand for settings are looked at with these.
 PATHS = {
-    'paper': ['workdir'], 'train': ['workdir'], 'precision': ['workdir'],
-    'evaluate': ['run'], 'explain': ['run'], 'match': ['run'],
-    'dashboard': ['run', 'out'], 'screenshots': ['run', 'out'],
+    'paper': ['workdir'],
+    'train': ['workdir'],
+    'precision': ['workdir'],
+    'evaluate': ['run'],
+    'explain': ['run'],
+    'match': ['run'],
+    'dashboard': ['run', 'out'],
+    'screenshots': ['run', 'out'],
     'score': ['run', 'deepbind', 'fasta', 'track', 'variants', 'out'],
     'prepare': ['input', 'genome', 'blacklist', 'cache', 'out'],
-    'ask': ['run', 'backgrounds', 'fasta', 'out', 'figure'], 'simulate_peaks': ['out'], 'benchmark': ['json'],
-    'discover': ['run'], 'deepbind': ['deepbind', 'workdir'],
-}  # fmt: skip
+    'ask': ['run', 'backgrounds', 'fasta', 'out', 'figure'],
+    'simulate_peaks': ['out'],
+    'benchmark': ['json'],
+    'discover': ['run'],
+    'deepbind': ['deepbind', 'workdir'],
+}
 #: Flags of text that are none.
-NO_PATHS = {'own_specs', 'tf', 'source', 'input', 'peaks', 'genome', 'corpus', 'tasks', 'specs', 'stages', 'scheduler',
-            'config', 'set', 'figure', 'task', 'suite', 'widths', 'jaspar', 'negatives', 'test_chroms',
-            'motifs', 'release', 'gaps', 'protected', 'banned', 'models', 'measure',
-            'tax_group'}  # fmt: skip
+NO_PATHS = {
+    'own_specs',
+    'tf',
+    'source',
+    'input',
+    'peaks',
+    'genome',
+    'corpus',
+    'tasks',
+    'specs',
+    'stages',
+    'scheduler',
+    'config',
+    'set',
+    'figure',
+    'task',
+    'suite',
+    'widths',
+    'jaspar',
+    'negatives',
+    'test_chroms',
+    'motifs',
+    'release',
+    'gaps',
+    'protected',
+    'banned',
+    'models',
+    'measure',
+    'tax_group',
+}
 #: Every flag of every command that takes text, and what becomes of '~/x' in it.
 LOOK = """
 import importlib, json, sys
@@ -78,9 +112,13 @@ def test_every_path_flag_of_every_command(home):
     commands = {path.stem for path in (ROOT / 'experiments').glob('*.py')} - {'__init__', 'cli', 'pipeline', 'plan'}
     assert commands == set(PATHS)
     done = subprocess.run(
-        [sys.executable, '-c', LOOK, ','.join(PATHS)], capture_output=True, text=True, timeout=300,
-        env=os.environ | {'PYTHONPATH': str(ROOT)}, check=True,
-    )  # fmt: skip
+        [sys.executable, '-c', LOOK, ','.join(PATHS)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=os.environ | {'PYTHONPATH': str(ROOT)},
+        check=True,
+    )
     found = json.loads(done.stdout)
     for name, values in found.items():
         replaced = {flag for flag, value in values.items() if '~' not in str(value)}
@@ -106,9 +144,14 @@ def peaks(home):
 
 def test_paths_of_prepare(peaks):
     status, out, err = command(
-        'prepare', '--source=bed', '--input=~/a.bed,~/b.bed', '--genome=~/g.fa', '--blacklist=~/black.bed',
-        '--out=~/made/corpus', '--cache=~/cache',
-    )  # fmt: skip
+        'prepare',
+        '--source=bed',
+        '--input=~/a.bed,~/b.bed',
+        '--genome=~/g.fa',
+        '--blacklist=~/black.bed',
+        '--out=~/made/corpus',
+        '--cache=~/cache',
+    )
     assert status == 0, err
     assert f'corpus: {peaks}/made/corpus' in out and ' blacklisted' in out
     assert load_corpus(peaks / 'made' / 'corpus').tasks == ('a', 'b')
@@ -123,9 +166,14 @@ def test_paths_of_the_main_command(peaks, short, monkeypatch):
     if not short:
         given = ['--config.corpus.source=bed', '--config.corpus.input=~/a.bed,~/b.bed', '--config.corpus.genome=~/g.fa']
     status, out, err = command(
-        'paper', '--config=~/mine.py', '--workdir=~/run', '--dry_run', *given,
-        '--config.corpus.blacklist=~/black.bed', '--config.machine.compilation_cache=~/programs',
-    )  # fmt: skip
+        'paper',
+        '--config=~/mine.py',
+        '--workdir=~/run',
+        '--dry_run',
+        *given,
+        '--config.corpus.blacklist=~/black.bed',
+        '--config.machine.compilation_cache=~/programs',
+    )
     assert status == 0, err
     assert '2 tasks' in out and 'blacklisted' in out and (peaks / 'programs').is_dir()
     status, _, err = command('paper', '--config=~/none.py', '--workdir=~/run', '--dry_run')
@@ -143,9 +191,16 @@ def test_paths_in_python(home):
 
 def test_what_is_expanded(home):
     for text, expected in (
-        ('~', f'{home}'), ('~/a b', f'{home}/a b'), ('CTCF=~/a.bed', f'CTCF={home}/a.bed'), ('./~/x', './~/x'),
-        ('a~', 'a~'), ('a/b=~/x', 'a/b=~/x'), ('x=y', 'x=y'), ('', ''), ('/x/~', '/x/~'),
-    ):  # fmt: skip
+        ('~', f'{home}'),
+        ('~/a b', f'{home}/a b'),
+        ('CTCF=~/a.bed', f'CTCF={home}/a.bed'),
+        ('./~/x', './~/x'),
+        ('a~', 'a~'),
+        ('a/b=~/x', 'a/b=~/x'),
+        ('x=y', 'x=y'),
+        ('', ''),
+        ('/x/~', '/x/~'),
+    ):
         assert files.expanded(text) == expected
     for text in ('~nobody-of-this-name/x', 'A=~nobody-of-this-name/x'):
         with pytest.raises(InputError, match="no home directory of '~nobody-of-this-name' is known"):

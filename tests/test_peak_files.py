@@ -20,65 +20,147 @@ def written(tmp_path, name, *lines):
     return path
 
 
-@pytest.mark.parametrize(('name', 'line', 'centre', 'signal', 'told'), [
-    ('x.narrowPeak', NARROW, 344, 9, f'narrowPeak, {SUMMIT}, ranked by column 7'),
-    ('x.bed', NARROW, 344, 9, f'narrowPeak, {SUMMIT}, ranked by column 7'),
-    ('x.narrowPeak', NARROW + ' ', 344, 9, f'narrowPeak, {SUMMIT}, ranked by column 7'),  # a tab at the line's end
-    ('x.bed.txt', NARROW + '   ', 344, 9, f'narrowPeak, {SUMMIT}, ranked by column 7'),
-    ('x.bed', NARROW + ' 1', 344, 9, f'narrowPeak and 1 more column, {SUMMIT}, ranked by column 7'),  # intersect -c
-    ('x.narrowPeak', NARROW + ' chr1 100 400 gene', 344, 9,
-     f'narrowPeak and 4 more columns, {SUMMIT}, ranked by column 7'),  # intersect -wa -wb
-    ('x.bed', IDR, 344, 9, f'narrowPeak as IDR writes it, {SUMMIT}, ranked by column 7'),
-    ('x.txt', IDR, 344, 9, f'narrowPeak as IDR writes it, {SUMMIT}, ranked by column 7'),
-    ('x.bed', NARROW.replace('186', '-1'), 308, 9,
-     'narrowPeak, middles (no peak has a summit in column 10), ranked by column 7'),
-    ('x.narrowPeak', NARROW.replace('186', '.'), 308, 9,
-     'narrowPeak, middles (no peak has a summit in column 10), ranked by column 7'),
-    ('x.regionPeak', NARROW.replace('186', '2'), 160, 9, f'narrowPeak, {SUMMIT}, ranked by column 7'),
-    ('x.narrowPeak', NARROW.replace('186', '0'), 158, 9,
-     f'narrowPeak, {SUMMIT}, ranked by column 7; every summit is 0, so windows are centred where peaks start'),
-    # Broad peaks, of which bedtools may have counted something.
-    ('x.broadPeak', 'chr1 158 458 p 9 . 8 1 1', 308, 8, 'broadPeak, middles, ranked by column 7'),
-    ('x.broadPeak', 'chr1 158 458 p 9 . 8 1 1 ', 308, 8, 'broadPeak, middles, ranked by column 7'),
-    ('x.bed', 'chr1 158 458 p 9 . 8 1 1', 308, 8, 'broadPeak, middles, ranked by column 7'),
-    ('x.bed', 'chr1 158 458 p 9 . 3 5 1', 308, 3, 'broadPeak, middles, ranked by column 7'),  # before the peak
-    ('x.bed', 'chr1 158 458 p 9 . 500 700 1', 308, 500, 'broadPeak, middles, ranked by column 7'),  # behind it
-    ('x.bed', 'chr1 158 458 p 9 . 200 500 1', 308, 200, 'broadPeak, middles, ranked by column 7'),
-    ('x.broadPeak', 'chr1 158 458 p 9 . 8 1 1 186', 308, 8, 'broadPeak and 1 more column, middles, ranked by column 7'),
-    ('x.bed', 'chr1 158 458 p 9 . 8 1 1 2', 308, 8, 'broadPeak and 1 more column, middles, ranked by column 7; '
-     'column 10 is too small for summits; name the file .narrowPeak if it holds them'),
-    ('x.bed', 'chr1 158 458 . 9 . 8 1 1 1.2 1.5 158 458 9 161 454 9', 308, 8,
-     'broadPeak as IDR writes it, middles, ranked by column 7'),
-    ('x.gappedPeak', BED12 + ' 7 6 5', 308, 7, 'gappedPeak, middles, ranked by column 13'),
-    # BED and its relatives.
-    ('x.bed', 'chr1 158 458', 308, 0, 'BED, middles, ranked by nothing (no column is known to be a score)'),
-    ('x.narrowPeak', 'chr1 158 458', 308, 0, 'BED, middles, ranked by nothing (no column is known to be a score); '
-     'its name says narrowPeak, but not its columns'),
-    ('x_summits.bed', 'chr1 344 345 p 9.5', 344, 9.5, 'BED, middles, ranked by column 5'),
-    ('x_summits.bed', 'chr1 344 345 p 9.5 2', 344, 9.5, 'BED5 and 1 more column, middles, ranked by column 5'),
-    ('x.bed', 'chr1 158 458 p 9 +', 308, 9, 'BED, middles, ranked by column 5'),
-    ('x.bed', 'chr1 158 458 p 9 + 158 458', 308, 9, 'BED8, middles, ranked by column 5'),
-    ('x.bed', 'chr1 158 458 p 9 + 160 400 255,0,0', 308, 9, 'BED9, middles, ranked by column 5'),
-    ('x.bed', 'chr1 158 458 p 9 + 160 400 0 180', 308, 9, 'BED9 and 1 more column, middles, ranked by column 5'),
-    ('x.bed', 'chr1 158 458 MYC:K562 9 . 344 345 154,205,50', 344, 9, 'BED9, summits of column 7, ranked by column 5'),
-    ('x.bed', BED12, 308, 9, 'BED12, middles, ranked by column 5'),
-    ('x.bed', BED12 + ' 3', 308, 9, 'BED12 and 1 more column, middles, ranked by column 5'),
-    # Our own --track, also under another layout's name, and the peaks of epic2.
-    ('x.bed', 'chr1 575 676 MYC 637 . 0.56 0.637 medium__cnn 0', 625, 637,
-     'BED6 and 4 more columns, middles, ranked by column 5'),
-    ('x.narrowPeak', 'chr1 575 676 MYC 637 . 0.56 0.637 medium__cnn 0', 625, 637,
-     'BED6 and 4 more columns, middles, ranked by column 5; its name says narrowPeak, but not its columns'),
-    ('x.bed', 'chr1 158 458 1e-9 70 . 30 12 1e-7 1.31', 308, 70,
-     'BED6 and 4 more columns, middles, ranked by column 5'),
-    # Where column 5 is no score: two regions side by side (bedtools -wa -wb), the islands of SICER.
-    ('x.bed', 'chr1 158 458 chr1 100 400', 308, 0,
-     'BED3 and 3 more columns, middles, ranked by nothing (no column is known to be a score)'),
-    ('x.bed', 'chr1 158 458 62 20 1e-9 3.1 1e-8', 308, 0,
-     'BED3 and 5 more columns, middles, ranked by nothing (no column is known to be a score)'),
-    ('x.bed', 'chr1 158 458 900.5 31 chr1:200-250', 308, 31, 'BED as SEACR writes it, middles, ranked by column 5'),
-    ('x.bed', 'chr1 158 458 p + gene', 308, 0,
-     'BED5 and 1 more column, middles, ranked by nothing (column 5 holds text)'),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ('name', 'line', 'centre', 'signal', 'told'),
+    [
+        ('x.narrowPeak', NARROW, 344, 9, f'narrowPeak, {SUMMIT}, ranked by column 7'),
+        ('x.bed', NARROW, 344, 9, f'narrowPeak, {SUMMIT}, ranked by column 7'),
+        ('x.narrowPeak', NARROW + ' ', 344, 9, f'narrowPeak, {SUMMIT}, ranked by column 7'),  # a tab at the line's end
+        ('x.bed.txt', NARROW + '   ', 344, 9, f'narrowPeak, {SUMMIT}, ranked by column 7'),
+        ('x.bed', NARROW + ' 1', 344, 9, f'narrowPeak and 1 more column, {SUMMIT}, ranked by column 7'),  # intersect -c
+        (
+            'x.narrowPeak',
+            NARROW + ' chr1 100 400 gene',
+            344,
+            9,
+            f'narrowPeak and 4 more columns, {SUMMIT}, ranked by column 7',
+        ),  # intersect -wa -wb
+        ('x.bed', IDR, 344, 9, f'narrowPeak as IDR writes it, {SUMMIT}, ranked by column 7'),
+        ('x.txt', IDR, 344, 9, f'narrowPeak as IDR writes it, {SUMMIT}, ranked by column 7'),
+        (
+            'x.bed',
+            NARROW.replace('186', '-1'),
+            308,
+            9,
+            'narrowPeak, middles (no peak has a summit in column 10), ranked by column 7',
+        ),
+        (
+            'x.narrowPeak',
+            NARROW.replace('186', '.'),
+            308,
+            9,
+            'narrowPeak, middles (no peak has a summit in column 10), ranked by column 7',
+        ),
+        ('x.regionPeak', NARROW.replace('186', '2'), 160, 9, f'narrowPeak, {SUMMIT}, ranked by column 7'),
+        (
+            'x.narrowPeak',
+            NARROW.replace('186', '0'),
+            158,
+            9,
+            f'narrowPeak, {SUMMIT}, ranked by column 7; every summit is 0, so windows are centred where peaks start',
+        ),
+        # Broad peaks, of which bedtools may have counted something.
+        ('x.broadPeak', 'chr1 158 458 p 9 . 8 1 1', 308, 8, 'broadPeak, middles, ranked by column 7'),
+        ('x.broadPeak', 'chr1 158 458 p 9 . 8 1 1 ', 308, 8, 'broadPeak, middles, ranked by column 7'),
+        ('x.bed', 'chr1 158 458 p 9 . 8 1 1', 308, 8, 'broadPeak, middles, ranked by column 7'),
+        ('x.bed', 'chr1 158 458 p 9 . 3 5 1', 308, 3, 'broadPeak, middles, ranked by column 7'),  # before the peak
+        ('x.bed', 'chr1 158 458 p 9 . 500 700 1', 308, 500, 'broadPeak, middles, ranked by column 7'),  # behind it
+        ('x.bed', 'chr1 158 458 p 9 . 200 500 1', 308, 200, 'broadPeak, middles, ranked by column 7'),
+        (
+            'x.broadPeak',
+            'chr1 158 458 p 9 . 8 1 1 186',
+            308,
+            8,
+            'broadPeak and 1 more column, middles, ranked by column 7',
+        ),
+        (
+            'x.bed',
+            'chr1 158 458 p 9 . 8 1 1 2',
+            308,
+            8,
+            'broadPeak and 1 more column, middles, ranked by column 7; '
+            'column 10 is too small for summits; name the file .narrowPeak if it holds them',
+        ),
+        (
+            'x.bed',
+            'chr1 158 458 . 9 . 8 1 1 1.2 1.5 158 458 9 161 454 9',
+            308,
+            8,
+            'broadPeak as IDR writes it, middles, ranked by column 7',
+        ),
+        ('x.gappedPeak', BED12 + ' 7 6 5', 308, 7, 'gappedPeak, middles, ranked by column 13'),
+        # BED and its relatives.
+        ('x.bed', 'chr1 158 458', 308, 0, 'BED, middles, ranked by nothing (no column is known to be a score)'),
+        (
+            'x.narrowPeak',
+            'chr1 158 458',
+            308,
+            0,
+            'BED, middles, ranked by nothing (no column is known to be a score); '
+            'its name says narrowPeak, but not its columns',
+        ),
+        ('x_summits.bed', 'chr1 344 345 p 9.5', 344, 9.5, 'BED, middles, ranked by column 5'),
+        ('x_summits.bed', 'chr1 344 345 p 9.5 2', 344, 9.5, 'BED5 and 1 more column, middles, ranked by column 5'),
+        ('x.bed', 'chr1 158 458 p 9 +', 308, 9, 'BED, middles, ranked by column 5'),
+        ('x.bed', 'chr1 158 458 p 9 + 158 458', 308, 9, 'BED8, middles, ranked by column 5'),
+        ('x.bed', 'chr1 158 458 p 9 + 160 400 255,0,0', 308, 9, 'BED9, middles, ranked by column 5'),
+        ('x.bed', 'chr1 158 458 p 9 + 160 400 0 180', 308, 9, 'BED9 and 1 more column, middles, ranked by column 5'),
+        (
+            'x.bed',
+            'chr1 158 458 MYC:K562 9 . 344 345 154,205,50',
+            344,
+            9,
+            'BED9, summits of column 7, ranked by column 5',
+        ),
+        ('x.bed', BED12, 308, 9, 'BED12, middles, ranked by column 5'),
+        ('x.bed', BED12 + ' 3', 308, 9, 'BED12 and 1 more column, middles, ranked by column 5'),
+        # Our own --track, also under another layout's name, and the peaks of epic2.
+        (
+            'x.bed',
+            'chr1 575 676 MYC 637 . 0.56 0.637 medium__cnn 0',
+            625,
+            637,
+            'BED6 and 4 more columns, middles, ranked by column 5',
+        ),
+        (
+            'x.narrowPeak',
+            'chr1 575 676 MYC 637 . 0.56 0.637 medium__cnn 0',
+            625,
+            637,
+            'BED6 and 4 more columns, middles, ranked by column 5; its name says narrowPeak, but not its columns',
+        ),
+        (
+            'x.bed',
+            'chr1 158 458 1e-9 70 . 30 12 1e-7 1.31',
+            308,
+            70,
+            'BED6 and 4 more columns, middles, ranked by column 5',
+        ),
+        # Where column 5 is no score: two regions side by side (bedtools -wa -wb), the islands of SICER.
+        (
+            'x.bed',
+            'chr1 158 458 chr1 100 400',
+            308,
+            0,
+            'BED3 and 3 more columns, middles, ranked by nothing (no column is known to be a score)',
+        ),
+        (
+            'x.bed',
+            'chr1 158 458 62 20 1e-9 3.1 1e-8',
+            308,
+            0,
+            'BED3 and 5 more columns, middles, ranked by nothing (no column is known to be a score)',
+        ),
+        ('x.bed', 'chr1 158 458 900.5 31 chr1:200-250', 308, 31, 'BED as SEACR writes it, middles, ranked by column 5'),
+        (
+            'x.bed',
+            'chr1 158 458 p + gene',
+            308,
+            0,
+            'BED5 and 1 more column, middles, ranked by nothing (column 5 holds text)',
+        ),
+    ],
+)
 def test_what_a_file_is_taken_for(tmp_path, name, line, centre, signal, told):
     for lines in ([line], [line] * 3):
         peaks = read_peaks(written(tmp_path, name, *lines))
@@ -141,8 +223,17 @@ def test_the_column_that_differs_ranks_the_peaks(tmp_path):
 
 
 def test_contigs_may_be_called_as_lines_for_a_browser(tmp_path):
-    lines = ['track_name=peaks', 'track type=narrowPeak', 'track', 'browser position chr1:1-9', 'browser hide all',
-             'trackway1 5 9', 'browserA 6 10', 'track 7 11', 'browser 8 12']  # fmt: skip
+    lines = [
+        'track_name=peaks',
+        'track type=narrowPeak',
+        'track',
+        'browser position chr1:1-9',
+        'browser hide all',
+        'trackway1 5 9',
+        'browserA 6 10',
+        'track 7 11',
+        'browser 8 12',
+    ]
     peaks = read_peaks(written(tmp_path, 'x.bed', *lines))
     assert peaks.chroms.tolist() == ['trackway1', 'browserA', 'track', 'browser']
     assert peaks.starts.tolist() == [5, 6, 7, 8]
@@ -209,9 +300,15 @@ def test_starts_that_count_from_1_are_refused_where_lengths_show_it(tmp_path):
     assert read_peaks(written(tmp_path, 'x.bed', 'chr1 158 458 301')).starts.tolist() == [158]  # a score, by chance
 
 
-@pytest.mark.parametrize(('strands', 'told'), [
-    (('+', '-'), True), (('+', '+'), True), (('+', '.'), False), (('p1', '-'), False),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ('strands', 'told'),
+    [
+        (('+', '-'), True),
+        (('+', '+'), True),
+        (('+', '.'), False),
+        (('p1', '-'), False),
+    ],
+)
 def test_strands_in_column_4_are_told(tmp_path, strands, told):
     lines = [f'chr1 {start} {start + 300} {strand} p' for start, strand in zip((158, 600), strands, strict=True)]
     peaks = read_peaks(written(tmp_path, 'x.bed', *lines))

@@ -65,8 +65,12 @@ def test_gc_matched_negatives(tmp_path, genome):
     corpus = read_corpus('bed', [file], peaks=options, seed=3)
     info = corpus.info['tasks']['x']
     assert info['dropped'] == {
-        'unknown_chromosome': 0, 'outside_chromosome': 0, 'blacklisted': 0, 'repeated': 0, 'mostly_N': 0,
-    }  # fmt: skip
+        'unknown_chromosome': 0,
+        'outside_chromosome': 0,
+        'blacklisted': 0,
+        'repeated': 0,
+        'mostly_N': 0,
+    }
     negatives = np.flatnonzero(corpus.labels == 0)
     assert len(negatives) == 18 - info['gc_unmatched'] >= 14 and corpus.labels.sum() == len(negatives)
     bins = {}
@@ -128,8 +132,12 @@ def test_windows_that_cannot_be_used_are_counted(tmp_path, genome):
     options = PeakOptions(path, width=101, blacklist=tmp_path / 'black.bed')
     corpus = read_corpus('bed', [file], peaks=options)
     assert corpus.info['tasks']['x']['dropped'] == {
-        'unknown_chromosome': 1, 'outside_chromosome': 2, 'blacklisted': 1, 'repeated': 1, 'mostly_N': 0,
-    }  # fmt: skip
+        'unknown_chromosome': 1,
+        'outside_chromosome': 2,
+        'blacklisted': 1,
+        'repeated': 1,
+        'mostly_N': 0,
+    }
     assert corpus.labels.sum() == 10
 
 
@@ -146,24 +154,39 @@ def test_no_peak_on_the_test_chromosomes(tmp_path, genome):
 NARROW = 'chr1 1 7 n 0 . 4 1 1 '
 
 
-@pytest.mark.parametrize(('name', 'first', 'line', 'message'), [
-    ('x.bed', 'chr1 1 5', 'chr1 5', 'line 2 has 2 columns'),
-    ('x.bed', 'chr1 1 5', 'chr1 x 7', "line 2: start is 'x', expected a whole number"),
-    ('x.bed', 'chr1 1 5', 'chr1 9 7', 'line 2: start 9 and end 7'),
-    ('x.bed', 'chr1 1 5', 'chr1 7 9 p', 'line 1 has 3 columns, line 2 has 4'),
-    ('x.bed', NARROW + '2', 'chr1 1 7 n 0 . nan 1 1 2', "line 2: signal is 'nan'"),
-    ('x.bed', NARROW + '2', NARROW + '6', 'line 2: summit 6 lies outside'),
-    ('x.narrowPeak', NARROW + '6', NARROW + '2',
-     'line 1: summit 6 lies outside the peak of 6 letters; the file was taken for narrowPeak'),
-    ('x.narrowPeak', NARROW + '2', NARROW + '2.5', "line 2: summit is '2.5', expected a whole number"),
-    ('x.narrowPeak', NARROW + '2', 'chr1 1 7 n 0 . 4 1 -7 2',
-     r"line 2: q-value \(column 9\) is '-7', expected a number of at least -1"),
-    ('x.broadPeak', NARROW, 'chr1 1 7 n 0 x 4 1 1', "line 2: column 6 is 'x', expected a strand"),
-    ('x.bed', '#peaks', 'chr start end length abs_summit pileup',
-     'line 2: start .* table of MACS, which counts from 1'),
-    ('x.bed', '#peaks', 'chr1-1 chr1 100 200 + 4', "line 2: start is 'chr1', .*HOMER, which count from 1"),
-    ('x.bed', '#peaks', 'chr1 m peak 100 200 4 . . ID=a', 'is a GFF or GTF file, .*; it counts from 1'),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ('name', 'first', 'line', 'message'),
+    [
+        ('x.bed', 'chr1 1 5', 'chr1 5', 'line 2 has 2 columns'),
+        ('x.bed', 'chr1 1 5', 'chr1 x 7', "line 2: start is 'x', expected a whole number"),
+        ('x.bed', 'chr1 1 5', 'chr1 9 7', 'line 2: start 9 and end 7'),
+        ('x.bed', 'chr1 1 5', 'chr1 7 9 p', 'line 1 has 3 columns, line 2 has 4'),
+        ('x.bed', NARROW + '2', 'chr1 1 7 n 0 . nan 1 1 2', "line 2: signal is 'nan'"),
+        ('x.bed', NARROW + '2', NARROW + '6', 'line 2: summit 6 lies outside'),
+        (
+            'x.narrowPeak',
+            NARROW + '6',
+            NARROW + '2',
+            'line 1: summit 6 lies outside the peak of 6 letters; the file was taken for narrowPeak',
+        ),
+        ('x.narrowPeak', NARROW + '2', NARROW + '2.5', "line 2: summit is '2.5', expected a whole number"),
+        (
+            'x.narrowPeak',
+            NARROW + '2',
+            'chr1 1 7 n 0 . 4 1 -7 2',
+            r"line 2: q-value \(column 9\) is '-7', expected a number of at least -1",
+        ),
+        ('x.broadPeak', NARROW, 'chr1 1 7 n 0 x 4 1 1', "line 2: column 6 is 'x', expected a strand"),
+        (
+            'x.bed',
+            '#peaks',
+            'chr start end length abs_summit pileup',
+            'line 2: start .* table of MACS, which counts from 1',
+        ),
+        ('x.bed', '#peaks', 'chr1-1 chr1 100 200 + 4', "line 2: start is 'chr1', .*HOMER, which count from 1"),
+        ('x.bed', '#peaks', 'chr1 m peak 100 200 4 . . ID=a', 'is a GFF or GTF file, .*; it counts from 1'),
+    ],
+)
 def test_bad_peak_files(tmp_path, name, first, line, message):
     (tmp_path / name).write_text(f'{first}\n{line}\n'.replace(' ', '\t'))
     with pytest.raises(InputError, match=rf'{name}: {message}'):
@@ -178,11 +201,14 @@ def plain_genome(folder, chroms=('chr1', 'chr8'), size=9000):
     return [f'{chrom}\t{at}\t{at + 20}\n' for at in range(150, size - 300, 300) for chrom in chroms], letters
 
 
-@pytest.mark.parametrize(('names', 'message'), [
-    (('1', '8'), r"\('1', \.\.\.\) is in .*g\.fa \('chr1', \.\.\.\); '1' may be called 'chr1' there"),
-    (('CHR1',), r"\('CHR1', \.\.\.\) is in .*g\.fa \('chr1', \.\.\.\); 'CHR1' may be called 'chr1' there"),
-    (('NC_000001.11',), r"\('NC_000001.11', \.\.\.\) is in .*g\.fa \('chr1', \.\.\.\)$"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ('names', 'message'),
+    [
+        (('1', '8'), r"\('1', \.\.\.\) is in .*g\.fa \('chr1', \.\.\.\); '1' may be called 'chr1' there"),
+        (('CHR1',), r"\('CHR1', \.\.\.\) is in .*g\.fa \('chr1', \.\.\.\); 'CHR1' may be called 'chr1' there"),
+        (('NC_000001.11',), r"\('NC_000001.11', \.\.\.\) is in .*g\.fa \('chr1', \.\.\.\)$"),
+    ],
+)
 def test_files_that_meet_nothing_by_name_are_refused(tmp_path, names, message):
     lines, _ = plain_genome(tmp_path)
     (tmp_path / 'x.bed').write_text(''.join(lines))
@@ -327,10 +353,16 @@ def test_bad_genomes(tmp_path, genome):
         read_tasks('bed', [file], peaks=PeakOptions(tmp_path / 'other.fa'))
 
 
-@pytest.mark.parametrize('cells, signal', [
-    ('chr1 900000 900200 x 10 + 900000 900200 255,0,0', 10), ('chr1 900000 900200 x 10 + 900020 900100 0', 10),
-    ('chr1 900000 900200 x 10 . 7.5 3.1 -1', 7.5), ('chr1 5 900 x 10 . 4 3 -1', 4), ('chr1 5 900 x 10', 10),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    'cells, signal',
+    [
+        ('chr1 900000 900200 x 10 + 900000 900200 255,0,0', 10),
+        ('chr1 900000 900200 x 10 + 900020 900100 0', 10),
+        ('chr1 900000 900200 x 10 . 7.5 3.1 -1', 7.5),
+        ('chr1 5 900 x 10 . 4 3 -1', 4),
+        ('chr1 5 900 x 10', 10),
+    ],
+)
 def test_nine_columns_are_a_broad_peak_or_a_coloured_region(tmp_path, cells, signal):
     (tmp_path / 'x.bed').write_text(cells.replace(' ', '\t') + '\n')
     assert read_peaks(tmp_path / 'x.bed').signals.tolist() == [signal]

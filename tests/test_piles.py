@@ -113,14 +113,17 @@ def test_a_class_optimum_is_judged_but_not_trimmed():
     assert (pile.start, pile.stop, pile.verdict, pile.windows) == (0, 6, 'motif', None)
 
 
-@pytest.mark.parametrize('row, total, expected', [
-    ([0.5, 0.5, 0, 0], 3, [2, 1, 0, 0]),  # of equal remainders the first
-    ([0.25] * 4, 6, [2, 2, 1, 1]),
-    ([3.25, 0.25, 0.25, 0.25], 4, [4, 0, 0, 0]),  # three A and an N
-    ([49, 17, 13, 21], 100, [49, 17, 13, 21]),
-    ([0.1, 0.2, 0.3, 0.4], 10, [1, 2, 3, 4]),
-    ([1 / 3, 1 / 3, 1 / 3, 0], 1000, [334, 333, 333, 0]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    'row, total, expected',
+    [
+        ([0.5, 0.5, 0, 0], 3, [2, 1, 0, 0]),  # of equal remainders the first
+        ([0.25] * 4, 6, [2, 2, 1, 1]),
+        ([3.25, 0.25, 0.25, 0.25], 4, [4, 0, 0, 0]),  # three A and an N
+        ([49, 17, 13, 21], 100, [49, 17, 13, 21]),
+        ([0.1, 0.2, 0.3, 0.4], 10, [1, 2, 3, 4]),
+        ([1 / 3, 1 / 3, 1 / 3, 0], 1000, [334, 333, 333, 0]),
+    ],
+)
 def test_whole_counts(row, total, expected):
     assert piles.whole_counts(np.array([row, row]), total).tolist() == [expected, expected]
 

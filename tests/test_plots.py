@@ -17,9 +17,12 @@ def test_letters_are_stacked_by_hand():
     ax = axes()
     plots.letter_logo(ax, np.array([[0.5, 2.0, 0.0, -1.0], [np.nan, 0, -0.25, -0.5]]), ylabel='bits')
     expected = {
-        ('A+', 0): (0, 0.5), ('C+', 0): (0.5, 2.5), ('T-', 0): (-1, 0), ('G-', 1): (-0.25, 0),
+        ('A+', 0): (0, 0.5),
+        ('C+', 0): (0.5, 2.5),
+        ('T-', 0): (-1, 0),
+        ('G-', 1): (-0.25, 0),
         ('T-', 1): (-0.75, -0.25),
-    }  # fmt: skip
+    }
     found = drawn_letters(ax)
     assert found.keys() == expected.keys()
     for key, box in expected.items():
@@ -36,8 +39,15 @@ def test_letters_are_where_logomaker_puts_them():
     heights = np.random.default_rng(0).normal(size=(7, 4))
     ours, theirs = axes(), axes()
     plots.letter_logo(ours, heights)
-    logo = logomaker.Logo(pd.DataFrame(heights, columns=list('ACGT')), ax=theirs, color_scheme=plots.LETTER_COLOURS,
-                          flip_below=False, shade_below=0.35, font_name='DejaVu Sans', font_weight='bold')  # fmt: skip
+    logo = logomaker.Logo(
+        pd.DataFrame(heights, columns=list('ACGT')),
+        ax=theirs,
+        color_scheme=plots.LETTER_COLOURS,
+        flip_below=False,
+        shade_below=0.35,
+        font_name='DejaVu Sans',
+        font_weight='bold',
+    )
     found = drawn_letters(ours)
     colours = {patch.get_gid(): patch.get_facecolor()[:3] for patch in ours.artists + ours.patches if patch.get_gid()}
     assert len(found) == 28

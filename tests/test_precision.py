@@ -1,6 +1,5 @@
 """The comparison of precisions: the CPU rounds what it multiplies, and the table holds what was trained."""
 
-
 import jax
 import numpy as np
 import pytest
@@ -77,8 +76,13 @@ def test_tables():
     }
     per_model, differences = rounding.tables(aurocs)
     assert per_model.rows[1] == {
-        'task': 'b', 'spec': 'cnn', 'float32': 0.8, 'another_seed': 0.79, 'tf32': 0.81, 'bf16': None,
-    }  # fmt: skip
+        'task': 'b',
+        'spec': 'cnn',
+        'float32': 0.8,
+        'another_seed': 0.79,
+        'tf32': 0.81,
+        'bf16': None,
+    }
     by_name = {row['against float32']: row for row in differences.rows}
     assert by_name['another_seed']['mean'] == pytest.approx(0)
     assert by_name['tf32']['largest'] == pytest.approx(0.01)
@@ -96,11 +100,17 @@ def test_the_command(tmp_path):
     (tmp_path / 'a.fa').write_text(''.join(lines))
     (tmp_path / 'a.test.fa').write_text(''.join(lines[:40]))
     flags = [
-        '--config=configs/default.py', f'--workdir={tmp_path / "run"}',
-        '--config.corpus.source=fasta', f'--config.corpus.input={tmp_path / "a.fa"}', '--config.specs=("small_rnn",)',
-        '--config.recipe.epochs=2', '--config.recipe.min_steps=0', '--config.recipe.batch_size=16',
-        '--config.evaluate.n_resamples=20', '--config.machine.compilation_cache=',
-    ]  # fmt: skip
+        '--config=configs/default.py',
+        f'--workdir={tmp_path / "run"}',
+        '--config.corpus.source=fasta',
+        f'--config.corpus.input={tmp_path / "a.fa"}',
+        '--config.specs=("small_rnn",)',
+        '--config.recipe.epochs=2',
+        '--config.recipe.min_steps=0',
+        '--config.recipe.batch_size=16',
+        '--config.evaluate.n_resamples=20',
+        '--config.machine.compilation_cache=',
+    ]
     done = run_command('precision', *flags)
     assert done.status == 0, done.err
     assert 'the CPU rounds' in done.out

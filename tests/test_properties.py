@@ -31,9 +31,12 @@ from tests.helpers import check_corpus, check_motifs
 
 # The same examples everywhere and no clock: a test that fails does so again.
 quickly = settings(
-    max_examples=60, deadline=None, derandomize=True, database=None,
+    max_examples=60,
+    deadline=None,
+    derandomize=True,
+    database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)  # fmt: skip
+)
 
 letters = st.text('ACGTN', min_size=1, max_size=40)
 anything = st.text(max_size=30)  # without half surrogate pairs
@@ -141,7 +144,7 @@ def test_messages_are_one_printable_line(text):
     assert message.isprintable() and printable(message) == message
     if text.isprintable():
         assert message == text
-    assert len(brief(text)) <= 60 and brief('x' * 10**6).endswith("...")
+    assert len(brief(text)) <= 60 and brief('x' * 10**6).endswith('...')
     if len(repr(text)) <= 60:
         assert brief(text) == repr(text)
 
@@ -193,8 +196,9 @@ def test_tables_come_back_as_their_cells(rows, width):
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | surrogates,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(surrogates, inner, max_size=4), max_leaves=12,
-)  # fmt: skip
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(surrogates, inner, max_size=4),
+    max_leaves=12,
+)
 
 
 @quickly
@@ -205,10 +209,13 @@ def test_json_comes_back(value):
 
 
 @quickly
-@given(hnp.arrays(
-    st.sampled_from(['u1', '<i8', '<f4', '>f8', '?', '<U5', 'S3', '<c8']),
-    hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4),
-), st.booleans())  # fmt: skip
+@given(
+    hnp.arrays(
+        st.sampled_from(['u1', '<i8', '<f4', '>f8', '?', '<U5', 'S3', '<c8']),
+        hnp.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4),
+    ),
+    st.booleans(),
+)
 def test_arrays_come_back(array, fortran):
     array = np.asfortranarray(array) if fortran else array
     np.save(scratch() / 'a.npy', array, allow_pickle=False)
@@ -222,8 +229,12 @@ def test_arrays_come_back(array, fortran):
 
 
 @quickly
-@given(st.lists(st.tuples(st.integers(0, 1), letters), min_size=1, max_size=12), st.sampled_from(['\n', '\r\n']),
-       st.booleans(), st.integers(1, 50))  # fmt: skip
+@given(
+    st.lists(st.tuples(st.integers(0, 1), letters), min_size=1, max_size=12),
+    st.sampled_from(['\n', '\r\n']),
+    st.booleans(),
+    st.integers(1, 50),
+)
 def test_fasta_is_read_as_it_was_written(records, end, packed, width):
     text = ''
     for label, sequence in records:
@@ -240,9 +251,12 @@ def test_fasta_is_read_as_it_was_written(records, end, packed, width):
         assert ('no positives among' if positives == 0 else 'none of them can be set aside') in str(error)
         assert positives == 0 or len({either_strand(dna.encode(sequence)) for _, sequence in records}) < len(records)
     else:
-        read = [(int(label), dna.decode(tokens)) for part in (task.train, task.test)
-                for label, tokens, name in zip(part.labels, part.tokens, part.names, strict=True)
-                if not name.endswith('_shuffle')]  # fmt: skip
+        read = [
+            (int(label), dna.decode(tokens))
+            for part in (task.train, task.test)
+            for label, tokens, name in zip(part.labels, part.tokens, part.names, strict=True)
+            if not name.endswith('_shuffle')
+        ]
         made = len(task.train.labels) + len(task.test.labels) - len(read)
         assert made == (len(read) if positives == len(records) else 0)  # positives alone get shuffles
         left_out = list((Counter(records) - Counter(read)).elements())
@@ -272,10 +286,20 @@ def test_deepbind_is_read_as_it_was_written(records, name):
 
 
 @quickly
-@given(st.lists(st.tuples(
-    st.sampled_from(['chr1', 'chr2', 'chrX']), st.integers(0, 10**9), st.integers(1, 10**4),
-    st.floats(-1e6, 1e6), st.integers(-1, 0),
-), min_size=1, max_size=12), st.booleans())  # fmt: skip
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(['chr1', 'chr2', 'chrX']),
+            st.integers(0, 10**9),
+            st.integers(1, 10**4),
+            st.floats(-1e6, 1e6),
+            st.integers(-1, 0),
+        ),
+        min_size=1,
+        max_size=12,
+    ),
+    st.booleans(),
+)
 def test_peaks_are_read_as_they_were_written(peaks, narrow):
     lines = []
     for chrom, start, size, signal, summit in peaks:
@@ -291,8 +315,11 @@ def test_peaks_are_read_as_they_were_written(peaks, narrow):
 
 
 @quickly
-@given(st.lists(st.tuples(st.sampled_from('ab'), st.integers(0, 60), st.integers(1, 20)), min_size=1, max_size=8),
-       st.lists(st.integers(-5, 90), min_size=1, max_size=10), st.integers(1, 12))  # fmt: skip
+@given(
+    st.lists(st.tuples(st.sampled_from('ab'), st.integers(0, 60), st.integers(1, 20)), min_size=1, max_size=8),
+    st.lists(st.integers(-5, 90), min_size=1, max_size=10),
+    st.integers(1, 12),
+)
 def test_overlap_is_that_of_every_letter(regions, starts, width):
     chroms, first, sizes = (list(column) for column in zip(*regions, strict=True))
     merged = intervals.Regions(chroms, np.array(first), np.array(first) + np.array(sizes))
@@ -328,8 +355,11 @@ records_of = st.lists(letters, min_size=2, max_size=6)
 
 
 @quickly
-@given(st.lists(st.tuples(names, records_of, records_of), min_size=1, max_size=3, unique_by=lambda task: task[0]),
-       st.integers(0, 9), st.lists(surrogates, min_size=1, max_size=3))  # fmt: skip
+@given(
+    st.lists(st.tuples(names, records_of, records_of), min_size=1, max_size=3, unique_by=lambda task: task[0]),
+    st.integers(0, 9),
+    st.lists(surrogates, min_size=1, max_size=3),
+)
 def test_corpora_come_back(tasks, seed, record_names):
     def both(sequences: list[str]) -> list[str]:  # never mostly N, nor those of another on this or the other strand
         return ['AA' + s + letter * len(s) for letter in 'CA' for s in sequences]
@@ -363,8 +393,9 @@ def test_corpora_come_back(tasks, seed, record_names):
 
 
 @quickly
-@given(st.lists(st.tuples(st.integers(0, 1), st.integers(-1, 4)), max_size=20), st.floats(0.01, 0.99),
-       st.integers(0, 9))  # fmt: skip
+@given(
+    st.lists(st.tuples(st.integers(0, 1), st.integers(-1, 4)), max_size=20), st.floats(0.01, 0.99), st.integers(0, 9)
+)
 def test_what_is_held_out_keeps_pairs_together(rows, fraction, seed):
     labels, pairs = (np.array([row[at] for row in rows], np.int64) for at in (0, 1))
     chosen = build.choose_rows(labels, pairs, fraction, np.random.default_rng(seed))
@@ -406,10 +437,20 @@ def test_motifs_come_back(names, seed):
 
 
 @quickly
-@given(st.lists(st.builds(
-    formats.BedRow, anything, st.integers(0, 10**9), st.integers(10**9, 10**10), anything, st.integers(0, 1000),
-    st.sampled_from('+-'),
-), max_size=6))  # fmt: skip
+@given(
+    st.lists(
+        st.builds(
+            formats.BedRow,
+            anything,
+            st.integers(0, 10**9),
+            st.integers(10**9, 10**10),
+            anything,
+            st.integers(0, 1000),
+            st.sampled_from('+-'),
+        ),
+        max_size=6,
+    )
+)
 def test_windows_come_back(rows):
     assume(not any(row.chrom.startswith(('track', 'browser')) for row in rows))
     formats.write_bed(scratch() / 'w.bed', rows)
@@ -433,8 +474,11 @@ class Example:
 
 
 @quickly
-@given(st.dictionaries(st.sampled_from([field.name for field in dataclasses.fields(Example)]) | anything, json_values,
-                       max_size=4))  # fmt: skip
+@given(
+    st.dictionaries(
+        st.sampled_from([field.name for field in dataclasses.fields(Example)]) | anything, json_values, max_size=4
+    )
+)
 def test_settings_have_their_types_or_are_refused(values):
     known = {field.name: field.default for field in dataclasses.fields(Example)}
     try:
@@ -453,20 +497,23 @@ def test_settings_have_their_types_or_are_refused(values):
     assert all(isinstance(word, str) for word in made.words) and all(isinstance(x, float) for x in made.range)
 
 
-@pytest.mark.parametrize('values, message', [
-    ({'sise': 3}, "section: unknown setting 'sise'; it has size, rate"),
-    ({'size': '3'}, "section: size is '3', expected int"),
-    ({'size': True}, 'section: size is True, expected int'),
-    ({'size': 3.0}, 'section: size is 3.0, expected int'),
-    ({'rate': 10**400}, r'section: rate is 1000.*\.\.\., expected float'),
-    ({'rate': None}, 'section: rate is None, expected float'),
-    ({'flag': 1}, 'section: flag is 1, expected bool'),
-    ({'words': 'abc'}, "section: words is 'abc', expected tuple"),
-    ({'words': ['a', 3]}, r'section: words\[1\] is 3, expected str'),
-    ({'range': [0.1, 'b']}, r"section: range\[1\] is 'b', expected float"),
-    ('abc', "section is 'abc', expected settings by name"),
-    (None, 'section is None, expected settings by name'),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    'values, message',
+    [
+        ({'sise': 3}, "section: unknown setting 'sise'; it has size, rate"),
+        ({'size': '3'}, "section: size is '3', expected int"),
+        ({'size': True}, 'section: size is True, expected int'),
+        ({'size': 3.0}, 'section: size is 3.0, expected int'),
+        ({'rate': 10**400}, r'section: rate is 1000.*\.\.\., expected float'),
+        ({'rate': None}, 'section: rate is None, expected float'),
+        ({'flag': 1}, 'section: flag is 1, expected bool'),
+        ({'words': 'abc'}, "section: words is 'abc', expected tuple"),
+        ({'words': ['a', 3]}, r'section: words\[1\] is 3, expected str'),
+        ({'range': [0.1, 'b']}, r"section: range\[1\] is 'b', expected float"),
+        ('abc', "section is 'abc', expected settings by name"),
+        (None, 'section is None, expected settings by name'),
+    ],
+)
 def test_wrong_settings_are_named(values, message):
     with pytest.raises(InputError, match=message):
         read_settings(Example, values, 'section')
@@ -507,36 +554,104 @@ def read_genome(path: pathlib.Path) -> None:
 
 
 FRAGMENTS = {
-    'any.fa': (read_sources, [
-        b'>1\n', b'> 0 x\n', b'>label=1\n', b'ACGT\n', b'acgu', b'\r\n', b'\n', b'N', b'\x1f\x8b', b'\0',
-    ]),
-    'any_AC.seq': (read_deepbind, [
-        b'FoldID\tEventID\tseq\tBound\n', b'A\tx\tACGT\t1\n', b'A\ty\tACGA\t0\n', b'\t', b'2\n',
-    ]),
-    'any.bed': (peak_files.read_peaks, [
-        b'chr1\t5\t9\n', b'chr1 5 9\n', b'track\n', b'\t', b'-1', b'9' * 20, b'.', b'nan',
-    ]),
-    'any.vcf': (read_variants, [
-        b'##x\n', b'#CHROM\tPOS\tID\tREF\tALT\n', b's\t5\t.\tA\tC,G\n', b'<DEL>', b',', b'\t',
-    ]),
-    'any.tsv': (read_variants, [
-        b'sequence\tposition\tref\talt\n', b's\t5\tA\tC\n', b'ref', b'\t', b'\n', b'#',
-    ]),
-    'any.meme': (read_meme, [
-        b'MOTIF a\n', b'letter-probability matrix: w= 1\n', b'0 0 1 0\n', b'w= 0', b'9' * 5000, b'\n',
-    ]),
-    'any.jaspar': (read_jaspar, [
-        b'>a\n', b'A [ 1 ]\n', b'C [ 1 ]\n', b'G [ 1 ]\n', b'T [ 1 ]\n', b'T [ 1 2 ]\n', b'1e999', b'\n',
-    ]),
+    'any.fa': (
+        read_sources,
+        [
+            b'>1\n',
+            b'> 0 x\n',
+            b'>label=1\n',
+            b'ACGT\n',
+            b'acgu',
+            b'\r\n',
+            b'\n',
+            b'N',
+            b'\x1f\x8b',
+            b'\0',
+        ],
+    ),
+    'any_AC.seq': (
+        read_deepbind,
+        [
+            b'FoldID\tEventID\tseq\tBound\n',
+            b'A\tx\tACGT\t1\n',
+            b'A\ty\tACGA\t0\n',
+            b'\t',
+            b'2\n',
+        ],
+    ),
+    'any.bed': (
+        peak_files.read_peaks,
+        [
+            b'chr1\t5\t9\n',
+            b'chr1 5 9\n',
+            b'track\n',
+            b'\t',
+            b'-1',
+            b'9' * 20,
+            b'.',
+            b'nan',
+        ],
+    ),
+    'any.vcf': (
+        read_variants,
+        [
+            b'##x\n',
+            b'#CHROM\tPOS\tID\tREF\tALT\n',
+            b's\t5\t.\tA\tC,G\n',
+            b'<DEL>',
+            b',',
+            b'\t',
+        ],
+    ),
+    'any.tsv': (
+        read_variants,
+        [
+            b'sequence\tposition\tref\talt\n',
+            b's\t5\tA\tC\n',
+            b'ref',
+            b'\t',
+            b'\n',
+            b'#',
+        ],
+    ),
+    'any.meme': (
+        read_meme,
+        [
+            b'MOTIF a\n',
+            b'letter-probability matrix: w= 1\n',
+            b'0 0 1 0\n',
+            b'w= 0',
+            b'9' * 5000,
+            b'\n',
+        ],
+    ),
+    'any.jaspar': (
+        read_jaspar,
+        [
+            b'>a\n',
+            b'A [ 1 ]\n',
+            b'C [ 1 ]\n',
+            b'G [ 1 ]\n',
+            b'T [ 1 ]\n',
+            b'T [ 1 2 ]\n',
+            b'1e999',
+            b'\n',
+        ],
+    ),
     'any6.bed': (formats.read_bed, [b'chr1\t5\t9\tn\t0\t+\n', b'\t', b'1_0', b'\n', b'track name=x\n', b'%zz']),
     'table': (files.read_tsv, [b'a\tb\n', b'1\t2\n', b'\t', b'\n', b'\r\n', b'\xff', b'"']),
     'x.json': (files.read_json, [b'{"a":', b'[', b']', b'}', b'1', b'"\\ud800"', b'NaN', b'9' * 5000]),
     'genome.fa': (read_genome, [b'>s\n', b'ACGT\n', b'acgt\n', b'AC\n', b'\n', b'\r\n', b' ', b'>', b'\t', b'\xff']),
     'a.npz': (arrays.read_npz, [b'PK\x03\x04', b'PK\x05\x06' + b'\0' * 18, b'\x93NUMPY', b'\0']),
-    'a.npy': (arrays.read_npy, [
-        b'\x93NUMPY\x01\0', b'v\0', b"{'descr': '|O', 'fortran_order': False, 'shape': (), }",
-    ]),
-}  # fmt: skip
+    'a.npy': (
+        arrays.read_npy,
+        [
+            b'\x93NUMPY\x01\0',
+            b'v\0',
+            b"{'descr': '|O', 'fortran_order': False, 'shape': (), }",
+        ],
+    ),
+}
 
 
 @pytest.mark.parametrize('name', FRAGMENTS)
@@ -545,8 +660,11 @@ def test_arbitrary_bytes_are_read_or_refused(name):
     outcomes = set()
 
     @quickly
-    @given(st.binary(max_size=60) | st.lists(st.sampled_from(pieces) | st.binary(max_size=6), max_size=14).map(b''.join)
-           | st.lists(st.sampled_from(pieces), max_size=14).map(b''.join))  # fmt: skip
+    @given(
+        st.binary(max_size=60)
+        | st.lists(st.sampled_from(pieces) | st.binary(max_size=6), max_size=14).map(b''.join)
+        | st.lists(st.sampled_from(pieces), max_size=14).map(b''.join)
+    )
     def check(data):
         path = written(name, data)
         try:

@@ -47,14 +47,17 @@ def test_matrix_ids():
     assert published.published_task('TAF1_K562_TAF1_HudsonAlpha').monomers[2026] == ()
 
 
-@pytest.mark.parametrize('name, deepbind, meme_sum', [
-    ('ARID3A_K562_ARID3A_(sc-8821)_Stanford', 0.88754, 0.79652),
-    ('ARID3A_K562_ARID3A_-sc-8821-_Stanford', 0.88754, 0.79652),
-    ('GATA1_K562_GATA-1_USC', 0.95964, 0.82982),
-    ('ZBTB7A_HepG2_ZBTB7A_(SC-34508)_HudsonAlpha', 0.87414, 0.77424),
-    ('ZBTB7A_HepG2_ZBTB7A_-SC-34508-_HudsonAlpha', 0.87414, 0.77424),
-    ('MYC_H1-hESC_c-Myc_Stanford', 0.93007, 0.84313),
-])
+@pytest.mark.parametrize(
+    'name, deepbind, meme_sum',
+    [
+        ('ARID3A_K562_ARID3A_(sc-8821)_Stanford', 0.88754, 0.79652),
+        ('ARID3A_K562_ARID3A_-sc-8821-_Stanford', 0.88754, 0.79652),
+        ('GATA1_K562_GATA-1_USC', 0.95964, 0.82982),
+        ('ZBTB7A_HepG2_ZBTB7A_(SC-34508)_HudsonAlpha', 0.87414, 0.77424),
+        ('ZBTB7A_HepG2_ZBTB7A_-SC-34508-_HudsonAlpha', 0.87414, 0.77424),
+        ('MYC_H1-hESC_c-Myc_Stanford', 0.93007, 0.84313),
+    ],
+)
 def test_a_task_is_found_by_either_spelling(name, deepbind, meme_sum):
     auroc = published.published_auroc(name)
     assert (auroc.deepbind, auroc.meme_sum) == (deepbind, meme_sum)

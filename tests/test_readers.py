@@ -79,18 +79,25 @@ def test_deepmotif_in_nested_folders(tmp_path):
 @pytest.mark.parametrize(
     ('header', 'label', 'name'),
     [
-        ('1', 1, 'record_1'), (' 0', 0, 'record_1'), ('1 peak', 1, 'peak'), ('peak|a 0', 0, 'peak a'),
-        ('peak label=1 x', 1, 'peak x'), ('1 1', 1, '1'), ('0 label=1', 1, '0'),
+        ('1', 1, 'record_1'),
+        (' 0', 0, 'record_1'),
+        ('1 peak', 1, 'peak'),
+        ('peak|a 0', 0, 'peak a'),
+        ('peak label=1 x', 1, 'peak x'),
+        ('1 1', 1, '1'),
+        ('0 label=1', 1, '0'),
     ],
-)  # fmt: skip
+)
 def test_labels_in_fasta_headers(tmp_path, header, label, name):
     file = tmp_path / 'task.fa'
     file.write_text(f'>{header}\nACGT\n' + labelled_text(8))
     task = read_tasks('fasta', [file])[0]
     found = {
-        (name, int(label)) for part in (task.train, task.test)
-        for sequence, label, name in zip(part.tokens, part.labels, part.names, strict=True) if len(sequence) == 4
-    }  # fmt: skip
+        (name, int(label))
+        for part in (task.train, task.test)
+        for sequence, label, name in zip(part.tokens, part.labels, part.names, strict=True)
+        if len(sequence) == 4
+    }
     assert found == {(name, label)}
 
 

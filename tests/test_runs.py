@@ -22,17 +22,28 @@ from tests.helpers import ROOT, toy_corpus
 from tests.helpers_commands import run_command
 
 TINY = (
-    '--config=configs/quickstart.py', '--config.corpus.n_tasks=2', '--config.corpus.n_train=150',
-    '--config.corpus.n_test=40', '--config.specs=("small_cnn",)', '--config.seeds=(0,1)', '--config.recipe.epochs=6',
-    '--config.recipe.batch_size=32', '--config.evaluate.n_resamples=50', '--config.machine.segment_steps=9',
-    '--config.checkpoint_seconds=0.0', '--config.machine.compilation_cache=',
-)  # fmt: skip
+    '--config=configs/quickstart.py',
+    '--config.corpus.n_tasks=2',
+    '--config.corpus.n_train=150',
+    '--config.corpus.n_test=40',
+    '--config.specs=("small_cnn",)',
+    '--config.seeds=(0,1)',
+    '--config.recipe.epochs=6',
+    '--config.recipe.batch_size=32',
+    '--config.evaluate.n_resamples=50',
+    '--config.machine.segment_steps=9',
+    '--config.checkpoint_seconds=0.0',
+    '--config.machine.compilation_cache=',
+)
 # What follows training is tested once, on the whole run; see also test_stages.py.
 SHORT = ('--stages=train,evaluate',)
 WHOLE = (
-    '--config.explain.positives=8', '--config.explain.negatives=2', '--config.explain.integration_steps=2',
-    '--config.explain.restarts=1', '--config.explain.optimisation_steps=5',
-)  # fmt: skip
+    '--config.explain.positives=8',
+    '--config.explain.negatives=2',
+    '--config.explain.integration_steps=2',
+    '--config.explain.restarts=1',
+    '--config.explain.optimisation_steps=5',
+)
 
 
 def command(workdir, *flags, stages=SHORT):
@@ -126,7 +137,7 @@ def test_both_strands_and_any_length_are_scored(run):
         ('nothing', 'small_cnn', "no task 'nothing'; it has ARID3A"),
         (None, 'large_rnn', "no spec 'large_rnn'; it has small_cnn"),
     ],
-)  # fmt: skip
+)
 def test_a_model_that_is_not_there(run, task, spec, message):
     opened = demo_jax.load_run(run[0])
     with pytest.raises(InputError, match=message):

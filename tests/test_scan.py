@@ -76,8 +76,9 @@ def test_a_planted_word_is_found_where_it_lies():
     tokens[1, 4:12] = dna.reverse_complement(dna.encode(word)[None])[0]
     hits = scan.find_hits(scanner, tokens)
     assert [(int(r), int(s), int(t)) for r, s, t in zip(hits.row, hits.start, hits.strand, strict=True)] == [
-        (0, 11, 1), (1, 4, -1),
-    ]  # fmt: skip
+        (0, 11, 1),
+        (1, 4, -1),
+    ]
     np.testing.assert_allclose(hits.p_value, 4.0**-8)
 
 
@@ -131,9 +132,13 @@ def test_a_palindrome_on_one_site_counts_once():
 
 def test_of_two_strands_the_better_one_counts():
     hits = scan.Hits(
-        row=np.array([0, 0, 0, 1, 1]), start=np.array([3, 3, 4, 4, 4]), strand=np.array([1, -1, 1, 1, -1], np.int8),
-        score=np.array([5.0, 6.0, 5.0, 7.0, 2.0]), p_value=np.array([2e-5, 1e-5, 2e-5, 1e-6, 9e-5]), width=4,
-    )  # fmt: skip
+        row=np.array([0, 0, 0, 1, 1]),
+        start=np.array([3, 3, 4, 4, 4]),
+        strand=np.array([1, -1, 1, 1, -1], np.int8),
+        score=np.array([5.0, 6.0, 5.0, 7.0, 2.0]),
+        p_value=np.array([2e-5, 1e-5, 2e-5, 1e-6, 9e-5]),
+        width=4,
+    )
     assert hits.of_row(0) == [(3, -1, 6.0, 1e-5), (4, 1, 5.0, 2e-5)]
     assert hits.of_row(1) == [(4, 1, 7.0, 1e-6)] and hits.of_row(2) == []
 
@@ -147,9 +152,15 @@ def test_a_short_motif_is_looked_for_by_its_best_words():
     assert [hit[:2] for hit in hits.of_row(0)] == [(3, 1), (10, -1)]
 
 
-@pytest.mark.parametrize('word, threshold, reached', [
-    ('CACGTGA', 1e-4, 1e-4), ('CACGTG', 1e-4, 4.0**-6), ('CACGTG', 1e-3, 1e-3), ('GATA', 1e-4, 4.0**-4),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    'word, threshold, reached',
+    [
+        ('CACGTGA', 1e-4, 1e-4),
+        ('CACGTG', 1e-4, 4.0**-6),
+        ('CACGTG', 1e-3, 1e-3),
+        ('GATA', 1e-4, 4.0**-4),
+    ],
+)
 def test_hits_say_the_p_value_that_was_looked_for(word, threshold, reached):
     matrix = 0.97 * dna.one_hot(dna.encode(word)) + 0.0075
     tokens = dna.encode(f'CCCAA{word}AACCC')[None]

@@ -117,12 +117,24 @@ def test_the_best_window_is_found(models, tmp_path, monkeypatch, part):
 
 BLANKS = b' ' * 30
 NASTY = [
-    b'>a b\nAC GT\n', b'>a\r\nACGT\r\nAC\r\n\r\n>b\r\nG\r\n', b'\n\n>a\n\nAC\n\n  GT \n>b\t x \nA', b'>a\n>b\nAC\n',
-    b'>a', b'>a\nAC>GT\nGGGGGGGGGGGGGGGGG>T\n', b'>a\n >b\nAC\n', b'  \nACGT\n', b'ACGTACGTACGTACGTACGT', b' \n \n',
-    b'>a\nAC\0GT\n', b'>\nACGT' + BLANKS + b'\r\n>b\n' + BLANKS + b'AC\r' + b'GT' * 20 + b'\r\r\n', b'>a\nA\n>b\n \n',
-    b'>\xff\nAC\rGT\nA\n', b'\xef\xbb\xbf>a\nACGT\n>b c d e f g h i j k l m n o p\nAC' + BLANKS + b'GT\n',
-    b'', b'\xff\xfe>\0',
-]  # fmt: skip
+    b'>a b\nAC GT\n',
+    b'>a\r\nACGT\r\nAC\r\n\r\n>b\r\nG\r\n',
+    b'\n\n>a\n\nAC\n\n  GT \n>b\t x \nA',
+    b'>a\n>b\nAC\n',
+    b'>a',
+    b'>a\nAC>GT\nGGGGGGGGGGGGGGGGG>T\n',
+    b'>a\n >b\nAC\n',
+    b'  \nACGT\n',
+    b'ACGTACGTACGTACGTACGT',
+    b' \n \n',
+    b'>a\nAC\0GT\n',
+    b'>\nACGT' + BLANKS + b'\r\n>b\n' + BLANKS + b'AC\r' + b'GT' * 20 + b'\r\r\n',
+    b'>a\nA\n>b\n \n',
+    b'>\xff\nAC\rGT\nA\n',
+    b'\xef\xbb\xbf>a\nACGT\n>b c d e f g h i j k l m n o p\nAC' + BLANKS + b'GT\n',
+    b'',
+    b'\xff\xfe>\0',
+]
 
 
 def outcome(read):
@@ -168,8 +180,10 @@ def test_lines_and_records_may_have_any_length(models, tmp_path, monkeypatch):
     found = checked(fasta(tmp_path / 'x.fa', **texts), models)
     assert (found.n_records, found.n_windows) == (3, 98 + 118 + 2)
     path = tmp_path / 'bad.fa'
-    for text, message in ((f'>{"h" * 400}\nACGT\n', 'line 1 has more than 300 bytes'),
-                          (f'>h\nACGT\nAC{" " * 600}\n', 'line 3 has more than 300 bytes')):  # fmt: skip
+    for text, message in (
+        (f'>{"h" * 400}\nACGT\n', 'line 1 has more than 300 bytes'),
+        (f'>h\nACGT\nAC{" " * 600}\n', 'line 3 has more than 300 bytes'),
+    ):
         path.write_text(text)
         with pytest.raises(InputError, match=message):
             checked(path, models)
@@ -319,8 +333,9 @@ def test_a_window_exactly_at_the_threshold_is_written(models, tmp_path):
     best = score_fasta(models[:1], found, progress=False).records[0]
     exact = float(best.score[0])
     for threshold, n in ((exact, 1), (math.nextafter(exact, math.inf), 0)):
-        done = score_tables.write_scores(models[:1], found, tmp_path / 'o.tsv', track=tmp_path / 'o.bed',
-                                         threshold=threshold, progress=False)  # fmt: skip
+        done = score_tables.write_scores(
+            models[:1], found, tmp_path / 'o.tsv', track=tmp_path / 'o.bed', threshold=threshold, progress=False
+        )
         assert done.n_tracked == n
     assert done.best.records == [] and [row['score'] for row in done.top] == [exact]
 
@@ -353,14 +368,19 @@ def test_the_highest_rows_are_found_among_many(models, tmp_path):
     assert written == [{name: files.format_cell(row[name]) for name in scoring.SCORE_COLUMNS} for row in rows]
 
 
-@pytest.mark.parametrize('text, message', [
-    ('', 'is empty'),
-    ('>a\nACGTACGTACGTACGTACGT\n>prot x\nMKTAYIAKQRQISFVKSHFSRQ\n',
-     r"record 2 \('prot'\): position 6 holds 'I', expected a DNA letter"),
-    ('>a\nACGTACGTACGTACGTACGT\n>tiny\nACGTA\n', r"record 2 \('tiny'\) has 5 letters, small_cnn needs at least 18"),
-    ('ACGT\n', "expected a FASTA header"),
-    ('>a\n', r"record 1 \('a'\) has no letters"),
-])
+@pytest.mark.parametrize(
+    'text, message',
+    [
+        ('', 'is empty'),
+        (
+            '>a\nACGTACGTACGTACGTACGT\n>prot x\nMKTAYIAKQRQISFVKSHFSRQ\n',
+            r"record 2 \('prot'\): position 6 holds 'I', expected a DNA letter",
+        ),
+        ('>a\nACGTACGTACGTACGTACGT\n>tiny\nACGTA\n', r"record 2 \('tiny'\) has 5 letters, small_cnn needs at least 18"),
+        ('ACGT\n', 'expected a FASTA header'),
+        ('>a\n', r"record 1 \('a'\) has no letters"),
+    ],
+)
 def test_bad_fasta(models, tmp_path, text, message):
     path = tmp_path / 'bad.fa'
     path.write_text(text)
@@ -413,41 +433,54 @@ def edited(position, ref, alt):
 
 def test_vcf_and_table_are_read_alike(tmp_path):
     lines = [
-        ('s', 7, 'rs7', 'A', 'C,G'), ('s', 9, '.', 'AT', 'A'), ('t', 3, 'x', 'c', 'cgg'),
-        ('s', 20, '.', 'A', '<DEL>,T'), ('s', 21, '.', 'A', '*'),
-        ('s', 22, '.', 'A', '.'), ('s', 23, '.', 'A', 'A[s:40['),
-    ]  # fmt: skip
+        ('s', 7, 'rs7', 'A', 'C,G'),
+        ('s', 9, '.', 'AT', 'A'),
+        ('t', 3, 'x', 'c', 'cgg'),
+        ('s', 20, '.', 'A', '<DEL>,T'),
+        ('s', 21, '.', 'A', '*'),
+        ('s', 22, '.', 'A', '.'),
+        ('s', 23, '.', 'A', 'A[s:40['),
+    ]
     packed = tmp_path / 'x.vcf.gz'
     packed.write_bytes(gzip.compress(vcf(*lines).encode()))
     found, passed = read(packed)
     assert [tuple(variant) for variant in found] == [
-        (3, 'rs7', 's', 7, 'A', 'C'), (3, 'rs7', 's', 7, 'A', 'G'), (4, '', 's', 9, 'AT', 'A'),
-        (5, 'x', 't', 3, 'C', 'CGG'), (6, '', 's', 20, 'A', 'T'),
-    ]  # fmt: skip
+        (3, 'rs7', 's', 7, 'A', 'C'),
+        (3, 'rs7', 's', 7, 'A', 'G'),
+        (4, '', 's', 9, 'AT', 'A'),
+        (5, 'x', 't', 3, 'C', 'CGG'),
+        (6, '', 's', 20, 'A', 'T'),
+    ]
     assert [(allele.line, allele.alt, allele.reason) for allele in passed] == [
-        (6, '<DEL>', variants.SYMBOLIC), (7, '*', variants.DELETED), (8, '.', variants.NO_ALLELE),
+        (6, '<DEL>', variants.SYMBOLIC),
+        (7, '*', variants.DELETED),
+        (8, '.', variants.NO_ALLELE),
         (9, 'A[s:40[', variants.SYMBOLIC),
-    ]  # fmt: skip
+    ]
     table = tmp_path / 'x.tsv'
-    table.write_text('alt\tref\tnote\tsequence\tposition\n' + ''.join(
-        f'{alt}\t{ref}\tany\t{name}\t{position}\n' for name, position, _, ref, alt in lines
-    ))  # fmt: skip
+    table.write_text(
+        'alt\tref\tnote\tsequence\tposition\n'
+        + ''.join(f'{alt}\t{ref}\tany\t{name}\t{position}\n' for name, position, _, ref, alt in lines)
+    )
     again, passed_again = read(table)
     assert [v._replace(line=0, id='') for v in again] == [v._replace(line=0, id='') for v in found]
     assert [v._replace(line=0, id='') for v in passed_again] == [v._replace(line=0, id='') for v in passed]
 
 
-@pytest.mark.parametrize('text, message', [
-    (vcf(('s', 0, '.', 'A', 'C')), "line 3: position is '0', expected a whole number from 1"),
-    (vcf(('s', 'x', '.', 'A', 'C')), "line 3: position is 'x'"),
-    (vcf(('s', 4, '.', '-', 'C')), "line 3: ref is '-', expected letters ACGTN"),
-    (vcf(('s', 4, '.', 'A', 'C;G')), "line 3: alt is 'C;G', expected letters ACGTN"),
-    ('##fileformat=VCFv4.2\n', 'has no header line'),
-    ('#CHROM\tPOS\tREF\tALT\n', 'line 1 is .*, expected a VCF, or a tab-separated header with sequence, position'),
-    ('sequence position ref alt\n', 'line 1 is .*expected a VCF'),
-    ('sequence\tposition\tref\talt\ns\t4\tA\n', 'line 2 has 3 tab-separated columns, expected 4'),
-    ('', 'is empty'),
-])
+@pytest.mark.parametrize(
+    'text, message',
+    [
+        (vcf(('s', 0, '.', 'A', 'C')), "line 3: position is '0', expected a whole number from 1"),
+        (vcf(('s', 'x', '.', 'A', 'C')), "line 3: position is 'x'"),
+        (vcf(('s', 4, '.', '-', 'C')), "line 3: ref is '-', expected letters ACGTN"),
+        (vcf(('s', 4, '.', 'A', 'C;G')), "line 3: alt is 'C;G', expected letters ACGTN"),
+        ('##fileformat=VCFv4.2\n', 'has no header line'),
+        ('#CHROM\tPOS\tREF\tALT\n', 'line 1 is .*, expected a VCF, or a tab-separated header with sequence, position'),
+        ('sequence position ref alt\n', 'line 1 is .*expected a VCF'),
+        ('sequence\tposition\tref\talt\ns\t4\tA\n', 'line 2 has 3 tab-separated columns, expected 4'),
+        ('', 'is empty'),
+    ],
+)
 def test_bad_variant_files(tmp_path, text, message):
     path = tmp_path / 'bad.vcf'
     path.write_text(text)
@@ -456,10 +489,23 @@ def test_bad_variant_files(tmp_path, text, message):
     assert str(path) in str(caught.value) and '\n' not in str(caught.value)
 
 
-@pytest.mark.parametrize('position, ref_length, alt', [
-    (45, 1, None), (1, 1, None), (90, 1, None), (15, 1, None), (45, 1, 'ACCGT'), (45, 8, 'A'), (2, 3, 'G'),
-    (88, 3, 'G'), (25, 30, 'A'), (45, 1, 'ACGTA' * 6), (60, 1, 'ACCGTT'), (1, 12, 'C'),
-])
+@pytest.mark.parametrize(
+    'position, ref_length, alt',
+    [
+        (45, 1, None),
+        (1, 1, None),
+        (90, 1, None),
+        (15, 1, None),
+        (45, 1, 'ACCGT'),
+        (45, 8, 'A'),
+        (2, 3, 'G'),
+        (88, 3, 'G'),
+        (25, 30, 'A'),
+        (45, 1, 'ACGTA' * 6),
+        (60, 1, 'ACCGTT'),
+        (1, 12, 'C'),
+    ],
+)
 def test_both_alleles_are_cut_to_the_training_length(tmp_path, position, ref_length, alt):
     ref = SEQUENCE[position - 1 : position - 1 + ref_length]
     alt = alt or other(ref)
@@ -487,8 +533,12 @@ def test_a_short_sequence_is_used_whole(tmp_path):
     assert tuple(found) == (0, b'ACGTACGTACGTACGTACGT', b'ACGTGTACGTACGTACGT')
 
 
-CHANGES = [(45, SEQUENCE[44], other(SEQUENCE[44])), (3, SEQUENCE[2], other(SEQUENCE[2], 2)),
-           (50, SEQUENCE[49], SEQUENCE[49] + 'GGTGA'), (70, SEQUENCE[69:76], SEQUENCE[69])]  # fmt: skip
+CHANGES = [
+    (45, SEQUENCE[44], other(SEQUENCE[44])),
+    (3, SEQUENCE[2], other(SEQUENCE[2], 2)),
+    (50, SEQUENCE[49], SEQUENCE[49] + 'GGTGA'),
+    (70, SEQUENCE[69:76], SEQUENCE[69]),
+]
 
 
 def test_variants_are_scored_as_predict_does(models, tmp_path):
@@ -519,16 +569,21 @@ def test_variants_are_scored_as_predict_does(models, tmp_path):
     assert np.abs(found.alt - found.ref).max() > 1e-2
 
 
-@pytest.mark.parametrize('line, message', [
-    (('s', 45, '.', other(SEQUENCE[44]), 'N'), f"line 3: REF is '{other(SEQUENCE[44])}', but .*x.fa has "
-                                               f"'{SEQUENCE[44]}' at s:45"),
-    (('chr1', 45, '.', 'A', 'C'), "line 3: sequence 'chr1' is not in .*x.fa, which has 's', 'p', 'tiny', 'r'"),
-    (('s', 91, '.', 'A', 'C'), "line 3: position 91 with REF 'A' lies beyond the 90 letters of 's'"),
-    (('p', 1, '.', 'M', 'C'), "line 3: ref is 'M', expected letters"),
-    (('p', 3, '.', 'T', 'C'), "line 3: p:3: the window in .*x.fa: position 6 holds 'I', expected a DNA letter"),
-    (('tiny', 1, '.', 'A', 'C'), 'line 3: tiny:1: its sequence has 5 letters, expected at least 18'),
-    (('s', 45, '.', SEQUENCE[44], 'A' * 40), 'holds no variants .*1 allele longer than 30 letters'),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    'line, message',
+    [
+        (
+            ('s', 45, '.', other(SEQUENCE[44]), 'N'),
+            f"line 3: REF is '{other(SEQUENCE[44])}', but .*x.fa has '{SEQUENCE[44]}' at s:45",
+        ),
+        (('chr1', 45, '.', 'A', 'C'), "line 3: sequence 'chr1' is not in .*x.fa, which has 's', 'p', 'tiny', 'r'"),
+        (('s', 91, '.', 'A', 'C'), "line 3: position 91 with REF 'A' lies beyond the 90 letters of 's'"),
+        (('p', 1, '.', 'M', 'C'), "line 3: ref is 'M', expected letters"),
+        (('p', 3, '.', 'T', 'C'), "line 3: p:3: the window in .*x.fa: position 6 holds 'I', expected a DNA letter"),
+        (('tiny', 1, '.', 'A', 'C'), 'line 3: tiny:1: its sequence has 5 letters, expected at least 18'),
+        (('s', 45, '.', SEQUENCE[44], 'A' * 40), 'holds no variants .*1 allele longer than 30 letters'),
+    ],
+)
 def test_variants_that_do_not_fit(models, tmp_path, line, message):
     path = fasta(tmp_path / 'x.fa', s=SEQUENCE, p='MKTAYIAKQRQISFVKSHFSRQ', tiny='ACGTA', r='R' * 40)
     (tmp_path / 'v.vcf').write_text(vcf(line))
@@ -553,8 +608,9 @@ def test_the_command_writes_and_prints(run, tmp_path, call, capsys):
     rows = files.read_tsv(out)
     assert tuple(rows[0]) == scoring.SCORE_COLUMNS and len(rows) == 40
     assert {(row['task'], row['spec'], row['seed']) for row in rows} == {
-        ('one', 'small_cnn', '1'), ('two', 'small_cnn', '1'),
-    }  # fmt: skip
+        ('one', 'small_cnn', '1'),
+        ('two', 'small_cnn', '1'),
+    }
     printed = capsys.readouterr()
     assert printed.out.splitlines()[-1] == f'scores: {out}'
     assert 'the 30 with the highest score' in printed.out and f'... 10 more rows in {out}' in printed.out
@@ -605,8 +661,9 @@ def test_the_command_writes_a_track(run, tmp_path, call, capsys):
 def test_the_command_says_what_it_cannot_explain(run, tmp_path, call, monkeypatch):
     monkeypatch.setattr(scoring, 'MAX_EXPLAINED', 3)
     path = fasta(tmp_path / 'x.fa', s=SEQUENCE, t=letters(70, 6))
-    with pytest.raises(InputError, match='x.fa: has 2 records, 4 best windows of 2 models in all, but --explain holds '
-                                         'at most 3$'):  # fmt: skip
+    with pytest.raises(
+        InputError, match='x.fa: has 2 records, 4 best windows of 2 models in all, but --explain holds at most 3$'
+    ):
         call(run=str(run.directory.path), fasta=str(path), out=str(tmp_path / 'o.tsv'), explain=True)
     assert [p.name for p in tmp_path.iterdir()] == ['x.fa']
 
@@ -623,8 +680,11 @@ def test_from_the_shell(run, tmp_path):
     done = shell('--variants=v.vcf', '--tasks=two')
     assert done.status == 0, done.err
     lines = done.out.splitlines()
-    assert lines[-3:] == ['passed over: 1 symbolic allele', 'passed over, one by one: variant_scores_skipped.tsv',
-                          'variant scores: variant_scores.tsv']  # fmt: skip
+    assert lines[-3:] == [
+        'passed over: 1 symbolic allele',
+        'passed over, one by one: variant_scores_skipped.tsv',
+        'variant scores: variant_scores.tsv',
+    ]
     assert any(line.split()[:4] == ['rs1', 's', '45', SEQUENCE[44]] for line in lines)
     (row,) = files.read_tsv(tmp_path / 'variant_scores.tsv')
     assert (row['task'], row['spec'], row['start'], row['end']) == ('two', 'small_rnn', '31', '60')

@@ -33,10 +33,25 @@ from tests.helpers import ROOT, make_run, small_corpus
 from tests.helpers_source import MODULES, imports, module_name, unsafe_calls
 
 HOSTILE = (
-    '</script><script>alert(1)</script>', '<!--<script>', '"onmouseover="alert(1)', "'-alert(1)-'",
-    'javascript:alert(1)', '${alert(1)}', '{{7*7}}', '&lt;b&gt;', '\u2028alert(1)//', ']]>', '\\u003cscript\\u003e',
-    '../../index.html', '%3Cscript%3E', 'data:text/html,<script>', '\ud800', '\x00', '__proto__', 'constructor',
-)  # fmt: skip
+    '</script><script>alert(1)</script>',
+    '<!--<script>',
+    '"onmouseover="alert(1)',
+    "'-alert(1)-'",
+    'javascript:alert(1)',
+    '${alert(1)}',
+    '{{7*7}}',
+    '&lt;b&gt;',
+    '\u2028alert(1)//',
+    ']]>',
+    '\\u003cscript\\u003e',
+    '../../index.html',
+    '%3Cscript%3E',
+    'data:text/html,<script>',
+    '\ud800',
+    '\x00',
+    '__proto__',
+    'constructor',
+)
 
 
 # The code.
@@ -77,10 +92,21 @@ def test_no_code_out_of_data(path):
     assert not {name.split('.')[0] for name in loaded} & set(PICKLERS)
 
 
-@pytest.mark.parametrize('source', [
-    'eval("1")', 'map(eval, texts)', 'np.load(path, allow_pickle=False)', 'os.system(x)', 'f = os.execv',
-    'tar.extractall()', 'tempfile.mktemp()', '__import__("os")', 'yaml.load(x)', 'compile(text, "", "exec")',
-])  # fmt: skip
+@pytest.mark.parametrize(
+    'source',
+    [
+        'eval("1")',
+        'map(eval, texts)',
+        'np.load(path, allow_pickle=False)',
+        'os.system(x)',
+        'f = os.execv',
+        'tar.extractall()',
+        'tempfile.mktemp()',
+        '__import__("os")',
+        'yaml.load(x)',
+        'compile(text, "", "exec")',
+    ],
+)
 def test_dangers_are_found(source):
     assert dangers(source)
 
@@ -137,9 +163,11 @@ def test_objects_in_arrays_are_refused(objects, tmp_path):
     np.save(tmp_path / 'x.npy', objects, allow_pickle=True)
     np.savez(tmp_path / 'x.npz', arr_0=objects)
     for read, name in (
-        (arrays.read_npy, 'x.npy'), (arrays.map_npy, 'x.npy'), (arrays.read_npz, 'x.npz'),
+        (arrays.read_npy, 'x.npy'),
+        (arrays.map_npy, 'x.npy'),
+        (arrays.read_npz, 'x.npz'),
         (formats.read_arr_0, 'x.npz'),
-    ):  # fmt: skip
+    ):
         with pytest.raises(InputError, match=rf'{name}: [a-z0-9_. ]+ \({NO_OBJECTS}'):
             read(tmp_path / name)
     (tmp_path / 'x.npz').write_bytes(b'\x80\x04' + (tmp_path / 'x.npy').read_bytes())  # as a bare pickle begins
@@ -189,24 +217,27 @@ def tar_of(path: pathlib.Path, *entries: tuple[str, bytes, str]) -> pathlib.Path
     return path
 
 
-@pytest.mark.parametrize('entries', [
-    [('../evil', tarfile.REGTYPE, '')],
-    [('a/../../evil', tarfile.REGTYPE, '')],
-    [('/tmp/demo_jax_evil', tarfile.REGTYPE, '')],
-    [('//tmp/demo_jax_evil', tarfile.REGTYPE, '')],
-    [('..', tarfile.DIRTYPE, '')],
-    [('a', tarfile.SYMTYPE, '..'), ('a/evil', tarfile.REGTYPE, '')],
-    [('a', tarfile.SYMTYPE, '/etc'), ('a/passwd', tarfile.REGTYPE, '')],
-    [('a', tarfile.LNKTYPE, '/etc/passwd')],
-    [('f', tarfile.REGTYPE, ''), ('a', tarfile.LNKTYPE, 'f')],
-    [('a', tarfile.FIFOTYPE, '')],
-    [('a', tarfile.CHRTYPE, '')],
-    [('a', tarfile.BLKTYPE, '')],
-    [('a', tarfile.CONTTYPE, '')],
-    [('a', tarfile.GNUTYPE_SPARSE, '')],
-    [('f', tarfile.REGTYPE, ''), ('f/evil', tarfile.REGTYPE, '')],
-    [('f', tarfile.REGTYPE, ''), ('f', tarfile.REGTYPE, '')],
-])  # fmt: skip
+@pytest.mark.parametrize(
+    'entries',
+    [
+        [('../evil', tarfile.REGTYPE, '')],
+        [('a/../../evil', tarfile.REGTYPE, '')],
+        [('/tmp/demo_jax_evil', tarfile.REGTYPE, '')],
+        [('//tmp/demo_jax_evil', tarfile.REGTYPE, '')],
+        [('..', tarfile.DIRTYPE, '')],
+        [('a', tarfile.SYMTYPE, '..'), ('a/evil', tarfile.REGTYPE, '')],
+        [('a', tarfile.SYMTYPE, '/etc'), ('a/passwd', tarfile.REGTYPE, '')],
+        [('a', tarfile.LNKTYPE, '/etc/passwd')],
+        [('f', tarfile.REGTYPE, ''), ('a', tarfile.LNKTYPE, 'f')],
+        [('a', tarfile.FIFOTYPE, '')],
+        [('a', tarfile.CHRTYPE, '')],
+        [('a', tarfile.BLKTYPE, '')],
+        [('a', tarfile.CONTTYPE, '')],
+        [('a', tarfile.GNUTYPE_SPARSE, '')],
+        [('f', tarfile.REGTYPE, ''), ('f/evil', tarfile.REGTYPE, '')],
+        [('f', tarfile.REGTYPE, ''), ('f', tarfile.REGTYPE, '')],
+    ],
+)
 def test_archives_stay_inside(tmp_path, entries):
     place = tmp_path / 'deep' / 'er'
     place.mkdir(parents=True)
@@ -306,14 +337,25 @@ def test_text_reaches_the_page_as_text_nodes():
     """No script of the page writes HTML, and every address in it is made by `demo.link` or lies in the page."""
     for name in page.SCRIPTS:
         code = page.asset(name)
-        for unsafe in ('innerHTML', 'outerHTML', 'insertAdjacentHTML', 'document.write', 'eval(', 'new Function',
-                       'setTimeout("', "setTimeout('", 'srcdoc', 'createContextualFragment', 'DOMParser'):  # fmt: skip
+        for unsafe in (
+            'innerHTML',
+            'outerHTML',
+            'insertAdjacentHTML',
+            'document.write',
+            'eval(',
+            'new Function',
+            'setTimeout("',
+            "setTimeout('",
+            'srcdoc',
+            'createContextualFragment',
+            'DOMParser',
+        ):
             assert unsafe not in code, (name, unsafe)
         for address in re.findall(r'\bhref(?::\s*|=)([^,}\s]+)', code):
-            assert address.startswith(("demo.link(", "'#", 'url', '`#')), (name, address)
+            assert address.startswith(('demo.link(', "'#", 'url', '`#')), (name, address)
         assert not re.search(r'location\s*(\.href)?\s*=[^=]', code)
         for target in re.findall(r'location\.hash\s*=\s*([^;]+)', code):
-            assert target.startswith(("demo.link(", "'#")), (name, target)
+            assert target.startswith(('demo.link(', "'#")), (name, target)
         for source in re.findall(r'\.src\s*=\s*([^;]+)', code):
             assert source == '`data/${key}.js`'
     link = re.search(r'demo\.link = .*?\n  };', page.asset('base.js'), re.DOTALL).group()
@@ -350,18 +392,21 @@ def jobs_with(run: pathlib.Path, **changes: str) -> None:
     files.write_tsv(run / 'jobs.tsv', rows, list(rows[0]))
 
 
-@pytest.mark.parametrize('changes, message', [
-    ({'spec': '../../../../tmp/evil'}, "unknown spec '../../../../tmp/evil'"),
-    ({'spec': '/etc'}, "unknown spec '/etc'"),
-    ({'spec': 'this:d'}, "spec 'this:d' is not of this package; to have it imported, name it"),
-    ({'index': '../1'}, r"index is '\.\./1', expected int"),
-    ({'index': '-1'}, 'index is -1, expected 0'),
-    ({'index': '1'}, 'index is 1, expected 0'),
-    ({'seed': '1_0'}, "seed is '1_0', expected int"),
-    ({'seed': '9' * 5000}, 'seed is .* expected int'),
-    ({'learning_rate': 'nan'}, "learning_rate is 'nan', expected float"),
-    ({'learning_rate': '1e999'}, "learning_rate is '1e999', expected float"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    'changes, message',
+    [
+        ({'spec': '../../../../tmp/evil'}, "unknown spec '../../../../tmp/evil'"),
+        ({'spec': '/etc'}, "unknown spec '/etc'"),
+        ({'spec': 'this:d'}, "spec 'this:d' is not of this package; to have it imported, name it"),
+        ({'index': '../1'}, r"index is '\.\./1', expected int"),
+        ({'index': '-1'}, 'index is -1, expected 0'),
+        ({'index': '1'}, 'index is 1, expected 0'),
+        ({'seed': '1_0'}, "seed is '1_0', expected int"),
+        ({'seed': '9' * 5000}, 'seed is .* expected int'),
+        ({'learning_rate': 'nan'}, "learning_rate is 'nan', expected float"),
+        ({'learning_rate': '1e999'}, "learning_rate is '1e999', expected float"),
+    ],
+)
 def test_hostile_job_tables_are_refused(run, changes, message):
     jobs_with(run, **changes)
     with pytest.raises(InputError, match=f'jobs.tsv: is not a job table .line 2: {message}'):
@@ -377,8 +422,11 @@ def test_a_module_that_a_run_names_is_imported_only_if_the_user_names_it(run, tm
     )
     monkeypatch.syspath_prepend(tmp_path)
     jobs_with(run, spec='hostile_models:net')
-    for open_it in (lambda: schema.read_jobs(run / 'jobs.tsv'), lambda: demo_jax.load_run(run),
-                    lambda: schema.read_jobs(run / 'jobs.tsv', ['hostile_models:other'])):  # fmt: skip
+    for open_it in (
+        lambda: schema.read_jobs(run / 'jobs.tsv'),
+        lambda: demo_jax.load_run(run),
+        lambda: schema.read_jobs(run / 'jobs.tsv', ['hostile_models:other']),
+    ):
         with pytest.raises(InputError, match="line 2: spec 'hostile_models:net' is not of this package"):
             open_it()
     assert not (tmp_path / 'ran').exists()
@@ -399,16 +447,19 @@ def test_task_names_lead_nowhere(tmp_path):
     assert len(list((tmp_path / 'motifs').iterdir())) == len(names)
 
 
-@pytest.mark.parametrize('facts, message', [
-    ([], 'is not of a demo_jax run'),
-    ({'version': 99}, 'is not of a demo_jax run, version 1'),
-    ({'tasks': 'one'}, "tasks is 'one', expected a list"),
-    ({'tasks': [['one']]}, r"tasks holds \['one'\], expected printable names"),
-    ({'tasks': ['a\nb']}, 'expected printable names'),
-    ({'tasks': ['one', 'one']}, 'names one task twice'),
-    ({'versions': []}, r'versions is \[\], expected a dict'),
-    ({'fingerprint': None}, 'fingerprint is None, expected a str'),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    'facts, message',
+    [
+        ([], 'is not of a demo_jax run'),
+        ({'version': 99}, 'is not of a demo_jax run, version 1'),
+        ({'tasks': 'one'}, "tasks is 'one', expected a list"),
+        ({'tasks': [['one']]}, r"tasks holds \['one'\], expected printable names"),
+        ({'tasks': ['a\nb']}, 'expected printable names'),
+        ({'tasks': ['one', 'one']}, 'names one task twice'),
+        ({'versions': []}, r'versions is \[\], expected a dict'),
+        ({'fingerprint': None}, 'fingerprint is None, expected a str'),
+    ],
+)
 def test_hostile_run_files_are_refused(run, facts, message):
     known = files.read_json(run / 'run.json')
     files.write_json(run / 'run.json', known | facts if isinstance(facts, dict) else facts)
@@ -416,11 +467,14 @@ def test_hostile_run_files_are_refused(run, facts, message):
         schema.read_facts(run / 'run.json', FORMAT, VERSION)
 
 
-@pytest.mark.parametrize('config, message', [
-    ([1], r'is \[1\], expected settings'),
-    ({'recipe': 'x'}, "recipe is 'x', expected settings by name"),
-    ({'recipe': {'average_strands': 'yes'}}, "average_strands is 'yes', expected true or false"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    'config, message',
+    [
+        ([1], r'is \[1\], expected settings'),
+        ({'recipe': 'x'}, "recipe is 'x', expected settings by name"),
+        ({'recipe': {'average_strands': 'yes'}}, "average_strands is 'yes', expected true or false"),
+    ],
+)
 def test_hostile_configs_are_refused(run, config, message):
     files.write_json(run / 'config.json', config)
     with pytest.raises(InputError, match=f'config.json: .*{message}'):
@@ -475,7 +529,7 @@ def test_models_of_another_shape_are_refused(run):
         ({'facts': np.array('[' * 100_000)}, 'recursion'),
         ({'facts': np.array(json.dumps(good.facts | {'job': '0'}))}, "job is '0', expected int"),
         ({'facts': np.array(json.dumps(good.facts | {'steps': True}))}, 'steps is True, expected int'),
-    ):  # fmt: skip
+    ):
         np.savez(path, allow_pickle=False, **(stored | change))
         with pytest.raises(InputError, match=f'00000.npz: cannot be read .*{message}'):
             read_model(run)
@@ -495,8 +549,14 @@ def test_bombs_in_a_run_are_refused(run):
     with pytest.raises(InputError, match='there is no memory for what it claims: .*4.00 TiB'):
         read_model(run)
     index = run / 'explain' / 'index.json'
-    for value in ({'jobs': [0], 'rows': {'one': [0, 10**9]}}, {'jobs': [0], 'rows': {'one': [-1]}},
-                  {'jobs': [0], 'rows': {'one': [10**30]}}, {'jobs': '0', 'rows': {}}, {'jobs': [0]}, []):  # fmt: skip
+    for value in (
+        {'jobs': [0], 'rows': {'one': [0, 10**9]}},
+        {'jobs': [0], 'rows': {'one': [-1]}},
+        {'jobs': [0], 'rows': {'one': [10**30]}},
+        {'jobs': '0', 'rows': {}},
+        {'jobs': [0]},
+        [],
+    ):
         files.write_json(index, value)
         with pytest.raises(InputError, match=r'index\.json: (names rows outside|is no index)'):
             Explanations(RunDirectory(run)).rows('one')
@@ -515,9 +575,12 @@ def test_opening_a_run_changes_nothing(run):
 def test_arrays_fill_their_files(tmp_path):
     """What is behind an array, or missing of it, is no array of this size; empty ones and both orders are read."""
     arrays_of = {
-        'c': np.arange(6.0).reshape(2, 3), 'f': np.asfortranarray(np.arange(6).reshape(2, 3)), 'none': np.zeros((0, 3)),
-        'text': np.array(['', 'ab']), 'scalar': np.array(3, np.uint8),
-    }  # fmt: skip
+        'c': np.arange(6.0).reshape(2, 3),
+        'f': np.asfortranarray(np.arange(6).reshape(2, 3)),
+        'none': np.zeros((0, 3)),
+        'text': np.array(['', 'ab']),
+        'scalar': np.array(3, np.uint8),
+    }
     np.savez(tmp_path / 'a.npz', **arrays_of)
     np.savez_compressed(tmp_path / 'b.npz', **arrays_of)
     for name, array in arrays_of.items():

@@ -10,9 +10,14 @@ from demo_jax.nn import kernels
 ONE = np.ones
 
 
-@pytest.mark.parametrize('kernel, bias, message', [
-    ((3, 2, 5), (4,), r'bias is \(\(4,\)'), ((3, 4, 5), (5,), r'kernel is \(\(3, 4, 5\)'), ((3, 2), (2,), 'kernel is'),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    'kernel, bias, message',
+    [
+        ((3, 2, 5), (4,), r'bias is \(\(4,\)'),
+        ((3, 4, 5), (5,), r'kernel is \(\(3, 4, 5\)'),
+        ((3, 2), (2,), 'kernel is'),
+    ],
+)
 def test_a_wrong_argument_is_noticed(kernel, bias, message):
     x = ONE((9, 1, 2), np.float32)
     with pytest.raises(TypeError, match=message):

@@ -197,9 +197,12 @@ def test_proteins_without_a_motif_get_one_and_it_is_said(corpus, matrices):
 
 def test_bad_settings_and_matrices(matrices):
     for changes, message in (
-        ({'gc': (0.6, 0.4)}, 'gc is'), ({'motif_share': (0.5, 1.2)}, 'between 0 and 1'),
-        ({'length': 10}, 'length is 10'), ({'sharpness': 0}, 'sharpness'), ({'decoy_share': -1}, 'decoy_share is -1'),
-    ):  # fmt: skip
+        ({'gc': (0.6, 0.4)}, 'gc is'),
+        ({'motif_share': (0.5, 1.2)}, 'between 0 and 1'),
+        ({'length': 10}, 'length is 10'),
+        ({'sharpness': 0}, 'sharpness'),
+        ({'decoy_share': -1}, 'decoy_share is -1'),
+    ):
         with pytest.raises(InputError, match=message):
             SimulationSettings(**changes)
 

@@ -12,9 +12,10 @@ def test_windows_around_the_summits_are_the_sequences(tmp_path):
     tokens = {name: rng.integers(0, 4, (size, 101)).astype(np.uint8) for name, size in (('A_x', 30), ('B', 41))}
     simulate_peaks.write_peaks(tokens, tmp_path, 400, rng)
     found = readers.read_tasks(
-        'bed', [tmp_path / f'{name}.narrowPeak' for name in tokens],
+        'bed',
+        [tmp_path / f'{name}.narrowPeak' for name in tokens],
         peaks=PeakOptions(tmp_path / 'genome.fa', test_chroms=('chr8', 'chr9')),
-    )  # fmt: skip
+    )
     assert [task.name for task in found] == list(tokens)
     for task in found:
         parts = (task.train, task.test)

@@ -49,8 +49,12 @@ def accelerator(monkeypatch):
 
 def test_a_cpu_takes_its_own_numbers():
     for work, batch_size in (
-        ('attribution', 16), ('temporal', 64), ('activations', 256), ('interactions', 32), ('score', 256),
-    ):  # fmt: skip
+        ('attribution', 16),
+        ('temporal', 64),
+        ('activations', 256),
+        ('interactions', 32),
+        ('score', 256),
+    ):
         for shape in ((1, 1, 20), (108, 100_000, 1000)):
             assert default_sizes(work, CNN, None, shape, rows=4) == Sizes(batch_size, 1)
     assert default_sizes('score', CNN, None, (3, 9, 20), batch_size=7, width=2) == Sizes(7, 2)
@@ -74,9 +78,13 @@ def test_the_numbers_reach_the_loop(monkeypatch):
     filter_motifs(params, CNN_RNN, tokens)
     interactions(LAYER, one_layer, tokens[0])
     optimise_class(
-        batches.stack_one(LAYER), one_layer, seeds=np.array([1]), length=10, restarts=3,
+        batches.stack_one(LAYER),
+        one_layer,
+        seeds=np.array([1]),
+        length=10,
+        restarts=3,
         settings=ClassOptimisationSettings(steps=0),
-    )  # fmt: skip
+    )
     demo_jax.wrap(one_layer, LAYER).predict(['ACGT'])
     attribute('saliency', LAYER, one_layer, tokens, batch_size=5)
     assert seen == [(64, 1), (64, 1), (256, 1), (256, 1), (32, 1), (3, 1), (256, 1), (5, 1)]

@@ -51,9 +51,12 @@ def test_summits_of_one_peak_stay_in_one_split(fraction, given_pairs):
     rng = np.random.default_rng(1)
     if given_pairs:
         train = Records(
-            [*train.tokens, *dna.dinucleotide_shuffle(np.stack(train.tokens), rng)], [1] * 100 + [0] * 100,
-            [*train.names, *train.names], np.tile(np.arange(100), 2), [*train.intervals, *[(None, 0, 1)] * 100],
-        )  # fmt: skip
+            [*train.tokens, *dna.dinucleotide_shuffle(np.stack(train.tokens), rng)],
+            [1] * 100 + [0] * 100,
+            [*train.names, *train.names],
+            np.tile(np.arange(100), 2),
+            [*train.intervals, *[(None, 0, 1)] * 100],
+        )
     corpus = build_corpus([TaskRecords('a', train, labelled(10))], valid_fraction=fraction)
     counts = corpus.info['tasks']['a']['counts']
     assert counts['valid'] == {name: round(100 * fraction) for name in ('positives', 'negatives', 'pairs')}
@@ -114,9 +117,12 @@ def test_test_sequences_that_training_holds_are_counted_and_said():
     given = labelled(10)
     again = [positives(40).tokens[3], dna.reverse_complement(positives(40).tokens[5])]
     test = Records([*again, *given.tokens], [1, 1, *given.labels], ['same', 'turned', *given.names])
-    corpus = build_corpus([
-        TaskRecords('a', positives(40), test), TaskRecords('b', positives(40), labelled(10, 7)),
-    ])  # fmt: skip
+    corpus = build_corpus(
+        [
+            TaskRecords('a', positives(40), test),
+            TaskRecords('b', positives(40), labelled(10, 7)),
+        ]
+    )
     info = corpus.info['tasks']
     overlap = {dna.decode(tokens) for tokens in given.tokens} & {dna.decode(tokens) for tokens in positives(40).tokens}
     assert info['a']['test_in_training'] == 2 + len(overlap) and info['b']['test_in_training'] == 0
@@ -145,10 +151,16 @@ def peak_file(path):
 
 
 @pytest.mark.parametrize('negatives', ['shuffle', 'gc'])
-@pytest.mark.parametrize(('test_chroms', 'held'), [
-    (('chr8',), {'chr8', 'chr8_KI270821v1_alt'}), (('chr1',), {'chr1', 'chr1_KI270706v1_random'}),
-    (('chr80',), {'chr80'}), (('chr8_KI270821v1_alt',), {'chr8_KI270821v1_alt'}), (('chrUn',), {'chrUn_GL000195v1'}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ('test_chroms', 'held'),
+    [
+        (('chr8',), {'chr8', 'chr8_KI270821v1_alt'}),
+        (('chr1',), {'chr1', 'chr1_KI270706v1_random'}),
+        (('chr80',), {'chr80'}),
+        (('chr8_KI270821v1_alt',), {'chr8_KI270821v1_alt'}),
+        (('chrUn',), {'chrUn_GL000195v1'}),
+    ],
+)
 def test_the_pieces_of_a_test_chromosome_are_no_training_data(tmp_path, genome, test_chroms, held, negatives):
     options = PeakOptions(genome, test_chroms=test_chroms, negatives=negatives)
     corpus = read_corpus('bed', [peak_file(tmp_path / 'p.bed')], peaks=options)

@@ -78,9 +78,11 @@ def test_its_settings_are_checked_before_anything_is_done(counting):
     values = default.get_config().to_dict()
     pipeline.check_settings(values)
     for wrong, message in (
-        ({'letters': ''}, 'count: letters is empty'), ({'letters': 'AU'}, 'has a U, expected DNA'),
-        ({'words': 'GC'}, "counting: unknown setting 'words'"), ({'letters': 3}, 'expected str'),
-    ):  # fmt: skip
+        ({'letters': ''}, 'count: letters is empty'),
+        ({'letters': 'AU'}, 'has a U, expected DNA'),
+        ({'words': 'GC'}, "counting: unknown setting 'words'"),
+        ({'letters': 3}, 'expected str'),
+    ):
         with pytest.raises(InputError, match=message):
             pipeline.check_settings(values | {'counting': wrong})
 

@@ -45,8 +45,11 @@ def make_run(path):
     corpus = simulate_corpus(
         [OWN, NONE],
         {motif: matrix.probabilities for motif, matrix in matrices.items()},
-        task_motifs={OWN: 'MA0035.3'}, n_train=4, n_test=8, settings=SimulationSettings(length=61),
-    )  # fmt: skip
+        task_motifs={OWN: 'MA0035.3'},
+        n_train=4,
+        n_test=8,
+        settings=SimulationSettings(length=61),
+    )
     recipe = Recipe(average_strands=True)
     jobs = make_jobs(corpus.tasks, SPECS, recipe, seeds=(0, 1))
     run = RunDirectory(path)
@@ -177,9 +180,11 @@ def test_what_is_kept_is_what_the_functions_give(run):
         spec, params = models.SPECS[job.spec], run.load_result(job.index).params
         tokens = corpus.padded(store.rows(job.task))
         for method, extra in (
-            ('saliency', {}), ('integrated_gradients', {'steps': 3}), ('deeplift', {'n_references': 2}),
+            ('saliency', {}),
+            ('integrated_gradients', {'steps': 3}),
+            ('deeplift', {'n_references': 2}),
             ('mutagenesis', {}),
-        ):  # fmt: skip
+        ):
             direct = attribute(method, params, spec, tokens, both_strands=True, **extra)
             kept = store.load(method, job.index)
             np.testing.assert_allclose(kept['hypothetical'], direct.hypothetical, atol=1e-5)
@@ -251,9 +256,14 @@ def test_windows_hold_the_letters_that_are_there(run, tables):
     for task in (OWN, NONE):
         rows = files.read_tsv(run.path / 'motifs' / files.safe_name(task) / 'small_rnn' / 'windows.tsv')
         assert {row['method'] for row in rows} == {
-            'saliency', 'gradient_x_input', 'integrated_gradients', 'deeplift', 'mutagenesis', 'temporal',
+            'saliency',
+            'gradient_x_input',
+            'integrated_gradients',
+            'deeplift',
+            'mutagenesis',
+            'temporal',
             'temporal_reverse',
-        }  # fmt: skip
+        }
         assert len(rows) == 7 * 6
         for row in rows:
             letters = corpus.sequence(int(row['row']))[int(row['start']) : int(row['end'])]
@@ -291,9 +301,10 @@ def test_table4_counts_the_windows_that_match(run, tables):
     ]
     expected = int((match_motifs([word_motif(word) for word in words], targets).q_value[:, column] <= 0.5).sum())
     (row,) = [
-        row for row in tables['table4_tasks'].rows
+        row
+        for row in tables['table4_tasks'].rows
         if (row['task'], row['spec'], row['method']) == (OWN, 'small_cnn', 'saliency')
-    ]  # fmt: skip
+    ]
     assert (row['matches'], row['out_of'], row['chance_out_of']) == (expected, 6, 12)
     whole = {(row['spec'], row['method']): row for row in tables['table4'].rows}
     assert whole['small_cnn', 'saliency']['n_tasks'] == 2
@@ -328,8 +339,9 @@ def test_the_tf_of_a_task_is_told(tmp_path):
     told = match.MatchSettings(jaspar='JASPAR2016', filters=False, tf=f'{NONE}=CTCF')
     after = match.match_run(run, told, progress=False)
     assert {(row['task'], row['tf'], row['matrices']) for row in after['table4_tasks'].rows} == {
-        (OWN, 'GATA1', 'MA0035.3'), (NONE, 'CTCF', 'MA0139.1'),
-    }  # fmt: skip
+        (OWN, 'GATA1', 'MA0035.3'),
+        (NONE, 'CTCF', 'MA0139.1'),
+    }
     assert Collector(run, record.all_tables()).task(NONE, windows=False).protein == Protein('CTCF', 'told')
     with pytest.raises(InputError, match='no such task'):
         match.match_run(run, dataclasses.replace(told, tf='x=CTCF'), progress=False)
@@ -348,12 +360,16 @@ def test_a_matrix_too_short_for_the_p_value_says_so(tmp_path):
     assert points < 400  # of 1e-4
     name = 'MA0058.4:MAX:p=2.4e-04'
     assert formats.read_bed(folder / 'jaspar_hits.bed') == [
-        ('chr1', 100, 106, name, points, '+'), ('chr1', 300, 306, name, points, '-'),
-    ]  # fmt: skip
+        ('chr1', 100, 106, name, points, '+'),
+        ('chr1', 300, 306, name, points, '-'),
+    ]
     (row,) = files.read_tsv(folder / 'own_matrices.tsv')
     assert (row['consensus'], row['columns'], row['paper_id'], row['paper_consensus']) == (
-        'CACGTG', '6', 'MA0058.3', 'acCACGTGct',
-    )  # fmt: skip
+        'CACGTG',
+        '6',
+        'MA0058.3',
+        'acCACGTGct',
+    )
     assert float(row['hit_p_value']) == pytest.approx(4.0**-6, rel=1e-4)
     collector = Collector(run, record.all_tables())
     (shown,) = task_payload(collector, collector.task(NONE), sequences=5)['own']
@@ -370,15 +386,17 @@ def test_truth_judges_the_positives_that_the_model_gets_right(run, tables):
         right = set(rows[score > 0].tolist())
         sites = [site for site in corpus.sites if site['row'] in right and site['role'] == 0]
         (row,) = [
-            row for row in tables['truth'].rows
+            row
+            for row in tables['truth'].rows
             if (row['task'], row['spec'], row['method']) == (job.task, job.spec, 'mutagenesis')
-        ]  # fmt: skip
+        ]
         assert row['n_sites'] == len(sites)
         folder = run.path / 'motifs' / files.safe_name(job.task) / job.spec
         windows = {
             int(entry['row']): int(entry['start'])
-            for entry in files.read_tsv(folder / 'windows.tsv') if entry['method'] == 'mutagenesis'
-        }  # fmt: skip
+            for entry in files.read_tsv(folder / 'windows.tsv')
+            if entry['method'] == 'mutagenesis'
+        }
         hits = 0
         for site in sites:
             start, stop = windows[int(site['row'])], windows[int(site['row'])] + 9
@@ -406,10 +424,19 @@ def test_every_motif_file_is_read_by_other_tools(run, tables):
 def test_a_clear_optimum_and_a_pile_of_windows_as_they_are_written(run, tables):
     folder = run.path / 'motifs' / OWN / 'small_cnn'
     probabilities, counts = formats.read_meme(folder / 'motifs.meme'), formats.read_jaspar(folder / 'motifs.jaspar')
-    assert list(probabilities) == list(counts) == [
-        'saliency', 'gradient_x_input', 'integrated_gradients', 'deeplift', 'mutagenesis', 'activations',
-        'class_optimisation',
-    ]  # fmt: skip
+    assert (
+        list(probabilities)
+        == list(counts)
+        == [
+            'saliency',
+            'gradient_x_input',
+            'integrated_gradients',
+            'deeplift',
+            'mutagenesis',
+            'activations',
+            'class_optimisation',
+        ]
+    )
     rows = {row['name']: row for row in files.read_tsv(folder / 'motifs.tsv')}
     for method, row in rows.items():
         matrix = probabilities[method]
@@ -455,9 +482,14 @@ def test_only_clear_motifs_are_matched(tmp_path):
     assert whole.q_value.min() < 0.5  # it would have had a match
 
 
-@pytest.mark.parametrize('wanted, expected', [
-    ('auto', 'mutagenesis'), ('saliency', 'saliency'), ('integrated_gradients', 'integrated_gradients'),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    'wanted, expected',
+    [
+        ('auto', 'mutagenesis'),
+        ('saliency', 'saliency'),
+        ('integrated_gradients', 'integrated_gradients'),
+    ],
+)
 def test_the_map_that_is_exported_for_modisco(tmp_path, run, capsys, wanted, expected):
     copy = RunDirectory(tmp_path / 'run')
     shutil.copytree(run.path, copy.path)
@@ -555,8 +587,9 @@ def test_hits_of_own_matrices_are_written_as_bed_on_the_genome(tmp_path):
     points = round(-100 * np.log10(4.0**-width))  # no word scores more than the likeliest
     name = f'MA0035.3:{matrix.name}'
     assert formats.read_bed(run.path / 'motifs' / OWN / 'jaspar_hits.bed') == [
-        ('chr1', 100, 100 + width, name, points, '+'), ('chr1', 300, 300 + width, name, points, '-'),
-    ]  # fmt: skip
+        ('chr1', 100, 100 + width, name, points, '+'),
+        ('chr1', 300, 300 + width, name, points, '-'),
+    ]
     assert (run.path / 'motifs' / files.safe_name(NONE) / 'jaspar_hits.bed').read_bytes() == b''  # has no matrix
 
 
@@ -588,8 +621,16 @@ def test_hits_within_sequences_are_those_of_the_page(run, tables):
                 p = float(scanner.p_value(scores[strand]))
                 assert ((start, strand) in shown) == (p <= 1e-4)
                 if p <= 1e-4:
-                    expected.append((corpus.name(row), start, start + scanner.width, name,
-                                     round(-100 * np.log10(p)), '+' if strand > 0 else '-'))  # fmt: skip
+                    expected.append(
+                        (
+                            corpus.name(row),
+                            start,
+                            start + scanner.width,
+                            name,
+                            round(-100 * np.log10(p)),
+                            '+' if strand > 0 else '-',
+                        )
+                    )
         bed = formats.read_bed(run.path / 'motifs' / files.safe_name(task) / 'jaspar_hits.bed')
         assert bed == sorted(expected)
         strands |= {row.strand for row in bed}
@@ -637,10 +678,16 @@ def test_hits_are_made_anew_alone_where_they_are_missing_or_of_another_p_value(t
         dataclasses.replace(usual, hit_p_value=2)
 
 
-@pytest.mark.parametrize('name, expected', [
-    ('CTCF_K562_(SC-98982)', 'CTCF_K562_(SC-98982)'), ('a/b c', 'a%2Fb%20c'), ('..', '%2E.'), ('', '%2E'),
-    ('x"<é\n', 'x%22%3C%C3%A9%0A'),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    'name, expected',
+    [
+        ('CTCF_K562_(SC-98982)', 'CTCF_K562_(SC-98982)'),
+        ('a/b c', 'a%2Fb%20c'),
+        ('..', '%2E.'),
+        ('', '%2E'),
+        ('x"<é\n', 'x%22%3C%C3%A9%0A'),
+    ],
+)
 def test_safe_names(name, expected):
     assert files.safe_name(name) == expected
 
@@ -654,9 +701,13 @@ def test_pair_tasks_have_a_table_of_their_own(tmp_path):
     matrices = {motif: m.probabilities for motif, m in jaspar.load_matrices('JASPAR2016').items()}
     names = ['GATA1_a', 'MYC_b', 'MAX_c', 'REST_d']
     corpus = simulate_corpus(
-        names, matrices, task_motifs={'GATA1_a': 'MA0035.3', 'MYC_b': 'MA0147.2'}, n_train=4, n_test=8,
+        names,
+        matrices,
+        task_motifs={'GATA1_a': 'MA0035.3', 'MYC_b': 'MA0147.2'},
+        n_train=4,
+        n_test=8,
         settings=SimulationSettings(pair_tasks=tuple(names[:2])),
-    )  # fmt: skip
+    )
     run = RunDirectory(tmp_path / 'run')
     jobs = make_jobs(corpus.tasks, SPECS, Recipe())
     run.create(corpus, {'corpus': {'source': 'simulated'}, 'recipe': {'average_strands': False}}, jobs)

@@ -1,6 +1,5 @@
 """A training step in parts against plain arithmetic: the batch's mean loss, its gradient, and Adam by hand."""
 
-
 import jax
 import jax.numpy as jnp
 import numpy as np

@@ -28,7 +28,7 @@ def python(*arguments, **environment):
     clean |= {'PYTHONPATH': str(ROOT), 'JAX_PLATFORMS': 'cpu'} | environment
     return subprocess.run(
         [sys.executable, *arguments], cwd=ROOT, env=clean, capture_output=True, timeout=240, check=False
-    )  # fmt: skip
+    )
 
 
 TRAINING = """
@@ -54,9 +54,14 @@ def test_a_training_is_the_same_whatever_the_environment_asks_of_jax(tmp_path):
     plain = python('-c', TRAINING, str(tmp_path / 'plain'))
     assert plain.returncode == 0 and plain.stdout.startswith(b"['float32'] "), plain.stderr
     asked = python(
-        '-O', '-c', TRAINING, str(tmp_path / 'other'), JAX_ENABLE_X64='1', JAX_DEFAULT_PRNG_IMPL='rbg',
+        '-O',
+        '-c',
+        TRAINING,
+        str(tmp_path / 'other'),
+        JAX_ENABLE_X64='1',
+        JAX_DEFAULT_PRNG_IMPL='rbg',
         JAX_THREEFRY_PARTITIONABLE='0',
-    )  # fmt: skip
+    )
     assert asked.returncode == 0, asked.stderr
     assert asked.stdout == plain.stdout
 
@@ -65,9 +70,13 @@ def test_a_terminal_without_utf8_shows_escapes(tmp_path):
     save_run(tmp_path / 'rün', ('small_cnn',), tasks=('TF é',))
     (tmp_path / 'a.fa').write_text('>ü\nACGTTGACTCATCGATCGGGCTAAAGCT\n', encoding='utf-8')
     done = python(
-        '-m', 'experiments.score', f'--run={tmp_path / "rün"}', f'--fasta={tmp_path / "a.fa"}',
-        f'--out={tmp_path / "ö.tsv"}', PYTHONIOENCODING='ascii',
-    )  # fmt: skip
+        '-m',
+        'experiments.score',
+        f'--run={tmp_path / "rün"}',
+        f'--fasta={tmp_path / "a.fa"}',
+        f'--out={tmp_path / "ö.tsv"}',
+        PYTHONIOENCODING='ascii',
+    )
     assert done.returncode == 0, done.stderr
     assert rb'\xf6.tsv' in done.stdout.splitlines()[-1] and rb'TF \xe9' in done.stdout
     table = (tmp_path / 'ö.tsv').read_text(encoding='utf-8')
@@ -78,17 +87,27 @@ def test_figures_are_drawn_whatever_backend_matplotlib_is_told_to_use(tmp_path):
     save_run(tmp_path / 'run', ('small_cnn',), tasks=('one',))
     (tmp_path / 'a.fa').write_text('>a\nACGTTGACTCATCGATCGGGCTAAAGCT\n')
     done = python(
-        '-m', 'experiments.score', f'--run={tmp_path / "run"}', f'--fasta={tmp_path / "a.fa"}',
-        f'--out={tmp_path / "o.tsv"}', '--explain', MPLBACKEND='module://no_such_package.backend_inline',
-    )  # fmt: skip
+        '-m',
+        'experiments.score',
+        f'--run={tmp_path / "run"}',
+        f'--fasta={tmp_path / "a.fa"}',
+        f'--out={tmp_path / "o.tsv"}',
+        '--explain',
+        MPLBACKEND='module://no_such_package.backend_inline',
+    )
     assert done.returncode == 0, done.stderr
     assert (tmp_path / 'o_explain' / '0001_a.png').read_bytes().startswith(b'\x89PNG')
 
 
-@pytest.mark.parametrize(('code', 'told'), [
-    (errno.ENOLCK, 'cannot be locked (No locks available)'), (errno.ENOSYS, 'cannot be locked (Function not'),
-    (errno.EWOULDBLOCK, 'is in use by process 12 on node3'), (errno.EACCES, 'is in use by process 12 on node3'),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ('code', 'told'),
+    [
+        (errno.ENOLCK, 'cannot be locked (No locks available)'),
+        (errno.ENOSYS, 'cannot be locked (Function not'),
+        (errno.EWOULDBLOCK, 'is in use by process 12 on node3'),
+        (errno.EACCES, 'is in use by process 12 on node3'),
+    ],
+)
 def test_a_file_system_without_locks_is_not_taken_for_another_process(tmp_path, monkeypatch, code, told):
     def flock(*_):
         raise OSError(code, os.strerror(code))
@@ -122,10 +141,17 @@ def test_as_many_threads_as_cores_that_the_process_may_use(monkeypatch, cores):
     assert started[-1] == cores
 
 
-@pytest.mark.parametrize(('text', 'parts'), [
-    ('chr8,chr9', ('chr8', 'chr9')), ('chr8, chr9', ('chr8', 'chr9')), (' chr8 ,, chr9 ', ('chr8', 'chr9')), ('', ()),
-    ('"a,b.bed", c d=e.bed', ('a,b.bed', 'c d=e.bed')), ('"a ""b"".bed"', ('a "b".bed',)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ('text', 'parts'),
+    [
+        ('chr8,chr9', ('chr8', 'chr9')),
+        ('chr8, chr9', ('chr8', 'chr9')),
+        (' chr8 ,, chr9 ', ('chr8', 'chr9')),
+        ('', ()),
+        ('"a,b.bed", c d=e.bed', ('a,b.bed', 'c d=e.bed')),
+        ('"a ""b"".bed"', ('a "b".bed',)),
+    ],
+)
 def test_lists_of_the_config_have_commas_and_perhaps_blanks_between_their_parts(text, parts):
     assert pipeline._listed(text) == parts
 

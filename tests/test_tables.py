@@ -13,11 +13,25 @@ from tests import fake_run
 from tests.test_stages import make_run
 
 LENGTHS = Table(
-    [], ('spec', 'n', 'share', 'nothing'), 'lengths', 'How long the names are', ('spec', 'n'), needed=('n',),
-    figures=(Figure('Lengths of names', (Column('spec', 'Model', 'spec'), Column('n', 'Letters', 'count'),
-                                         Column('nothing', 'Paper', 'three', 'nothing')),
-                    note=lambda rows, release: f'Of {len(rows)}.', empty='Nobody has a name.'),),
-)  # fmt: skip
+    [],
+    ('spec', 'n', 'share', 'nothing'),
+    'lengths',
+    'How long the names are',
+    ('spec', 'n'),
+    needed=('n',),
+    figures=(
+        Figure(
+            'Lengths of names',
+            (
+                Column('spec', 'Model', 'spec'),
+                Column('n', 'Letters', 'count'),
+                Column('nothing', 'Paper', 'three', 'nothing'),
+            ),
+            note=lambda rows, release: f'Of {len(rows)}.',
+            empty='Nobody has a name.',
+        ),
+    ),
+)
 
 
 def lengths(scored):
@@ -41,8 +55,9 @@ def test_a_table_is_one_entry(added, tmp_path, capsys):
     (table,) = (table for table in shown if table['name'] == 'lengths')
     assert (table['title'], table['note']) == ('Lengths of names', 'Of 2.')
     assert [(one['name'], one['label'], one['format']) for one in table['columns']] == [
-        ('spec', 'Model', 'spec'), ('n', 'Letters', 'count'),
-    ]  # fmt: skip
+        ('spec', 'Model', 'spec'),
+        ('n', 'Letters', 'count'),
+    ]
     assert table['rows'][0] == {'spec': 'small_cnn', 'n': 9.0, 'share': 0.5, 'nothing': None}
     json.dumps(shown)
     files.write_tsv(run.tables / 'lengths.tsv', [], ('spec', 'n'))
@@ -66,22 +81,44 @@ def test_the_page_says_which_stage_is_missing(tmp_path):
     assert told == {
         'table3': 'Fewer than two kinds of models: nothing to compare.',
         'table4': 'Motifs are not matched yet (run the stage match).',
-    }  # fmt: skip
+    }
     columns = next(table['columns'] for table in shown if table['name'] == 'table2')
     assert [column['label'] for column in columns] == ['Model', 'Tasks', 'Mean', 'Median', 'SD']  # nothing published
 
 
 def test_what_trainings_took_per_architecture():
     def row(spec, attempt, asleep, steps, status='ok'):
-        return {'spec': spec, 'attempt': attempt, 'asleep': asleep, 'steps': steps, 'planned_steps': 100,
-                'status': status}  # fmt: skip
+        return {
+            'spec': spec,
+            'attempt': attempt,
+            'asleep': asleep,
+            'steps': steps,
+            'planned_steps': 100,
+            'status': status,
+        }
 
     rows = [row('a', 2, 1, 100), row('b', 0, 0, 60), row('a', 3, 0, 7, 'diverged'), row('b', 1, 1, 100)]
     baseline = {'spec': 'em_motifs_sum', 'status': 'ok', 'attempt': '', 'planned_steps': ''}
     (table,) = (derived for derived in evaluate.TABLES if derived.table.name == 'training')
     assert table.rows(evaluate.Scored([*rows, baseline], [], set(), False, [])) == [
-        {'spec': 'a', 'models': 2, 'steps': 107, 'planned_steps': 200, 'saved': 0.0, 'died': 4,
-         'asleep': 1, 'given_up': 1},
-        {'spec': 'b', 'models': 2, 'steps': 160, 'planned_steps': 200, 'saved': pytest.approx(0.2), 'died': 0,
-         'asleep': 1, 'given_up': 0},
-    ]  # fmt: skip
+        {
+            'spec': 'a',
+            'models': 2,
+            'steps': 107,
+            'planned_steps': 200,
+            'saved': 0.0,
+            'died': 4,
+            'asleep': 1,
+            'given_up': 1,
+        },
+        {
+            'spec': 'b',
+            'models': 2,
+            'steps': 160,
+            'planned_steps': 200,
+            'saved': pytest.approx(0.2),
+            'died': 0,
+            'asleep': 1,
+            'given_up': 0,
+        },
+    ]

@@ -120,11 +120,14 @@ def test_models_are_scored_as_if_alone():
         )
 
 
-@pytest.mark.parametrize('spec, arguments, message', [
-    (models.SPECS['small_cnn'], {'truncate': 'features'}, 'needs a spec with LSTMs, which small_cnn is not'),
-    (WIDE, {'truncate': 'output'}, "truncate is 'output', expected one of input, features"),
-    (WIDE, {'direction': 'backward'}, "direction is 'backward', expected one of forward, reverse"),
-])
+@pytest.mark.parametrize(
+    'spec, arguments, message',
+    [
+        (models.SPECS['small_cnn'], {'truncate': 'features'}, 'needs a spec with LSTMs, which small_cnn is not'),
+        (WIDE, {'truncate': 'output'}, "truncate is 'output', expected one of input, features"),
+        (WIDE, {'direction': 'backward'}, "direction is 'backward', expected one of forward, reverse"),
+    ],
+)
 def test_bad_input(spec, arguments, message):
     params = random_params(spec)
     with pytest.raises(InputError, match=message):

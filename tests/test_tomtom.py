@@ -82,8 +82,10 @@ def test_memelite_gives_the_same_p_values(targets):
     strandwise = memelite_tomtom(
         [np.ascontiguousarray(query.T) for query in queries],
         [np.ascontiguousarray(matrix.T) for matrix in np.split(targets.columns, stops[:-1])],
-        reverse_complement=False, n_target_bins=None, n_median_bins=100_000,
-    )[0]  # fmt: skip
+        reverse_complement=False,
+        n_target_bins=None,
+        n_median_bins=100_000,
+    )[0]
     better = np.minimum(strandwise[:, : len(targets)], strandwise[:, len(targets) :])
     expected = 1 - (1 - better) ** 2  # the chance that one of two strands does as well
     expected = np.where(better < 1e-9, 2 * better, expected)  # where 1 - p is rounded
@@ -223,17 +225,20 @@ def test_word_motif():
     np.testing.assert_allclose(motif[1], 0.25)
 
 
-@pytest.mark.parametrize('make, message', [
-    (lambda targets: tomtom.prepare_targets({}), 'database is empty'),
-    (lambda targets: tomtom.prepare_targets({'a': np.ones((3, 5)) / 5}), r"'a' has shape \(3, 5\)"),
-    (lambda targets: tomtom.prepare_targets({'a': np.eye(4) * 2}), "'a', column 1 holds .* add up to 1"),
-    (lambda targets: tomtom.match_motifs([np.eye(4), np.full((2, 4), np.nan)], targets), 'query 1, column 1 holds'),
-    (lambda targets: tomtom.match_words(['ACG', 'AC'], targets), "one length, found 'ACG' and 'AC'"),
-    (lambda targets: tomtom.match_words([''], targets), 'one length'),
-    (lambda targets: tomtom.match_words(['ACE'], targets), "'E'"),
-    (lambda targets: tomtom.match_words(['A' * 28], targets), '28 letters'),
-    (lambda targets: targets.index('MA9'), "no motif 'MA9' among the 60 targets"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    'make, message',
+    [
+        (lambda targets: tomtom.prepare_targets({}), 'database is empty'),
+        (lambda targets: tomtom.prepare_targets({'a': np.ones((3, 5)) / 5}), r"'a' has shape \(3, 5\)"),
+        (lambda targets: tomtom.prepare_targets({'a': np.eye(4) * 2}), "'a', column 1 holds .* add up to 1"),
+        (lambda targets: tomtom.match_motifs([np.eye(4), np.full((2, 4), np.nan)], targets), 'query 1, column 1 holds'),
+        (lambda targets: tomtom.match_words(['ACG', 'AC'], targets), "one length, found 'ACG' and 'AC'"),
+        (lambda targets: tomtom.match_words([''], targets), 'one length'),
+        (lambda targets: tomtom.match_words(['ACE'], targets), "'E'"),
+        (lambda targets: tomtom.match_words(['A' * 28], targets), '28 letters'),
+        (lambda targets: targets.index('MA9'), "no motif 'MA9' among the 60 targets"),
+    ],
+)
 def test_bad_input(few_targets, make, message):
     with pytest.raises(InputError, match=message) as caught:
         make(few_targets)

@@ -27,8 +27,9 @@ def _like(share=1.0):
     words = {'for_1': 'TGACTCAGC', 'for_2': 'GGAATGTTCC'}
     return trust.Arrangement(
         {name: np.eye(4)[dna.encode(word)] for name, word in words.items()},
-        [[('for_1', 10, 1), ('for_2', 22, -1)], [('for_1', 30, -1)], [('for_1', 55, 1)]], share,
-    )  # fmt: skip
+        [[('for_1', 10, 1), ('for_2', 22, -1)], [('for_1', 30, -1)], [('for_1', 55, 1)]],
+        share,
+    )
 
 
 def test_sequences_are_like_those_of_the_task_and_hold_its_motifs():
@@ -36,9 +37,11 @@ def test_sequences_are_like_those_of_the_task_and_hold_its_motifs():
     made = trust.simulate_task('A', corpus, _like(), seed=3)
     for part, splits in ((made.train, ('train', 'valid')), (made.test, ('test',))):
         real = [
-            corpus.sequence(row) for split in splits for row in range(len(corpus))[corpus.rows('A', split)]
+            corpus.sequence(row)
+            for split in splits
+            for row in range(len(corpus))[corpus.rows('A', split)]
             if corpus.labels[row] == 1
-        ]  # fmt: skip
+        ]
         n = len(real)
         assert len(part.tokens) == 2 * n and part.labels.sum() == n
         assert sorted(map(len, part.tokens[:n])) == sorted(map(len, real))
@@ -61,9 +64,13 @@ def test_the_share_of_positives_with_sites_is_that_of_the_auroc(tmp_path):
     rows = {site[0] for site in trust.simulate_task('A', corpus, _like(0.4), seed=0).train.sites}
     assert abs(len(rows) / 600 - 0.4 * 2 / 3) < 0.08  # a third of the arrangements does not fit
     found = {
-        'for_1/probabilities': tomtom.word_motif('ACGTACG'), 'for_1/counts': np.ones((7, 4)), 'for_1/sign': np.array(1),
-        'for_1/row': np.array([0, 0, 4]), 'for_1/start': np.array([3, 20, 9]), 'for_1/strand': np.array([1, -1, 1]),
-    }  # fmt: skip
+        'for_1/probabilities': tomtom.word_motif('ACGTACG'),
+        'for_1/counts': np.ones((7, 4)),
+        'for_1/sign': np.array(1),
+        'for_1/row': np.array([0, 0, 4]),
+        'for_1/start': np.array([3, 20, 9]),
+        'for_1/strand': np.array([1, -1, 1]),
+    }
     np.savez(tmp_path / 'found.npz', **found)
     like = trust.arrangement(tmp_path, 0.9)
     assert like.share == pytest.approx(0.8)

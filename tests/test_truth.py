@@ -10,9 +10,16 @@ from demo_jax.motifs.extract import Windows, best_windows, random_windows
 
 # (row, start, width, strand, motif, role): 0 primary, 1 co-factor, 2 decoy.
 SITES = np.array(
-    [(10, 3, 6, 1, 0, 0), (10, 12, 4, 1, 1, 1), (11, 0, 5, -1, 0, 0), (12, 4, 5, 1, 2, 2), (13, 10, 12, 1, 0, 0),
-     (99, 2, 5, 1, 0, 0)], SITE_DTYPE,
-)  # fmt: skip
+    [
+        (10, 3, 6, 1, 0, 0),
+        (10, 12, 4, 1, 1, 1),
+        (11, 0, 5, -1, 0, 0),
+        (12, 4, 5, 1, 2, 2),
+        (13, 10, 12, 1, 0, 0),
+        (99, 2, 5, 1, 0, 0),
+    ],
+    SITE_DTYPE,
+)
 ROWS = np.array([13, 10, 12, 11])
 LENGTH = 24
 
@@ -30,16 +37,17 @@ def test_site_mask():
     assert not site_mask(SITES[:0], ROWS, LENGTH).any()
 
 
-@pytest.mark.parametrize('starts, recall, whole', [
-    ([11, 1, 5, 0], 1, 1),  # inside the site of 12; around the sites of 6 and 5
-    ([6, 6, 0, 3], 2 / 3, 0),  # overlaps 5 of 9 (half is 4.5), 3 of 6, 2 of 5
-    ([5, 7, 0, 2], 1 / 3, 0),  # 4 of 9, 2 of 6, 3 of 5
-    ([10, 0, 0, 12], 2 / 3, 2 / 3),
-])
+@pytest.mark.parametrize(
+    'starts, recall, whole',
+    [
+        ([11, 1, 5, 0], 1, 1),  # inside the site of 12; around the sites of 6 and 5
+        ([6, 6, 0, 3], 2 / 3, 0),  # overlaps 5 of 9 (half is 4.5), 3 of 6, 2 of 5
+        ([5, 7, 0, 2], 1 / 3, 0),  # 4 of 9, 2 of 6, 3 of 5
+        ([10, 0, 0, 12], 2 / 3, 2 / 3),
+    ],
+)
 def test_windows_are_judged_by_their_overlap(starts, recall, whole):
-    found = score_truth(
-        values=np.zeros((4, LENGTH)), windows=windows([0, 1, 2, 3], starts), sites=SITES, rows=ROWS
-    )
+    found = score_truth(values=np.zeros((4, LENGTH)), windows=windows([0, 1, 2, 3], starts), sites=SITES, rows=ROWS)
     assert (found.n_sequences, found.n_sites) == (3, 3)
     assert (found.recall, found.whole) == pytest.approx((recall, whole))
 

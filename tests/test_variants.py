@@ -84,8 +84,13 @@ def test_every_kind_is_passed_over_counted_and_listed(models, tmp_path):
     counts = {}
     for row, ((sequence, position, id_, ref, alt), reason, detail) in zip(rows, REASONS, strict=True):
         assert [row[name] for name in ('id', 'sequence', 'position', 'ref', 'alt', 'reason')] == [
-            id_.replace('.', ''), sequence, str(position), ref, alt, reason,
-        ]  # fmt: skip
+            id_.replace('.', ''),
+            sequence,
+            str(position),
+            ref,
+            alt,
+            reason,
+        ]
         assert re.search(detail, row['detail'])
         counts[reason] = counts.get(reason, 0) + 1
     assert found.skipped == counts and counts[variants.SYMBOLIC] == 4 and found.unknown == ['1', 'chrUn']
@@ -118,11 +123,17 @@ def test_what_was_passed_over_can_be_mended_and_given_again(models, tmp_path):
     assert len(rows) == 1 and passed == [] and tuple(variant) == (2, 'rs9', 'chr1', 45, at(45), wrong)
 
 
-@pytest.mark.parametrize('ref, alt, reason', [
-    ('G', 'T', variants.DIFFERENT), ('T', 'C', variants.SWAPPED), ('TT', 'GA', variants.DIFFERENT),
-    ('TGG', 'CA', variants.SWAPPED), ('TT', 'CAAA', variants.DIFFERENT),
-    ('CTT', 'C', variants.DIFFERENT),  # that the base before a deletion agrees says nothing
-])
+@pytest.mark.parametrize(
+    'ref, alt, reason',
+    [
+        ('G', 'T', variants.DIFFERENT),
+        ('T', 'C', variants.SWAPPED),
+        ('TT', 'GA', variants.DIFFERENT),
+        ('TGG', 'CA', variants.SWAPPED),
+        ('TT', 'CAAA', variants.DIFFERENT),
+        ('CTT', 'C', variants.DIFFERENT),  # that the base before a deletion agrees says nothing
+    ],
+)
 def test_swapped_alleles_are_told_from_wrong_ones(models, tmp_path, ref, alt, reason):
     """The genome has CAGT at the place."""
     text = f'{TEXT[:44]}CAGT{TEXT[48:]}'
@@ -132,8 +143,11 @@ def test_swapped_alleles_are_told_from_wrong_ones(models, tmp_path, ref, alt, re
 
 def test_when_nothing_is_left_the_counts_are_told(models, tmp_path):
     with pytest.raises(InputError) as caught:
-        scored(models, tmp_path, [('chr1', 9, '.', other(at(9)), at(9)), ('chr1', 10, '.', at(10), 'R'),
-                                  ('chr1', 11, '.', at(11), 'Y')])  # fmt: skip
+        scored(
+            models,
+            tmp_path,
+            [('chr1', 9, '.', other(at(9)), at(9)), ('chr1', 10, '.', at(10), 'R'), ('chr1', 11, '.', at(11), 'Y')],
+        )
     message = str(caught.value)
     assert message.startswith(f'{tmp_path}/v.vcf: holds no variants that can be scored (passed over: 1 REF that')
     assert '2 allele with an IUPAC letter; the first, line 3, REF is' in message and '\n' not in message
@@ -142,23 +156,36 @@ def test_when_nothing_is_left_the_counts_are_told(models, tmp_path):
         scored(models, tmp_path, [])
 
 
-@pytest.mark.parametrize('there, here, hint', [
-    ('chr1', '1', "; '1' may be called 'chr1' there"), ('1', 'chr1', "; 'chr1' may be called '1' there"),
-    ('chrM', 'MT', "; 'MT' may be called 'chrM' there"), ('MT', 'chrM', "; 'chrM' may be called 'MT' there"),
-    ('NC_000001.11', 'chr1', '$'),
-])
+@pytest.mark.parametrize(
+    'there, here, hint',
+    [
+        ('chr1', '1', "; '1' may be called 'chr1' there"),
+        ('1', 'chr1', "; 'chr1' may be called '1' there"),
+        ('chrM', 'MT', "; 'MT' may be called 'chrM' there"),
+        ('MT', 'chrM', "; 'chrM' may be called 'MT' there"),
+        ('NC_000001.11', 'chr1', '$'),
+    ],
+)
 def test_a_file_that_meets_no_sequence_is_refused(models, tmp_path, there, here, hint):
     lines = [(here, 45, '.', 'A', 'C'), (here, 5, '.', 'A', '<DEL>'), (here, 6, '.', 'A', 'A' * 40)]
-    with pytest.raises(InputError, match=rf"v.vcf: none of its chromosomes \('{here}', \.\.\.\) is in .*x.fa "
-                                         rf"\('{there}', \.\.\.\){hint}"):  # fmt: skip
+    with pytest.raises(
+        InputError,
+        match=rf"v.vcf: none of its chromosomes \('{here}', \.\.\.\) is in .*x.fa "
+        rf"\('{there}', \.\.\.\){hint}",
+    ):
         scored(models, tmp_path, lines, **{there: TEXT})
 
 
 def test_chromosomes_are_spelt_in_two_ways():
     known = {'chr1': 1, 'chrX': 2, '7': 3}
     assert [names.other_spelling(name, known) for name in ('1', 'X', 'chr7', 'Chr1', 'chr2', '2')] == [
-        'chr1', 'chrX', '7', 'chr1', None, None,
-    ]  # fmt: skip
+        'chr1',
+        'chrX',
+        '7',
+        'chr1',
+        None,
+        None,
+    ]
 
 
 def test_the_command_lists_what_it_passes_over(run, tmp_path, call, capsys):
@@ -171,9 +198,11 @@ def test_the_command_lists_what_it_passes_over(run, tmp_path, call, capsys):
     call(variants=str(packed), **flags)
     printed = capsys.readouterr().out.splitlines()
     assert printed[-4:] == [
-        f'passed over: 2 {variants.SWAPPED}', f"passed over: 1 {variants.UNKNOWN}: 'chrZ', ...",
-        f'passed over, one by one: {listed}', f'variant scores: {out}',
-    ]  # fmt: skip
+        f'passed over: 2 {variants.SWAPPED}',
+        f"passed over: 1 {variants.UNKNOWN}: 'chrZ', ...",
+        f'passed over, one by one: {listed}',
+        f'variant scores: {out}',
+    ]
     assert [row['line'] for row in files.read_tsv(listed)] == ['4', '5', '6'] and len(files.read_tsv(out)) == 1
     with pytest.raises(InputError, match=r'v.vcf.gz: line 4: REF is'):
         call(variants=str(packed), strict=True, **flags)

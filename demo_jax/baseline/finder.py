@@ -163,10 +163,15 @@ def _motifs(found: _Found) -> list[Motif]:
     for number in np.flatnonzero(found.n_sites >= 1):
         probabilities = np.asarray(found.probabilities[number, : found.width[number]], np.float64)
         seed = np.asarray(found.seed[number])
-        result.append(Motif(
-            probabilities / probabilities.sum(axis=1, keepdims=True), float(found.share[number]),
-            float(found.n_sites[number]), float(found.log_likelihood[number]), dna.decode(seed[seed < dna.N]),
-        ))  # fmt: skip
+        result.append(
+            Motif(
+                probabilities / probabilities.sum(axis=1, keepdims=True),
+                float(found.share[number]),
+                float(found.n_sites[number]),
+                float(found.log_likelihood[number]),
+                dna.decode(seed[seed < dna.N]),
+            )
+        )
     return result
 
 
@@ -206,8 +211,14 @@ def _find(settings: FinderSettings, tokens: Array, weights: Array, letters: Arra
         )
         model, expected = _converged(model, windows, settings)
         n_sites = (expected.sites.sum(axis=(0, 2))[:, 0] * weights).sum()
-        found = _Found(model.probabilities[0], model.widths[0], model.share[0],
-                       jnp.where(room.any(), n_sites, 0), expected.log_likelihood[0], seeds[best])  # fmt: skip
+        found = _Found(
+            model.probabilities[0],
+            model.widths[0],
+            model.share[0],
+            jnp.where(room.any(), n_sites, 0),
+            expected.log_likelihood[0],
+            seeds[best],
+        )
         return free & ~covered(expected, model, windows), found
 
     return jax.lax.scan(next_motif, tokens < dna.N, None, length=settings.n_motifs)[1]
@@ -220,9 +231,7 @@ def _run(model: Candidates, windows: WindowTerms, steps: int, pseudocount: float
     return jax.lax.fori_loop(0, steps, step, model)
 
 
-def _converged(
-    model: Candidates, windows: WindowTerms, settings: FinderSettings
-) -> tuple[Candidates, Expectation]:
+def _converged(model: Candidates, windows: WindowTerms, settings: FinderSettings) -> tuple[Candidates, Expectation]:
     """EM until a step gains too little, and the E-step of the result."""
     least = settings.tolerance * jnp.maximum(windows.weights.sum(), 1)
 

@@ -90,9 +90,13 @@ def _run(command: Sequence[str], folder: str, timeout: float) -> None:
     with open(messages, 'wb') as handle:  # not a pipe: a process left behind could keep it open
         try:
             process = subprocess.Popen(
-                command, cwd=folder, stdin=subprocess.DEVNULL, stdout=handle, stderr=subprocess.STDOUT,
+                command,
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=handle,
+                stderr=subprocess.STDOUT,
                 start_new_session=True,
-            )  # fmt: skip
+            )
         except OSError as error:
             raise MemeSuiteError(f'{command[0]}: cannot be run ({error.strerror or error})') from error
         try:

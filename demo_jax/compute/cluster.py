@@ -240,8 +240,10 @@ class Cluster:
         platforms = '/'.join(sorted({facts.platform.upper() for facts in self.facts.values()}))
         where = f' on {hosts} hosts' if hosts > 1 else ''
         count = len(self.facts)
-        return (f'{self.name}: {count} worker{"s" * (count > 1)}{where} with {self.devices} {platforms} '
-                f'device{"s" * (self.devices > 1)}')  # fmt: skip
+        return (
+            f'{self.name}: {count} worker{"s" * (count > 1)}{where} with {self.devices} {platforms} '
+            f'device{"s" * (self.devices > 1)}'
+        )
 
     @property
     def workers(self) -> int:
@@ -314,9 +316,14 @@ class Cluster:
             raise InputError(f'{self.name}: {died[0][2]}{more}')
 
     def _hand_out(
-        self, function: Callable[[Any, Any, Tell], Any], entries: Iterable[tuple[int, Any]], shared: Any,
-        progress: Callable[[int, float, str], None], label: Callable[[Any], str], died: list[tuple[int, Any, str]],
-    ) -> Generator[tuple[int, Any], None, None]:  # fmt: skip
+        self,
+        function: Callable[[Any, Any, Tell], Any],
+        entries: Iterable[tuple[int, Any]],
+        shared: Any,
+        progress: Callable[[int, float, str], None],
+        label: Callable[[Any], str],
+        died: list[tuple[int, Any, str]],
+    ) -> Generator[tuple[int, Any], None, None]:
         """`map` over (number, item); an item that workers died of goes to `died`, with a message."""
         from distributed import CancelledError
 
@@ -508,15 +515,20 @@ def _local_workers(count: int) -> Iterator[Any]:
 
     security = _own_security()
     common = {
-        'host': '127.0.0.1', 'security': security, 'protocol': 'tls' if security.require_encryption else 'tcp',
+        'host': '127.0.0.1',
+        'security': security,
+        'protocol': 'tls' if security.require_encryption else 'tcp',
         # Dask opens an HTTP server without a dashboard, too, by default at port 8787, which another cluster may hold.
-        'dashboard': False, 'dashboard_address': '127.0.0.1:0',
-    }  # fmt: skip
+        'dashboard': False,
+        'dashboard_address': '127.0.0.1:0',
+    }
     of_workers = {
-        'nthreads': 1, 'memory_limit': 0, 'silence_logs': logging.CRITICAL,
+        'nthreads': 1,
+        'memory_limit': 0,
+        'silence_logs': logging.CRITICAL,
         # Ctrl-C reaches every process of a terminal: this one stops the workers in order.
         'preload': ['import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\n'],
-    }  # fmt: skip
+    }
     workers = {
         number: {'cls': distributed.Nanny, 'options': common | of_workers | {'env': environment}}
         for number, environment in enumerate(_gpus_of(count))
@@ -540,8 +552,11 @@ def _own_security() -> Any:
     try:
         return Security.temporary()
     except ImportError:
-        print('note: the package cryptography is not installed, so that other users of this machine can reach the '
-              'workers; pip install -e ".[cluster]"', file=sys.stderr)  # fmt: skip
+        print(
+            'note: the package cryptography is not installed, so that other users of this machine can reach the '
+            'workers; pip install -e ".[cluster]"',
+            file=sys.stderr,
+        )
         return Security(require_encryption=False)
 
 

@@ -116,8 +116,12 @@ class Corpus:
         """sha256, 64 hexadecimal digits, of tokens, starts, labels, pairs, bounds and task names."""
         digest = hashlib.sha256()
         for array, dtype in (
-            (self.tokens, 'u1'), (self.starts, '<i8'), (self.labels, 'u1'), (self.pairs, '<i8'), (self.bounds, '<i8'),
-        ):  # fmt: skip
+            (self.tokens, 'u1'),
+            (self.starts, '<i8'),
+            (self.labels, 'u1'),
+            (self.pairs, '<i8'),
+            (self.bounds, '<i8'),
+        ):
             digest.update(str(array.shape).encode())
             digest.update(np.ascontiguousarray(array, dtype).data)
         digest.update('\0'.join(self.tasks).encode())

@@ -35,9 +35,12 @@ _INTEGERS = ('reverse_complement', 'num_detectors', 'detector_len', 'has_avg_poo
 _ARRAYS = ('detectors', 'thresholds', 'weights1', 'biases1', 'weights2', 'biases2')
 #: What each of the integers may be. The published models have detectors of 14 to 36 letters.
 _LIMITS: Mapping[str, tuple[int, int]] = {
-    'reverse_complement': (0, 1), 'num_detectors': (1, 1024), 'detector_len': (4, 256), 'has_avg_pooling': (0, 1),
+    'reverse_complement': (0, 1),
+    'num_detectors': (1, 1024),
+    'detector_len': (4, 256),
+    'has_avg_pooling': (0, 1),
     'num_hidden': (0, 1024),
-}  # fmt: skip
+}
 
 
 class Entry(NamedTuple):
@@ -240,9 +243,15 @@ def _entry(path: pathlib.Path, number: int, cells: Mapping[str, str]) -> Entry:
         raise InputError(f'{path}: line {number}: Type is {brief(cells["Type"])}, expected TF or RBP')
     details = dict(pair.split('=', 1) for pair in re.findall(r"'([^']*=[^']*)'", cells['Experiment Details']))
     return Entry(
-        cells['ID'], cells['Protein'], cells['Type'], cells['Species'], cells['Family'], cells['Experiment'], details,
+        cells['ID'],
+        cells['Protein'],
+        cells['Type'],
+        cells['Species'],
+        cells['Family'],
+        cells['Experiment'],
+        details,
         re.split(r'[/\\]', cells.get('Path', ''))[-1],
-    )  # fmt: skip
+    )
 
 
 def read_parameters(path: str | os.PathLike) -> tuple[Shape, dict[str, np.ndarray]]:
@@ -272,15 +281,21 @@ def read_parameters(path: str | os.PathLike) -> tuple[Shape, dict[str, np.ndarra
         raise InputError(f'{path}: is cut short, it has no {listed(absent)}')
     counts = {name: _integer(path, name, *found[name]) for name in _INTEGERS}
     shape = Shape(
-        counts['detector_len'], counts['num_detectors'], bool(counts['reverse_complement']),
-        bool(counts['has_avg_pooling']), counts['num_hidden'],
-    )  # fmt: skip
+        counts['detector_len'],
+        counts['num_detectors'],
+        bool(counts['reverse_complement']),
+        bool(counts['has_avg_pooling']),
+        counts['num_hidden'],
+    )
     features = shape.n_detectors * (2 if shape.averages else 1)
     sizes = {
-        'detectors': shape.detector_len * 4 * shape.n_detectors, 'thresholds': shape.n_detectors,
-        'weights1': features * (shape.n_hidden or 1), 'biases1': shape.n_hidden or 1,
-        'weights2': shape.n_hidden, 'biases2': int(shape.n_hidden > 0),
-    }  # fmt: skip
+        'detectors': shape.detector_len * 4 * shape.n_detectors,
+        'thresholds': shape.n_detectors,
+        'weights1': features * (shape.n_hidden or 1),
+        'biases1': shape.n_hidden or 1,
+        'weights2': shape.n_hidden,
+        'biases2': int(shape.n_hidden > 0),
+    }
     values = {name: _values(path, name, *found[name], sizes[name]) for name in _ARRAYS}
     return shape, canonical(shape, **values)
 

@@ -72,9 +72,12 @@ def download(
     pooch.get_logger().setLevel('INFO' if progress else 'WARNING')
     part = path.with_name(path.name + '.part')
     store = pooch.create(
-        path.parent, '', registry={path.name: archive.sha256}, urls={path.name: archive.url},
+        path.parent,
+        '',
+        registry={path.name: archive.sha256},
+        urls={path.name: archive.url},
         retry_if_failed=attempts - 1,
-    )  # fmt: skip
+    )
     try:
         store.fetch(path.name, downloader=functools.partial(_fetch, archive, part, timeout, progress))
     except _Refused as error:
@@ -111,9 +114,7 @@ class _Refused(Exception):
     """No further try would help."""
 
 
-def _fetch(
-    archive: Archive, part: pathlib.Path, timeout: float, progress: bool, url: str, output: str, _: Any
-) -> None:
+def _fetch(archive: Archive, part: pathlib.Path, timeout: float, progress: bool, url: str, output: str, _: Any) -> None:
     """What pooch calls for every try: append to `part` what the server sends, and make it `output` when it is whole."""
     import requests
     from tqdm import tqdm

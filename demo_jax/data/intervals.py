@@ -308,9 +308,12 @@ def _gc_bin(tokens: np.ndarray) -> int:
 
 
 def _gc_matched(
-    positives: Sequence[np.ndarray], genome: Genome, chroms: Sequence[str], avoid: Sequence[Regions],
+    positives: Sequence[np.ndarray],
+    genome: Genome,
+    chroms: Sequence[str],
+    avoid: Sequence[Regions],
     rng: np.random.Generator,
-) -> tuple[Records, np.ndarray]:  # fmt: skip
+) -> tuple[Records, np.ndarray]:
     """Disjoint windows of the genome without N: one per positive in each GC bin, if the genome has enough.
 
     Also which positives are matched: bool (n,). In a bin with too few windows, the last positives are not matched.

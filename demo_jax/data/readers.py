@@ -339,7 +339,7 @@ def _label(path: pathlib.Path, number: int, header: str) -> tuple[int, str]:
     values = {fields[place].removeprefix('label=') for place in places}
     if len(values) != 1 or not values <= {'0', '1'}:
         raise InputError(
-            f"{path}: record {number}: header {brief('>' + header)}, expected a label 0 or 1 as its first or last "
+            f'{path}: record {number}: header {brief(">" + header)}, expected a label 0 or 1 as its first or last '
             "field or as 'label=1'"
         )
     # Where first and last field are both the label, only the first is taken for it.

@@ -176,9 +176,11 @@ def _allele(path: str | os.PathLike, line: int, name: str, letters: str) -> str:
     if not _ALLELE.fullmatch(letters):
         iupac = letters and not set(letters.upper()) - set('ACGTUN') - _AMBIGUOUS
         raise UnfitVariant(
-            path, line, AMBIGUOUS if iupac else NOT_DNA,
+            path,
+            line,
+            AMBIGUOUS if iupac else NOT_DNA,
             f'{name} is {brief(letters)}, expected letters ACGTN (an insertion or deletion with the base before it)',
-        )  # fmt: skip
+        )
     return letters.upper().replace('U', 'T')
 
 
@@ -259,4 +261,3 @@ def _some(names: Mapping[str, int]) -> str:
 
 def _upper(fasta: Genome, sequence: str, start: int, end: int) -> str:
     return fasta.letters(sequence, start, end).decode('latin-1').upper().replace('U', 'T')
-

@@ -32,17 +32,42 @@ KIND_LABELS = {
 BASELINE_LABELS = {'meme_sum': 'MEME-SUM', 'deepbind': 'DeepBind'}
 
 TABLE2_COLUMNS = (
-    'model', 'kind', 'n_tasks', 'mean', 'median', 'sd', 'published_mean', 'published_median', 'published_sd',
+    'model',
+    'kind',
+    'n_tasks',
+    'mean',
+    'median',
+    'sd',
+    'published_mean',
+    'published_median',
+    'published_sd',
 )
 TABLE3_COLUMNS = (
-    'comparison', 'spec_a', 'spec_b', 'n_tasks', 'mean_difference', 't', 'p_t', 'w', 'p_wilcoxon', 'p_holm',
+    'comparison',
+    'spec_a',
+    'spec_b',
+    'n_tasks',
+    'mean_difference',
+    't',
+    'p_t',
+    'w',
+    'p_wilcoxon',
+    'p_holm',
     'published_p',
 )
 # What of Table 3 fits a terminal.
 TABLE3_PRINTED = tuple(column for column in TABLE3_COLUMNS if column not in ('t', 'w'))
 BESIDE_COLUMNS = (
-    'task', 'spec', 'n_seeds', 'valid_auroc', 'test_auroc', 'test_auroc_low', 'test_auroc_high',
-    'deepbind', 'meme_sum', 'difference',
+    'task',
+    'spec',
+    'n_seeds',
+    'valid_auroc',
+    'test_auroc',
+    'test_auroc_low',
+    'test_auroc_high',
+    'deepbind',
+    'meme_sum',
+    'difference',
 )
 
 
@@ -59,37 +84,59 @@ def _chosen_row(rows: Sequence[Mapping[str, Any]], _: str | None) -> str:
 
 #: Tables 2 and 3 and the comparison with published values, without rows.
 TABLE2 = Table(
-    [], TABLE2_COLUMNS, 'table2', 'Table 2: test AUROC over tasks',
-    figures=(Figure(
-        'Table 2. Test AUROC over tasks',
-        (
-            Column('model', 'Model', 'spec'), Column('model', 'Tasks', 'tasks'), Column('mean', 'Mean', 'three'),
-            Column('median', 'Median', 'three'), Column('sd', 'SD', 'three'),
-            Column('published_mean', 'Paper: mean', 'three', 'published_mean'),
-            Column('published_median', 'median', 'three', 'published_mean'),
-            Column('published_sd', 'SD', 'three', 'published_mean'),
+    [],
+    TABLE2_COLUMNS,
+    'table2',
+    'Table 2: test AUROC over tasks',
+    figures=(
+        Figure(
+            'Table 2. Test AUROC over tasks',
+            (
+                Column('model', 'Model', 'spec'),
+                Column('model', 'Tasks', 'tasks'),
+                Column('mean', 'Mean', 'three'),
+                Column('median', 'Median', 'three'),
+                Column('sd', 'SD', 'three'),
+                Column('published_mean', 'Paper: mean', 'three', 'published_mean'),
+                Column('published_median', 'median', 'three', 'published_mean'),
+                Column('published_sd', 'SD', 'three', 'published_mean'),
+            ),
+            note=_chosen_row,
+            empty='The models are not scored yet (run the stage evaluate).',
+            wide=True,
         ),
-        note=_chosen_row, empty='The models are not scored yet (run the stage evaluate).', wide=True,
-    ),),
+    ),
     needed=('model', 'kind', 'n_tasks', 'mean'),
-)  # fmt: skip
+)
 TABLE3 = Table(
-    [], TABLE3_COLUMNS, 'table3', 'Table 3: paired comparisons over tasks', TABLE3_PRINTED,
-    figures=(Figure(
-        'Table 3. Paired comparisons over tasks',
-        (
-            Column('comparison', 'Comparison'), Column('n_tasks', 'Tasks', 'count'),
-            Column('mean_difference', 'Difference', 'signed'), Column('p_t', 't-test p', 'p'),
-            Column('p_wilcoxon', 'Wilcoxon p', 'p'), Column('p_holm', 'Holm', 'p'),
-            Column('published_p', 'Paper: p', 'p', 'published_p'),
+    [],
+    TABLE3_COLUMNS,
+    'table3',
+    'Table 3: paired comparisons over tasks',
+    TABLE3_PRINTED,
+    figures=(
+        Figure(
+            'Table 3. Paired comparisons over tasks',
+            (
+                Column('comparison', 'Comparison'),
+                Column('n_tasks', 'Tasks', 'count'),
+                Column('mean_difference', 'Difference', 'signed'),
+                Column('p_t', 't-test p', 'p'),
+                Column('p_wilcoxon', 'Wilcoxon p', 'p'),
+                Column('p_holm', 'Holm', 'p'),
+                Column('published_p', 'Paper: p', 'p', 'published_p'),
+            ),
+            note='Of each kind the architecture with the best mean validation AUROC. Holm: Wilcoxon’s p, corrected '
+            'over all comparisons of this table.',
+            empty='Fewer than two kinds of models: nothing to compare.',
         ),
-        note='Of each kind the architecture with the best mean validation AUROC. Holm: Wilcoxon’s p, corrected over '
-             'all comparisons of this table.',
-        empty='Fewer than two kinds of models: nothing to compare.',
-    ),),
-)  # fmt: skip
+    ),
+)
 BESIDE = Table(
-    [], BESIDE_COLUMNS, 'published', 'Per task: the spec with the best validation AUROC, beside DeepBind as published',
+    [],
+    BESIDE_COLUMNS,
+    'published',
+    'Per task: the spec with the best validation AUROC, beside DeepBind as published',
     needed=('task', 'spec', 'deepbind'),
 )
 
@@ -312,13 +359,20 @@ def beside_published(rows: Iterable[Mapping[str, Any]], *, published: bool = Tru
     for task, spec in _chosen(results).items():
         ours = results[spec][task]
         row = {
-            'task': task, 'spec': spec, 'n_seeds': ours.n_seeds, 'valid_auroc': ours.valid, 'test_auroc': ours.test,
-            'test_auroc_low': ours.low, 'test_auroc_high': ours.high,
+            'task': task,
+            'spec': spec,
+            'n_seeds': ours.n_seeds,
+            'valid_auroc': ours.valid,
+            'test_auroc': ours.test,
+            'test_auroc_low': ours.low,
+            'test_auroc_high': ours.high,
         }
         theirs: PublishedAuroc | None = published_auroc(task) if published else None
         if theirs is not None:
             row |= {
-                'deepbind': theirs.deepbind, 'meme_sum': theirs.meme_sum, 'difference': ours.test - theirs.deepbind,
+                'deepbind': theirs.deepbind,
+                'meme_sum': theirs.meme_sum,
+                'difference': ours.test - theirs.deepbind,
             }
         out.append(row)
     return BESIDE.of(out)
@@ -332,8 +386,7 @@ def _results(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, _Result]]
         if missing:
             raise InputError(f'AUROC table, row {number}: has columns {brief(list(row))}, expected also {missing}')
         values = tuple(
-            _auroc(row, number, column)
-            for column in ('valid_auroc', 'test_auroc', 'test_auroc_low', 'test_auroc_high')
+            _auroc(row, number, column) for column in ('valid_auroc', 'test_auroc', 'test_auroc_low', 'test_auroc_high')
         )
         if not math.isnan(values[1]):
             found.append(((str(row['spec']), str(row['task']), str(row['seed'])), values))

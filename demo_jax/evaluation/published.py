@@ -73,44 +73,50 @@ class TableTwoRow(NamedTuple):
 
 # The paper cuts its figures to three digits and does not round them: DeepBind's mean .90366 is printed
 # .903 and its median .93189 is printed .931. Its printed SD of the small RNN is 106, read as .106.
-PAPER_TABLE2: Mapping[str, TableTwoRow] = types.MappingProxyType({
-    'meme_sum': TableTwoRow(0.834, 0.868, 0.127),
-    'deepbind': TableTwoRow(0.903, 0.931, 0.091),
-    'small_rnn': TableTwoRow(0.860, 0.881, 0.106),
-    'medium_rnn': TableTwoRow(0.876, 0.905, 0.116),
-    'large_rnn': TableTwoRow(0.808, 0.860, 0.175),
-    'small_cnn': TableTwoRow(0.896, 0.918, 0.098),
-    'medium_cnn': TableTwoRow(0.902, 0.922, 0.085),
-    'large_cnn': TableTwoRow(0.880, 0.890, 0.093),
-    'small_cnn_rnn': TableTwoRow(0.917, 0.943, 0.079),
-    'medium_cnn_rnn': TableTwoRow(0.925, 0.947, 0.073),
-    'large_cnn_rnn': TableTwoRow(0.918, 0.944, 0.081),
-})
+PAPER_TABLE2: Mapping[str, TableTwoRow] = types.MappingProxyType(
+    {
+        'meme_sum': TableTwoRow(0.834, 0.868, 0.127),
+        'deepbind': TableTwoRow(0.903, 0.931, 0.091),
+        'small_rnn': TableTwoRow(0.860, 0.881, 0.106),
+        'medium_rnn': TableTwoRow(0.876, 0.905, 0.116),
+        'large_rnn': TableTwoRow(0.808, 0.860, 0.175),
+        'small_cnn': TableTwoRow(0.896, 0.918, 0.098),
+        'medium_cnn': TableTwoRow(0.902, 0.922, 0.085),
+        'large_cnn': TableTwoRow(0.880, 0.890, 0.093),
+        'small_cnn_rnn': TableTwoRow(0.917, 0.943, 0.079),
+        'medium_cnn_rnn': TableTwoRow(0.925, 0.947, 0.073),
+        'large_cnn_rnn': TableTwoRow(0.918, 0.944, 0.081),
+    }
+)
 
 # p-values of two-sided paired t-tests over the 108 tasks between the best models of two kinds.
-PAPER_TABLE3: Mapping[tuple[str, str], float] = types.MappingProxyType({
-    ('rnn', 'meme_sum'): 5.15e-5,
-    ('cnn', 'meme_sum'): 1.87e-19,
-    ('cnn_rnn', 'meme_sum'): 4.84e-24,
-    ('cnn', 'rnn'): 5.08e-4,
-    ('cnn_rnn', 'rnn'): 7.99e-10,
-    ('cnn_rnn', 'cnn'): 4.79e-22,
-})
+PAPER_TABLE3: Mapping[tuple[str, str], float] = types.MappingProxyType(
+    {
+        ('rnn', 'meme_sum'): 5.15e-5,
+        ('cnn', 'meme_sum'): 1.87e-19,
+        ('cnn_rnn', 'meme_sum'): 4.84e-24,
+        ('cnn', 'rnn'): 5.08e-4,
+        ('cnn_rnn', 'rnn'): 7.99e-10,
+        ('cnn_rnn', 'cnn'): 4.79e-22,
+    }
+)
 
 # PAPER_TABLE4[kind][method]: the mean over 57 tasks of how many of 500 positive test sequences give a motif
 # that Tomtom matches to the TF's own JASPAR matrix. For 'class_optimisation' the number of tasks of 57.
 # None where the method does not apply to the kind.
-PAPER_TABLE4: Mapping[str, Mapping[str, float | None]] = types.MappingProxyType({
-    'cnn': types.MappingProxyType(
-        {'saliency': 243.9, 'activations': 173.4, 'temporal': None, 'class_optimisation': 19}
-    ),
-    'rnn': types.MappingProxyType(
-        {'saliency': 138.6, 'activations': None, 'temporal': 53.5, 'class_optimisation': 11}
-    ),
-    'cnn_rnn': types.MappingProxyType(
-        {'saliency': 168.1, 'activations': 74.2, 'temporal': 113.2, 'class_optimisation': 13}
-    ),
-})
+PAPER_TABLE4: Mapping[str, Mapping[str, float | None]] = types.MappingProxyType(
+    {
+        'cnn': types.MappingProxyType(
+            {'saliency': 243.9, 'activations': 173.4, 'temporal': None, 'class_optimisation': 19}
+        ),
+        'rnn': types.MappingProxyType(
+            {'saliency': 138.6, 'activations': None, 'temporal': 53.5, 'class_optimisation': 11}
+        ),
+        'cnn_rnn': types.MappingProxyType(
+            {'saliency': 168.1, 'activations': 74.2, 'temporal': 113.2, 'class_optimisation': 13}
+        ),
+    }
+)
 
 
 @functools.cache

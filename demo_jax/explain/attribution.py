@@ -75,9 +75,12 @@ class Attribution:
         """The maps of one of M models."""
         error = self.completeness_error
         return Attribution(
-            self.method, self.score[index], self.signed[index], self.hypothetical[index],
+            self.method,
+            self.score[index],
+            self.signed[index],
+            self.hypothetical[index],
             None if error is None else error[index],
-        )  # fmt: skip
+        )
 
 
 def attribute(
@@ -130,9 +133,16 @@ def attribute(
         if not isinstance(settings.get(name, ''), str):
             settings[name] = np.asarray(settings[name])[None]
     result = attribute_models(
-        method, batches.stack_one(params), score, tokens,
-        lengths=lengths, batch_size=batch_size, both_strands=both_strands, progress=progress, **settings,
-    )  # fmt: skip
+        method,
+        batches.stack_one(params),
+        score,
+        tokens,
+        lengths=lengths,
+        batch_size=batch_size,
+        both_strands=both_strands,
+        progress=progress,
+        **settings,
+    )
     return result.model(0)
 
 
@@ -193,9 +203,14 @@ def attribute_models(
 
     def run(batch: _Batch, lengths: np.ndarray | None) -> _Map:
         return batches.run(
-            _of_model, (score, method, fixed, both_strands), stacked_params, batch._replace(lengths=lengths),
-            batch_size=sizes.batch_size, width=sizes.width, progress=progress,
-        )  # fmt: skip
+            _of_model,
+            (score, method, fixed, both_strands),
+            stacked_params,
+            batch._replace(lengths=lengths),
+            batch_size=sizes.batch_size,
+            width=sizes.width,
+            progress=progress,
+        )
 
     batch = _Batch(tokens, None, shuffles)
     if lengths is None or takes_lengths(score):
@@ -208,9 +223,12 @@ def attribute_models(
 
 
 def _mutants_of_deepbind(
-    stacked_params: Any, score: DeepBind, tokens: np.ndarray, lengths: np.ndarray | None,
+    stacked_params: Any,
+    score: DeepBind,
+    tokens: np.ndarray,
+    lengths: np.ndarray | None,
     progress: Callable[[int], object] | None,
-) -> Attribution:  # fmt: skip
+) -> Attribution:
     """Mutagenesis by the program that scores published models from tokens, many models at a time."""
     params = [jax.tree.map(lambda leaf, m=m: leaf[m], stacked_params) for m in range(len(stacked_params['offsets']))]
     found = score_mutants([score] * len(params), params, tokens, None if lengths is None else lengths[0])
@@ -412,30 +430,46 @@ ATTRIBUTIONS: Mapping[str, Method] = {
     for method in (
         Method('saliency', 'Saliency', ('Saliency (size)', '|saliency|'), _gradient_map, ranks='size'),
         Method(
-            'gradient_x_input', 'Gradient × input', ('Gradient × input (signed)', 'gradient × input'), _gradient_map,
-            settings=('centred',), reads='saliency',
+            'gradient_x_input',
+            'Gradient × input',
+            ('Gradient × input (signed)', 'gradient × input'),
+            _gradient_map,
+            settings=('centred',),
+            reads='saliency',
         ),
         Method(
-            'integrated_gradients', 'Integrated gradients', ('Integrated gradients (signed)', 'integrated gradients'),
-            _integrated_gradients, settings=('baseline', 'steps'),
+            'integrated_gradients',
+            'Integrated gradients',
+            ('Integrated gradients (signed)', 'integrated gradients'),
+            _integrated_gradients,
+            settings=('baseline', 'steps'),
             options={'integration_steps': Option('steps', 32, 1)},
             cost=lambda options, length: float(options['integration_steps']),
             keeps={'score': 'N', 'hypothetical': 'NL4', 'completeness_error': 'N'},
         ),
         Method(
-            'deeplift', 'DeepLIFT', ('DeepLIFT (signed)', 'DeepLIFT'), _deeplift,
-            settings=('references', 'n_references', 'seed'), options={'references': Option('n_references', 20, 1)},
+            'deeplift',
+            'DeepLIFT',
+            ('DeepLIFT (signed)', 'DeepLIFT'),
+            _deeplift,
+            settings=('references', 'n_references', 'seed'),
+            options={'references': Option('n_references', 20, 1)},
             cost=lambda options, length: 2.0 + options['references'],
-            keeps={'score': 'N', 'hypothetical': 'NL4', 'completeness_error': 'NK'}, joins=True,
+            keeps={'score': 'N', 'hypothetical': 'NL4', 'completeness_error': 'NK'},
+            joins=True,
         ),
         Method(
-            'mutagenesis', 'Mutagenesis', ('Mutagenesis (signed)', 'mutagenesis'), _mutagenesis,
+            'mutagenesis',
+            'Mutagenesis',
+            ('Mutagenesis (signed)', 'mutagenesis'),
+            _mutagenesis,
             cost=lambda options, length: float(length),
             # signed is minus the mean change over the three other letters, not the hypothetical at the letter.
-            keeps={'score': 'N', 'hypothetical': 'NL4', 'signed': 'NL'}, gradient=False,
+            keeps={'score': 'N', 'hypothetical': 'NL4', 'signed': 'NL'},
+            gradient=False,
         ),
     )
-}  # fmt: skip
+}
 
 #: Those that have hypothetical contributions, best first: how many of the planted sites of simulated data they find.
 BEST_FIRST = ('mutagenesis', 'deeplift', 'integrated_gradients', 'saliency')

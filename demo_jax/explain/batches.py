@@ -133,9 +133,7 @@ def checked_sequences(
     return np.where(inside, tokens, np.uint8(4)), lengths
 
 
-def in_groups(
-    function: Callable[[Any, None], Any], arrays: Any, lengths: np.ndarray, *, behind: float = 0.0
-) -> Any:
+def in_groups(function: Callable[[Any, None], Any], arrays: Any, lengths: np.ndarray, *, behind: float = 0.0) -> Any:
     """Run sequences of unequal lengths in groups of equal length, for scores that do not take lengths.
 
     Args:

@@ -213,9 +213,7 @@ def _value(params: Any, x: Array, score: Score, l2: float) -> _Value:
     return _Value(value, jax.nn.log_sigmoid(value) - l2 * (x * x).sum((1, 2)))
 
 
-def _advance(
-    params: Any, state: _State, score: Score, settings: ClassOptimisationSettings, n_steps: int
-) -> _State:
+def _advance(params: Any, state: _State, score: Score, settings: ClassOptimisationSettings, n_steps: int) -> _State:
     optimiser = _optimiser(settings)
 
     def loss(x: Array) -> Array:

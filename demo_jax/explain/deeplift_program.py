@@ -28,10 +28,18 @@ _MOST_TURNS = 10_000
 _DEEPEST = 20
 #: Where a call keeps what it calls, by the name of its primitive.
 _CALLS = {
-    'jit': 'jaxpr', 'pjit': 'jaxpr', 'closed_call': 'call_jaxpr', 'core_call': 'call_jaxpr', 'remat': 'jaxpr',
-    'remat2': 'jaxpr', 'checkpoint': 'jaxpr', 'custom_jvp_call': 'call_jaxpr', 'custom_vjp_call': 'call_jaxpr',
-    'custom_vjp_call_jaxpr': 'fun_jaxpr', 'custom_vmap_call': 'call',
-}  # fmt: skip
+    'jit': 'jaxpr',
+    'pjit': 'jaxpr',
+    'closed_call': 'call_jaxpr',
+    'core_call': 'call_jaxpr',
+    'remat': 'jaxpr',
+    'remat2': 'jaxpr',
+    'checkpoint': 'jaxpr',
+    'custom_jvp_call': 'call_jaxpr',
+    'custom_vjp_call': 'call_jaxpr',
+    'custom_vjp_call_jaxpr': 'fun_jaxpr',
+    'custom_vmap_call': 'call',
+}
 #: Code that is nobody's own: libraries, and this package's explanations.
 _LIBRARIES = (sysconfig.get_paths()['stdlib'], os.path.dirname(__file__), '<frozen')
 
@@ -117,9 +125,7 @@ class Program:
         self.steps = kept[::-1]
         self.sources = {slot: number for number, step in enumerate(self.steps) for slot in step.outputs}
 
-    def forward(
-        self, inputs: Sequence[Any], known: Mapping[int, Any] | None = None, *, at_x: bool = True
-    ) -> Values:
+    def forward(self, inputs: Sequence[Any], known: Mapping[int, Any] | None = None, *, at_x: bool = True) -> Values:
         """All values, `at_x` or at the reference; what does not depend on the input may be `known` from x."""
         if known is None:
             values = dict(self.constants)
@@ -186,9 +192,10 @@ def line_of(*equations: Any) -> str:
         traceback = equation.source_info.traceback
         frames = [] if traceback is None else traceback.frames
         own = [
-            (frame.file_name, frame.line_num, frame.function_name) for frame in frames
+            (frame.file_name, frame.line_num, frame.function_name)
+            for frame in frames
             if 'site-packages' not in frame.file_name and not frame.file_name.startswith(_LIBRARIES)
-        ]  # fmt: skip
+        ]
         if own and (found is None or found in own):
             found = own[0]
     return 'its line is not known' if found is None else f'{found[0]}:{found[1]} in {found[2]}'
@@ -342,9 +349,16 @@ def _with_inner(
     if step.name == 'scan':
         params = step.params
         loop = Loop.of(
-            program, params['jaxpr'], step.active, params['num_consts'], params['num_carry'], params['length'],
-            params['reverse'], params.get('unroll', 1), calls,
-        )  # fmt: skip
+            program,
+            params['jaxpr'],
+            step.active,
+            params['num_consts'],
+            params['num_carry'],
+            params['length'],
+            params['reverse'],
+            params.get('unroll', 1),
+            calls,
+        )
         return dataclasses.replace(step, inner=loop), loop.active_outputs()
     if step.name == 'while':
         loop = _counted(program, step, calls)
@@ -531,9 +545,17 @@ class Loop:
 
     @classmethod
     def of(
-        cls, around: Program, closed: Any, active: Sequence[bool], n_constants: int, n_carried: int, length: int,
-        backwards: bool, unroll: Any, calls: tuple[Any, ...],
-    ) -> 'Loop':  # fmt: skip
+        cls,
+        around: Program,
+        closed: Any,
+        active: Sequence[bool],
+        n_constants: int,
+        n_carried: int,
+        length: int,
+        backwards: bool,
+        unroll: Any,
+        calls: tuple[Any, ...],
+    ) -> 'Loop':
         """A loop in a program, some of whose inputs are active; what is carried becomes active over the turns."""
         flags = list(active)
         while True:
@@ -664,8 +686,9 @@ class Loop:
 
         start = [
             _zeros(body.shapes[slot]) if m is None else m
-            for slot, m in zip(slots[1], m_carried, strict=True) if slot in body.active
-        ]  # fmt: skip
+            for slot, m in zip(slots[1], m_carried, strict=True)
+            if slot in body.active
+        ]
         nothing = [_zeros(body.shapes[slot]) for slot in active[0]]
         given = (
             [m for _, m in written.values()],

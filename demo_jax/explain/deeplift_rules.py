@@ -494,9 +494,7 @@ def read_slice(call: Call) -> list[Any]:
     def add(there: Array | None) -> Array:
         if there is None:
             there = jnp.zeros(shape.shape, call.m.dtype)
-        return jax.lax.dynamic_update_slice(
-            there, jax.lax.dynamic_slice(there, starts, sizes) + call.m, starts
-        )
+        return jax.lax.dynamic_update_slice(there, jax.lax.dynamic_slice(there, starts, sizes) + call.m, starts)
 
     return [add, *[None] * len(starts)]
 
@@ -505,10 +503,33 @@ def read_slice(call: Call) -> list[Any]:
 RULES: Mapping[str, Rule] = {
     **dict.fromkeys(
         (
-            'add', 'add_any', 'broadcast_in_dim', 'concatenate', 'copy', 'cumsum', 'dynamic_update_slice',
-            'expand_dims', 'gather', 'neg', 'pad', 'reduce_precision', 'reduce_sum', 'reduce_window_sum', 'reshape',
-            'rev', 'scatter', 'scatter-add', 'scatter_add', 'slice', 'split', 'squeeze', 'stack', 'sub', 'tile',
-            'transpose', 'unstack',
+            'add',
+            'add_any',
+            'broadcast_in_dim',
+            'concatenate',
+            'copy',
+            'cumsum',
+            'dynamic_update_slice',
+            'expand_dims',
+            'gather',
+            'neg',
+            'pad',
+            'reduce_precision',
+            'reduce_sum',
+            'reduce_window_sum',
+            'reshape',
+            'rev',
+            'scatter',
+            'scatter-add',
+            'scatter_add',
+            'slice',
+            'split',
+            'squeeze',
+            'stack',
+            'sub',
+            'tile',
+            'transpose',
+            'unstack',
         ),
         linear,
     ),
@@ -517,8 +538,25 @@ RULES: Mapping[str, Rule] = {
     **dict.fromkeys(('conv_general_dilated', 'dot_general'), multilinear),
     **dict.fromkeys(
         (
-            'acos', 'acosh', 'asin', 'asinh', 'atan', 'atanh', 'bessel_i0e', 'bessel_i1e', 'cbrt', 'cos', 'cosh',
-            'digamma', 'erf', 'erf_inv', 'erfc', 'lgamma', 'sin', 'sinh', 'tan',
+            'acos',
+            'acosh',
+            'asin',
+            'asinh',
+            'atan',
+            'atanh',
+            'bessel_i0e',
+            'bessel_i1e',
+            'cbrt',
+            'cos',
+            'cosh',
+            'digamma',
+            'erf',
+            'erf_inv',
+            'erfc',
+            'lgamma',
+            'sin',
+            'sinh',
+            'tan',
         ),
         rescale,
     ),
@@ -546,17 +584,42 @@ RULES: Mapping[str, Rule] = {
     'sqrt': _slope(lambda x, r, y, s, params: 1 / (y + s)),
     'square': _slope(lambda x, r, y, s, params: x + r),
     'tanh': _smooth(lambda x, y: 1 - y * y),
-}  # fmt: skip
+}
 
 #: Primitives whose results are cheaper to compute again than to keep, in a loop.
-CHEAP = frozenset({
-    'abs', 'add', 'broadcast_in_dim', 'convert_element_type', 'copy', 'dynamic_slice', 'eq', 'expand_dims', 'ge', 'gt',
-    'le', 'lt', 'max', 'min', 'mul', 'ne', 'neg', 'not', 'reshape', 'rev', 'select_n', 'slice', 'split', 'squeeze',
-    'stop_gradient', 'sub', 'transpose',
-})  # fmt: skip
+CHEAP = frozenset(
+    {
+        'abs',
+        'add',
+        'broadcast_in_dim',
+        'convert_element_type',
+        'copy',
+        'dynamic_slice',
+        'eq',
+        'expand_dims',
+        'ge',
+        'gt',
+        'le',
+        'lt',
+        'max',
+        'min',
+        'mul',
+        'ne',
+        'neg',
+        'not',
+        'reshape',
+        'rev',
+        'select_n',
+        'slice',
+        'split',
+        'squeeze',
+        'stop_gradient',
+        'sub',
+        'transpose',
+    }
+)
 
 
 def draws(name: str) -> bool:
     """Whether a primitive draws random numbers."""
     return name.startswith(('random_', 'rng_')) or name == 'threefry2x32'
-

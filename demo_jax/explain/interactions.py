@@ -125,9 +125,12 @@ def epistasis(
     order = np.argsort(starts.min(axis=1), kind='stable')
     found = np.empty(len(mutated), np.float32)
     found[order] = batches.run(
-        _mutant_scores, (score, width), (batches.stack_one(params), tokens[None]),
-        (mutated[order][None], starts[order][None].astype(np.int32)), batch_size=batch_size,
-    )[0]  # fmt: skip
+        _mutant_scores,
+        (score, width),
+        (batches.stack_one(params), tokens[None]),
+        (mutated[order][None], starts[order][None].astype(np.int32)),
+        batch_size=batch_size,
+    )[0]
     both, first, second = found[1:].reshape(3, len(pairs), len(chosen))
     values = both - first - second + found[0]
     return Epistasis(pairs, values.reshape(len(pairs), 4, 4) if replacements is None else values)

@@ -159,9 +159,14 @@ def _attribution(name: str) -> Piece:
         settings = {option.argument: options[key] for key, option in method.options.items()}
         all_of = stacked(subjects)
         found = attribute_models(
-            name, all_of.params, all_of.architecture, all_of.tokens, lengths=all_of.lengths,
-            both_strands=all_of.both_strands, **settings,
-        )  # fmt: skip
+            name,
+            all_of.params,
+            all_of.architecture,
+            all_of.tokens,
+            lengths=all_of.lengths,
+            both_strands=all_of.both_strands,
+            **settings,
+        )
         return [
             {array: own_part(getattr(found, array)[place], axes, subject) for array, axes in method.keeps.items()}
             for place, subject in enumerate(subjects)
@@ -177,20 +182,31 @@ def _attribution(name: str) -> Piece:
 
     others = (other.name for other in ATTRIBUTIONS.values() if other.reads == name)
     return Piece(
-        name, method.keeps, make, {key: option.default for key, option in method.options.items()}, check,
-        cost=method.cost, averages=True, tracks=tuple(map(_of_method, (name, *others))), many=many,
-    )  # fmt: skip
+        name,
+        method.keeps,
+        make,
+        {key: option.default for key, option in method.options.items()},
+        check,
+        cost=method.cost,
+        averages=True,
+        tracks=tuple(map(_of_method, (name, *others))),
+        many=many,
+    )
 
 
 def _temporal_of_many(subjects: Sequence[Subject], options: Options) -> list[dict[str, np.ndarray]]:
     all_of = stacked(subjects)
     found = {
         direction: temporal_scores_models(
-            all_of.params, all_of.architecture, all_of.tokens, lengths=all_of.lengths,
-            truncate=options['truncate'], direction=direction,
+            all_of.params,
+            all_of.architecture,
+            all_of.tokens,
+            lengths=all_of.lengths,
+            truncate=options['truncate'],
+            direction=direction,
         )
         for direction in DIRECTIONS
-    }  # fmt: skip
+    }
     return [
         {direction: own_part(scores[place], 'NL', subject) for direction, scores in found.items()}
         for place, subject in enumerate(subjects)
@@ -264,7 +280,11 @@ PIECES: Mapping[str, Piece] = {
     for piece in (
         *(_attribution(method.name) for method in ATTRIBUTIONS.values() if not method.reads),
         Piece(
-            'temporal', {'forward': 'NL', 'reverse': 'NL'}, _temporal, {'truncate': 'input'}, _check_truncate,
+            'temporal',
+            {'forward': 'NL', 'reverse': 'NL'},
+            _temporal,
+            {'truncate': 'input'},
+            _check_truncate,
             # Of any score, but only of the recurrent ones of this package at a reasonable price.
             applies=lambda architecture: isinstance(architecture, ModelSpec) and bool(architecture.lstm_layers),
             cost=lambda options, length: length / 12,
@@ -275,21 +295,30 @@ PIECES: Mapping[str, Piece] = {
             many=_temporal_of_many,
         ),
         Piece(
-            'activations', {'start': 'N', 'filter': 'N', 'strength': 'N', 'width': ''}, _activations,
-            applies=_has_convolutions, tracks=(Track('activations', 'Convolution activations', _under_filter),),
+            'activations',
+            {'start': 'N', 'filter': 'N', 'strength': 'N', 'width': ''},
+            _activations,
+            applies=_has_convolutions,
+            tracks=(Track('activations', 'Convolution activations', _under_filter),),
         ),
         Piece(
-            'filters', {'counts': 'FW4', 'n_windows': 'F', 'maximum': 'F'}, _filters, applies=_has_convolutions,
+            'filters',
+            {'counts': 'FW4', 'n_windows': 'F', 'maximum': 'F'},
+            _filters,
+            applies=_has_convolutions,
             of='positives',
         ),
         Piece(
-            CLASS_OPTIMISATION, {'matrix': 'RL4', 'raw': 'RL4', 'score': 'R', 'objective': 'R'}, None,
+            CLASS_OPTIMISATION,
+            {'matrix': 'RL4', 'raw': 'RL4', 'score': 'R', 'objective': 'R'},
+            None,
             {'restarts': 4, 'optimisation_steps': 1000, 'optimisation_rate': 0.05, 'optimisation_l2': 0.009},
             _check_optimisation,
-            cost=lambda options, length: options['optimisation_steps'] * options['restarts'] / 100, of='model',
+            cost=lambda options, length: options['optimisation_steps'] * options['restarts'] / 100,
+            of='model',
         ),
     )
-}  # fmt: skip
+}
 
 #: What pieces say of positions: the track and the name of its piece, by the track's name.
 TRACKS: Mapping[str, tuple[Track, str]] = {

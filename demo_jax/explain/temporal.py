@@ -76,9 +76,15 @@ def temporal_scores(
         spec with LSTMs, something that is no score.
     """
     return temporal_scores_models(
-        batches.stack_one(params), score, tokens,
-        lengths=lengths, truncate=truncate, direction=direction, batch_size=batch_size, progress=progress,
-    )[0]  # fmt: skip
+        batches.stack_one(params),
+        score,
+        tokens,
+        lengths=lengths,
+        truncate=truncate,
+        direction=direction,
+        batch_size=batch_size,
+        progress=progress,
+    )[0]
 
 
 def temporal_scores_models(
@@ -389,8 +395,9 @@ def _run_to_cuts(layers, runs, special, special_inside):
     # Each prefix goes on from the state before its special features.
     shifted = jax.tree.map(
         lambda a, zero: jnp.concatenate([jnp.broadcast_to(zero[None], (n_special, *zero.shape)), a])[:n_features],
-        runs, _start(layers, batch),
-    )  # fmt: skip
+        runs,
+        _start(layers, batch),
+    )
     run = _run_special(layers, jax.tree.map(_flat, shifted), special, special_inside, reverse=False)
     return run.total.reshape(n_features, batch, -1)
 

@@ -60,9 +60,14 @@ def score_truncations(
         if lengths is None:
             lengths = np.full(tokens.shape[:2], tokens.shape[2], np.int32)
         return batches.run(
-            _with_lengths, (score, reverse, shortest(score)), stacked_params, (tokens, lengths),
-            batch_size=batch_size, width=width, progress=progress,
-        )  # fmt: skip
+            _with_lengths,
+            (score, reverse, shortest(score)),
+            stacked_params,
+            (tokens, lengths),
+            batch_size=batch_size,
+            width=width,
+            progress=progress,
+        )
 
     def group(tokens: np.ndarray, lengths: None) -> np.ndarray:
         del lengths  # all of one length

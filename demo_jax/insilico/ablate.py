@@ -81,21 +81,34 @@ class Ablation:
         import pandas as pd
 
         fixed = {
-            'sequence': [hit.row + 1 for hit in self.hits], 'start': [hit.start + 1 for hit in self.hits],
-            'end': [hit.start + hit.width for hit in self.hits], 'motif': [hit.name for hit in self.hits],
-        }  # fmt: skip
+            'sequence': [hit.row + 1 for hit in self.hits],
+            'start': [hit.start + 1 for hit in self.hits],
+            'end': [hit.start + hit.width for hit in self.hits],
+            'motif': [hit.name for hit in self.hits],
+        }
         nothing = np.full(len(self.hits), np.nan)
         whole = [
             (name, Estimate(*(part[m] for part in self.effect)), self.p_value[m], self.q_value[m])
             for m, name in enumerate(self.models)
         ]
         whole += [(ALL_MODELS, self.together, nothing, nothing)] if len(self.models) > 1 else []
-        return pd.concat([
-            pd.DataFrame(fixed | {
-                'model': name, 'effect': found.mean, 'low': found.low, 'high': found.high, 'p_value': p, 'q_value': q,
-            })
-            for name, found, p, q in whole
-        ], ignore_index=True)  # fmt: skip
+        return pd.concat(
+            [
+                pd.DataFrame(
+                    fixed
+                    | {
+                        'model': name,
+                        'effect': found.mean,
+                        'low': found.low,
+                        'high': found.high,
+                        'p_value': p,
+                        'q_value': q,
+                    }
+                )
+                for name, found, p, q in whole
+            ],
+            ignore_index=True,
+        )
 
     def pairs_frame(self) -> Any:
         """A pandas DataFrame, a row per pair of hits of one sequence and model.
@@ -107,18 +120,30 @@ class Ablation:
 
         ends = [(self.hits[one], self.hits[two]) for one, two in self.pairs]
         fixed = {
-            'sequence': [one.row + 1 for one, _ in ends], 'first': [one.name for one, _ in ends],
-            'second': [two.name for _, two in ends], 'first_start': [one.start + 1 for one, _ in ends],
+            'sequence': [one.row + 1 for one, _ in ends],
+            'first': [one.name for one, _ in ends],
+            'second': [two.name for _, two in ends],
+            'first_start': [one.start + 1 for one, _ in ends],
             'second_start': [two.start + 1 for _, two in ends],
-        }  # fmt: skip
-        return pd.concat([
-            pd.DataFrame(fixed | {
-                'model': name, 'effect_both': self.pair_effect.mean[m], 'epistasis': self.epistasis.mean[m],
-                'low': self.epistasis.low[m], 'high': self.epistasis.high[m], 'p_value': self.pair_p_value[m],
-                'q_value': self.pair_q_value[m],
-            })
-            for m, name in enumerate(self.models)
-        ], ignore_index=True)  # fmt: skip
+        }
+        return pd.concat(
+            [
+                pd.DataFrame(
+                    fixed
+                    | {
+                        'model': name,
+                        'effect_both': self.pair_effect.mean[m],
+                        'epistasis': self.epistasis.mean[m],
+                        'low': self.epistasis.low[m],
+                        'high': self.epistasis.high[m],
+                        'p_value': self.pair_p_value[m],
+                        'q_value': self.pair_q_value[m],
+                    }
+                )
+                for m, name in enumerate(self.models)
+            ],
+            ignore_index=True,
+        )
 
     def plot(self) -> Any:
         """The effect of each hit with its interval, the largest first."""
@@ -127,8 +152,12 @@ class Ablation:
         names = [f'{self.hits[at].row + 1}: {self.hits[at].label}' for at in order]
         label = 'loss of the score without the hit (log odds)'
         drawing.intervals(ax, names, *(part[order] for part in self.together), label=label)
-        ax.set_title(', '.join(self.models) if len(self.models) < 3 else f'{len(self.models)} models',
-                     fontsize='small', loc='left', parse_math=False)  # fmt: skip
+        ax.set_title(
+            ', '.join(self.models) if len(self.models) < 3 else f'{len(self.models)} models',
+            fontsize='small',
+            loc='left',
+            parse_math=False,
+        )
         return figure
 
 
@@ -204,10 +233,20 @@ def ablate(
                 pair_p[:, q] = _two_sided(epistasis[:, q], answers[:, 1:, 1])
     same = sum(len(set(sequences[hit.row, hit.start : hit.start + hit.width].tolist())) == 1 for hit in hits)
     return Ablation(
-        hits, pairs, models.names, over_backgrounds(effect), over_both(effect), over_backgrounds(both),
-        over_backgrounds(epistasis), p_value, _q_of_known(p_value), pair_p, _q_of_known(pair_p), same,
+        hits,
+        pairs,
+        models.names,
+        over_backgrounds(effect),
+        over_both(effect),
+        over_backgrounds(both),
+        over_backgrounds(epistasis),
+        p_value,
+        _q_of_known(p_value),
+        pair_p,
+        _q_of_known(pair_p),
+        same,
         len(in_one) - len(pairs),
-    )  # fmt: skip
+    )
 
 
 def _apart(start: int, width: int, other: int, other_width: int) -> bool:
@@ -250,9 +289,13 @@ def _effects(
 
 
 def _pair_effects(
-    models: ModelSet, own: np.ndarray, starts: Sequence[tuple[int, int]], widths: tuple[int, int], n: int,
+    models: ModelSet,
+    own: np.ndarray,
+    starts: Sequence[tuple[int, int]],
+    widths: tuple[int, int],
+    n: int,
     rng: np.random.Generator,
-) -> np.ndarray:  # fmt: skip
+) -> np.ndarray:
     """Effect of both windows, and their epistasis: float64 (M, pairs, 2, n)."""
     made: list[Design] = [()]
     for one, two in starts:

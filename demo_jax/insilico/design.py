@@ -194,9 +194,17 @@ def design(
     )
     reached = bool(search.good(found[None], scores[:, 1:2])[0])
     return Designed(
-        dna.decode(tokens), dna.decode(found), models.names, goals, below, scores[:, 0], scores[:, 1], reached, edits,
+        dna.decode(tokens),
+        dna.decode(found),
+        models.names,
+        goals,
+        below,
+        scores[:, 0],
+        scores[:, 1],
+        reached,
+        edits,
         search.n_scored,
-    )  # fmt: skip
+    )
 
 
 def _both_strands(banned: Sequence[str]) -> list[np.ndarray]:
@@ -212,9 +220,7 @@ def _both_strands(banned: Sequence[str]) -> list[np.ndarray]:
     return list(words.values())
 
 
-def _climb(
-    search: _Search, start: np.ndarray, free: np.ndarray, method: str, beam: int, most_edits: int
-) -> np.ndarray:
+def _climb(search: _Search, start: np.ndarray, free: np.ndarray, method: str, beam: int, most_edits: int) -> np.ndarray:
     """The best sequence of a beam search, uint8 (L,)."""
     kept, scores = start[None], search.score(start[None])
     best, best_score, waited = kept, scores, 0
@@ -237,9 +243,7 @@ def _climb(
     return best[0]
 
 
-def _mutants(
-    search: _Search, kept: np.ndarray, scores: np.ndarray, free: np.ndarray, method: str
-) -> np.ndarray:
+def _mutants(search: _Search, kept: np.ndarray, scores: np.ndarray, free: np.ndarray, method: str) -> np.ndarray:
     """Single mutants of sequences (B, L), each once: all, or those with the most promising gradient."""
     changes = search.models.gradient(kept) if method == 'gradient' else None
     parts = []

@@ -65,8 +65,10 @@ def words_of(name: str, motif: Motif, n: int, rng: np.random.Generator, *, how: 
         if matrix.ndim != 2 or matrix.shape[1:] != (4,) or not len(matrix) or not np.isfinite(matrix).all():
             raise InputError(f'motif {brief(name)} has shape {matrix.shape}, expected finite numbers (w, 4)')
         if (matrix < 0).any() or np.abs(matrix.sum(axis=1) - 1).max() > 1e-2:
-            raise InputError(f'motif {brief(name)} has a column {matrix[np.abs(matrix.sum(axis=1) - 1).argmax()]}, '
-                             'expected probabilities of A C G T')  # fmt: skip
+            raise InputError(
+                f'motif {brief(name)} has a column {matrix[np.abs(matrix.sum(axis=1) - 1).argmax()]}, '
+                'expected probabilities of A C G T'
+            )
         if how == 'consensus':
             return matrix.argmax(axis=1).astype(np.uint8)[None]
         below = np.cumsum(matrix / matrix.sum(axis=1, keepdims=True), axis=1)[:, :3]

@@ -67,23 +67,38 @@ class Epistasis:
         import pandas as pd
 
         arranged = {
-            'first': [pair.first for pair in self.pairs], 'second': [pair.second for pair in self.pairs],
+            'first': [pair.first for pair in self.pairs],
+            'second': [pair.second for pair in self.pairs],
             'gap': [pair.gap for pair in self.pairs],
             'order': ['after' if pair.after else 'before' for pair in self.pairs],
             'strands': ['same' if pair.same_strand else 'opposite' for pair in self.pairs],
-        }  # fmt: skip
-        whole = [(m, name, Estimate(*(part[m] for part in self.epistasis)), self.effects[m])
-                 for m, name in enumerate(self.models)]  # fmt: skip
+        }
+        whole = [
+            (m, name, Estimate(*(part[m] for part in self.epistasis)), self.effects[m])
+            for m, name in enumerate(self.models)
+        ]
         if len(self.models) > 1:
             whole.append((len(self.models), ALL_MODELS, self.together, self.effects.mean(axis=0)))
-        return pd.concat([
-            pd.DataFrame(arranged | {
-                'model': name, 'effect_both': effects[:, 0], 'effect_first': effects[:, 1],
-                'effect_second': effects[:, 2], 'epistasis': found.mean, 'low': found.low, 'high': found.high,
-                'p_value': self.p_value[m], 'q_value': self.q_value[m],
-            })
-            for m, name, found, effects in whole
-        ], ignore_index=True)  # fmt: skip
+        return pd.concat(
+            [
+                pd.DataFrame(
+                    arranged
+                    | {
+                        'model': name,
+                        'effect_both': effects[:, 0],
+                        'effect_first': effects[:, 1],
+                        'effect_second': effects[:, 2],
+                        'epistasis': found.mean,
+                        'low': found.low,
+                        'high': found.high,
+                        'p_value': self.p_value[m],
+                        'q_value': self.q_value[m],
+                    }
+                )
+                for m, name, found, effects in whole
+            ],
+            ignore_index=True,
+        )
 
     def plot(self) -> Any:
         """The epistasis of each pair with its interval, the largest first; '*' marks q < 0.05."""
@@ -93,8 +108,9 @@ class Epistasis:
         names = [f'{self.pairs[at].first} + {self.pairs[at].second}{" *" if q[at] < 0.05 else ""}' for at in order]
         drawing.intervals(ax, names, *(part[order] for part in self.together), label='epistasis (log odds)')
         who = self.models[0] if len(self.models) == 1 else f'{len(self.models)} models'
-        ax.set_title(f'{who}, {self.n_backgrounds} backgrounds; *: q < 0.05', fontsize='small', loc='left',
-                     parse_math=False)  # fmt: skip
+        ax.set_title(
+            f'{who}, {self.n_backgrounds} backgrounds; *: q < 0.05', fontsize='small', loc='left', parse_math=False
+        )
         return figure
 
 
@@ -150,9 +166,7 @@ def epistasis(
         a, b = words[first], words[second]
         others, partners = random[first][:null], random[second][null:]  # of one motif twice, too, different words
         drawn = [(a, b), *((a, y) for y in partners), *((x, b) for x in others), *zip(others, partners, strict=True)]
-        made += [
-            designs.pair_of(x, y, length, gap=distance, after=after, same_strand=same) for x, y in drawn
-        ]
+        made += [designs.pair_of(x, y, length, gap=distance, after=after, same_strand=same) for x, y in drawn]
     found = designs.pair_scores(models, backgrounds, made, progress=progress).astype(np.float64)
     found = found.reshape(len(models), len(listed), 1 + 3 * null, 4, n)
     value = found[:, :, 0, 3]
@@ -163,6 +177,13 @@ def epistasis(
         kinds = size[:, :, 1:].reshape(*size.shape[:2], 3, null)
         p_value = null_p(np.repeat(size[:, :, :1], 3, axis=2), kinds).max(axis=2)
     return Epistasis(
-        listed, models.names, found[:, :, 0, :3].mean(axis=-1), over_backgrounds(value), over_both(value), p_value,
-        q_values(p_value), n, null,
-    )  # fmt: skip
+        listed,
+        models.names,
+        found[:, :, 0, :3].mean(axis=-1),
+        over_backgrounds(value),
+        over_both(value),
+        p_value,
+        q_values(p_value),
+        n,
+        null,
+    )

@@ -47,19 +47,35 @@ class Marginal:
 
         n = len(self.motifs)
         parts = [
-            pd.DataFrame({
-                'motif': self.motifs, 'model': name, 'effect': self.effect.mean[m], 'low': self.effect.low[m],
-                'high': self.effect.high[m], 'control': self.control[m], 'p_value': self.p_value[m],
-                'q_value': self.q_value[m],
-            })
+            pd.DataFrame(
+                {
+                    'motif': self.motifs,
+                    'model': name,
+                    'effect': self.effect.mean[m],
+                    'low': self.effect.low[m],
+                    'high': self.effect.high[m],
+                    'control': self.control[m],
+                    'p_value': self.p_value[m],
+                    'q_value': self.q_value[m],
+                }
+            )
             for m, name in enumerate(self.models)
-        ]  # fmt: skip
+        ]
         if len(self.models) > 1:
-            parts.append(pd.DataFrame({
-                'motif': self.motifs, 'model': ALL_MODELS, 'effect': self.together.mean, 'low': self.together.low,
-                'high': self.together.high, 'control': self.control.mean(axis=0), 'p_value': np.full(n, np.nan),
-                'q_value': np.full(n, np.nan),
-            }))  # fmt: skip
+            parts.append(
+                pd.DataFrame(
+                    {
+                        'motif': self.motifs,
+                        'model': ALL_MODELS,
+                        'effect': self.together.mean,
+                        'low': self.together.low,
+                        'high': self.together.high,
+                        'control': self.control.mean(axis=0),
+                        'p_value': np.full(n, np.nan),
+                        'q_value': np.full(n, np.nan),
+                    }
+                )
+            )
         return pd.concat(parts, ignore_index=True)
 
     def best(self, model: str | None = None) -> str:
@@ -83,8 +99,9 @@ class Marginal:
             drawing.intervals(ax, names, *(part[order] for part in self.together), label=label)
             left = f', the {len(order)} largest of {len(self.motifs)}' if len(order) < len(self.motifs) else ''
             who = self.models[0] if len(self.models) == 1 else f'{len(self.models)} models'
-            ax.set_title(f'{who}, {self.n_backgrounds} backgrounds{left}', fontsize='small', loc='left',
-                         parse_math=False)  # fmt: skip
+            ax.set_title(
+                f'{who}, {self.n_backgrounds} backgrounds{left}', fontsize='small', loc='left', parse_math=False
+            )
             return figure
         figure, (ax,) = drawing.axes(14, min(0.16 * len(self.models), 10) + 2)
         drawing.clustered(ax, self.effect.mean, list(self.models), list(self.motifs), label=label)

@@ -63,9 +63,14 @@ class ModelSet:
             rows = 2 if group.average_strands else 1
             sizes = default_sizes('score', group.score, one, checked.shape, rows=rows)
             scores[list(group.places)] = batches.run(
-                of_tokens, (group.score, group.average_strands), group.params, (checked, None),
-                batch_size=sizes.batch_size, width=sizes.width, progress=progress,
-            )  # fmt: skip
+                of_tokens,
+                (group.score, group.average_strands),
+                group.params,
+                (checked, None),
+                batch_size=sizes.batch_size,
+                width=sizes.width,
+                progress=progress,
+            )
         return scores
 
     def gradient(self, tokens: np.ndarray) -> np.ndarray:
@@ -86,9 +91,7 @@ class ModelSet:
         return changes
 
 
-def of_score(
-    score: Score, params: Any, *, names: Sequence[str] = (), average_strands: bool = False
-) -> ModelSet:
+def of_score(score: Score, params: Any, *, names: Sequence[str] = (), average_strands: bool = False) -> ModelSet:
     """Any score with the parameters of M models.
 
     Args:

@@ -111,17 +111,20 @@ def _found_motifs(run: Run, tasks: Sequence[str]) -> dict[str, Motif]:
 def _unknown(name: str, found: dict[str, Motif], matrices: dict[str, JasparMatrix], run: Run) -> str:
     if name == ALL_FOUND:
         return f'{run.directory.path}: no motif was found for these tasks; the stage discover finds them'
-    known = {text.upper(): text for text in (
-        *found, *(matrix.name for matrix in matrices.values()), *(matrix.id for matrix in matrices.values())
-    )}  # fmt: skip
+    known = {
+        text.upper(): text
+        for text in (
+            *found,
+            *(matrix.name for matrix in matrices.values()),
+            *(matrix.id for matrix in matrices.values()),
+        )
+    }
     near = [known[text] for text in difflib.get_close_matches(name.upper(), known, n=4, cutoff=0.5)]
     hint = f'the nearest are {", ".join(near)}' if near else 'a word, a JASPAR id or name, or TASK/SPEC/METHOD/NAME'
     return f'no motif is called {brief(name)}; {hint}'
 
 
-def backgrounds_of(
-    source: str, run: Run, tasks: Sequence[str], n: int, *, seed: int = 0
-) -> Sequences:
+def backgrounds_of(source: str, run: Run, tasks: Sequence[str], n: int, *, seed: int = 0) -> Sequences:
     """Backgrounds of one length, the most frequent one.
 
     Args:
@@ -149,9 +152,7 @@ def backgrounds_of(
     return drawn
 
 
-def test_sequences(
-    run: Run, tasks: Sequence[str], n: int, *, label: int, rng: np.random.Generator
-) -> Sequences:
+def test_sequences(run: Run, tasks: Sequence[str], n: int, *, label: int, rng: np.random.Generator) -> Sequences:
     """Test sequences of a run with this label (1 = bound), of the length that most of them have, drawn in turns.
 
     Args:
@@ -176,9 +177,7 @@ def test_sequences(
         raise InputError(f'{run.directory.path}: {listed(tasks or run.tasks)} have no {kind} test sequences')
     lengths = corpus.lengths[rows]
     kept = rows[lengths == np.bincount(lengths).argmax()]
-    return Sequences(
-        tuple(corpus.name(row) for row in kept[:n]), corpus.padded(kept[:n]), len(rows) - len(kept)
-    )
+    return Sequences(tuple(corpus.name(row) for row in kept[:n]), corpus.padded(kept[:n]), len(rows) - len(kept))
 
 
 def read_sequences(path: str | os.PathLike) -> Sequences:
@@ -216,9 +215,7 @@ def find_hits(motifs: dict[str, Motif], tokens: np.ndarray, *, p_value: float = 
             letters = dna.one_hot(dna.encode(motif if isinstance(motif, str) else motif[0]))
             matrix = np.where(letters.sum(axis=1, keepdims=True) > 0, letters, 0.25)
         hits = scan.known_hits(matrix, tokens, threshold=p_value).once()
-        found += [
-            Hit(int(row), int(start), hits.width, name) for row, start in zip(hits.row, hits.start, strict=True)
-        ]
+        found += [Hit(int(row), int(start), hits.width, name) for row, start in zip(hits.row, hits.start, strict=True)]
     return sorted(found)
 
 

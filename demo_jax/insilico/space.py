@@ -87,18 +87,36 @@ class Spacing:
         parts = []
         for m, name in enumerate(self.models):
             for a, arrangement in enumerate(ARRANGEMENTS):
-                parts.append(self._rows(name, arrangement, {
-                    'effect': self.effect.mean[m, a], 'effect_low': self.effect.low[m, a],
-                    'effect_high': self.effect.high[m, a], 'epistasis': self.epistasis.mean[m, a],
-                    'epistasis_low': self.epistasis.low[m, a], 'epistasis_high': self.epistasis.high[m, a],
-                }))  # fmt: skip
+                parts.append(
+                    self._rows(
+                        name,
+                        arrangement,
+                        {
+                            'effect': self.effect.mean[m, a],
+                            'effect_low': self.effect.low[m, a],
+                            'effect_high': self.effect.high[m, a],
+                            'epistasis': self.epistasis.mean[m, a],
+                            'epistasis_low': self.epistasis.low[m, a],
+                            'epistasis_high': self.epistasis.high[m, a],
+                        },
+                    )
+                )
         nothing = np.full(len(self.gaps), np.nan)
         for a, arrangement in enumerate(ARRANGEMENTS if len(self.models) > 1 else ()):
-            parts.append(self._rows(ALL_MODELS, arrangement, {
-                'effect': self.effect.mean[:, a].mean(axis=0), 'effect_low': nothing, 'effect_high': nothing,
-                'epistasis': self.together.mean[a], 'epistasis_low': self.together.low[a],
-                'epistasis_high': self.together.high[a],
-            }))  # fmt: skip
+            parts.append(
+                self._rows(
+                    ALL_MODELS,
+                    arrangement,
+                    {
+                        'effect': self.effect.mean[:, a].mean(axis=0),
+                        'effect_low': nothing,
+                        'effect_high': nothing,
+                        'epistasis': self.together.mean[a],
+                        'epistasis_low': self.together.low[a],
+                        'epistasis_high': self.together.high[a],
+                    },
+                )
+            )
         return pd.concat(parts, ignore_index=True)
 
     def _rows(self, model: str, arrangement: tuple[bool, bool], columns: dict[str, np.ndarray]) -> Any:
@@ -106,9 +124,12 @@ class Spacing:
 
         after, same = arrangement
         fixed = {
-            'first': self.first, 'second': self.second, 'model': model, 'order': 'after' if after else 'before',
+            'first': self.first,
+            'second': self.second,
+            'model': model,
+            'order': 'after' if after else 'before',
             'strands': 'same' if same else 'opposite',
-        }  # fmt: skip
+        }
         return pd.DataFrame(fixed | {'gap': self.gaps} | columns)
 
     def plot(self) -> Any:
@@ -118,9 +139,7 @@ class Spacing:
         for a, (after, same) in enumerate(ARRANGEMENTS):
             label = f'{"after" if after else "before"}, {"same strand" if same else "opposite strands"}'
             ax.plot(self.gaps, shown.mean[a], color=drawing.COLOURS[a], label=label, linewidth=1)
-            ax.fill_between(
-                self.gaps, shown.low[a], shown.high[a], color=drawing.COLOURS[a], alpha=0.2, linewidth=0
-            )
+            ax.fill_between(self.gaps, shown.low[a], shown.high[a], color=drawing.COLOURS[a], alpha=0.2, linewidth=0)
         ax.axhline(0, color='#5F6670', linewidth=0.5)
         ax.set_xlabel(f'letters between {self.first} and {self.second}', parse_math=False)
         ax.set_ylabel('epistasis (log odds)')
@@ -192,9 +211,16 @@ def space(
         without_first = [_highest(curves(designs.meaningless(one, rng), two, False)[..., 3, :]) for _ in range(null)]
         p_value = np.maximum(*(null_p(highest, np.stack(one, -1)) for one in (without_first, without_second)))
     return Spacing(
-        first[0], second[0], models.names, chosen, over_backgrounds(found[..., 0, :]), over_backgrounds(epistasis),
-        over_both(epistasis), p_value, n,
-    )  # fmt: skip
+        first[0],
+        second[0],
+        models.names,
+        chosen,
+        over_backgrounds(found[..., 0, :]),
+        over_backgrounds(epistasis),
+        over_both(epistasis),
+        p_value,
+        n,
+    )
 
 
 def _highest(epistasis: np.ndarray) -> np.ndarray:

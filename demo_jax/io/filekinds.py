@@ -38,14 +38,21 @@ def _unpack(words: str, tool: str) -> _Kind:
 
 
 _SHEET = _Kind('an Excel workbook', {'': 'save the sheet as tab-separated text'})
-_BIGWIG = _Kind('a bigWig file', {'': 'bigWigToBedGraph converts it', 'peaks': (
-    'it holds a signal, of which a peak caller makes peaks (bigWigToBedGraph, then macs3 bdgpeakcall)'
-)})  # fmt: skip
+_BIGWIG = _Kind(
+    'a bigWig file',
+    {
+        '': 'bigWigToBedGraph converts it',
+        'peaks': ('it holds a signal, of which a peak caller makes peaks (bigWigToBedGraph, then macs3 bdgpeakcall)'),
+    },
+)
 _BIGBED = _Kind('a bigBed file', {'': 'bigBedToBed converts it'})
 _TWOBIT = _Kind('a 2bit file', {'': 'twoBitToFa converts it'})
-_READS = {'FASTA': 'samtools fasta converts it', 'peaks': 'a peak caller makes peaks of it (macs3 callpeak)',
-          'variants': 'a variant caller makes a VCF of it (bcftools mpileup, bcftools call)',
-          '': 'samtools view converts it'}  # fmt: skip
+_READS = {
+    'FASTA': 'samtools fasta converts it',
+    'peaks': 'a peak caller makes peaks of it (macs3 callpeak)',
+    'variants': 'a variant caller makes a VCF of it (bcftools mpileup, bcftools call)',
+    '': 'samtools view converts it',
+}
 _INDEX = _Kind('an index', {'': 'name the file that it belongs to'})
 #: Formats that are no text, by the bytes that they begin with.
 _MAGIC: tuple[tuple[bytes, _Kind], ...] = (
@@ -58,12 +65,18 @@ _MAGIC: tuple[tuple[bytes, _Kind], ...] = (
     (b'Rar!\x1a\x07', _unpack('a RAR archive', 'unrar x')),
     (b'\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1', _SHEET),
     (b'PK\x03\x04', _unpack('a zip archive', 'unzip')),
-    (b'\x26\xfc\x8f\x88', _BIGWIG), (b'\x88\x8f\xfc\x26', _BIGWIG),
-    (b'\xeb\xf2\x89\x87', _BIGBED), (b'\x87\x89\xf2\xeb', _BIGBED),
-    (b'\x43\x27\x41\x1a', _TWOBIT), (b'\x1a\x41\x27\x43', _TWOBIT),
-    (b'BAM\1', _Kind('a BAM file', _READS)), (b'CRAM', _Kind('a CRAM file', _READS)),
+    (b'\x26\xfc\x8f\x88', _BIGWIG),
+    (b'\x88\x8f\xfc\x26', _BIGWIG),
+    (b'\xeb\xf2\x89\x87', _BIGBED),
+    (b'\x87\x89\xf2\xeb', _BIGBED),
+    (b'\x43\x27\x41\x1a', _TWOBIT),
+    (b'\x1a\x41\x27\x43', _TWOBIT),
+    (b'BAM\1', _Kind('a BAM file', _READS)),
+    (b'CRAM', _Kind('a CRAM file', _READS)),
     (b'BCF\2', _Kind('a BCF file', {'': 'bcftools view converts it to VCF'})),
-    (b'BAI\1', _INDEX), (b'TBI\1', _INDEX), (b'CSI\1', _INDEX),
+    (b'BAI\1', _INDEX),
+    (b'TBI\1', _INDEX),
+    (b'CSI\1', _INDEX),
     (b'\x89HDF\r\n\x1a\n', _Kind('an HDF5 file', {})),
     (b'\x93NUMPY', _Kind('a NumPy array', {})),
     (b'PAR1', _Kind('a Parquet file', {})),
@@ -71,7 +84,7 @@ _MAGIC: tuple[tuple[bytes, _Kind], ...] = (
     (b'%PDF-', _Kind('a PDF document', {'': 'save the data as plain text'})),
     (b'{\\rtf', _Kind('an RTF document', {'': 'save it as plain text'})),
     (b'version https://git-lfs', _Kind('a pointer of Git LFS, not the file itself', {'': 'git lfs pull fetches it'})),
-)  # fmt: skip
+)
 
 #: Encodings of several bytes per letter: their marks, and the share of zeros in text of ASCII letters.
 _WIDE = (('UTF-32', (b'\xff\xfe\0\0', b'\0\0\xfe\xff'), 0.75), ('UTF-16', (b'\xff\xfe', b'\xfe\xff'), 0.5))
@@ -89,31 +102,47 @@ def _is_fastq(lines: list[str]) -> bool:
 
 #: Formats of text, by name: what they are, and whether a file is one by its first lines.
 _TEXT: dict[str, tuple[_Kind, Callable[[list[str]], bool]]] = {
-    'HTML': (_Kind('an HTML page', {'': 'a download may have failed; save the data themselves'}),
-             lambda lines: lines[0].lower().startswith(('<!doctype html', '<html'))),
+    'HTML': (
+        _Kind('an HTML page', {'': 'a download may have failed; save the data themselves'}),
+        lambda lines: lines[0].lower().startswith(('<!doctype html', '<html')),
+    ),
     'XML': (_Kind('an XML file', {'MEME': "MEME's text output (meme.txt) is read"}), _begins('<?xml')),
     'FASTA': (_Kind('FASTA', {}), _begins('>')),
     'FASTQ': (_Kind('FASTQ', {'FASTA': 'seqtk seq -A converts it'}), _is_fastq),
     'SAM': (_Kind('a SAM file', _READS), _begins('@HD\t', '@SQ\t', '@RG\t', '@PG\t')),
-    'VCF': (_Kind('a VCF', {'FASTA': 'bcftools consensus makes sequences of it and a genome'}),
-            _begins('##fileformat=VCF', '#CHROM\tPOS')),
+    'VCF': (
+        _Kind('a VCF', {'FASTA': 'bcftools consensus makes sequences of it and a genome'}),
+        _begins('##fileformat=VCF', '#CHROM\tPOS'),
+    ),
     'GFF': (_Kind('a GFF file', {'peaks': 'it counts from 1, gff2bed converts it'}), _begins('##gff-version')),
-    'GTF': (_Kind('a GFF or GTF file', {'peaks': 'it counts from 1, gff2bed or gtf2bed converts it'}),
-            lambda lines: any(_GTF_LINE.match(line) for line in lines if not line.startswith('#'))),
-    'wiggle': (_Kind('a wiggle track', {'peaks': 'it holds a signal, of which a peak caller makes peaks'}),
-               lambda lines: any(line.startswith(('fixedStep ', 'variableStep ')) for line in lines[:2])),
+    'GTF': (
+        _Kind('a GFF or GTF file', {'peaks': 'it counts from 1, gff2bed or gtf2bed converts it'}),
+        lambda lines: any(_GTF_LINE.match(line) for line in lines if not line.startswith('#')),
+    ),
+    'wiggle': (
+        _Kind('a wiggle track', {'peaks': 'it holds a signal, of which a peak caller makes peaks'}),
+        lambda lines: any(line.startswith(('fixedStep ', 'variableStep ')) for line in lines[:2]),
+    ),
     'GenBank': (_Kind('a GenBank file', {'FASTA': 'seqret (EMBOSS) or any2fasta converts it'}), _begins('LOCUS  ')),
     'EMBL': (_Kind('an EMBL file', {'FASTA': 'seqret (EMBOSS) or any2fasta converts it'}), _begins('ID   ')),
     'MEME': (_Kind('a MEME motif file', {'JASPAR': 'its motifs are read as MEME'}), _begins('MEME version')),
-    'MACS': (_Kind("MACS's table (.xls)", {'peaks': 'it counts from 1, name the .narrowPeak or .bed file beside it'}),
-             lambda lines: lines[0].startswith('# This file is generated by MACS')),
-    'HOMER': (_Kind("HOMER's table of peaks", {'peaks': 'it counts from 1, pos2bed.pl converts it'}),
-              _begins('# HOMER Peaks', '#PeakID\t', 'PeakID\t', 'PeakID (')),
-    'MAF': (_Kind('a MAF file of mutations', {'variants': 'maf2vcf.pl converts it'}),
-            lambda lines: any(line.startswith('Hugo_Symbol\t') for line in lines[:3])),
-    'BED': (_Kind('a BED file', {'FASTA': 'bedtools getfasta takes the letters of its regions out of a genome'}),
-            lambda lines: any(_BED_LINE.match(line) for line in lines[:1])),
-}  # fmt: skip
+    'MACS': (
+        _Kind("MACS's table (.xls)", {'peaks': 'it counts from 1, name the .narrowPeak or .bed file beside it'}),
+        lambda lines: lines[0].startswith('# This file is generated by MACS'),
+    ),
+    'HOMER': (
+        _Kind("HOMER's table of peaks", {'peaks': 'it counts from 1, pos2bed.pl converts it'}),
+        _begins('# HOMER Peaks', '#PeakID\t', 'PeakID\t', 'PeakID ('),
+    ),
+    'MAF': (
+        _Kind('a MAF file of mutations', {'variants': 'maf2vcf.pl converts it'}),
+        lambda lines: any(line.startswith('Hugo_Symbol\t') for line in lines[:3]),
+    ),
+    'BED': (
+        _Kind('a BED file', {'FASTA': 'bedtools getfasta takes the letters of its regions out of a genome'}),
+        lambda lines: any(_BED_LINE.match(line) for line in lines[:1]),
+    ),
+}
 
 
 def check_kind(path: str | os.PathLike, head: bytes, expected: str = 'text') -> None:

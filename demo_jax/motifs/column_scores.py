@@ -1,5 +1,4 @@
-"""Scores of motif columns against a motif database, and their distribution by chance: the core of `tomtom.py` (pure).
-"""
+"""Scores of motif columns against a motif database and their distribution by chance: the core of `tomtom.py`."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

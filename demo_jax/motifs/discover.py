@@ -244,9 +244,7 @@ def _cut(group: _Group, data: _Data, part: slice, sign: int, source: str) -> Fou
     start = np.where(group.strand > 0, group.start + part.start, group.start + _SPAN - part.stop) - _PAD
     contributions = sign * _per_letter(tokens, values).mean(axis=0, dtype=np.float64)
     total = sign * values.sum(axis=1, dtype=np.float64)
-    return FoundMotif(
-        counts, probabilities, contributions, group.row, start, group.strand, total, sign, source
-    )
+    return FoundMotif(counts, probabilities, contributions, group.row, start, group.strand, total, sign, source)
 
 
 def _merged(groups: Sequence[_Group], data: _Data) -> list[_Group]:
@@ -328,9 +326,7 @@ def _likelihood(counts: np.ndarray) -> float:
     return float((counts * np.log(_shares(counts))).sum())
 
 
-def _neighbours(
-    kept: Sequence[tuple[_Group, FoundMotif]], data: _Data, sign: int
-) -> list[tuple[_Group, FoundMotif]]:
+def _neighbours(kept: Sequence[tuple[_Group, FoundMotif]], data: _Data, sign: int) -> list[tuple[_Group, FoundMotif]]:
     """Motifs beside those that are there (step 4), without those that are there already."""
     found: list[tuple[_Group, FoundMotif]] = []
     for group, motif in kept:

@@ -147,10 +147,7 @@ def random_windows(rng: np.random.Generator, windows: Windows, lengths: np.ndarr
       lengths: int (N,), true lengths of the sequences they come from.
     """
     start = rng.integers(0, np.asarray(lengths, np.int64)[windows.row] - windows.width + 1)
-    return Windows(
-        windows.row, start, np.ones(len(windows), np.int8), np.full(len(windows), np.nan), windows.width
-    )
-
+    return Windows(windows.row, start, np.ones(len(windows), np.int8), np.full(len(windows), np.nan), windows.width)
 
 
 def best_submatrix(probabilities: np.ndarray, *, width: int = WIDTH) -> SubMatrix:

@@ -25,9 +25,17 @@ from demo_jax.motifs.tomtom import Matches
 
 # As in the tomtom.tsv of MEME 5.
 TOMTOM_COLUMNS = (
-    'Query_ID', 'Target_ID', 'Optimal_offset', 'p-value', 'E-value', 'q-value', 'Overlap',
-    'Query_consensus', 'Target_consensus', 'Orientation',
-)  # fmt: skip
+    'Query_ID',
+    'Target_ID',
+    'Optimal_offset',
+    'p-value',
+    'E-value',
+    'q-value',
+    'Overlap',
+    'Query_consensus',
+    'Target_consensus',
+    'Orientation',
+)
 
 
 class BedRow(NamedTuple):
@@ -77,8 +85,9 @@ def write_meme(
     for name, matrix in motifs.items():
         matrix = _matrix(matrix, f'{path}: motif {brief(name)}')
         if not np.abs(matrix.sum(axis=1) - 1).max() < 1e-3:
-            raise InputError(f'{path}: motif {brief(name)} has columns that add up to {matrix.sum(axis=1).min():.4g}, '
-                             'expected 1')  # fmt: skip
+            raise InputError(
+                f'{path}: motif {brief(name)} has columns that add up to {matrix.sum(axis=1).min():.4g}, expected 1'
+            )
         n_sites = written_sites(matrix, 20 if sites is None else sites[name])
         lines += [f'MOTIF {escape(name)}']
         lines += [f'letter-probability matrix: alength= 4 w= {len(matrix)} nsites= {n_sites} E= 0']
@@ -312,18 +321,27 @@ def write_tomtom(
                 continue
             forward = bool(matches.forward[at])
             cells = (
-                escape(name), escape(targets.ids[target]), matches.offset[at], matches.p_value[at],
-                matches.e_value[at], matches.q_value[at], matches.overlap[at], consensus(matrix),
-                targets_consensus[target if forward else target + len(targets)], '+' if forward else '-',
-            )  # fmt: skip
+                escape(name),
+                escape(targets.ids[target]),
+                matches.offset[at],
+                matches.p_value[at],
+                matches.e_value[at],
+                matches.q_value[at],
+                matches.overlap[at],
+                consensus(matrix),
+                targets_consensus[target if forward else target + len(targets)],
+                '+' if forward else '-',
+            )
             rows.append(dict(zip(TOMTOM_COLUMNS, cells, strict=True)))
     files.write_tsv(path, rows, TOMTOM_COLUMNS)
 
 
 def write_modisco(
-    attributions_path: str | os.PathLike, sequences_path: str | os.PathLike, contributions: np.ndarray,
+    attributions_path: str | os.PathLike,
+    sequences_path: str | os.PathLike,
+    contributions: np.ndarray,
     tokens: np.ndarray,
-) -> None:  # fmt: skip
+) -> None:
     """Write the input of `modisco motifs -s SEQUENCES -a ATTRIBUTIONS -w WINDOW`: two .npz files with the key arr_0.
 
     TF-MoDISco uses the middle WINDOW positions, an even number: 100 of 101-bp sequences.

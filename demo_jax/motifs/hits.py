@@ -78,9 +78,18 @@ class MapHits:
 _NONE, _NO_NUMBERS = np.zeros(0, np.int64), np.zeros(0)
 #: None at all.
 NO_HITS = MapHits(
-    (), _NONE, _NONE, _NONE, _NONE, np.zeros(0, np.int8), _NO_NUMBERS, _NO_NUMBERS, _NO_NUMBERS, _NO_NUMBERS,
+    (),
+    _NONE,
+    _NONE,
+    _NONE,
+    _NONE,
+    np.zeros(0, np.int8),
     _NO_NUMBERS,
-)  # fmt: skip
+    _NO_NUMBERS,
+    _NO_NUMBERS,
+    _NO_NUMBERS,
+    _NO_NUMBERS,
+)
 
 
 def known_pattern(probabilities: np.ndarray) -> Pattern:
@@ -164,9 +173,7 @@ def _compete(values: np.ndarray, tokens: np.ndarray, motifs: list[_Prepared]) ->
     parts: list[tuple[np.ndarray, ...]] = [(none, none, none, none, none.astype(np.int8), *[np.zeros(0)] * 3)]
     for first in range(0, n if motifs else 0, step):
         block = slice(first, first + step)
-        parts += [
-            (motif, first + row, *rest) for motif, row, *rest in _block(values[block], tokens[block], motifs)
-        ]
+        parts += [(motif, first + row, *rest) for motif, row, *rest in _block(values[block], tokens[block], motifs)]
     return tuple(np.concatenate(column) for column in zip(*parts, strict=True))
 
 

@@ -47,9 +47,7 @@ class JasparMatrix:
     def consensus(self) -> str:
         """The most probable letter of each column, lower case if it has less than half: 'TtCTTATCTgT'."""
         letters, share = dna.decode(self.probabilities.argmax(axis=1)), self.probabilities.max(axis=1)
-        return ''.join(
-            letter if most >= 0.5 else letter.lower() for letter, most in zip(letters, share, strict=True)
-        )
+        return ''.join(letter if most >= 0.5 else letter.lower() for letter, most in zip(letters, share, strict=True))
 
     @property
     def bits(self) -> float:
@@ -159,4 +157,3 @@ def _opened(release: str) -> Iterator[sqlite3.Connection]:
         raise InputError(f'{release}: its database cannot be read ({error})') from error
     finally:
         connection.close()
-

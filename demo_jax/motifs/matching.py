@@ -50,20 +50,39 @@ def _why_empty(rows: Sequence[Mapping[str, Any]], release: str | None) -> str:
 
 #: Table 4, without rows.
 TABLE4 = Table(
-    [], TABLE4_COLUMNS, 'table4', "Table 4: motifs that match the TF's own JASPAR matrix, beside chance and the paper",
-    figures=(Figure(
-        'Table 4. Motifs that match the TF’s own JASPAR matrix',
-        (
-            Column('mean_matches', '', 'one'), Column('chance_matches', 'chance', 'one'),
-            Column('published', 'paper', 'one', 'published'),
+    [],
+    TABLE4_COLUMNS,
+    'table4',
+    "Table 4: motifs that match the TF's own JASPAR matrix, beside chance and the paper",
+    figures=(
+        Figure(
+            'Table 4. Motifs that match the TF’s own JASPAR matrix',
+            (
+                Column('mean_matches', '', 'one'),
+                Column('chance_matches', 'chance', 'one'),
+                Column('published', 'paper', 'one', 'published'),
+            ),
+            by_method=True,
+            note=_counts,
+            empty=_why_empty,
         ),
-        by_method=True, note=_counts, empty=_why_empty,
-    ),),
-)  # fmt: skip
+    ),
+)
 TASK_COLUMNS = (
-    'task', 'kind', 'spec', 'method', 'tf', 'release', 'matrices', 'consensus', 'planted', 'matches', 'out_of',
-    'chance_matches', 'chance_out_of',
-)  # fmt: skip
+    'task',
+    'kind',
+    'spec',
+    'method',
+    'tf',
+    'release',
+    'matrices',
+    'consensus',
+    'planted',
+    'matches',
+    'out_of',
+    'chance_matches',
+    'chance_out_of',
+)
 
 
 class Key(NamedTuple):
@@ -199,9 +218,7 @@ def count_matches(
             values = getattr(found, significance.measure)[:, numbers[key.task]]
             matches, out_of = int((values <= significance.threshold).any(axis=1).sum()), len(motifs[key])
         random_matches = count(chance[key], key.task) if key in chance else 0
-        rows.append(
-            TaskMatch(*key, tuple(own[key.task]), matches, out_of, random_matches, len(chance.get(key, ())))
-        )
+        rows.append(TaskMatch(*key, tuple(own[key.task]), matches, out_of, random_matches, len(chance.get(key, ()))))
     return rows
 
 
@@ -226,16 +243,18 @@ def table4(rows: Iterable[TaskMatch], *, published: bool = True) -> list[dict[st
         random = [_share(row.chance_matches, row.chance_out_of) * size for row, size in zip(group, out_of, strict=True)]
         total = np.sum if one_each else np.mean
         kind = kind_of(spec)
-        table.append({
-            'kind': kind,
-            'spec': spec,
-            'method': method,
-            'n_tasks': len(group),
-            'mean_matches': float(total(matches)),
-            'out_of': float(total(out_of)),
-            'chance_matches': float(total(random)) if all(row.chance_out_of for row in group) else None,
-            'published': PAPER_TABLE4.get(kind, {}).get(method) if published else None,
-        })
+        table.append(
+            {
+                'kind': kind,
+                'spec': spec,
+                'method': method,
+                'n_tasks': len(group),
+                'mean_matches': float(total(matches)),
+                'out_of': float(total(out_of)),
+                'chance_matches': float(total(random)) if all(row.chance_out_of for row in group) else None,
+                'published': PAPER_TABLE4.get(kind, {}).get(method) if published else None,
+            }
+        )
     return table
 
 
@@ -249,7 +268,9 @@ def table4_tasks(
       facts: task -> facts about its matrices, by column (see `own.OwnMatrices.facts`); default: none.
     """
     return [
-        {**(facts or {}).get(row.task, {})} | row._asdict() | {
+        {**(facts or {}).get(row.task, {})}
+        | row._asdict()
+        | {
             'kind': kind_of(row.spec),
             'matrices': ';'.join(row.matrices),
             'chance_matches': row.chance_matches if row.chance_out_of else None,

@@ -16,9 +16,18 @@ from demo_jax.motifs.jaspar import PAPER, JasparMatrix
 from demo_jax.motifs.matching import own_matrices
 
 MATRIX_COLUMNS = (
-    'release', 'id', 'name', 'consensus', 'columns', 'bits', 'hit_p_value', 'paper_id', 'paper_consensus',
-    'paper_agreement', 'paper_turned',
-)  # fmt: skip
+    'release',
+    'id',
+    'name',
+    'consensus',
+    'columns',
+    'bits',
+    'hit_p_value',
+    'paper_id',
+    'paper_consensus',
+    'paper_agreement',
+    'paper_turned',
+)
 _SAME = 0.75  # two matrices with less agreement are called different motifs
 _TURNED = 0.1  # the reverse strand counts only if its agreement is better by this much
 
@@ -220,9 +229,12 @@ def find_own(
 
 
 def _notes(
-    release: str, source: str | None, stored: bool, planted: Mapping[str, tuple[str, str | None]],
+    release: str,
+    source: str | None,
+    stored: bool,
+    planted: Mapping[str, tuple[str, str | None]],
     matrices: Mapping[str, JasparMatrix],
-) -> tuple[str, ...]:  # fmt: skip
+) -> tuple[str, ...]:
     notes = []
     if not stored:
         guess = f'{source} is the newest that has all of them' if source else 'no installed one has all of them'
@@ -285,12 +297,19 @@ def matrix_row(matrix: JasparMatrix, release: str, hit_p_value: float) -> dict[s
     """A matrix as a row of own_matrices.tsv; its p-value is the largest of a hit, see `scan.known_hits`."""
     other = counterpart(matrix)
     row: dict[str, Any] = {
-        'release': release, 'id': matrix.id, 'name': matrix.name, 'consensus': matrix.consensus,
-        'columns': len(matrix.probabilities), 'bits': matrix.bits, 'hit_p_value': hit_p_value,
-    }  # fmt: skip
+        'release': release,
+        'id': matrix.id,
+        'name': matrix.name,
+        'consensus': matrix.consensus,
+        'columns': len(matrix.probabilities),
+        'bits': matrix.bits,
+        'hit_p_value': hit_p_value,
+    }
     if other is not None:
         row |= {
-            'paper_id': other.id, 'paper_consensus': other.consensus, 'paper_agreement': other.agreement,
+            'paper_id': other.id,
+            'paper_consensus': other.consensus,
+            'paper_agreement': other.agreement,
             'paper_turned': int(other.turned),
-        }  # fmt: skip
+        }
     return row

@@ -86,9 +86,14 @@ class Hits:
         best = np.ones(len(self), bool)
         best[np.where(self.score[twin + 1] > self.score[twin], twin, twin + 1)] = False
         return Hits(
-            self.row[best], self.start[best], self.strand[best], self.score[best], self.p_value[best], self.width,
+            self.row[best],
+            self.start[best],
+            self.strand[best],
+            self.score[best],
+            self.p_value[best],
+            self.width,
             self.threshold,
-        )  # fmt: skip
+        )
 
     def of_row(self, row: int) -> list[tuple[int, int, float, float]]:
         """(start, strand, score, p) of the hits in one sequence, one per window."""

@@ -74,9 +74,7 @@ class Seqlets:
 
 _NONE, _NO_NUMBERS = np.zeros(0, np.int64), np.zeros(0)
 #: None at all.
-NO_SEQLETS = Seqlets(
-    _NONE, _NONE, _NONE, np.zeros(0, np.int8), _NO_NUMBERS, _NO_NUMBERS, _NO_NUMBERS, _NO_NUMBERS
-)
+NO_SEQLETS = Seqlets(_NONE, _NONE, _NONE, np.zeros(0, np.int8), _NO_NUMBERS, _NO_NUMBERS, _NO_NUMBERS, _NO_NUMBERS)
 
 
 def signed_at(hypothetical: np.ndarray, tokens: np.ndarray) -> np.ndarray:
@@ -121,11 +119,10 @@ def call_seqlets(
         significance = against_null(score, background, len(maps), len(null))
         total = np.cumsum(np.pad(maps, ((0, 0), (1, 0))), axis=1)
         contribution = total[row, start + width] - total[row, start]
-        found.append(
-            Seqlets(row, start, width, np.full(len(row), sign, np.int8), contribution, score, *significance)
-        )
-    every = Seqlets(*(np.concatenate([getattr(part, field.name) for part in found])
-                      for field in dataclasses.fields(Seqlets)))  # fmt: skip
+        found.append(Seqlets(row, start, width, np.full(len(row), sign, np.int8), contribution, score, *significance))
+    every = Seqlets(
+        *(np.concatenate([getattr(part, field.name) for part in found]) for field in dataclasses.fields(Seqlets))
+    )
     return every.take(np.lexsort((every.start, every.row)))
 
 

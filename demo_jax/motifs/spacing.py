@@ -59,9 +59,7 @@ class Pairing(NamedTuple):
     q_spacing: float
 
 
-def pair_motifs(
-    sites: Mapping[str, Sites], n_sequences: int, *, shuffles: int = 500, seed: int = 0
-) -> list[Pairing]:
+def pair_motifs(sites: Mapping[str, Sites], n_sequences: int, *, shuffles: int = 500, seed: int = 0) -> list[Pairing]:
     """Pairs of motifs, also of a motif with itself (spacing alone), that share a gap at least `LEAST_PAIRS` times.
 
     Args:
@@ -81,19 +79,31 @@ def pair_motifs(
         if most.max() < LEAST_PAIRS:
             continue
         key = int(most.argmax())
-        null = np.array([
-            np.bincount(_gaps(one, _dealt(other, rows[1], rng), False), minlength=1).max() for _ in range(shuffles)
-        ])  # fmt: skip
+        null = np.array(
+            [np.bincount(_gaps(one, _dealt(other, rows[1], rng), False), minlength=1).max() for _ in range(shuffles)]
+        )
         if itself:
             null = (null + 1) // 2  # a pair of sites of one motif was counted from either side
         gap, same = _gap_of(key)
         expected = len(rows[0]) * len(rows[1]) / n_sequences
         chance = hypergeom.sf(together - 1, n_sequences, len(rows[0]), len(rows[1])) if not itself else np.nan
         p_spacing = (1 + int((null >= most[key]).sum())) / (1 + shuffles)
-        found.append(Pairing(
-            first, second, together, expected if not itself else np.nan, float(chance), np.nan, gap, same,
-            int(most[key]), float(null.mean()), p_spacing, np.nan,
-        ))  # fmt: skip
+        found.append(
+            Pairing(
+                first,
+                second,
+                together,
+                expected if not itself else np.nan,
+                float(chance),
+                np.nan,
+                gap,
+                same,
+                int(most[key]),
+                float(null.mean()),
+                p_spacing,
+                np.nan,
+            )
+        )
     apart = [number for number, pair in enumerate(found) if pair.first != pair.second]
     q_together = dict(zip(apart, _q([found[number].p_together for number in apart]), strict=True))
     q_spacing = _q([pair.p_spacing for pair in found])

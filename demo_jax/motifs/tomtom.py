@@ -104,9 +104,13 @@ def match_motifs(queries: Sequence[np.ndarray], targets: Targets) -> Matches:
     n_targets = len(targets)
     shape = (len(checked), n_targets)
     results = Matches(
-        np.empty(shape), np.empty(shape), np.empty(shape),
-        np.empty(shape, np.int32), np.empty(shape, np.int32), np.empty(shape, bool),
-    )  # fmt: skip
+        np.empty(shape),
+        np.empty(shape),
+        np.empty(shape),
+        np.empty(shape, np.int32),
+        np.empty(shape, np.int32),
+        np.empty(shape, bool),
+    )
     for row, query in enumerate(checked):
         letters = np.arange(len(query))[None]
         padded = PaddedTargets.of(targets, len(query))

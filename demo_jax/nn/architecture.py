@@ -60,9 +60,16 @@ class Architecture:
         return '-'.join(word.upper() for word in ('cnn', 'rnn') if word in words) or 'other'
 
     def score(
-        self, params: Any, inputs: Array, *, lengths: Array | None = None, dropout: Array | float | None = None,
-        key: Array | None = None, dropout_bits: int = 8, hoist: bool = False,
-    ) -> Array:  # fmt: skip
+        self,
+        params: Any,
+        inputs: Array,
+        *,
+        lengths: Array | None = None,
+        dropout: Array | float | None = None,
+        key: Array | None = None,
+        dropout_bits: int = 8,
+        hoist: bool = False,
+    ) -> Array:
         """Scores S, (B,), of tokens uint8 (B, L) or letters float (B, L, 4); see `models.apply` for the arguments.
 
         Raises:

@@ -522,9 +522,15 @@ def in_one_shape(params: Mapping[str, np.ndarray], shape: Shape) -> dict[str, np
 def _published_shapes() -> dict[str, jax.ShapeDtypeStruct]:
     d, n, _, _, h = LARGEST
     shapes: dict[str, tuple[int, ...]] = {
-        'detectors': (d, 4, n), 'offsets': (n,), 'weights': (n, h), 'mean_weights': (n, h), 'bias': (h,),
-        'output_weights': (h,), 'output_bias': (), 'detector_len': (),
-    }  # fmt: skip
+        'detectors': (d, 4, n),
+        'offsets': (n,),
+        'weights': (n, h),
+        'mean_weights': (n, h),
+        'bias': (h,),
+        'output_weights': (h,),
+        'output_bias': (),
+        'detector_len': (),
+    }
     return {name: jax.ShapeDtypeStruct(shape, jnp.float32) for name, shape in shapes.items()}
 
 

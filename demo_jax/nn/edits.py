@@ -154,9 +154,7 @@ def spread(change: Array, kernel: Array) -> Array:
     # Tap t of a filter stands over position q + t: position p adds to output p - t, counted from the last tap.
     taps = kernel[::-1].transpose(1, 0, 2).reshape(channels, width * filters)
     parts = (change.reshape(w * m * b, channels) @ taps).reshape(w, m * b, width, filters)
-    out = [
-        sum(parts[i, :, j - i] for i in range(max(0, j - width + 1), min(w, j + 1))) for j in range(w + width - 1)
-    ]
+    out = [sum(parts[i, :, j - i] for i in range(max(0, j - width + 1), min(w, j + 1))) for j in range(w + width - 1)]
     return jnp.stack(out).reshape(-1, m, b, filters)
 
 

@@ -337,9 +337,7 @@ class MaxPool(Layer):
 
     def reach(self, above: Reach) -> Reach | None:
         """Every position of the blocks."""
-        return Reach(
-            above.stride * self.block, above.left * self.block, above.right * self.block + self.block - 1
-        )
+        return Reach(above.stride * self.block, above.left * self.block, above.right * self.block + self.block - 1)
 
     def _whole(self, span: Span) -> Span:
         """A span of what comes in, up to whole blocks."""

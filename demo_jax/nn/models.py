@@ -94,9 +94,16 @@ class ModelSpec:
         return init(key, self)
 
     def score(
-        self, params: Params, inputs: Array, *, lengths: Array | None = None, dropout: Array | float | None = None,
-        key: Array | None = None, dropout_bits: int = 8, hoist: bool = False,
-    ) -> Array:  # fmt: skip
+        self,
+        params: Params,
+        inputs: Array,
+        *,
+        lengths: Array | None = None,
+        dropout: Array | float | None = None,
+        key: Array | None = None,
+        dropout_bits: int = 8,
+        hoist: bool = False,
+    ) -> Array:
         """Scores S = logit(+) - logit(-), (B,); the arguments are those of `apply`."""
         return apply(
             params, inputs, self, lengths=lengths, dropout=dropout, key=key, dropout_bits=dropout_bits, hoist=hoist

@@ -1,8 +1,8 @@
 """DeepBind's published models as models of this package (edge: reads files).
 
-    library = demo_jax.load_deepbind('deepbind')
-    library['D00328.018'].mutagenesis(['ACGT...']).plot()
-    library.select('CTCF', 'K562')  # a list of models
+library = demo_jax.load_deepbind('deepbind')
+library['D00328.018'].mutagenesis(['ACGT...']).plot()
+library.select('CTCF', 'K562')  # a list of models
 """
 
 import os
@@ -99,12 +99,17 @@ def mutagenesis(models: Sequence[Model], sequences: Sequence[str]) -> list[Maps]
     maps = mutation_maps(found, tokens)
     return [
         Maps(
-            model.title, 'mutagenesis', False, texts, maps.score[m],
+            model.title,
+            'mutagenesis',
+            False,
+            texts,
+            maps.score[m],
             tuple(row[: len(text)] for row, text in zip(maps.signed[m], texts, strict=True)),
-            tuple(row[: len(text)] for row, text in zip(maps.hypothetical[m], texts, strict=True)), None,
+            tuple(row[: len(text)] for row, text in zip(maps.hypothetical[m], texts, strict=True)),
+            None,
         )
         for m, model in enumerate(models)
-    ]  # fmt: skip
+    ]
 
 
 def load_deepbind(folder: str | os.PathLike, *, windows: bool = True) -> Library:

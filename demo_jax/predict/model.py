@@ -108,9 +108,15 @@ class Model:
         error = found.completeness_error
         own = [len(text) for text in sequences]
         return Maps(
-            self.title, method, both, sequences, found.score, _cut(found.signed, own),
-            _cut(found.hypothetical, own), error,
-        )  # fmt: skip
+            self.title,
+            method,
+            both,
+            sequences,
+            found.score,
+            _cut(found.signed, own),
+            _cut(found.hypothetical, own),
+            error,
+        )
 
     def saliency(self, sequences: Sequence[str], *, both_strands: bool | None = None) -> Maps:
         """The paper's saliency map: the size of dS/dX at each letter; see `attribute`."""
@@ -131,14 +137,23 @@ class Model:
         )
 
     def deeplift(
-        self, sequences: Sequence[str], *, both_strands: bool | None = None, references: Any = 'shuffled',
-        n_references: int = 20, seed: int = 0,
-    ) -> Maps:  # fmt: skip
+        self,
+        sequences: Sequence[str],
+        *,
+        both_strands: bool | None = None,
+        references: Any = 'shuffled',
+        n_references: int = 20,
+        seed: int = 0,
+    ) -> Maps:
         """The exact share of each letter in the score's change from references (DeepSHAP); see `attribute`."""
         return self.attribute(
-            'deeplift', sequences, both_strands=both_strands, references=references, n_references=n_references,
+            'deeplift',
+            sequences,
+            both_strands=both_strands,
+            references=references,
+            n_references=n_references,
             seed=seed,
-        )  # fmt: skip
+        )
 
     def mutagenesis(self, sequences: Sequence[str], *, both_strands: bool | None = None) -> Maps:
         """The exact change of the score for every single-letter mutant; see `attribute`."""
@@ -211,14 +226,22 @@ class Model:
           InputError: a setting out of range, or a length that the model cannot read.
         """
         found = class_optimisation.optimise_class(
-            batches.stack_one(self.params), self.score, seeds=np.array([seed]),
-            length=length or self.length or 101, restarts=restarts, settings=settings,
-        )  # fmt: skip
+            batches.stack_one(self.params),
+            self.score,
+            seeds=np.array([seed]),
+            length=length or self.length or 101,
+            restarts=restarts,
+            settings=settings,
+        )
         best = int(found.best[0])
         return Optimum(
-            self.title, found.matrix[0, best], found.raw[0, best], float(found.score[0, best]),
-            float(found.objective[0, best]), found.objective[0],
-        )  # fmt: skip
+            self.title,
+            found.matrix[0, best],
+            found.raw[0, best],
+            float(found.score[0, best]),
+            float(found.objective[0, best]),
+            found.objective[0],
+        )
 
     def figure(self, sequence: str, *, tf: str = '', release: str = '') -> Any:
         """The paper's Figure 2 for one sequence: known motifs and their hits, saliency, temporal scores, class optimum.
@@ -243,10 +266,14 @@ class Model:
         hits: list[Span] | None = None
         temporal = self.temporal([sequence]) if PIECES['temporal'].applies(self.score) else None
         view = ModelView(
-            self.spec.rsplit(':', 1)[-1], float(maps.score[0]), maps.values[0],
-            None if temporal is None else temporal.forward[0], None if temporal is None else temporal.reverse[0],
-            self.class_optimise(length=len(sequence)).matrix, self.temperature or 1.0,
-        )  # fmt: skip
+            self.spec.rsplit(':', 1)[-1],
+            float(maps.score[0]),
+            maps.values[0],
+            None if temporal is None else temporal.forward[0],
+            None if temporal is None else temporal.reverse[0],
+            self.class_optimise(length=len(sequence)).matrix,
+            self.temperature or 1.0,
+        )
         if tf:
             matrices = load_matrices(release or None)
             ids = own_matrices(tf, matrices)

@@ -120,16 +120,21 @@ class Maps:
         windows = dataclasses.replace(windows, strand=strand, row=np.array(kept)[windows.row])
         padded = np.full((len(self.sequences), longest), dna.N, np.uint8)
         padded[kept] = tokens
-        return Motif(self.title, self.method, windows, tuple(windows.words(padded)),
-                     pile_windows(windows.tokens(padded)))  # fmt: skip
+        return Motif(
+            self.title, self.method, windows, tuple(windows.words(padded)), pile_windows(windows.tokens(padded))
+        )
 
     def only(self, n: int) -> 'Maps':
         """The map of sequence n (from 0) alone."""
         error = None if self.completeness_error is None else self.completeness_error[n : n + 1]
         return dataclasses.replace(
-            self, sequences=self.sequences[n : n + 1], score=self.score[n : n + 1], signed=self.signed[n : n + 1],
-            hypothetical=self.hypothetical[n : n + 1], completeness_error=error,
-        )  # fmt: skip
+            self,
+            sequences=self.sequences[n : n + 1],
+            score=self.score[n : n + 1],
+            signed=self.signed[n : n + 1],
+            hypothetical=self.hypothetical[n : n + 1],
+            completeness_error=error,
+        )
 
     def to_frame(self) -> Any:
         """A pandas DataFrame with one row per letter.
@@ -228,19 +233,30 @@ class Motif:
         found = match_motifs([self.probabilities], prepare_targets({m: x.probabilities for m, x in known.items()}))
         best = np.argsort(found.p_value[0], kind='stable')[:most]
         ids = [list(known)[at] for at in best]
-        return _frame({
-            'id': ids, 'name': [known[motif].name for motif in ids], 'p_value': found.p_value[0, best],
-            'e_value': found.e_value[0, best], 'q_value': found.q_value[0, best], 'offset': found.offset[0, best],
-            'strand': np.where(found.forward[0, best], '+', '-'),
-        })  # fmt: skip
+        return _frame(
+            {
+                'id': ids,
+                'name': [known[motif].name for motif in ids],
+                'p_value': found.p_value[0, best],
+                'e_value': found.e_value[0, best],
+                'q_value': found.q_value[0, best],
+                'offset': found.offset[0, best],
+                'strand': np.where(found.forward[0, best], '+', '-'),
+            }
+        )
 
     def to_frame(self) -> Any:
         """A pandas DataFrame with one row per window: sequence, start (both from 1), strand, word, score."""
         windows = self.windows
-        return _frame({
-            'sequence': windows.row + 1, 'start': windows.start + 1, 'strand': np.where(windows.strand < 0, '-', '+'),
-            'word': self.words, 'score': windows.score,
-        })  # fmt: skip
+        return _frame(
+            {
+                'sequence': windows.row + 1,
+                'start': windows.start + 1,
+                'strand': np.where(windows.strand < 0, '-', '+'),
+                'word': self.words,
+                'score': windows.score,
+            }
+        )
 
     def plot(self) -> Any:
         """The motif as an information logo, in bits."""
@@ -362,12 +378,14 @@ class Optimum:
     def to_frame(self) -> Any:
         """A pandas DataFrame with four rows per position: position (from 1), base, probability, information (bits)."""
         length = len(self.matrix)
-        return _frame({
-            'position': np.repeat(np.arange(1, length + 1), 4),
-            'base': np.tile(np.array(list('ACGT')), length),
-            'probability': self.matrix.ravel(),
-            'information': np.repeat(information_content(self.matrix), 4),
-        })  # fmt: skip
+        return _frame(
+            {
+                'position': np.repeat(np.arange(1, length + 1), 4),
+                'base': np.tile(np.array(list('ACGT')), length),
+                'probability': self.matrix.ravel(),
+                'information': np.repeat(information_content(self.matrix), 4),
+            }
+        )
 
     def plot(self) -> Any:
         """The optimum as an information logo, in bits."""
@@ -459,9 +477,7 @@ def _number_positions(ax: Any, length: int, first: int = 1) -> None:
     ax.set_xticks(ticks, ticks + first)
 
 
-def _rows(
-    sequences: tuple[str, ...], heights: list[float], draw: Callable[[np.ndarray, int], None], title: str
-) -> Any:
+def _rows(sequences: tuple[str, ...], heights: list[float], draw: Callable[[np.ndarray, int], None], title: str) -> Any:
     """A figure with a group of axes per sequence (`heights` in inches), every letter equally wide."""
     from matplotlib.figure import Figure
 

@@ -71,9 +71,14 @@ class Run:
             raise InputError(f'{self.directory.path}: the training of {job.label} diverged, there is no model')
         average = bool(self.config.get('recipe', {}).get('average_strands', False))
         return Model(
-            job.task, job.spec, job.seed, result.params, average_strands=average, length=self.length,
+            job.task,
+            job.spec,
+            job.seed,
+            result.params,
+            average_strands=average,
+            length=self.length,
             temperature=self.temperatures.get(job.index),
-        )  # fmt: skip
+        )
 
 
 def load_run(path: str | os.PathLike, *, own_specs: Collection[str] | bool = ()) -> Run:

@@ -23,8 +23,17 @@ from demo_jax.predict.scoring import (
 from demo_jax.predict.windows import Fasta
 
 TRACK_COLUMNS = (
-    'chrom', 'chromStart', 'chromEnd', 'name', 'score', 'strand', 'logOdds', 'probability', 'spec', 'seed',
-)  # fmt: skip
+    'chrom',
+    'chromStart',
+    'chromEnd',
+    'name',
+    'score',
+    'strand',
+    'logOdds',
+    'probability',
+    'spec',
+    'seed',
+)
 _LINES = 10_000  # lines of the track in memory
 
 

@@ -24,11 +24,31 @@ from demo_jax.predict.run import Run
 from demo_jax.predict.windows import Block, Fasta, Record, read_blocks
 
 SCORE_COLUMNS = (
-    'record', 'sequence', 'length', 'task', 'spec', 'seed', 'n_windows', 'start', 'end', 'score', 'probability',
-)  # fmt: skip
+    'record',
+    'sequence',
+    'length',
+    'task',
+    'spec',
+    'seed',
+    'n_windows',
+    'start',
+    'end',
+    'score',
+    'probability',
+)
 EXPLAIN_COLUMNS = (
-    'record', 'sequence', 'task', 'spec', 'seed', 'position', 'base', 'saliency', 'contribution', 'forward', 'reverse',
-)  # fmt: skip
+    'record',
+    'sequence',
+    'task',
+    'spec',
+    'seed',
+    'position',
+    'base',
+    'saliency',
+    'contribution',
+    'forward',
+    'reverse',
+)
 #: Windows are held and scored so many at a time.
 BLOCK = 4096
 #: Best windows, of all models together, that are held to be explained.
@@ -317,9 +337,13 @@ def _explained_rows(best: BestWindows, explained: Explained) -> Iterator[dict[st
     letters = explained.saliency.sequences[0]
     for i, (base, value, prefix, suffix) in enumerate(zip(letters, signed, forward, reverse, strict=True)):
         yield named | {
-            'position': start + i + 1, 'base': base, 'saliency': abs(value), 'contribution': value,
-            'forward': prefix, 'reverse': suffix,
-        }  # fmt: skip
+            'position': start + i + 1,
+            'base': base,
+            'saliency': abs(value),
+            'contribution': value,
+            'forward': prefix,
+            'reverse': suffix,
+        }
 
 
 def draw_windows(best: BestWindows, explained: Sequence[Explained]) -> Any:

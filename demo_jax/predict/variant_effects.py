@@ -31,9 +31,24 @@ from demo_jax.predict.model import Model
 from demo_jax.predict.scoring import BLOCK, padded_windows, score_all
 
 VARIANT_COLUMNS = (
-    'line', 'id', 'sequence', 'position', 'ref', 'alt', 'task', 'spec', 'seed', 'start', 'end', 'score_ref',
-    'score_alt', 'score_change', 'probability_ref', 'probability_alt', 'probability_change',
-)  # fmt: skip
+    'line',
+    'id',
+    'sequence',
+    'position',
+    'ref',
+    'alt',
+    'task',
+    'spec',
+    'seed',
+    'start',
+    'end',
+    'score_ref',
+    'score_alt',
+    'score_change',
+    'probability_ref',
+    'probability_alt',
+    'probability_change',
+)
 #: How many names of sequences that are not in the FASTA a message shows.
 _NAMED = 3
 
@@ -66,12 +81,18 @@ class VariantScores:
                 ref, alt = float(self.ref[m, v]), float(self.alt[m, v])
                 probabilities = float(model.probability(ref)), float(model.probability(alt))
                 yield variant._asdict() | {
-                    'task': model.task, 'spec': model.spec, 'seed': model.seed,
-                    'start': alleles.start + 1, 'end': alleles.start + len(alleles.ref),
-                    'score_ref': ref, 'score_alt': alt, 'score_change': alt - ref,
-                    'probability_ref': probabilities[0], 'probability_alt': probabilities[1],
+                    'task': model.task,
+                    'spec': model.spec,
+                    'seed': model.seed,
+                    'start': alleles.start + 1,
+                    'end': alleles.start + len(alleles.ref),
+                    'score_ref': ref,
+                    'score_alt': alt,
+                    'score_change': alt - ref,
+                    'probability_ref': probabilities[0],
+                    'probability_alt': probabilities[1],
                     'probability_change': probabilities[1] - probabilities[0],
-                }  # fmt: skip
+                }
 
 
 @contextlib.contextmanager

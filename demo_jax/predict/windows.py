@@ -161,9 +161,7 @@ class Fasta:
     shared: SharedNames
 
 
-def check_fasta(
-    path: str | os.PathLike, models: Sequence[Model], *, stride: int = 10, progress: bool = True
-) -> Fasta:
+def check_fasta(path: str | os.PathLike, models: Sequence[Model], *, stride: int = 10, progress: bool = True) -> Fasta:
     """Read a FASTA file of any size, plain or gzipped, and check that the models can score all of it.
 
     Args:

@@ -11,9 +11,13 @@ from demo_jax.nn.models import ModelSpec
 
 # Okabe and Ito's colours, light enough for black text.
 _COLOURS = {
-    'input': '#D9D9D9', 'convolution': '#8EC3E6', 'pool': '#CFE6F5', 'lstm': '#F3B183', 'summary': '#A8D8C4',
+    'input': '#D9D9D9',
+    'convolution': '#8EC3E6',
+    'pool': '#CFE6F5',
+    'lstm': '#F3B183',
+    'summary': '#A8D8C4',
     'dense': '#F0E59A',
-}  # fmt: skip
+}
 _OTHER = '#E3D5EF'  # for all other kinds of layers
 _EDGE, _TEXT = '#4A4F57', '#1F2328'
 _PER_ROW = 3
@@ -81,10 +85,19 @@ def architecture_figure(specs: Sequence[AnyArchitecture], *, length: int = 101, 
     figure = Figure(figsize=(width, 0.4 * len(grid) + 0.6 * sum(depths)))
     n_columns = min(len(specs), _PER_ROW)
     axes = figure.subplots(
-        len(grid), n_columns, squeeze=False,
-        gridspec_kw={'height_ratios': depths, 'left': 0.01, 'right': 0.99, 'top': 0.96, 'bottom': 0.01, 'hspace': 0.08,
-                     'wspace': 0.02},
-    ).ravel()  # fmt: skip
+        len(grid),
+        n_columns,
+        squeeze=False,
+        gridspec_kw={
+            'height_ratios': depths,
+            'left': 0.01,
+            'right': 0.99,
+            'top': 0.96,
+            'bottom': 0.01,
+            'hspace': 0.08,
+            'wspace': 0.02,
+        },
+    ).ravel()
     widest = max(layer.positions for column in columns for layer in column)
     for number, ax in enumerate(axes):
         ax.axis('off')
@@ -117,8 +130,16 @@ def _draw(ax: Any, column: Sequence[Drawn], widest: int, depth: float) -> None:
         if number:
             ends = (0, top - _GAP + 0.04), (0, top - 0.04)
             ax.add_patch(FancyArrowPatch(*ends, arrowstyle='-|>', mutation_scale=7, color=_EDGE, linewidth=0.8))
-            ax.text(0.05, top - _GAP / 2, layer.operation.replace(', ', ',\n'), fontsize=6.5, color=_TEXT, ha='left',
-                    va='center', linespacing=1.05)  # fmt: skip
+            ax.text(
+                0.05,
+                top - _GAP / 2,
+                layer.operation.replace(', ', ',\n'),
+                fontsize=6.5,
+                color=_TEXT,
+                ha='left',
+                va='center',
+                linespacing=1.05,
+            )
         for copy in range(layer.copies):
             text = f'{layer.positions} x {layer.channels}' if layer.positions > 1 else f'{layer.channels}'
             if layer.kind == 'lstm':
@@ -127,9 +148,7 @@ def _draw(ax: Any, column: Sequence[Drawn], widest: int, depth: float) -> None:
             size = max(layer.positions / widest / (1.6 if layer.copies > 1 else 1), 0.056 * len(text) + 0.03)
             left = -size / 2 if layer.copies == 1 else (-size - 0.012, 0.012)[copy]
             colour = _COLOURS.get(layer.kind, _OTHER)
-            ax.add_patch(
-                Rectangle((left, top), size, height, facecolor=colour, edgecolor=_EDGE, linewidth=0.7)
-            )
+            ax.add_patch(Rectangle((left, top), size, height, facecolor=colour, edgecolor=_EDGE, linewidth=0.7))
             ax.text(left + size / 2, top + height / 2, text, fontsize=6.5, color=_TEXT, ha='center', va='center')
         top += height + _GAP
     ax.text(0, top - _GAP + 0.22, 'P(unbound), P(bound)', fontsize=6.5, color=_TEXT, ha='center', va='center')

@@ -189,12 +189,11 @@ class Collector:
         for (spec, task, _), row in best.items():
             seeds.setdefault((spec, task), []).append(number(row['test_auroc']))
         return {
-            spec: np.array([
-                np.mean(seeds[spec, task]) if (spec, task) in seeds else np.nan
-                for task in self.corpus.tasks
-            ])
+            spec: np.array(
+                [np.mean(seeds[spec, task]) if (spec, task) in seeds else np.nan for task in self.corpus.tasks]
+            )
             for spec in self.scored
-        }  # fmt: skip
+        }
 
     def published(self, column: str = 'deepbind') -> np.ndarray:
         """float (K,) published AUROC by task, NaN where none is known."""
@@ -220,11 +219,11 @@ class Collector:
             longest = max(map(len, epochs), default=0)
             if longest:
                 result[spec] = {
-                    measure: np.array([
-                        [number(row[measure]) for row in rows] + [np.nan] * (longest - len(rows)) for rows in epochs
-                    ])
+                    measure: np.array(
+                        [[number(row[measure]) for row in rows] + [np.nan] * (longest - len(rows)) for rows in epochs]
+                    )
                     for measure in MEASURES
-                }  # fmt: skip
+                }
         return result
 
     def shown_jobs(self, task: str) -> list[Job]:
@@ -311,7 +310,8 @@ class Collector:
             motifs=formats.read_meme(meme) if meme.is_file() else {},
             agree={
                 formats.unescape(row['name']): (int(row['agree']), int(row['windows']))
-                for row in piles if row['agree'] and row['windows']
+                for row in piles
+                if row['agree'] and row['windows']
             },
             matches=_whole(tomtom, ('Optimal_offset', 'Overlap'), formats.TOMTOM_COLUMNS),
             windows=_whole(found, ('row', 'start', 'end'), ('method',)) if windows else [],
@@ -333,10 +333,15 @@ class Collector:
             return []
         low, high = np.searchsorted(self._site_rows, [row, row + 1])
         return [
-            (int(site['start']), int(site['start'] + site['width']), int(site['strand']),
-             self.corpus.site_motifs[site['motif']], ROLES[site['role']])
+            (
+                int(site['start']),
+                int(site['start'] + site['width']),
+                int(site['strand']),
+                self.corpus.site_motifs[site['motif']],
+                ROLES[site['role']],
+            )
             for site in self.corpus.sites[low:high]
-        ]  # fmt: skip
+        ]
 
     @functools.cached_property
     def _site_rows(self) -> np.ndarray:

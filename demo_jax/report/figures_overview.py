@@ -64,9 +64,16 @@ def published_scatter(
         both = np.isfinite(values) & np.isfinite(published)
         better = int((np.asarray(values)[both] > published[both]).sum())
         axes.scatter(
-            published[both], np.asarray(values)[both], s=16, color=_colour(number), marker=_marker(number), alpha=0.75,
-            linewidths=0.3, edgecolors='white', label=f'{spec_label(spec)} (better on {better} of {int(both.sum())})',
-        )  # fmt: skip
+            published[both],
+            np.asarray(values)[both],
+            s=16,
+            color=_colour(number),
+            marker=_marker(number),
+            alpha=0.75,
+            linewidths=0.3,
+            edgecolors='white',
+            label=f'{spec_label(spec)} (better on {better} of {int(both.sum())})',
+        )
     _square(axes, [published, *ours.values()])
     axes.set_xlabel(f'test AUROC, {baseline}')
     axes.set_ylabel('test AUROC, ours')
@@ -99,14 +106,24 @@ def table2_violins(ours: Mapping[str, np.ndarray], *, published: Mapping[str, fl
         axes.plot([low, high], [number, number], color='#1B1E24', lw=2.2, solid_capstyle='butt')
         axes.plot([middle, middle], [number - 0.2, number + 0.2], color='#1B1E24', lw=1.6)
         axes.text(
-            1.012, number, f'mean {values.mean():.3f}\nmedian {middle:.3f}', va='center', fontsize=6.5,
+            1.012,
+            number,
+            f'mean {values.mean():.3f}\nmedian {middle:.3f}',
+            va='center',
+            fontsize=6.5,
             transform=axes.get_yaxis_transform(),
-        )  # fmt: skip
+        )
         if published and spec in published:
             axes.scatter(
-                published[spec], number + 0.3, marker='d', s=26, facecolor='white', edgecolor='#1B1E24', zorder=3,
+                published[spec],
+                number + 0.3,
+                marker='d',
+                s=26,
+                facecolor='white',
+                edgecolor='#1B1E24',
+                zorder=3,
                 linewidths=0.9,
-            )  # fmt: skip
+            )
     axes.set_yticks(range(len(columns)), [spec_label(spec) for spec in columns])
     axes.set_ylim(len(columns) - 0.45, -0.55)
     axes.set_xlabel('test AUROC')
@@ -121,9 +138,7 @@ def table2_violins(ours: Mapping[str, np.ndarray], *, published: Mapping[str, fl
 
 
 @_styled
-def pairwise_scatter(
-    ours: Mapping[str, np.ndarray], *, shown: Sequence[str] | None = None, most: int = 4
-) -> Any:
+def pairwise_scatter(ours: Mapping[str, np.ndarray], *, shown: Sequence[str] | None = None, most: int = 4) -> Any:
     """Every spec against every other, one point per task, with the number of tasks in which each is better.
 
     Args:
@@ -173,8 +188,11 @@ def training_curves(history: Mapping[str, Mapping[str, np.ndarray]]) -> Any:
     rows = -(-len(history) // _LEGEND_COLUMNS)
     figure = Figure(figsize=(WIDTH, 2.6 + 0.2 * rows), facecolor='white', layout='constrained')
     panels = figure.subplots(1, 3)
-    titles = {'train_loss': 'training loss (nats)', 'valid_loss': 'validation loss (nats)',
-              'valid_auroc': 'validation AUROC'}  # fmt: skip
+    titles = {
+        'train_loss': 'training loss (nats)',
+        'valid_loss': 'validation loss (nats)',
+        'valid_auroc': 'validation AUROC',
+    }
     for axes, (measure, title) in zip(panels, titles.items(), strict=True):
         for number, (spec, measures) in enumerate(history.items()):
             values = np.asarray(measures[measure], np.float64)
@@ -185,14 +203,23 @@ def training_curves(history: Mapping[str, Mapping[str, np.ndarray]]) -> Any:
             epochs = np.arange(1, values.shape[1] + 1)[kept]
             low, middle, high = np.nanquantile(values[:, kept], (0.25, 0.5, 0.75), axis=0)
             axes.fill_between(epochs, low, high, color=_colour(number), alpha=0.15, linewidth=0)
-            axes.plot(epochs, middle, color=_colour(number), lw=1.4, label=spec_label(spec), marker=_marker(number),
-                      markevery=[-1], ms=4)  # fmt: skip
+            axes.plot(
+                epochs,
+                middle,
+                color=_colour(number),
+                lw=1.4,
+                label=spec_label(spec),
+                marker=_marker(number),
+                markevery=[-1],
+                ms=4,
+            )
         axes.set_xlabel('epoch')
         axes.set_title(title, loc='left')
         axes.grid(True, color=_GRID, lw=0.6)
     # The legend is below the panels: bands and curves leave no corner free.
-    figure.legend(*panels[-1].get_legend_handles_labels(), loc='outside lower center', ncols=_LEGEND_COLUMNS,
-                  frameon=False)  # fmt: skip
+    figure.legend(
+        *panels[-1].get_legend_handles_labels(), loc='outside lower center', ncols=_LEGEND_COLUMNS, frameon=False
+    )
     return figure
 
 
@@ -226,9 +253,15 @@ def position_profile(saliency: Mapping[str, np.ndarray], sites: np.ndarray | Non
         handles = list(right.get_legend_handles_labels()[0])
     for number, (spec, values) in enumerate(saliency.items()):
         (line,) = axes.plot(
-            np.arange(1, len(values) + 1), values, color=_colour(number), lw=1.4, marker=_marker(number), ms=3.5,
-            markevery=max(len(values) // 8, 1), label=spec_label(spec),
-        )  # fmt: skip
+            np.arange(1, len(values) + 1),
+            values,
+            color=_colour(number),
+            lw=1.4,
+            marker=_marker(number),
+            ms=3.5,
+            markevery=max(len(values) // 8, 1),
+            label=spec_label(spec),
+        )
         handles.append(line)
     axes.set_ylim(0, None)
     axes.set_xlabel('position in the sequence (bp)')

@@ -19,11 +19,25 @@ MOST_LETTERS = 120
 #: Gap between two JASPAR logos, as a share of the figure's width: room for the ticks of the right one.
 _LOGO_GAP = 0.045
 RC: dict[Any, Any] = {
-    'font.family': 'DejaVu Sans', 'font.size': 7, 'axes.titlesize': 7.5, 'axes.labelsize': 6.5, 'xtick.labelsize': 6,
-    'ytick.labelsize': 6, 'legend.fontsize': 6.5, 'svg.fonttype': 'none', 'pdf.fonttype': 42, 'axes.linewidth': 0.6,
-    'xtick.major.width': 0.6, 'ytick.major.width': 0.6, 'xtick.major.size': 2, 'ytick.major.size': 2,
-    'axes.spines.top': False, 'axes.spines.right': False, 'text.color': '#1B1E24', 'axes.labelcolor': '#1B1E24',
-}  # fmt: skip
+    'font.family': 'DejaVu Sans',
+    'font.size': 7,
+    'axes.titlesize': 7.5,
+    'axes.labelsize': 6.5,
+    'xtick.labelsize': 6,
+    'ytick.labelsize': 6,
+    'legend.fontsize': 6.5,
+    'svg.fonttype': 'none',
+    'pdf.fonttype': 42,
+    'axes.linewidth': 0.6,
+    'xtick.major.width': 0.6,
+    'ytick.major.width': 0.6,
+    'xtick.major.size': 2,
+    'ytick.major.size': 2,
+    'axes.spines.top': False,
+    'axes.spines.right': False,
+    'text.color': '#1B1E24',
+    'axes.labelcolor': '#1B1E24',
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,9 +151,14 @@ def dashboard_figure(view: SequenceView) -> Any:
         figure = Figure(figsize=(WIDTH, total), facecolor='white')
         rows = _Rows(figure, total, top)
         figure.text(
-            0.012, 1 - 0.16 / total, printable(view.title, 88), weight='bold', fontsize=8.5, va='center',
+            0.012,
+            1 - 0.16 / total,
+            printable(view.title, 88),
+            weight='bold',
+            fontsize=8.5,
+            va='center',
             parse_math=False,
-        )  # fmt: skip
+        )
         label = {True: 'bound (label 1)', False: 'not bound (label 0)', None: ''}[view.bound]
         figure.text(0.988, 1 - 0.16 / total, label, color=plots.GREY, ha='right', va='center')
         _jaspar(rows, view, heights[0], gaps[0])
@@ -293,9 +312,16 @@ def _sequence(axes: Any, view: SequenceView) -> None:
     size = min(7.0, 5.775 * 72 / max(len(view.letters), 1) / 0.66)
     for position, letter in enumerate(view.letters):
         axes.text(
-            position, 0.6, letter, ha='center', va='center', family='DejaVu Sans Mono', fontsize=size, weight='bold',
+            position,
+            0.6,
+            letter,
+            ha='center',
+            va='center',
+            family='DejaVu Sans Mono',
+            fontsize=size,
+            weight='bold',
             color=plots.LETTER_COLOURS.get(letter, plots.GREY),
-        )  # fmt: skip
+        )
     axes.set_yticks([])
     axes.spines['left'].set_visible(False)
     axes.spines['bottom'].set_visible(False)
@@ -337,9 +363,17 @@ def _legend(figure: Any, total: float, temporal: bool, sites: bool) -> None:
     if sites:
         handles.append(Line2D([], [], color='#1B1E24', lw=1.4, label='planted site'))
     figure.legend(
-        handles=handles, loc='lower left', bbox_to_anchor=(0.105, 0.01 / total), ncols=len(handles), frameon=False,
-        handlelength=0.9, handleheight=0.9, columnspacing=1.0, handletextpad=0.4, borderpad=0.2,
-    )  # fmt: skip
+        handles=handles,
+        loc='lower left',
+        bbox_to_anchor=(0.105, 0.01 / total),
+        ncols=len(handles),
+        frameon=False,
+        handlelength=0.9,
+        handleheight=0.9,
+        columnspacing=1.0,
+        handletextpad=0.4,
+        borderpad=0.2,
+    )
     bars = [('saliency', 0.655, ('0', 'max'))]
     if temporal:
         bars.append(('score', 0.825, ('\u2212', '+')))

@@ -55,10 +55,11 @@ def found_payload(collector: Collector, data: TaskData, targets: dict[str, Any])
             {'spec': row['spec'], 'method': row['method'], 'note': row['note']} for row in summaries if row['note']
         ],
         'spacings': [
-            row for row in collector.table('spacings')
+            row
+            for row in collector.table('spacings')
             if row['task'] == data.task and min(_q(row['q_spacing']), _q(row['q_together'])) <= 0.05
         ],
-    }  # fmt: skip
+    }
 
 
 def best_method(methods: Sequence[str]) -> str | None:
@@ -85,9 +86,12 @@ def _stored(collector: Collector, task: str, spec: str, method: str) -> Mapping[
 
 
 def _motif(
-    collector: Collector, row: Mapping[str, str], stored: Mapping[str, np.ndarray], data: TaskData,
+    collector: Collector,
+    row: Mapping[str, str],
+    stored: Mapping[str, np.ndarray],
+    data: TaskData,
     targets: dict[str, Any],
-) -> dict[str, Any] | None:  # fmt: skip
+) -> dict[str, Any] | None:
     """One motif; None where its arrays are not there."""
     names = ('probabilities', 'contributions', 'row')
     if any(f'{row["motif"]}/{name}' not in stored for name in names):
@@ -100,17 +104,29 @@ def _motif(
     if known is not None:
         targets[row['match']] = {'name': known.name, 'matrix': _rounded(known.probabilities)}
         match = {
-            'target': row['match'], 'offset': int(row['match_offset']), 'overlap': int(row['match_overlap']),
-            'strand': row['match_strand'], 'q': float(f'{number(row["match_q"]):.3g}'),
-        }  # fmt: skip
+            'target': row['match'],
+            'offset': int(row['match_offset']),
+            'overlap': int(row['match_overlap']),
+            'strand': row['match_strand'],
+            'q': float(f'{number(row["match_q"]):.3g}'),
+        }
     return {
-        'spec': row['spec'], 'method': row['method'], 'name': row['motif'], 'sign': int(row['sign']),
-        'source': row['source'], 'matrix': _rounded(probabilities), 'heights': _rounded(contributions),
-        'match': match, 'own': row['own'] == '1', 'profile': [int(count) for count in row['profile'].split(',')],
+        'spec': row['spec'],
+        'method': row['method'],
+        'name': row['motif'],
+        'sign': int(row['sign']),
+        'source': row['source'],
+        'matrix': _rounded(probabilities),
+        'heights': _rounded(contributions),
+        'match': match,
+        'own': row['own'] == '1',
+        'profile': [int(count) for count in row['profile'].split(',')],
         'rows': held,
-        **{name: number(row[name]) if row[name] else None
-           for name in ('sites', 'sequences', 'of', 'contribution', 'share', 'bits', 'seen_in', 'looked_in')},
-    }  # fmt: skip
+        **{
+            name: number(row[name]) if row[name] else None
+            for name in ('sites', 'sequences', 'of', 'contribution', 'share', 'bits', 'seen_in', 'looked_in')
+        },
+    }
 
 
 def _rounded(matrix: np.ndarray) -> list[list[float]]:

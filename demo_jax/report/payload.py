@@ -86,18 +86,20 @@ def run_payload(collector: Collector, *, title: str, made: Sequence[str]) -> dic
         by_validation = _explained_choice(collector, task, chosen.get(task, {}).get('spec', ''))
         counted = own.get((task, by_validation or '', 'saliency'), {'matches': '', 'out_of': ''})
         share = number(counted['matches']) / (number(counted['out_of']) or math.nan)
-        tasks.append({
-            'name': task,
-            'protein': collector.protein(task).symbol,
-            'auroc': [rounded(values[place], 4) for values in collector.auroc.values()],
-            'chosen': chosen.get(task, {}).get('spec') or None,
-            'deepbind': rounded(number(chosen.get(task, {}).get('deepbind', '')), 4),
-            'own': rounded(share, 3),
-            'own_spec': by_validation if math.isfinite(share) else None,
-            'n_train': int(corpus.bounds[place, 1] - corpus.bounds[place, 0]),
-            'n_test': test.stop - test.start,
-            'page': task in made,
-        })  # fmt: skip
+        tasks.append(
+            {
+                'name': task,
+                'protein': collector.protein(task).symbol,
+                'auroc': [rounded(values[place], 4) for values in collector.auroc.values()],
+                'chosen': chosen.get(task, {}).get('spec') or None,
+                'deepbind': rounded(number(chosen.get(task, {}).get('deepbind', '')), 4),
+                'own': rounded(share, 3),
+                'own_spec': by_validation if math.isfinite(share) else None,
+                'n_train': int(corpus.bounds[place, 1] - corpus.bounds[place, 0]),
+                'n_test': test.stop - test.start,
+                'page': task in made,
+            }
+        )
     facts = collector.run.facts()
     return {
         'title': title,
@@ -106,8 +108,13 @@ def run_payload(collector: Collector, *, title: str, made: Sequence[str]) -> dic
         'methods': labels(),
         # What the letters of the viewer can show; a track that reads another's numbers names it.
         'tracks': [
-            {'name': method.name, 'reads': method.reads or method.name, 'size': method.ranks == 'size',
-             'label': method.signed[0], 'unit': method.signed[1]}
+            {
+                'name': method.name,
+                'reads': method.reads or method.name,
+                'size': method.ranks == 'size',
+                'label': method.signed[0],
+                'unit': method.signed[1],
+            }
             for method in ATTRIBUTIONS.values()
         ],
         'criterion': _criterion(collector.match_settings),
@@ -134,13 +141,19 @@ def _figures(collector: Collector, kind: Table) -> Iterator[dict[str, Any]]:
         )
         if rows or empty:
             yield {
-                'name': f'{kind.name}{number_of or ""}', 'title': figure.title, 'rows': rows, 'note': note,
-                'empty': empty, 'by_method': figure.by_method, 'wide': figure.wide,
+                'name': f'{kind.name}{number_of or ""}',
+                'title': figure.title,
+                'rows': rows,
+                'note': note,
+                'empty': empty,
+                'by_method': figure.by_method,
+                'wide': figure.wide,
                 'columns': [
-                    column._asdict() for column in figure.columns
+                    column._asdict()
+                    for column in figure.columns
                     if not column.where or any(row.get(column.where) is not None for row in rows)
                 ],
-            }  # fmt: skip
+            }
 
 
 def _headline(table2: Sequence[Mapping[str, str]]) -> dict[str, Any] | None:
@@ -206,7 +219,9 @@ def task_payload(collector: Collector, data: TaskData, *, sequences: int) -> dic
             spec: [rounded(number(row.get(f'test_auroc{end}', '')), 4) for end in ('', '_low', '_high')]
             for spec, row in rates.items()
         },
-        'own': None if data.own is None else [
+        'own': None
+        if data.own is None
+        else [
             _own_matrix(matrix, data.hits[motif].threshold if data.hits else None, collector.hit_p_value)
             for motif, matrix in data.own.items()
         ],
@@ -219,7 +234,7 @@ def task_payload(collector: Collector, data: TaskData, *, sequences: int) -> dic
         'n_explained': len(data.rows),
         'n_test': test.stop - test.start,
         'sequences': [_sequence(collector, data, at, chosen[at], scores[:, at]) for at in index.tolist()],
-    }  # fmt: skip
+    }
 
 
 def _own_matrix(matrix: JasparMatrix, reached: float | None, hit_p_value: float) -> dict[str, Any]:
@@ -308,23 +323,27 @@ def _motifs(collector: Collector, spec: SpecData, targets: dict[str, Any]) -> li
             known = collector.matrices.get(target)
             if known is not None:
                 targets[target] = {'name': known.name, 'matrix': _matrix(known.probabilities)}
-            matches.append({
-                'target': target,
-                'offset': int(row['Optimal_offset']),
-                'overlap': int(row['Overlap']),
-                'strand': row['Orientation'],
-                'p': rounded(number(row['p-value']), 6),
-                'e': rounded(number(row['E-value']), 6),
-                'q': rounded(number(row['q-value']), 6),
-            })  # fmt: skip
-        result.append({
-            'method': method,
-            'matrix': _matrix(matrix),
-            'bits': rounded(bits, 4),
-            'verdict': piles.judge(bits),
-            'agree': spec.agree.get(method),
-            'matches': matches,
-        })  # fmt: skip
+            matches.append(
+                {
+                    'target': target,
+                    'offset': int(row['Optimal_offset']),
+                    'overlap': int(row['Overlap']),
+                    'strand': row['Orientation'],
+                    'p': rounded(number(row['p-value']), 6),
+                    'e': rounded(number(row['E-value']), 6),
+                    'q': rounded(number(row['q-value']), 6),
+                }
+            )
+        result.append(
+            {
+                'method': method,
+                'matrix': _matrix(matrix),
+                'bits': rounded(bits, 4),
+                'verdict': piles.judge(bits),
+                'agree': spec.agree.get(method),
+                'matches': matches,
+            }
+        )
     return result
 
 
@@ -344,13 +363,15 @@ def _roc(collector: Collector, task: str) -> list[dict[str, Any]]:
         turns[1:-1] = (np.diff(x)[1:] != np.diff(x)[:-1]) | (np.diff(y)[1:] != np.diff(y)[:-1])
         x, y = x[turns], y[turns]
         kept = np.unique(np.linspace(0, len(x) - 1, min(len(x), MOST_ROC_POINTS)).round().astype(int))
-        result.append({
-            'spec': job.spec,
-            'label': spec_label(job.spec),
-            'auroc': rounded(metrics.auroc(labels, scores), 4),
-            'x': [rounded(value, 4) for value in x[kept]],
-            'y': [rounded(value, 4) for value in y[kept]],
-        })  # fmt: skip
+        result.append(
+            {
+                'spec': job.spec,
+                'label': spec_label(job.spec),
+                'auroc': rounded(metrics.auroc(labels, scores), 4),
+                'x': [rounded(value, 4) for value in x[kept]],
+                'y': [rounded(value, 4) for value in y[kept]],
+            }
+        )
     return result
 
 

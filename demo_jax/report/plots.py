@@ -68,9 +68,14 @@ def _letter_boxes(heights: np.ndarray) -> list[np.ndarray]:
     below = np.cumsum(np.minimum(stacked, 0)[:, ::-1], axis=1)[:, ::-1]
     bottom = np.where(stacked > 0, above - stacked, below)
     boxes = np.stack(
-        [np.broadcast_to(np.arange(len(heights))[:, None], stacked.shape), bottom, bottom + np.abs(stacked),
-         np.sign(stacked)], axis=-1,
-    )  # fmt: skip
+        [
+            np.broadcast_to(np.arange(len(heights))[:, None], stacked.shape),
+            bottom,
+            bottom + np.abs(stacked),
+            np.sign(stacked),
+        ],
+        axis=-1,
+    )
     return [boxes[(order == letter) & (stacked != 0)] for letter in range(4)]
 
 
@@ -119,9 +124,14 @@ def strip(ax: Any, values: np.ndarray, *, kind: str, label: str = '') -> Any:
     size = float(np.nanmax(np.abs(values), initial=0.0)) or 1.0
     colours = LinearSegmentedColormap.from_list(kind, STRIP_COLOURS[kind]).with_extremes(bad=_BLANK)
     image = ax.imshow(
-        np.ma.masked_invalid(values)[None], cmap=colours, vmin=0 if kind == 'saliency' else -size, vmax=size,
-        aspect='auto', interpolation='nearest', extent=(-0.5, len(values) - 0.5, 0, 1),
-    )  # fmt: skip
+        np.ma.masked_invalid(values)[None],
+        cmap=colours,
+        vmin=0 if kind == 'saliency' else -size,
+        vmax=size,
+        aspect='auto',
+        interpolation='nearest',
+        extent=(-0.5, len(values) - 0.5, 0, 1),
+    )
     ax.set_yticks([])
     ax.set_ylabel(label, rotation=0, ha='right', va='center')
     return image

@@ -44,9 +44,10 @@ def format_table(
     for column in columns:
         cells = [row.get(column) for row in rows]
         numbers = [_number(cell) for cell in cells]
-        numeric.append(any(number is not None for number in numbers) and all(
-            number is not None or _missing(cell) for number, cell in zip(numbers, cells, strict=True)
-        ))
+        numeric.append(
+            any(number is not None for number in numbers)
+            and all(number is not None or _missing(cell) for number, cell in zip(numbers, cells, strict=True))
+        )
         if numeric[-1]:
             bodies.append(_format_numbers(numbers, 'p' in column.split('_'), precision))
         else:
@@ -85,7 +86,7 @@ def shorten(text: str, size: int) -> str:
         return text
     n_kept = max(size, 5) - 3
     head = (n_kept + 1) // 2
-    return f'{text[:head]}...{text[len(text) - (n_kept - head):]}'
+    return f'{text[:head]}...{text[len(text) - (n_kept - head) :]}'
 
 
 def _missing(cell: Any) -> bool:

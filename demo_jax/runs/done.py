@@ -67,7 +67,7 @@ class Records:
         self._parts: dict[str, Any] = {
             part: entry for part, entry in (stored.items() if isinstance(stored, dict) else ())
             if isinstance(entry, dict) and isinstance(entry.get('sizes'), dict)
-        }  # fmt: skip
+        }
 
     def made(self, part: str) -> Made | None:
         """What a part was made from; None where it is not complete, or its files are gone or of another size."""

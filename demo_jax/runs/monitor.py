@@ -30,7 +30,7 @@ class Monitor:
     def __init__(
         self, folder: pathlib.Path, jobs: Sequence[Job], config: Mapping[str, Any],
         history: Mapping[int, Sequence[EpochRecord]], running: Iterable[int],
-    ):  # fmt: skip
+    ):
         """Begin a file in `folder`.
 
         Args:

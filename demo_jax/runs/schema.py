@@ -212,7 +212,7 @@ def _job(number: int, row: Mapping[str, str], kinds: Mapping[str, Any], own_spec
 def read_model(
     path: str | os.PathLike, kinds: Mapping[str, Any], columns: int, spec: str | None = None,
     later: Mapping[str, Any] = MappingProxyType({}),
-) -> StoredModel:  # fmt: skip
+) -> StoredModel:
     """A model's file.
 
     Args:

@@ -24,9 +24,19 @@ from demo_jax.stages import evaluate
 
 FINDERS = ('auto', 'em', *meme_suite.PROGRAMS)
 BASELINE_COLUMNS = (
-    'task', 'method', 'n_sequences', 'n_motifs', 'valid_sum', 'valid_zoops', 'test_sum', 'test_zoops', 'meme_sum',
-    'difference', 'motifs', 'shares',
-)  # fmt: skip
+    'task',
+    'method',
+    'n_sequences',
+    'n_motifs',
+    'valid_sum',
+    'valid_zoops',
+    'test_sum',
+    'test_zoops',
+    'meme_sum',
+    'difference',
+    'motifs',
+    'shares',
+)
 # Tasks in one call of the compiled program, per device: few on a CPU, so that a stopped run has lost little.
 _TASKS_PER_CALL = {'cpu': 4}
 _TASKS_PER_CALL_ELSEWHERE = 32
@@ -183,10 +193,12 @@ def _find(
             tasks_at_once=1 if jax.default_backend() == 'cpu' else _per_device(),
         )
         return [
-            {f'{number}-{_consensus(motif.probabilities)}': _Motif(motif.probabilities, round(motif.n_sites))
-             for number, motif in enumerate(motifs, start=1)}
+            {
+                f'{number}-{_consensus(motif.probabilities)}': _Motif(motif.probabilities, round(motif.n_sites))
+                for number, motif in enumerate(motifs, start=1)
+            }
             for motifs in found
-        ]  # fmt: skip
+        ]
     try:
         matrices = [
             meme_suite.find_motifs(method, top, n_motifs=settings.n_motifs, timeout=settings.timeout) for top in tops

@@ -30,11 +30,33 @@ from demo_jax.predict.model import Model
 from demo_jax.report import page
 
 MODEL_COLUMNS = (
-    'id', 'protein', 'kind', 'species', 'family', 'experiment', 'cell', 'detector_length', 'hidden_units',
-    'averages', 'own_matrices', 'optimum', 'optimum_score', 'optimum_bits', 'optimum_own', 'optimum_own_q',
-    'optimum_best', 'optimum_best_q', 'optimum_chance', 'detector', 'detector_effect', 'detector_own', 'detector_own_q',
-    'detector_best', 'detector_best_q', 'detector_chance',
-)  # fmt: skip
+    'id',
+    'protein',
+    'kind',
+    'species',
+    'family',
+    'experiment',
+    'cell',
+    'detector_length',
+    'hidden_units',
+    'averages',
+    'own_matrices',
+    'optimum',
+    'optimum_score',
+    'optimum_bits',
+    'optimum_own',
+    'optimum_own_q',
+    'optimum_best',
+    'optimum_best_q',
+    'optimum_chance',
+    'detector',
+    'detector_effect',
+    'detector_own',
+    'detector_own_q',
+    'detector_best',
+    'detector_best_q',
+    'detector_chance',
+)
 COUNT_COLUMNS = ('models', 'motif', 'matches', 'out_of', 'chance')
 #: Motifs of so many detectors are shown, those with the largest effect.
 _DETECTORS = 3
@@ -103,9 +125,14 @@ def class_optima(
         stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *(models[place].params for place in places))
         starts = np.stack([_starts(models[place].params, shape, settings.restarts) for place in places])
         best = optimise_class(
-            stacked, models[places[0]].score, seeds=np.zeros(len(places), np.int64), length=2 * shape.detector_len,
-            restarts=settings.restarts, settings=_search(settings), starts=starts,
-        )  # fmt: skip
+            stacked,
+            models[places[0]].score,
+            seeds=np.zeros(len(places), np.int64),
+            length=2 * shape.detector_len,
+            restarts=settings.restarts,
+            settings=_search(settings),
+            starts=starts,
+        )
         for row, place in enumerate(places):
             at = int(best.best[row])
             found[place] = Optimum(best.matrix[row, at].astype(np.float64), float(best.score[row, at]))
@@ -166,9 +193,13 @@ class _Matcher:
         nearest = columns[int(value[0, columns].argmin())]
         significant = (value[:, columns] <= self._significance.threshold).any(axis=1)
         return _Matched(
-            ids[best], float(q_value[0, best]), ids[nearest], float(q_value[0, nearest]), bool(significant[0]),
+            ids[best],
+            float(q_value[0, best]),
+            ids[nearest],
+            float(q_value[0, nearest]),
+            bool(significant[0]),
             float(significant[1:].mean()),
-        )  # fmt: skip
+        )
 
 
 def describe_library(
@@ -211,9 +242,12 @@ def describe_library(
     for name, table in tables.items():
         files.write_tsv(workdir / 'tables' / f'{name}.tsv', table.rows, table.columns)
     payload = {
-        'title': 'DeepBind’s published models', 'release': matcher.release, 'models': shown, 'counts': counts,
+        'title': 'DeepBind’s published models',
+        'release': matcher.release,
+        'models': shown,
+        'counts': counts,
         'criterion': f'{settings.measure} at most {settings.threshold:g}',
-    }  # fmt: skip
+    }
     return page.write_library(workdir / 'dashboard', payload), tables
 
 
@@ -229,27 +263,43 @@ def _describe(matcher: _Matcher, entry: Entry, model: Model, optimum: Optimum) -
     logos = [motifs.probabilities[n][piles.informative(motifs.probabilities[n])] for n in order]
     of_detector = matcher.match(extract.best_submatrix(logos[0]).probabilities, own, rng) if logos else None
     row = {
-        'id': entry.id, 'protein': entry.protein, 'kind': entry.kind, 'species': entry.species,
-        'family': entry.family, 'experiment': entry.experiment, 'cell': entry.cell,
-        'detector_length': shape.detector_len, 'hidden_units': shape.n_hidden, 'averages': int(shape.averages),
-        'own_matrices': ';'.join(own), 'optimum': extract.consensus(best.probabilities),
-        'optimum_score': optimum.score, 'optimum_bits': piles.best_bits(best.probabilities),
+        'id': entry.id,
+        'protein': entry.protein,
+        'kind': entry.kind,
+        'species': entry.species,
+        'family': entry.family,
+        'experiment': entry.experiment,
+        'cell': entry.cell,
+        'detector_length': shape.detector_len,
+        'hidden_units': shape.n_hidden,
+        'averages': int(shape.averages),
+        'own_matrices': ';'.join(own),
+        'optimum': extract.consensus(best.probabilities),
+        'optimum_score': optimum.score,
+        'optimum_bits': piles.best_bits(best.probabilities),
         **_match_columns('optimum', of_optimum, own),
-    }  # fmt: skip
+    }
     if of_detector is not None:
         row |= {
-            'detector': extract.consensus(logos[0]), 'detector_effect': float(motifs.effect[order[0]]),
+            'detector': extract.consensus(logos[0]),
+            'detector_effect': float(motifs.effect[order[0]]),
             **_match_columns('detector', of_detector, own),
-        }  # fmt: skip
+        }
     wide = optimum.matrix[piles.informative(optimum.matrix)]
     of_page = {
-        'id': entry.id, 'protein': entry.protein, 'kind': entry.kind, 'species': entry.species,
-        'family': entry.family, 'experiment': entry.experiment, 'cell': entry.cell,
-        'optimum': _packed(wide), 'score': float(f'{optimum.score:.4g}'),
+        'id': entry.id,
+        'protein': entry.protein,
+        'kind': entry.kind,
+        'species': entry.species,
+        'family': entry.family,
+        'experiment': entry.experiment,
+        'cell': entry.cell,
+        'optimum': _packed(wide),
+        'score': float(f'{optimum.score:.4g}'),
         'detectors': [_packed(logo) for logo in logos],
         'effects': [float(f'{motifs.effect[n]:.3g}') for n in order],
         'matches': [_match_shown(found, matcher, own) for found in (of_optimum, of_detector) if found is not None],
-    }  # fmt: skip
+    }
     return row, of_page
 
 
@@ -263,10 +313,12 @@ def _match_columns(name: str, found: _Matched, own: Sequence[str]) -> dict[str, 
 
 def _match_shown(found: _Matched, matcher: _Matcher, own: Sequence[str]) -> dict[str, Any]:
     return {
-        'best': matcher.matrices[found.best].label, 'q': float(f'{found.best_q:.2g}'), 'is_own': found.is_own,
+        'best': matcher.matrices[found.best].label,
+        'q': float(f'{found.best_q:.2g}'),
+        'is_own': found.is_own,
         'own': matcher.matrices[found.own].label if own else None,
         'own_q': float(f'{found.own_q:.2g}') if own else None,
-    }  # fmt: skip
+    }
 
 
 def _packed(matrix: np.ndarray) -> str:
@@ -286,9 +338,13 @@ def _counts(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         for motif in ('optimum', 'detector'):
             known = [row for row in members if f'{motif}_own' in row]
             if known:
-                counts.append({
-                    'models': group, 'motif': {'optimum': 'class optimisation', 'detector': 'best detector'}[motif],
-                    'matches': sum(row[f'{motif}_own'] for row in known), 'out_of': len(known),
-                    'chance': float(sum(row[f'{motif}_chance'] for row in known)),
-                })  # fmt: skip
+                counts.append(
+                    {
+                        'models': group,
+                        'motif': {'optimum': 'class optimisation', 'detector': 'best detector'}[motif],
+                        'matches': sum(row[f'{motif}_own'] for row in known),
+                        'out_of': len(known),
+                        'chance': float(sum(row[f'{motif}_chance'] for row in known)),
+                    }
+                )
     return counts

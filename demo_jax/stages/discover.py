@@ -81,17 +81,35 @@ class DiscoverSettings:
 
 #: Both tables, without rows.
 MOTIFS = Table(
-    [], discovered.FOUND_COLUMNS, 'motifs', 'Motifs found',
-    ('task', 'spec', 'method', 'consensus', 'sites', 'of', 'share', 'match_name', 'match_q', 'own', 'seen_in',
-     'looked_in'),
+    [],
+    discovered.FOUND_COLUMNS,
+    'motifs',
+    'Motifs found',
+    (
+        'task',
+        'spec',
+        'method',
+        'consensus',
+        'sites',
+        'of',
+        'share',
+        'match_name',
+        'match_q',
+        'own',
+        'seen_in',
+        'looked_in',
+    ),
     needed=('task', 'spec', 'method', 'motif'),
-)  # fmt: skip
+)
 SPACINGS = Table([], discovered.SPACING_COLUMNS, 'spacings', printed=(), needed=('task', 'spec', 'method'))
 #: One row per model and method: what was called, and why there may be nothing.
 SEQLETS = Table(
-    [], ('task', 'spec', 'method', 'sequences', 'shuffles', 'for', 'against', 'motifs', 'hits', 'note'), 'seqlets',
-    printed=(), needed=('task', 'spec', 'method'),
-)  # fmt: skip
+    [],
+    ('task', 'spec', 'method', 'sequences', 'shuffles', 'for', 'against', 'motifs', 'hits', 'note'),
+    'seqlets',
+    printed=(),
+    needed=('task', 'spec', 'method'),
+)
 TABLES = (MOTIFS, SPACINGS, SEQLETS, trust.TRUST)
 #: Those that each map has a part of.
 _OF_MAPS = TABLES[:3]
@@ -119,9 +137,12 @@ class _Result(NamedTuple):
 
 
 def discover_run(
-    run: RunDirectory, settings: DiscoverSettings | None = None, matching: MatchSettings | None = None, *,
+    run: RunDirectory,
+    settings: DiscoverSettings | None = None,
+    matching: MatchSettings | None = None,
+    *,
     progress: bool = True,
-) -> dict[str, Table]:  # fmt: skip
+) -> dict[str, Table]:
     """Find seqlets, motifs, hits and spacings in every map of the explained models of a run.
 
     Significance comes from maps of dinucleotide shuffles of the explained positives, which are drawn and explained
@@ -150,9 +171,14 @@ def discover_run(
         known = ', '.join(settings.methods) or 'attribution'
         raise InputError(f'{store.path}: there is no map ({known}) to find motifs in; run the stage explain')
     found = own.find_own(
-        corpus, list(dict.fromkeys(job.task for job, _ in wanted)), release=matching.jaspar,
-        tax_group=matching.tax_group, collection=matching.collection, rule=matching.rule, tf=matching.tf,
-    )  # fmt: skip
+        corpus,
+        list(dict.fromkeys(job.task for job, _ in wanted)),
+        release=matching.jaspar,
+        tax_group=matching.tax_group,
+        collection=matching.collection,
+        rule=matching.rule,
+        tf=matching.tf,
+    )
     targets = prepare_targets({motif: matrix.probabilities for motif, matrix in found.matrices.items()})
     results: list[_Result] = []
     with tqdm(wanted, desc='discover', unit='map', disable=not progress) as bar:
@@ -164,10 +190,11 @@ def discover_run(
     tables = {
         table.name: table.of(rows)
         for table, rows in (
-            (MOTIFS, motifs), (SPACINGS, [row for result in results for row in result.spacings]),
+            (MOTIFS, motifs),
+            (SPACINGS, [row for result in results for row in result.spacings]),
             (SEQLETS, [result.summary for result in results]),
         )
-    }  # fmt: skip
+    }
     for name, table in tables.items():
         files.write_tsv(run.tables / f'{name}.tsv', table.rows, table.columns)
     _say(results)
@@ -177,9 +204,14 @@ def discover_run(
 
 
 def _certify(
-    run: RunDirectory, store: Explanations, settings: DiscoverSettings, matching: MatchSettings,
-    motifs: Sequence[Mapping[str, Any]], *, progress: bool,
-) -> Table:  # fmt: skip
+    run: RunDirectory,
+    store: Explanations,
+    settings: DiscoverSettings,
+    matching: MatchSettings,
+    motifs: Sequence[Mapping[str, Any]],
+    *,
+    progress: bool,
+) -> Table:
     """The certificate of trust: train, explain and search a matched simulation, and judge what was found there."""
     jobs = store.jobs()
     results = {job: run.load_result(job.index) for job in jobs}
@@ -187,8 +219,10 @@ def _certify(
     for task in dict.fromkeys(job.task for job in jobs):
         found = [row for row in motifs if row['task'] == task and str(row['sign']) == '1']
         if found:
-            job = max((job for job in jobs if job.task == task and job.spec in {row['spec'] for row in found}),
-                      key=lambda job: results[job].best_auroc)  # fmt: skip
+            job = max(
+                (job for job in jobs if job.task == task and job.spec in {row['spec'] for row in found}),
+                key=lambda job: results[job].best_auroc,
+            )
             method = best_method([row['method'] for row in found if row['spec'] == job.spec])
             maps[task] = folder_of(run, task, job.spec, str(method)), results[job].best_auroc
     specs = list(dict.fromkeys(job.spec for job in jobs))
@@ -201,9 +235,7 @@ def _certify(
     explained = read_settings(explain.ExplainSettings, run.config().get('explain', {}), 'explain')
     chosen = dataclasses.replace(explained, specs=('all',), pieces=pieces, negatives=0)
     explain.explain_run(beside, chosen, progress=progress)
-    tables = discover_run(
-        beside, dataclasses.replace(settings, certificate=False), matching, progress=progress
-    )
+    tables = discover_run(beside, dataclasses.replace(settings, certificate=False), matching, progress=progress)
     folders = {
         (row['task'], row['spec'], row['method']): folder_of(beside, row['task'], row['spec'], row['method'])
         for row in tables['seqlets'].rows
@@ -223,9 +255,15 @@ def folder_of(run: RunDirectory, task: str, spec: str, method: str) -> pathlib.P
 
 
 def _one(
-    run: RunDirectory, store: Explanations, corpus: Corpus, job: Job, method: str, settings: DiscoverSettings,
-    found: own.OwnMatrices, targets: Any,
-) -> _Result:  # fmt: skip
+    run: RunDirectory,
+    store: Explanations,
+    corpus: Corpus,
+    job: Job,
+    method: str,
+    settings: DiscoverSettings,
+    found: own.OwnMatrices,
+    targets: Any,
+) -> _Result:
     """Make, or read, what there is of one model and method."""
     folder = folder_of(run, job.task, job.spec, method)
     records, piece = Records(folder), ATTRIBUTIONS[method].reads or method
@@ -247,9 +285,15 @@ def _one(
 
 
 def _read_map(
-    run: RunDirectory, store: Explanations, corpus: Corpus, job: Job, method: str, settings: DiscoverSettings,
-    of_map: Made, records: Records,
-) -> _Map:  # fmt: skip
+    run: RunDirectory,
+    store: Explanations,
+    corpus: Corpus,
+    job: Job,
+    method: str,
+    settings: DiscoverSettings,
+    of_map: Made,
+    records: Records,
+) -> _Map:
     """A stored map, and that of shuffles of its sequences, which is made where it is not there yet."""
     piece = PIECES[ATTRIBUTIONS[method].reads or method]
     rows = store.rows(job.task)
@@ -281,9 +325,13 @@ def _read_map(
 
 
 def _find(
-    the_map: _Map, folder: pathlib.Path, corpus: Corpus, settings: DiscoverSettings, found: own.OwnMatrices,
+    the_map: _Map,
+    folder: pathlib.Path,
+    corpus: Corpus,
+    settings: DiscoverSettings,
+    found: own.OwnMatrices,
     targets: Any,
-) -> _Result:  # fmt: skip
+) -> _Result:
     """Seqlets, motifs, hits and spacings of one map, and their files."""
     job, method, rows, tokens, lengths, values, null_tokens, null = the_map
     key = {'task': job.task, 'spec': job.spec, 'method': method}
@@ -307,17 +355,23 @@ def _find(
     hits = hits.take(hits.q_value <= settings.hit_fdr)
     discovered.write_hits(folder / 'hits.bed', hits, corpus, rows)
     sites = {
-        name: Sites(hits.row[mine], hits.start[mine], hits.strand[mine], motif.width) if name in patterns
+        name: Sites(hits.row[mine], hits.start[mine], hits.strand[mine], motif.width)
+        if name in patterns
         else Sites(motif.row, motif.start, motif.strand, motif.width)
         for name, motif in motifs.items()
         for mine in [hits.motif == (list(patterns).index(name) if name in patterns else -1)]
-    }  # fmt: skip
+    }
     pairs = pair_motifs(sites, len(rows), shuffles=settings.placements, seed=settings.random_seed)
     table = _motif_rows(key, motifs, the_map, settings, found, targets)
     summary = key | {
-        'sequences': len(rows), 'shuffles': len(null), 'for': int((called.sign > 0).sum()),
-        'against': int((called.sign < 0).sum()), 'motifs': len(motifs), 'hits': len(hits), 'note': note,
-    }  # fmt: skip
+        'sequences': len(rows),
+        'shuffles': len(null),
+        'for': int((called.sign > 0).sum()),
+        'against': int((called.sign < 0).sum()),
+        'motifs': len(motifs),
+        'hits': len(hits),
+        'note': note,
+    }
     return _Result(table, [_pair_row(key, pair) for pair in pairs], summary)
 
 
@@ -333,9 +387,13 @@ def _named(motifs: Sequence[FoundMotif]) -> dict[str, FoundMotif]:
 
 
 def _motif_rows(
-    key: Mapping[str, str], motifs: Mapping[str, FoundMotif], the_map: _Map, settings: DiscoverSettings,
-    found: own.OwnMatrices, targets: Any,
-) -> list[dict[str, Any]]:  # fmt: skip
+    key: Mapping[str, str],
+    motifs: Mapping[str, FoundMotif],
+    the_map: _Map,
+    settings: DiscoverSettings,
+    found: own.OwnMatrices,
+    targets: Any,
+) -> list[dict[str, Any]]:
     """Rows with `FOUND_COLUMNS`; `seen_in` and `looked_in` are filled in when all maps are done."""
     if not motifs:
         return []
@@ -346,21 +404,36 @@ def _motif_rows(
         total = float(np.maximum(motif.sign * the_map.values, 0).sum(dtype=np.float64))
         matrix = found.matrices[targets.ids[best]] if q_value <= settings.match_q else None
         own_q = [matches.q_value[number, targets.ids.index(motif_id)] for motif_id in found.ids[the_map.job.task]]
-        rows.append({
-            **key, 'motif': name, 'sign': motif.sign, 'source': motif.source, 'consensus': motif.consensus,
-            'width': motif.width, 'bits': motif.bits, 'sites': len(motif.row),
-            'sequences': len(np.unique(motif.row)), 'of': len(the_map.rows),
-            'contribution': float(motif.contribution.mean()),
-            'share': motif.sign * float(motif.contribution.sum()) / total if total > 0 else None,
-            'match': '' if matrix is None else matrix.id, 'match_name': 'unknown' if matrix is None else matrix.name,
-            **({} if matrix is None else {
-                'match_q': q_value, 'match_offset': int(matches.offset[number, best]),
-                'match_overlap': int(matches.overlap[number, best]),
-                'match_strand': '+' if matches.forward[number, best] else '-',
-            }),
-            'own': int(min(own_q) <= settings.match_q) if own_q else None,
-            'profile': ','.join(map(str, motif.profile(the_map.tokens.shape[1]).tolist())),
-        })  # fmt: skip
+        rows.append(
+            {
+                **key,
+                'motif': name,
+                'sign': motif.sign,
+                'source': motif.source,
+                'consensus': motif.consensus,
+                'width': motif.width,
+                'bits': motif.bits,
+                'sites': len(motif.row),
+                'sequences': len(np.unique(motif.row)),
+                'of': len(the_map.rows),
+                'contribution': float(motif.contribution.mean()),
+                'share': motif.sign * float(motif.contribution.sum()) / total if total > 0 else None,
+                'match': '' if matrix is None else matrix.id,
+                'match_name': 'unknown' if matrix is None else matrix.name,
+                **(
+                    {}
+                    if matrix is None
+                    else {
+                        'match_q': q_value,
+                        'match_offset': int(matches.offset[number, best]),
+                        'match_overlap': int(matches.overlap[number, best]),
+                        'match_strand': '+' if matches.forward[number, best] else '-',
+                    }
+                ),
+                'own': int(min(own_q) <= settings.match_q) if own_q else None,
+                'profile': ','.join(map(str, motif.profile(the_map.tokens.shape[1]).tolist())),
+            }
+        )
     return rows
 
 

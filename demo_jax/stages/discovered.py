@@ -28,10 +28,31 @@ from demo_jax.motifs.spacing import Pairing
 
 #: One row per motif of one model and method; `tables/motifs.tsv` has the same for all.
 FOUND_COLUMNS = (
-    'task', 'spec', 'method', 'motif', 'sign', 'source', 'consensus', 'width', 'bits', 'sites', 'sequences', 'of',
-    'contribution', 'share', 'match', 'match_name', 'match_q', 'match_offset', 'match_overlap', 'match_strand', 'own',
-    'seen_in', 'looked_in', 'profile',
-)  # fmt: skip
+    'task',
+    'spec',
+    'method',
+    'motif',
+    'sign',
+    'source',
+    'consensus',
+    'width',
+    'bits',
+    'sites',
+    'sequences',
+    'of',
+    'contribution',
+    'share',
+    'match',
+    'match_name',
+    'match_q',
+    'match_offset',
+    'match_overlap',
+    'match_strand',
+    'own',
+    'seen_in',
+    'looked_in',
+    'profile',
+)
 SPACING_COLUMNS = ('task', 'spec', 'method', *Pairing._fields)
 #: What stands behind the six columns of BED.
 SEQLET_BED, HIT_BED = ('contribution', 'p', 'q'), ('contribution', 'similarity', 'q')
@@ -39,9 +60,7 @@ SEQLET_BED, HIT_BED = ('contribution', 'p', 'q'), ('contribution', 'similarity',
 BESIDE = 5
 
 
-def write_seqlets(
-    path: pathlib.Path, seqlets: Seqlets, corpus: Corpus, rows: np.ndarray
-) -> None:
+def write_seqlets(path: pathlib.Path, seqlets: Seqlets, corpus: Corpus, rows: np.ndarray) -> None:
     """Write `seqlets.bed`; the strand is '.', since a seqlet has none.
 
     Args:
@@ -113,9 +132,7 @@ def read_found(folder: pathlib.Path) -> dict[str, dict[str, np.ndarray]]:
     return found
 
 
-def _write_h5(
-    path: pathlib.Path, motifs: Mapping[str, FoundMotif], tokens: np.ndarray, values: np.ndarray
-) -> None:
+def _write_h5(path: pathlib.Path, motifs: Mapping[str, FoundMotif], tokens: np.ndarray, values: np.ndarray) -> None:
     """Motifs as TF-MoDISco writes its patterns: those for binding under pos_patterns, the others under neg_patterns."""
     import h5py
 
@@ -167,10 +184,17 @@ def _write_bed(path: pathlib.Path, lines: Sequence[tuple], more: Sequence[str]) 
     """BED6 and further columns, under a line that names them."""
     head = '\t'.join(('#chrom', 'start', 'end', 'name', 'score', 'strand', *more))
     body = [
-        '\t'.join((
-            formats.escape(chrom), str(start), str(stop), formats.escape(name), str(score), strand,
-            *(f'{number:.6g}' for number in numbers),
-        ))
+        '\t'.join(
+            (
+                formats.escape(chrom),
+                str(start),
+                str(stop),
+                formats.escape(name),
+                str(score),
+                strand,
+                *(f'{number:.6g}' for number in numbers),
+            )
+        )
         for chrom, start, stop, name, score, strand, *numbers in sorted(lines)
-    ]  # fmt: skip
+    ]
     files.write_text(path, '\n'.join([head, *body]) + '\n')

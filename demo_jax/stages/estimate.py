@@ -69,10 +69,11 @@ def train(prospect: Prospect) -> Line:
     left = [job for job in jobs if job.index not in finished]
     n_steps = sum(plans[job.task].steps for job in jobs)
     operations = sum(
-        plans[job.task].steps * operations_per_step(resolve(job.spec), recipe.batch_size, prospect.length)
+        plans[job.task].steps
+        * operations_per_step(resolve(job.spec), recipe.batch_size, prospect.length)
         / _EFFICIENCY[resolve(job.spec).kind]
         for job in left
-    )  # fmt: skip
+    )
     seconds = 1.15 * operations / matrix_rate() + _COMPILE_SECONDS * len({job.spec for job in left})
     what = f'{len(jobs)} models, {n_steps:,} steps of {recipe.batch_size} sequences'
     return Line(what, f'{len(jobs) - len(left)}/{len(jobs)}', seconds / prospect.share)

@@ -23,10 +23,27 @@ from demo_jax.runs.done import Made, Records
 from demo_jax.training.jobs import Recipe, make_plan
 
 AUROC_COLUMNS = (
-    'task', 'spec', 'seed', 'learning_rate', 'dropout', 'valid_auroc', 'test_auroc', 'test_auroc_low',
-    'test_auroc_high', 'test_auprc', 'test_auprc_low', 'test_auprc_high', 'n_test', 'best_epoch', 'n_epochs', 'attempt',
-    'asleep', 'steps', 'planned_steps', 'status',
-)  # fmt: skip
+    'task',
+    'spec',
+    'seed',
+    'learning_rate',
+    'dropout',
+    'valid_auroc',
+    'test_auroc',
+    'test_auroc_low',
+    'test_auroc_high',
+    'test_auprc',
+    'test_auprc_low',
+    'test_auprc_high',
+    'n_test',
+    'best_epoch',
+    'n_epochs',
+    'attempt',
+    'asleep',
+    'steps',
+    'planned_steps',
+    'status',
+)
 
 #: What the stage `baseline` leaves under `tables/`: rows with these columns.
 BASELINE_TABLE = 'baseline_auroc.tsv'
@@ -114,9 +131,7 @@ def evaluate_run(
     pairs = {task for task in corpus.tasks if corpus.info.get('tasks', {}).get(task, {}).get('is_pair')}
     scored = Scored(rows, ensembles, pairs, published, calibrations)
     tables = {
-        derived.table.name: derived.table.of(found)
-        for derived in TABLES
-        if (found := derived.rows(scored)) is not None
+        derived.table.name: derived.table.of(found) for derived in TABLES if (found := derived.rows(scored)) is not None
     }
     for name, table in tables.items():
         files.write_tsv(run.tables / f'{name}.tsv', table.rows, table.columns)
@@ -174,50 +189,114 @@ def _training(scored: Scored) -> list[dict[str, Any]]:
             sum(row[name] for row in own) for name in ('steps', 'planned_steps', 'attempt', 'asleep')
         )
         saved = sum(row['planned_steps'] - row['steps'] for row in own if row['status'] == 'ok')
-        found.append({
-            'spec': spec, 'models': len(own), 'steps': steps, 'planned_steps': planned, 'saved': saved / planned,
-            'died': attempts - asleep, 'asleep': asleep, 'given_up': sum(row['status'] != 'ok' for row in own),
-        })  # fmt: skip
+        found.append(
+            {
+                'spec': spec,
+                'models': len(own),
+                'steps': steps,
+                'planned_steps': planned,
+                'saved': saved / planned,
+                'died': attempts - asleep,
+                'asleep': asleep,
+                'given_up': sum(row['status'] != 'ok' for row in own),
+            }
+        )
     return found
 
 
 _CALIBRATION = (
-    'job', 'task', 'spec', 'seed', 'learning_rate', 'dropout', 'temperature', 'n_valid', 'brier_before', 'brier',
-    'brier_low', 'brier_high', 'error_before', 'error', 'error_low', 'error_high', 'error_by_chance', 'n_test',
-)  # fmt: skip
+    'job',
+    'task',
+    'spec',
+    'seed',
+    'learning_rate',
+    'dropout',
+    'temperature',
+    'n_valid',
+    'brier_before',
+    'brier',
+    'brier_low',
+    'brier_high',
+    'error_before',
+    'error',
+    'error_low',
+    'error_high',
+    'error_by_chance',
+    'n_test',
+)
 _TRAINING = ('spec', 'models', 'steps', 'planned_steps', 'saved', 'died', 'asleep', 'given_up')
 _INTERVAL = ('test_auroc', 'test_auroc_low', 'test_auroc_high')
 #: The tables of the stage, in the order in which they are printed. Another table is another entry here: it is written,
 #: printed, and on the page where it says how.
 TABLES: tuple[Derived, ...] = (
-    Derived(Table([], AUROC_COLUMNS, 'auroc', 'Test AUROC per model (95% interval over positive/shuffle pairs)',
-                  ('task', 'spec', 'seed', 'valid_auroc', *_INTERVAL, 'best_epoch'),
-                  needed=('task', 'spec', 'seed', 'valid_auroc', 'test_auroc', 'status')),
-            lambda scored: scored.rows),
-    Derived(Table([], _TRAINING, 'training', 'Training per architecture: steps, and new starts of models that had died '
-                  '(or whose loss was not finite) or not begun to learn'),
-            _training),
-    Derived(Table([], _CALIBRATION, CALIBRATION_TABLE, 'Probabilities of test sequences: Brier score and calibration '
-                  'error, before and after division of scores by the temperature that validation data chose',
-                  ('task', 'spec', 'seed', 'temperature', 'brier_before', 'brier', 'error_before', 'error', 'error_low',
-                   'error_high', 'error_by_chance')),
-            lambda scored: scored.calibrations),
+    Derived(
+        Table(
+            [],
+            AUROC_COLUMNS,
+            'auroc',
+            'Test AUROC per model (95% interval over positive/shuffle pairs)',
+            ('task', 'spec', 'seed', 'valid_auroc', *_INTERVAL, 'best_epoch'),
+            needed=('task', 'spec', 'seed', 'valid_auroc', 'test_auroc', 'status'),
+        ),
+        lambda scored: scored.rows,
+    ),
+    Derived(
+        Table(
+            [],
+            _TRAINING,
+            'training',
+            'Training per architecture: steps, and new starts of models that had died '
+            '(or whose loss was not finite) or not begun to learn',
+        ),
+        _training,
+    ),
+    Derived(
+        Table(
+            [],
+            _CALIBRATION,
+            CALIBRATION_TABLE,
+            'Probabilities of test sequences: Brier score and calibration '
+            'error, before and after division of scores by the temperature that validation data chose',
+            (
+                'task',
+                'spec',
+                'seed',
+                'temperature',
+                'brier_before',
+                'brier',
+                'error_before',
+                'error',
+                'error_low',
+                'error_high',
+                'error_by_chance',
+            ),
+        ),
+        lambda scored: scored.calibrations,
+    ),
     Derived(compare.TABLE2, lambda scored: compare.table2(scored.trained, published=scored.published).rows),
     Derived(compare.TABLE3, lambda scored: compare.table3(scored.trained, published=scored.published).rows),
     Derived(compare.BESIDE, lambda scored: compare.beside_published(scored.trained, published=scored.published).rows),
-    Derived(compare.TABLE3._replace(
-                name='table3_pairs', figures=(),
-                title='Table 3 over the tasks in which only the spacing of two motifs tells'),
-            lambda scored: _pairs(scored, True)),
-    Derived(compare.TABLE3._replace(
-                name='table3_single', figures=(), title='Table 3 over the tasks with one motif'),
-            lambda scored: _pairs(scored, False)),
-    Derived(Table([], AUROC_COLUMNS, 'ensemble', 'Ensembles: scores averaged over seeds',
-                  ('task', 'spec', *_INTERVAL)),
-            lambda scored: scored.ensembles or None),
-    Derived(compare.BESIDE._replace(name='published_ensemble', title='Ensembles beside DeepBind as published'),
-            _ensembles_published),
-)  # fmt: skip
+    Derived(
+        compare.TABLE3._replace(
+            name='table3_pairs',
+            figures=(),
+            title='Table 3 over the tasks in which only the spacing of two motifs tells',
+        ),
+        lambda scored: _pairs(scored, True),
+    ),
+    Derived(
+        compare.TABLE3._replace(name='table3_single', figures=(), title='Table 3 over the tasks with one motif'),
+        lambda scored: _pairs(scored, False),
+    ),
+    Derived(
+        Table([], AUROC_COLUMNS, 'ensemble', 'Ensembles: scores averaged over seeds', ('task', 'spec', *_INTERVAL)),
+        lambda scored: scored.ensembles or None,
+    ),
+    Derived(
+        compare.BESIDE._replace(name='published_ensemble', title='Ensembles beside DeepBind as published'),
+        _ensembles_published,
+    ),
+)
 
 
 class Examples:
@@ -257,13 +336,19 @@ def calibrate(
     before, after = (probability(scores, divisor) for divisor in (1.0, temperature))
     brier, error = calibration.bootstrap_errors(test.labels, after, test.pairs, n_resamples=n_resamples)
     return {
-        'temperature': temperature, 'n_valid': len(validation),
-        'brier_before': calibration.brier(test.labels, before), 'brier': calibration.brier(test.labels, after),
-        'brier_low': brier.low, 'brier_high': brier.high,
+        'temperature': temperature,
+        'n_valid': len(validation),
+        'brier_before': calibration.brier(test.labels, before),
+        'brier': calibration.brier(test.labels, after),
+        'brier_low': brier.low,
+        'brier_high': brier.high,
         'error_before': calibration.calibration_error(test.labels, before),
-        'error': calibration.calibration_error(test.labels, after), 'error_low': error.low, 'error_high': error.high,
-        'error_by_chance': calibration.chance_error(after), 'n_test': len(scores),
-    }  # fmt: skip
+        'error': calibration.calibration_error(test.labels, after),
+        'error_low': error.low,
+        'error_high': error.high,
+        'error_by_chance': calibration.chance_error(after),
+        'n_test': len(scores),
+    }
 
 
 def measure(scores: np.ndarray, test: Examples, n_resamples: int) -> dict[str, Any]:

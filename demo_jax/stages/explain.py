@@ -159,9 +159,13 @@ _Made = tuple[str, int, dict[str, np.ndarray]]
 
 
 def _bundles(
-    results: Mapping[Job, JobResult], todo: Collection[tuple[str, int]], rows: Mapping[str, np.ndarray],
-    corpus: Corpus, average: bool, settings: ExplainSettings,
-) -> Iterator[_Bundle]:  # fmt: skip
+    results: Mapping[Job, JobResult],
+    todo: Collection[tuple[str, int]],
+    rows: Mapping[str, np.ndarray],
+    corpus: Corpus,
+    average: bool,
+    settings: ExplainSettings,
+) -> Iterator[_Bundle]:
     """What is to be made: models' pieces, then class optima, both in groups of models of one architecture."""
     length = int(corpus.lengths.max(initial=1))
     alike: dict[tuple[str, tuple[str, ...]], list[Job]] = {}
@@ -323,6 +327,11 @@ def _optimise(bundle: _Bundle, tell: Callable[[float, str], None]) -> ClassOptim
         tell(made, f'class optimisation: {spec.name}, step {made}/{steps}, mean objective {best:.2f}')
 
     return optimise_class(
-        stacked, spec, seeds=np.array(seeds, np.uint32), length=max(bundle.length, spec.min_length),
-        restarts=options['restarts'], settings=optimisation_settings(options), progress=show,
-    )  # fmt: skip
+        stacked,
+        spec,
+        seeds=np.array(seeds, np.uint32),
+        length=max(bundle.length, spec.min_length),
+        restarts=options['restarts'],
+        settings=optimisation_settings(options),
+        progress=show,
+    )

@@ -146,13 +146,24 @@ def match_run(run: RunDirectory, settings: MatchSettings | None = None, *, progr
     earlier = schema.read_own(folder / 'own.json') if matched else None
     release = earlier['release'] if earlier else settings.jaspar
     found = own.find_own(
-        corpus, list(dict.fromkeys(job.task for job in jobs)), release=release,
-        tax_group=settings.tax_group, collection=settings.collection, rule=settings.rule, tf=settings.tf,
-    )  # fmt: skip
+        corpus,
+        list(dict.fromkeys(job.task for job in jobs)),
+        release=release,
+        tax_group=settings.tax_group,
+        collection=settings.collection,
+        rule=settings.rule,
+        tf=settings.tf,
+    )
     records.forget('hits')
     for task, ids in found.ids.items():
-        write_hits(folder / files.safe_name(task), corpus, store.rows(task), [found.matrices[motif] for motif in ids],
-                   found.release, settings.hit_p_value)  # fmt: skip
+        write_hits(
+            folder / files.safe_name(task),
+            corpus,
+            store.rows(task),
+            [found.matrices[motif] for motif in ids],
+            found.release,
+            settings.hit_p_value,
+        )
     if matched:
         records.keep('hits', of_hits)
         return _tables(run)
@@ -194,9 +205,14 @@ class _Candidates:
 
 
 def _make_motifs(
-    run: RunDirectory, settings: MatchSettings, store: Explanations, found: own.OwnMatrices,
-    maps: Mapping[Job, str | None], *, progress: bool,
-) -> dict[str, Table]:  # fmt: skip
+    run: RunDirectory,
+    settings: MatchSettings,
+    store: Explanations,
+    found: own.OwnMatrices,
+    maps: Mapping[Job, str | None],
+    *,
+    progress: bool,
+) -> dict[str, Table]:
     """Write the files of every model, the tables and own.json, and say what was left out."""
     corpus, folder = run.corpus(), run.path / 'motifs'
     targets = prepare_targets({motif: matrix.probabilities for motif, matrix in found.matrices.items()})
@@ -205,14 +221,17 @@ def _make_motifs(
     distinct = len({word for texts in (*words.values(), *chance.values()) for word in texts})
     with tqdm(total=distinct, desc='Tomtom', unit='word', disable=not progress) as bar:
         counted = matching.count_matches(
-            words, chance, found.ids, targets, motifs=candidates.motifs,
-            significance=Significance(settings.measure, settings.threshold), progress=bar.update,
-        )  # fmt: skip
+            words,
+            chance,
+            found.ids,
+            targets,
+            motifs=candidates.motifs,
+            significance=Significance(settings.measure, settings.threshold),
+            progress=bar.update,
+        )
     matched = Matched(counted, found, candidates.truths, corpus.sites is None)
     tables = {
-        derived.table.name: derived.table.of(rows)
-        for derived in TABLES
-        if (rows := derived.rows(matched)) is not None
+        derived.table.name: derived.table.of(rows) for derived in TABLES if (rows := derived.rows(matched)) is not None
     }
     for name, table in tables.items():
         files.write_tsv(run.tables / f'{name}.tsv', table.rows, table.columns)
@@ -220,16 +239,23 @@ def _make_motifs(
     for note in found.notes:
         print(f'note: {note}')
     if found.without:
-        print(f'Table 4 leaves out {len(found.without)} of {len(found.ids)} tasks, whose TF has no matrix in '
-              f'{found.release}: {", ".join(found.without[:6])}{" ..." if len(found.without) > 6 else ""}')  # fmt: skip
+        print(
+            f'Table 4 leaves out {len(found.without)} of {len(found.ids)} tasks, whose TF has no matrix in '
+            f'{found.release}: {", ".join(found.without[:6])}{" ..." if len(found.without) > 6 else ""}'
+        )
     motif_files.say_what_is_there(candidates.verdicts, [name for name in maps.values() if name is not None])
     return tables
 
 
 def _candidates(
-    run: RunDirectory, settings: MatchSettings, store: Explanations, targets: Targets, maps: Mapping[Job, str | None],
-    *, progress: bool,
-) -> _Candidates:  # fmt: skip
+    run: RunDirectory,
+    settings: MatchSettings,
+    store: Explanations,
+    targets: Targets,
+    maps: Mapping[Job, str | None],
+    *,
+    progress: bool,
+) -> _Candidates:
     """Take motifs out of every model's explanations, and write the files of each."""
     corpus, candidates = run.corpus(), _Candidates()
     chance_of_task: dict[str, list[str]] = {}
@@ -246,10 +272,17 @@ def _candidates(
         for name in (*aligned, CLASS_OPTIMISATION):
             candidates.chance[Key(job.task, job.spec, name)] = chance_of_task[job.task]
         if corpus.sites is not None:
-            candidates.truths.extend(truth_tables.judge(
-                job, explained.values, explained.windows, corpus.sites, explained.rows, explained.lengths,
-                explained.score,
-            ))  # fmt: skip
+            candidates.truths.extend(
+                truth_tables.judge(
+                    job,
+                    explained.values,
+                    explained.windows,
+                    corpus.sites,
+                    explained.rows,
+                    explained.lengths,
+                    explained.score,
+                )
+            )
         place = run.path / 'motifs' / files.safe_name(job.task) / files.safe_name(job.spec)
         candidates.verdicts.extend(_export(place, store, explained, aligned, optimum, corpus, targets, settings))
     return candidates
@@ -292,12 +325,19 @@ class Derived(NamedTuple):
 #: The tables of the stage. Another table is another entry here, as in `evaluate.TABLES`.
 TABLES: tuple[Derived, ...] = (
     Derived(matching.TABLE4, lambda matched: matching.table4(matched.counted, published=matched.published)),
-    Derived(Table([], matching.TASK_COLUMNS, 'table4_tasks', printed=(),
-                  needed=('task', 'spec', 'method', 'matches', 'out_of')),
-            lambda matched: matching.table4_tasks(matched.counted, matched.found.facts())),
+    Derived(
+        Table(
+            [],
+            matching.TASK_COLUMNS,
+            'table4_tasks',
+            printed=(),
+            needed=('task', 'spec', 'method', 'matches', 'out_of'),
+        ),
+        lambda matched: matching.table4_tasks(matched.counted, matched.found.facts()),
+    ),
     Derived(truth_tables.TRUTH, lambda matched: matched.truths or None),
     Derived(truth_tables.TRUTH_MEAN, lambda matched: truth_tables.means(matched.truths) if matched.truths else None),
-)  # fmt: skip
+)
 
 
 def _modisco_map(settings: MatchSettings, store: Explanations, job: Job) -> str | None:
@@ -361,9 +401,15 @@ def _class_motif(store: Explanations, job: Job) -> np.ndarray | None:
 
 
 def _export(
-    folder: Any, store: Explanations, explained: _Explained, windows: Mapping[str, extract.Windows],
-    optimum: np.ndarray | None, corpus: Corpus, targets: Targets, settings: MatchSettings,
-) -> list[str]:  # fmt: skip
+    folder: Any,
+    store: Explanations,
+    explained: _Explained,
+    windows: Mapping[str, extract.Windows],
+    optimum: np.ndarray | None,
+    corpus: Corpus,
+    targets: Targets,
+    settings: MatchSettings,
+) -> list[str]:
     """Write the files of one model that people and other tools read, and say how clear each method's motif is."""
     found = {name: piles.pile_windows(aligned.tokens(explained.tokens)) for name, aligned in windows.items()}
     if optimum is not None:

@@ -59,17 +59,23 @@ def say_what_is_there(verdicts: Sequence[str], maps: Sequence[str]) -> None:
     """
     vague = sum(verdict != 'motif' for verdict in verdicts)
     if vague:
-        print(f'{vague} of {len(verdicts)} motifs have fewer than {piles.CLEAR:g} bits in their best '
-              f'{piles.BEST_COLUMNS} columns and are not matched (motifs/TASK/SPEC/motifs.tsv)')  # fmt: skip
+        print(
+            f'{vague} of {len(verdicts)} motifs have fewer than {piles.CLEAR:g} bits in their best '
+            f'{piles.BEST_COLUMNS} columns and are not matched (motifs/TASK/SPEC/motifs.tsv)'
+        )
     if maps:
         counts = ', '.join(f'{name} of {maps.count(name)} models' for name in dict.fromkeys(maps))
         print(f'TF-MoDISco is given the maps {counts}')
 
 
 def write_windows(
-    folder: pathlib.Path, spec: str, tokens: np.ndarray, rows: np.ndarray, windows: Mapping[str, extract.Windows],
+    folder: pathlib.Path,
+    spec: str,
+    tokens: np.ndarray,
+    rows: np.ndarray,
+    windows: Mapping[str, extract.Windows],
     corpus: Corpus,
-) -> None:  # fmt: skip
+) -> None:
     """Write `windows.tsv` and `windows.bed`: where each method's window lies in each sequence.
 
     Args:
@@ -147,28 +153,36 @@ def write_modisco(folder: pathlib.Path, method: str, contributions: np.ndarray, 
         them, which mutagenesis as stored has at 0.
       tokens: uint8 (N, L).
     """
-    formats.write_modisco(
-        folder / 'modisco_contributions.npz', folder / 'modisco_sequences.npz', contributions, tokens
-    )
+    formats.write_modisco(folder / 'modisco_contributions.npz', folder / 'modisco_sequences.npz', contributions, tokens)
     n, length = tokens.shape
     facts = {'map': method, 'centred': True, 'sequences': n, 'length': length, 'window': length - length % 2}
     files.write_json(folder / 'modisco.json', facts)
 
 
 def _write(
-    folder: pathlib.Path, name: str, tomtom: str, found: Mapping[str, Pile], targets: Targets, measure: str,
+    folder: pathlib.Path,
+    name: str,
+    tomtom: str,
+    found: Mapping[str, Pile],
+    targets: Targets,
+    measure: str,
     threshold: float,
-) -> None:  # fmt: skip
+) -> None:
     formats.write_meme(
-        folder / f'{name}.meme', {motif: pile.probabilities for motif, pile in found.items()},
+        folder / f'{name}.meme',
+        {motif: pile.probabilities for motif, pile in found.items()},
         sites={motif: max(_sites(pile), 1) for motif, pile in found.items()},
-    )  # fmt: skip
+    )
     files.write_tsv(folder / f'{name}.tsv', [_row(motif, pile) for motif, pile in found.items()], MOTIF_COLUMNS)
     clear = {motif: pile.probabilities for motif, pile in found.items() if pile.verdict == 'motif'}
     formats.write_tomtom(
-        folder / tomtom, match_motifs(list(clear.values()), targets), clear, targets, measure=measure,
+        folder / tomtom,
+        match_motifs(list(clear.values()), targets),
+        clear,
+        targets,
+        measure=measure,
         threshold=threshold,
-    )  # fmt: skip
+    )
 
 
 def _sites(pile: Pile) -> int:
@@ -178,7 +192,13 @@ def _sites(pile: Pile) -> int:
 
 def _row(name: str, pile: Pile) -> dict[str, Any]:
     cells = (
-        formats.escape(name), extract.consensus(pile.probabilities), pile.windows, pile.agree, pile.start, pile.stop,
-        pile.bits, pile.verdict,
-    )  # fmt: skip
+        formats.escape(name),
+        extract.consensus(pile.probabilities),
+        pile.windows,
+        pile.agree,
+        pile.start,
+        pile.stop,
+        pile.bits,
+        pile.verdict,
+    )
     return dict(zip(MOTIF_COLUMNS, cells, strict=True))

@@ -61,9 +61,13 @@ def save_models(
         for task, params in of_task.items():
             _check(spec, task, params, corpus)
     config = {
-        'corpus': {'source': 'own models', 'seed': 0}, 'specs': list(models), 'seeds': [0], 'learning_rates': [],
-        'dropouts': [], 'recipe': dataclasses.asdict(recipe),
-    }  # fmt: skip
+        'corpus': {'source': 'own models', 'seed': 0},
+        'specs': list(models),
+        'seeds': [0],
+        'learning_rates': [],
+        'dropouts': [],
+        'recipe': dataclasses.asdict(recipe),
+    }
     run.create(corpus, config, jobs)
     for job in jobs:
         params = jax.tree.map(np.asarray, models[job.spec][job.task])

@@ -122,13 +122,24 @@ def _check_match(chosen: match.MatchSettings) -> None:
 STAGES: tuple[Stage, ...] = (
     Stage('train', 'recipe', Recipe, _train, estimate.train, workers=True),
     Stage('baseline', 'baseline', baseline.BaselineSettings, _baseline, estimate.baseline),
-    Stage('evaluate', 'evaluate', evaluate.EvaluateSettings,
-          lambda work: evaluate.evaluate_run(work.run, work.settings, progress=work.progress), estimate.evaluate,
-          lambda: tuple(derived.table for derived in evaluate.TABLES)),
+    Stage(
+        'evaluate',
+        'evaluate',
+        evaluate.EvaluateSettings,
+        lambda work: evaluate.evaluate_run(work.run, work.settings, progress=work.progress),
+        estimate.evaluate,
+        lambda: tuple(derived.table for derived in evaluate.TABLES),
+    ),
     Stage('explain', 'explain', explain.ExplainSettings, _explain, estimate.explain, workers=True),
-    Stage('match', 'match', match.MatchSettings,
-          lambda work: match.match_run(work.run, work.settings, progress=work.progress), estimate.match,
-          lambda: tuple(derived.table for derived in match.TABLES), check=_check_match),
+    Stage(
+        'match',
+        'match',
+        match.MatchSettings,
+        lambda work: match.match_run(work.run, work.settings, progress=work.progress),
+        estimate.match,
+        lambda: tuple(derived.table for derived in match.TABLES),
+        check=_check_match,
+    ),
     Stage('discover', 'discover', discover.DiscoverSettings, _discover, estimate.discover, lambda: discover.TABLES),
     Stage('report', 'dashboard', report.ReportSettings, _report, estimate.report),
-)  # fmt: skip
+)

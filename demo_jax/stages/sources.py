@@ -160,9 +160,13 @@ def _from_peaks(given: CorpusSettings, told: Mapping[str, str], progress: bool) 
     if not given.genome:
         raise InputError('source bed needs --genome, the FASTA file of the genome')
     peaks = intervals.PeakOptions(
-        genome=given.genome, width=given.width, top=given.top or None, test_chroms=given.test_chroms,
-        blacklist=given.blacklist or None, negatives=given.negatives,
-    )  # fmt: skip
+        genome=given.genome,
+        width=given.width,
+        top=given.top or None,
+        test_chroms=given.test_chroms,
+        blacklist=given.blacklist or None,
+        negatives=given.negatives,
+    )
     return _read('bed', given.input, given, told, progress, peaks)
 
 
@@ -180,9 +184,13 @@ def _from_corpus(given: CorpusSettings, told: Mapping[str, str], progress: bool)
 
 
 def _read(
-    layout: str, paths: Sequence[str | os.PathLike], given: CorpusSettings, told: Mapping[str, str], progress: bool,
+    layout: str,
+    paths: Sequence[str | os.PathLike],
+    given: CorpusSettings,
+    told: Mapping[str, str],
+    progress: bool,
     peaks: intervals.PeakOptions | None = None,
-) -> Corpus:  # fmt: skip
+) -> Corpus:
     corpus = readers.read_corpus(
         layout,
         list(paths),
@@ -212,9 +220,7 @@ def with_proteins(corpus: Corpus, told: Mapping[str, str]) -> Corpus:
     return dataclasses.replace(corpus, info={**corpus.info, 'tasks': facts})
 
 
-def fetch_deepmotif108(
-    paths: Sequence[str], *, download_it: bool, cache: str, progress: bool = True
-) -> pathlib.Path:
+def fetch_deepmotif108(paths: Sequence[str], *, download_it: bool, cache: str, progress: bool = True) -> pathlib.Path:
     """The folder with the unpacked 108 data sets.
 
     `paths` may name the archive, or a folder where it lies or where it was unpacked. Otherwise it is looked
@@ -294,14 +300,17 @@ _SIMULATED = ('n_tasks', 'n_train', 'n_test', 'n_pair_tasks', 'jaspar', 'simulat
 SOURCES: tuple[Source, ...] = (
     Source('auto', _from_files, ('input', 'test_fraction', *_EVERY)),
     *(
-        Source(name, _from_peaks if name == 'bed' else _from_files,
-               ('input', 'test_fraction', *_EVERY, *(_PEAKS if name == 'bed' else ())))
+        Source(
+            name,
+            _from_peaks if name == 'bed' else _from_files,
+            ('input', 'test_fraction', *_EVERY, *(_PEAKS if name == 'bed' else ())),
+        )
         for name in readers.FILE_FORMATS
     ),
     Source('simulated', _simulated, (*_EVERY, *_SIMULATED), needs_input=False, from_settings=True),
     Source('deepmotif108', _from_archive, ('input', 'download', 'cache', *_EVERY), needs_input=False),
     Source('prepared', _from_corpus, ('input', 'tasks'), needs_input=False),  # says itself that it takes one
-)  # fmt: skip
+)
 
 
 def _bar(tasks: list[readers.TaskFiles]) -> Any:

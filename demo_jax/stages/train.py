@@ -123,9 +123,12 @@ class _Training:
 
 
 def train_run(
-    run: RunDirectory, *, cluster: Cluster | None = None, progress: bool = True,
+    run: RunDirectory,
+    *,
+    cluster: Cluster | None = None,
+    progress: bool = True,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
-) -> None:  # fmt: skip
+) -> None:
     """Train the jobs of a run that are not finished, and keep each as it ends.
 
     A run that was killed goes on from its newest checkpoint, with the same result to the last bit on
@@ -157,16 +160,20 @@ def train_run(
     length = pool.tokens.shape[1]
     costs = {
         job.index: float(steps[job.index] * operations_per_step(resolve(job.spec), recipe.batch_size, length))
-        for job in jobs if job.index in left
-    }  # fmt: skip
+        for job in jobs
+        if job.index in left
+    }
     kept = _recover(run, left)
     history = {job.index: list(run.load_result(job.index).history) for job in jobs if job.index not in left}
     history |= {index: list(kept.history.get(index, ())) for index in left}
     bar = tqdm(
-        total=sum(steps.values()), initial=sum(steps[job.index] for job in jobs if job.index not in left), unit='step',
-        disable=not progress, smoothing=0.05,
+        total=sum(steps.values()),
+        initial=sum(steps[job.index] for job in jobs if job.index not in left),
+        unit='step',
+        disable=not progress,
+        smoothing=0.05,
         bar_format='{l_bar}{bar}| {n_fmt}/{total_fmt} steps [{elapsed}<{remaining}{postfix}]',
-    )  # fmt: skip
+    )
     bar.update(sum(job.progress.step for job in kept.started.values()))
     curves = monitor.Monitor(run.path / 'tensorboard', jobs, config, history, left)
     if curves.numbered and progress:
@@ -185,9 +192,7 @@ def train_run(
 def _train_here(training: _Training, checkpoint_seconds: float) -> None:
     """Train with the devices of this process, a program after the other, with checkpoints between segments."""
     run, bar, shared = training.run, training.bar, training.shared
-    with (
-        checkpoints.opened(run.path / 'checkpoints') as store, compilations() as compiled, _StopSignals() as stop
-    ):  # fmt: skip
+    with checkpoints.opened(run.path / 'checkpoints') as store, compilations() as compiled, _StopSignals() as stop:
         for (spec, _), group in programs(job for job in training.jobs if job.index in training.left).items():
             started = [training.started.pop(job.index) for job in group if job.index in training.started]
             bar.set_description(f'{spec}: compiling')
@@ -214,9 +219,15 @@ def _train_on(cluster: Cluster, training: _Training) -> None:
     bar, smallest = training.bar, cluster.smallest
     cluster.check_specs(list(dict.fromkeys(job.spec for job in training.jobs)))
     bundles = make_bundles(
-        training.jobs, training.left, training.shared, workers=cluster.workers, n_devices=smallest.devices,
-        on_cpu=smallest.platform == 'cpu', memory=smallest.memory, started=training.started,
-    )  # fmt: skip
+        training.jobs,
+        training.left,
+        training.shared,
+        workers=cluster.workers,
+        n_devices=smallest.devices,
+        on_cpu=smallest.platform == 'cpu',
+        memory=smallest.memory,
+        started=training.started,
+    )
     done = dict.fromkeys(range(len(bundles)), 0.0)
     start = bar.n - sum(job.progress.step for job in training.started.values())
 

@@ -29,13 +29,41 @@ from demo_jax.training.jobs import Recipe, make_jobs
 
 #: One row per simulated task, architecture and method. Shares are NaN, an empty cell, where nothing was called.
 TRUST = Table(
-    [], ('task', 'spec', 'method', 'auroc', 'simulated_auroc', 'sites', 'seqlet_recall', 'seqlet_fdr', 'hit_recall',
-         'hit_fdr', 'motifs', 'motif_recall', 'invented', 'best'),
-    'trust', 'What to expect of seqlets, hits and motifs, by a matched simulation',
-    ('task', 'spec', 'method', 'auroc', 'simulated_auroc', 'seqlet_recall', 'seqlet_fdr', 'hit_recall', 'hit_fdr',
-     'motif_recall', 'invented', 'best'),
+    [],
+    (
+        'task',
+        'spec',
+        'method',
+        'auroc',
+        'simulated_auroc',
+        'sites',
+        'seqlet_recall',
+        'seqlet_fdr',
+        'hit_recall',
+        'hit_fdr',
+        'motifs',
+        'motif_recall',
+        'invented',
+        'best',
+    ),
+    'trust',
+    'What to expect of seqlets, hits and motifs, by a matched simulation',
+    (
+        'task',
+        'spec',
+        'method',
+        'auroc',
+        'simulated_auroc',
+        'seqlet_recall',
+        'seqlet_fdr',
+        'hit_recall',
+        'hit_fdr',
+        'motif_recall',
+        'invented',
+        'best',
+    ),
     needed=('task', 'spec', 'method'),
-)  # fmt: skip
+)
 #: Two motifs are the same if they agree so well, see `own.compare`.
 SAME = 0.75
 
@@ -64,9 +92,7 @@ def arrangement(folder: pathlib.Path, auroc: float) -> Arrangement | None:
     Raises:
       InputError: found.npz is missing or damaged.
     """
-    found = {
-        name: motif for name, motif in discovered.read_found(folder).items() if int(motif['sign']) > 0
-    }
+    found = {name: motif for name, motif in discovered.read_found(folder).items() if int(motif['sign']) > 0}
     if not found:
         return None
     by_row: dict[int, list[tuple[str, int, int]]] = {}
@@ -96,12 +122,17 @@ def simulate_task(name: str, corpus: Corpus, like: Arrangement, seed: int) -> Ta
         sites = _plant(tokens, lengths, like, rng)
         negatives = dna.dinucleotide_shuffle(tokens, rng, lengths)
         n = len(tokens)
-        parts.append(Records(
-            tokens=[row[:length] for array in (tokens, negatives) for row, length in zip(array, lengths, strict=True)],
-            labels=np.repeat(np.array([1, 0], np.uint8), n),
-            names=[f'{part}_{kind}_{number}' for kind in ('site', 'shuffle') for number in range(n)],
-            pairs=np.tile(np.arange(n), 2), sites=sites,
-        ))  # fmt: skip
+        parts.append(
+            Records(
+                tokens=[
+                    row[:length] for array in (tokens, negatives) for row, length in zip(array, lengths, strict=True)
+                ],
+                labels=np.repeat(np.array([1, 0], np.uint8), n),
+                names=[f'{part}_{kind}_{number}' for kind in ('site', 'shuffle') for number in range(n)],
+                pairs=np.tile(np.arange(n), 2),
+                sites=sites,
+            )
+        )
     return TaskRecords(name, parts[0], parts[1], {'motif': next(iter(like.motifs)), 'motif_assigned': True})
 
 
@@ -126,9 +157,13 @@ def _plant(
 
 
 def prepare(
-    run: RunDirectory, maps: Mapping[str, tuple[pathlib.Path, float]], specs: Sequence[str], seed: int, *,
+    run: RunDirectory,
+    maps: Mapping[str, tuple[pathlib.Path, float]],
+    specs: Sequence[str],
+    seed: int,
+    *,
     progress: bool = True,
-) -> RunDirectory | None:  # fmt: skip
+) -> RunDirectory | None:
     """Make and train the simulated run beside a real one; None where no task has a motif.
 
     Args:
@@ -146,8 +181,9 @@ def prepare(
     tasks = [simulate_task(task, corpus, like, seed) for task, like in found.items() if like is not None]
     if not tasks:
         return None
-    simulated = build_corpus(tasks, valid_fraction=config.get('corpus', {}).get('valid_fraction', 0.1), seed=seed,
-                             source='simulated')  # fmt: skip
+    simulated = build_corpus(
+        tasks, valid_fraction=config.get('corpus', {}).get('valid_fraction', 0.1), seed=seed, source='simulated'
+    )
     recipe = read_settings(Recipe, config['recipe'], 'recipe')
     beside = RunDirectory(run.path / 'trust', specs)
     config = {**config, 'corpus': {**config.get('corpus', {}), 'source': 'simulated'}, 'specs': list(specs)}
@@ -159,9 +195,11 @@ def prepare(
 
 
 def judge(
-    beside: RunDirectory, rows: Sequence[Mapping[str, Any]], maps: Mapping[str, tuple[pathlib.Path, float]],
+    beside: RunDirectory,
+    rows: Sequence[Mapping[str, Any]],
+    maps: Mapping[str, tuple[pathlib.Path, float]],
     folders: Mapping[tuple[str, str, str], pathlib.Path],
-) -> list[dict[str, Any]]:  # fmt: skip
+) -> list[dict[str, Any]]:
     """Rows of trust.tsv: what was found in the simulated run, against what was planted.
 
     Args:
@@ -185,9 +223,14 @@ def judge(
             of_task[names[int(site['row'])]].append((int(site['start']), int(site['start'] + site['width'])))
         n_sites = sum(map(len, of_task.values()))
         row: dict[str, Any] = {
-            'task': task, 'spec': spec, 'method': method, 'auroc': maps[task][1],
-            'simulated_auroc': simulated[task, spec], 'sites': n_sites, 'best': 0,
-        }  # fmt: skip
+            'task': task,
+            'spec': spec,
+            'method': method,
+            'auroc': maps[task][1],
+            'simulated_auroc': simulated[task, spec],
+            'sites': n_sites,
+            'best': 0,
+        }
         for what, name in (('seqlet', 'seqlets.bed'), ('hit', 'hits.bed')):
             recall, false = score_bed(folder / name, of_task)
             row |= {f'{what}_recall': recall, f'{what}_fdr': false}
@@ -232,18 +275,20 @@ def score_bed(path: pathlib.Path, sites: Mapping[str, Sequence[tuple[int, int]]]
 
 
 def _motifs(
-    planted: Mapping[str, Mapping[str, np.ndarray]], rows: Sequence[Mapping[str, Any]],
+    planted: Mapping[str, Mapping[str, np.ndarray]],
+    rows: Sequence[Mapping[str, Any]],
     found: Mapping[str, Mapping[str, np.ndarray]],
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """How many motifs were found, which share of those planted is among them, and how many are none of these."""
     truth = [_matrix(motif) for motif in planted.values() if int(motif['sign']) > 0]
     mine = [_matrix(found[row['motif']]) for row in rows if str(row['sign']) == '1']
     same = np.array([[own.compare(one, other).agreement >= SAME for other in truth] for one in mine], bool)
     same = same.reshape(len(mine), len(truth))
     return {
-        'motifs': len(mine), 'motif_recall': float(same.any(axis=0).mean()),
+        'motifs': len(mine),
+        'motif_recall': float(same.any(axis=0).mean()),
         'invented': int((~same.any(axis=1)).sum()),
-    }  # fmt: skip
+    }
 
 
 def _matrix(motif: Mapping[str, np.ndarray]) -> JasparMatrix:

@@ -16,25 +16,38 @@ TRUTH_MEAN_COLUMNS = ('spec', 'method', 'n_tasks', *TRUTH_COLUMNS[3:])
 #: Both tables, without rows.
 TRUTH = Table([], TRUTH_COLUMNS, 'truth', printed=(), needed=('task',))
 TRUTH_MEAN = Table(
-    [], TRUTH_MEAN_COLUMNS, 'truth_mean',
+    [],
+    TRUTH_MEAN_COLUMNS,
+    'truth_mean',
     'Truth: planted sites found, means over tasks (correctly classified positives)',
     ('spec', 'method', 'n_tasks', 'n_sites', 'auprc', 'auprc_chance', 'recall', 'recall_chance', 'whole'),
     figures=(
-        Figure('Planted sites: AUPRC of bases',
-               (Column('auprc', '', 'three'), Column('auprc_chance', 'chance', 'three')), by_method=True,
-               note='Bases of planted sites against all others, ranked by the explanation. Means over tasks.'),
-        Figure('Planted sites: recall',
-               (Column('recall', '', 'three'), Column('recall_chance', 'chance', 'three')), by_method=True,
-               note='Share of primary sites that the sequence’s motif window overlaps by half of the shorter of the '
-                    'two, or more. Means over tasks.'),
+        Figure(
+            'Planted sites: AUPRC of bases',
+            (Column('auprc', '', 'three'), Column('auprc_chance', 'chance', 'three')),
+            by_method=True,
+            note='Bases of planted sites against all others, ranked by the explanation. Means over tasks.',
+        ),
+        Figure(
+            'Planted sites: recall',
+            (Column('recall', '', 'three'), Column('recall_chance', 'chance', 'three')),
+            by_method=True,
+            note='Share of primary sites that the sequence’s motif window overlaps by half of the shorter of the '
+            'two, or more. Means over tasks.',
+        ),
     ),
-)  # fmt: skip
+)
 
 
 def judge(
-    job: Job, values: Mapping[str, np.ndarray], windows: Mapping[str, Windows], sites: np.ndarray, rows: np.ndarray,
-    lengths: np.ndarray, score: np.ndarray | None,
-) -> list[dict[str, Any]]:  # fmt: skip
+    job: Job,
+    values: Mapping[str, np.ndarray],
+    windows: Mapping[str, Windows],
+    sites: np.ndarray,
+    rows: np.ndarray,
+    lengths: np.ndarray,
+    score: np.ndarray | None,
+) -> list[dict[str, Any]]:
     """How well each method finds the planted sites of the positives that the model gets right.
 
     Args:

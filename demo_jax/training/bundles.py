@@ -71,9 +71,14 @@ def train_bundle(bundle: Bundle, shared: Shared, tell: Callable[[float, str], No
     spec = bundle.jobs[0].spec
     tell(done, f'{spec}: compiling')
     reports = fit(
-        bundle.jobs, shared.pool, shared.rows, shared.recipe, machine=shared.machine, started=bundle.started,
+        bundle.jobs,
+        shared.pool,
+        shared.rows,
+        shared.recipe,
+        machine=shared.machine,
+        started=bundle.started,
         sizes=bundle.sizes,
-    )  # fmt: skip
+    )
     for report in reports:
         epochs += report.epochs
         finished += report.finished

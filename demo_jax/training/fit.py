@@ -84,9 +84,7 @@ def fit(
         for slot, current in enumerate(progress):
             if current is not None:
                 job, orders = by_index[current.job], functools.partial(order, current.job)
-                parts[slot] = segments.plan_part(
-                    current, job, plans[job.index], rows[job.task], recipe, sizes, orders
-                )
+                parts[slot] = segments.plan_part(current, job, plans[job.index], rows[job.task], recipe, sizes, orders)
         work = jax.tree.map(lambda *xs: np.stack(xs), *[idle if part is None else part.work for part in parts])
         arrays, measured = segment(device_pool, arrays, stack.put(work, mesh))
         measured = jax.device_get(measured)
@@ -152,9 +150,7 @@ def _sizes(
     )
 
 
-def _fill(
-    progress: list[Progress | None], waiting: list[Progress], parked: dict[int, Started]
-) -> dict[int, Started]:
+def _fill(progress: list[Progress | None], waiting: list[Progress], parked: dict[int, Started]) -> dict[int, Started]:
     """Give every idle slot the next job that waits; returns those that go on from an earlier training, by slot."""
     resumed: dict[int, Started] = {}
     for slot, current in enumerate(progress):
@@ -236,6 +232,12 @@ def programs_of(job: Job, recipe: Recipe, machine: Machine, mesh: jax.sharding.M
     width = stack.default_width(mesh) if machine.width is None else machine.width
     hoist = mesh.devices.flat[0].platform != 'cpu' if machine.hoist is None else machine.hoist
     return _compiled(
-        job.spec, job.dropout_bits, recipe.reverse_complement, recipe.average_strands, hoist, machine.precision,
-        width, mesh,
-    )  # fmt: skip
+        job.spec,
+        job.dropout_bits,
+        recipe.reverse_complement,
+        recipe.average_strands,
+        hoist,
+        machine.precision,
+        width,
+        mesh,
+    )

@@ -45,9 +45,7 @@ class Machine:
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
-            raise InputError(
-                f'machine: precision is {brief(self.precision)}, expected one of {", ".join(PRECISIONS)}'
-            )
+            raise InputError(f'machine: precision is {brief(self.precision)}, expected one of {", ".join(PRECISIONS)}')
         for name in ('width', 'slots', 'segment_steps'):
             value = getattr(self, name)
             if value is not None and value < 0:

@@ -47,9 +47,14 @@ def idle_work(recipe: Recipe, sizes: ProgramSizes) -> stack.Work:
 
 
 def plan_part(
-    progress: Progress, job: Job, plan: Plan, rows: TaskRows, recipe: Recipe, sizes: ProgramSizes,
+    progress: Progress,
+    job: Job,
+    plan: Plan,
+    rows: TaskRows,
+    recipe: Recipe,
+    sizes: ProgramSizes,
     orders: Callable[[int], Order],
-) -> Part:  # fmt: skip
+) -> Part:
     """The next steps of a job: until the segment is full, the snapshots are, or the job ends.
 
     `rows` are the job's task's; `orders(epoch)` is the order of its examples.

@@ -171,8 +171,10 @@ def train_step(
     direction, adam = ADAM.update(clipped, state.adam)
     update = jax.tree.map(
         lambda d, p, times: -learning_rate * (times * d + hyper.weight_decay * p),
-        direction, state.params, rates(spec, state.params, hyper.lstm_rate),
-    )  # fmt: skip
+        direction,
+        state.params,
+        rates(spec, state.params, hyper.lstm_rate),
+    )
     params = optax.apply_updates(state.params, update)
     return ModelState(params, adam, state.step + 1), StepMetrics(loss, norm, optax.tree.norm(update))
 

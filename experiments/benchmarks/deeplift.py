@@ -1,6 +1,6 @@
 """What suite `explain` measures of DeepLIFT: ours, tangermeme's and captum's on the same weights and references.
 
-    python -m experiments.benchmarks.deeplift medium_cnn medium_cnn_rnn
+python -m experiments.benchmarks.deeplift medium_cnn medium_cnn_rnn
 """
 
 import functools

@@ -76,9 +76,7 @@ class Peer(nn.Module):
       multiply: see `Cell`.
     """
 
-    def __init__(
-        self, spec: ModelSpec, params: Any, length: int, multiply: Callable[[], nn.Module] = Multiply
-    ) -> None:
+    def __init__(self, spec: ModelSpec, params: Any, length: int, multiply: Callable[[], nn.Module] = Multiply) -> None:
         super().__init__()
         self.strands = spec.both_strands
         layers: list[nn.Module] = []
@@ -129,9 +127,14 @@ def tangermeme(spec: ModelSpec, params: Any, length: int, *, batch_size: int) ->
 
     def explain(x: np.ndarray, references: np.ndarray, *, hypothetical: bool = True) -> np.ndarray:
         found = deep_lift_shap(
-            model, torch.tensor(x).transpose(1, 2), references=torch.tensor(references).transpose(2, 3),
-            hypothetical=hypothetical, batch_size=batch_size, warning_threshold=1.0, device='cpu',
-        )  # fmt: skip
+            model,
+            torch.tensor(x).transpose(1, 2),
+            references=torch.tensor(references).transpose(2, 3),
+            hypothetical=hypothetical,
+            batch_size=batch_size,
+            warning_threshold=1.0,
+            device='cpu',
+        )
         return found.detach().numpy().transpose(0, 2, 1)
 
     return explain

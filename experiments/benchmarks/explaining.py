@@ -99,16 +99,23 @@ def _programs(spec: ModelSpec, params: Params, tokens: np.ndarray) -> list[_Prog
         return _Program(spec.name, method, 'demo_jax', 'sequences', MODELS * len(some), run)
 
     programs = [
-        attribution('saliency', tokens), attribution('integrated_gradients', few), attribution('mutagenesis', few),
-    ]  # fmt: skip
+        attribution('saliency', tokens),
+        attribution('integrated_gradients', few),
+        attribution('mutagenesis', few),
+    ]
     if spec.lstm_layers:
         for program, function in (('demo_jax', temporal_scores_models), ('every prefix', _every_prefix)):
             call = functools.partial(function, params, spec, few)
             programs.append(_Program(spec.name, 'temporal', program, 'sequences', MODELS * len(few), call))
     optimise = functools.partial(
-        optimise_class, params, spec, seeds=np.arange(MODELS), length=tokens.shape[1],
-        settings=ClassOptimisationSettings(steps=_OPTIMISATION_STEPS), chunk=_OPTIMISATION_STEPS,
-    )  # fmt: skip
+        optimise_class,
+        params,
+        spec,
+        seeds=np.arange(MODELS),
+        length=tokens.shape[1],
+        settings=ClassOptimisationSettings(steps=_OPTIMISATION_STEPS),
+        chunk=_OPTIMISATION_STEPS,
+    )
     count = MODELS * _OPTIMISATION_STEPS
     return [*programs, _Program(spec.name, 'class_optimisation', 'demo_jax', 'steps', count, optimise)]
 
@@ -184,9 +191,9 @@ def beside_reference(rows: list[dict[str, Any]], kept: Mapping[str, Any]) -> lis
         was = kept['rows'].get(row['spec'], {}).get(row['what'])
         if row['program'] == 'demo_jax' and was:
             now = row['per_processor_second']['median']
-            lines.append({
-                'spec': row['spec'], 'what': row['what'], 'per_processor_s': now, 'reference': was, 'ratio': now / was
-            })  # fmt: skip
+            lines.append(
+                {'spec': row['spec'], 'what': row['what'], 'per_processor_s': now, 'reference': was, 'ratio': now / was}
+            )
     return lines
 
 
@@ -211,17 +218,19 @@ def _compare(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Ours against the best of the others, where there is one."""
     compared = []
     for ours in (row for row in rows if row['program'] == 'demo_jax'):
-        others = [
-            row for row in rows
-            if (row['spec'], row['what']) == (ours['spec'], ours['what']) and row is not ours
-        ]  # fmt: skip
+        others = [row for row in rows if (row['spec'], row['what']) == (ours['spec'], ours['what']) and row is not ours]
         if others:
             best = max(others, key=lambda row: row['per_second']['median'])
-            compared.append({
-                'spec': ours['spec'], 'what': ours['what'], 'sequences_per_s': ours['per_second']['median'],
-                'beside': best['program'], 'its_sequences_per_s': best['per_second']['median'],
-                'times_faster': ours['per_second']['median'] / best['per_second']['median'],
-            })  # fmt: skip
+            compared.append(
+                {
+                    'spec': ours['spec'],
+                    'what': ours['what'],
+                    'sequences_per_s': ours['per_second']['median'],
+                    'beside': best['program'],
+                    'its_sequences_per_s': best['per_second']['median'],
+                    'times_faster': ours['per_second']['median'] / best['per_second']['median'],
+                }
+            )
     return compared
 
 

@@ -57,9 +57,7 @@ class Settings:
             if spec not in SPECS:
                 raise InputError(f'benchmark: unknown spec {spec!r}; the specs are {", ".join(SPECS)}')
             if self.length < SPECS[spec].min_length:
-                raise InputError(
-                    f'benchmark: length is {self.length}, {spec} needs at least {SPECS[spec].min_length}'
-                )
+                raise InputError(f'benchmark: length is {self.length}, {spec} needs at least {SPECS[spec].min_length}')
         least = {'models': 1, 'repeats': 1, 'batch': 1, 'length': 4, 'steps': 0, 'sequences': 10}
         for name, minimum in least.items():
             if getattr(self, name) < minimum:

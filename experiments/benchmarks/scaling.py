@@ -50,9 +50,13 @@ def run(settings: Settings) -> dict[str, Any]:
             for count in COUNTS
         ]
     return {
-        'batch': settings.batch, 'length': settings.length, 'steps': STEPS, 'peak': peak.facts(), 'rows': rows,
+        'batch': settings.batch,
+        'length': settings.length,
+        'steps': STEPS,
+        'peak': peak.facts(),
+        'rows': rows,
         'utilisation': _utilisation(),
-    }  # fmt: skip
+    }
 
 
 def _tasks(sizes: Sequence[int], batch: int, length: int) -> tuple[list[str], Pool, dict[str, TaskRows]]:

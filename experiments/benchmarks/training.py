@@ -210,18 +210,20 @@ def _compare(
     torch_row, best = min(single, key=median), min(rows, key=median)
     stacked = next((peer for peer in peers if peer['variant'] == STACKED), None)
     default = next((row for row in rows if row['width'] == default_width), None)
-    return [{
-        'spec': name,
-        'default_width': default_width,
-        'ms': None if default is None else median(default),
-        'best_width': best['width'],
-        'best_ms': median(best),
-        'torch_variant': torch_row['variant'],
-        'torch_ms': median(torch_row),
-        'torch_stacked_ms': None if stacked is None else median(stacked),
-        'times_faster': None if default is None else median(torch_row) / median(default),
-        'times_faster_best': median(torch_row) / median(best),
-    }]  # fmt: skip
+    return [
+        {
+            'spec': name,
+            'default_width': default_width,
+            'ms': None if default is None else median(default),
+            'best_width': best['width'],
+            'best_ms': median(best),
+            'torch_variant': torch_row['variant'],
+            'torch_ms': median(torch_row),
+            'torch_stacked_ms': None if stacked is None else median(stacked),
+            'times_faster': None if default is None else median(torch_row) / median(default),
+            'times_faster_best': median(torch_row) / median(best),
+        }
+    ]
 
 
 def _note(settings: Settings, torch_found: bool) -> str:

@@ -34,15 +34,26 @@ from tests.helpers import ROOT, XLA_FLAGS, contents
 
 #: A corpus and a training that take seconds: three models, on two devices, so that one has to wait for its slot.
 CONFIG = (
-    '--config=configs/quickstart.py', '--config.corpus.n_tasks=3', '--config.corpus.n_train=60',
-    '--config.corpus.n_test=12', '--config.specs=("small_cnn",)',
-    '--config.recipe.epochs=4', '--config.recipe.batch_size=16', '--config.recipe.min_steps=0',
-    '--config.evaluate.n_resamples=20', '--config.machine.segment_steps=7', '--config.machine.host_devices=2',
+    '--config=configs/quickstart.py',
+    '--config.corpus.n_tasks=3',
+    '--config.corpus.n_train=60',
+    '--config.corpus.n_test=12',
+    '--config.specs=("small_cnn",)',
+    '--config.recipe.epochs=4',
+    '--config.recipe.batch_size=16',
+    '--config.recipe.min_steps=0',
+    '--config.evaluate.n_resamples=20',
+    '--config.machine.segment_steps=7',
+    '--config.machine.host_devices=2',
     '--config.checkpoint_seconds=0.0',
-    '--config.explain.positives=6', '--config.explain.negatives=2', '--config.explain.integration_steps=2',
-    '--config.explain.restarts=1', '--config.explain.optimisation_steps=4', '--config.match.jaspar=JASPAR2016',
+    '--config.explain.positives=6',
+    '--config.explain.negatives=2',
+    '--config.explain.integration_steps=2',
+    '--config.explain.restarts=1',
+    '--config.explain.optimisation_steps=4',
+    '--config.match.jaspar=JASPAR2016',
     '--config.match.chance_draws=1',
-)  # fmt: skip
+)
 #: The stages of the main command that each kind of kill interrupts.
 STAGES = {'train': 'train,evaluate', 'explain': 'explain,match'}
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
@@ -97,14 +108,21 @@ class Launcher:
         self._folder = tempfile.TemporaryDirectory()
         self.cache = self._folder.name
         environment = os.environ | {
-            'JAX_PLATFORMS': 'cpu', 'PYTHONPATH': str(ROOT), 'JAX_COMPILATION_CACHE_DIR': self.cache,
-            'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0', 'JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES': '-1',
+            'JAX_PLATFORMS': 'cpu',
+            'PYTHONPATH': str(ROOT),
+            'JAX_COMPILATION_CACHE_DIR': self.cache,
+            'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
+            'JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES': '-1',
             'XLA_FLAGS': XLA_FLAGS,
-        }  # fmt: skip
+        }
         self._process = subprocess.Popen(
-            [sys.executable, '-m', 'tests.robustness.faults', '--serve'], cwd=ROOT, env=environment, text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        )  # fmt: skip
+            [sys.executable, '-m', 'tests.robustness.faults', '--serve'],
+            cwd=ROOT,
+            env=environment,
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -126,9 +144,13 @@ class Launcher:
         It runs in `folder`, with the variables of `environment` besides those of the launcher.
         """
         request = {
-            'module': module, 'flags': list(flags), 'root': str(root), 'fault': dataclasses.asdict(fault or Fault()),
-            'folder': str(folder), 'environment': dict(environment or {}),
-        }  # fmt: skip
+            'module': module,
+            'flags': list(flags),
+            'root': str(root),
+            'fault': dataclasses.asdict(fault or Fault()),
+            'folder': str(folder),
+            'environment': dict(environment or {}),
+        }
         assert self._process.stdin is not None and self._process.stdout is not None
         answer = ''
         with contextlib.suppress(BrokenPipeError):
@@ -163,10 +185,14 @@ def _serve() -> None:
             ended, read = time.monotonic(), lambda name, note=note: (note / name).read_text(errors='replace')
             struck = float(read('struck')) if (note / 'struck').exists() else None
             answer = Ended(
-                status=os.waitstatus_to_exitcode(status), out=read('out'), err=read('err'), seconds=ended - start,
-                events=int(read('events')) if (note / 'events').exists() else 0, struck=struck is not None,
+                status=os.waitstatus_to_exitcode(status),
+                out=read('out'),
+                err=read('err'),
+                seconds=ended - start,
+                events=int(read('events')) if (note / 'events').exists() else 0,
+                struck=struck is not None,
                 waited=0.0 if struck is None else ended - struck,
-            )  # fmt: skip
+            )
         print(json.dumps(dataclasses.asdict(answer)), file=answers, flush=True)
 
 
@@ -414,9 +440,12 @@ def small_disk(folder: pathlib.Path, megabytes: float) -> Iterator[bool]:
     folder.mkdir(parents=True, exist_ok=True)
     tool = shutil.which('mount')
     size = f'size={int(megabytes * 1024)}k'
-    mounted = bool(tool) and not subprocess.run(
-        [str(tool), '-t', 'tmpfs', '-o', size, 'tmpfs', str(folder)], capture_output=True, check=False
-    ).returncode
+    mounted = (
+        bool(tool)
+        and not subprocess.run(
+            [str(tool), '-t', 'tmpfs', '-o', size, 'tmpfs', str(folder)], capture_output=True, check=False
+        ).returncode
+    )
     try:
         yield mounted
     finally:

@@ -269,9 +269,7 @@ def _work(request: dict[str, Any]) -> Iterator[Row]:
         arguments = (request['per_reader'], share, request['seed'])
         reader = fuzz_readers.READERS[name]
         reader.prepare()
-        yield _isolated(
-            name, lambda folder, name=name, arguments=arguments: _reader(name, *arguments, folder), share
-        )
+        yield _isolated(name, lambda folder, name=name, arguments=arguments: _reader(name, *arguments, folder), share)
     for name in request['cases']:
         yield _isolated(name, lambda folder, name=name: _special(name, folder), 240.0)
 

@@ -122,8 +122,10 @@ class ScoredFasta(Reader):
 
     def make(self) -> None:
         """Records of one line and of several."""
-        lines = [f'>seq{i} x\n{s[:20]}\n{s[20:]}\n' if i % 2 else f'>seq{i}\n{s}\n'
-                 for i, s in enumerate(self.sequences(6, 50))]  # fmt: skip
+        lines = [
+            f'>seq{i} x\n{s[:20]}\n{s[20:]}\n' if i % 2 else f'>seq{i}\n{s}\n'
+            for i, s in enumerate(self.sequences(6, 50))
+        ]
         self.write(self.files[0], ''.join(lines))
 
     def read(self) -> None:
@@ -169,9 +171,11 @@ class _OnGenome(Reader):
     def read(self) -> None:
         """A corpus of one task, with negatives out of the genome or shuffled."""
         options = intervals.PeakOptions(
-            self.folder / 'genome.fa', width=21, blacklist=self.folder / 'black.bed',
+            self.folder / 'genome.fa',
+            width=21,
+            blacklist=self.folder / 'black.bed',
             negatives='gc' if self.rng.random() < 0.02 else 'shuffle',
-        )  # fmt: skip
+        )
         corpus = read_corpus('bed', [self.folder / 'x.narrowPeak'], peaks=options, test_fraction=0.3)
         check_corpus(corpus)
         assert set(np.asarray(corpus.lengths)) == {21}
@@ -227,9 +231,11 @@ class Variants(Reader):
         vcf = ['##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n']
         vcf += [f'{s}\t{p}\trs{p}\t{ref}\t{alt}\t.\tPASS\tDP=3\n' for s, p, ref, alt in cells]
         self.write('v.vcf.gz', gzip.compress(''.join(vcf).encode(), mtime=0))
-        self.write('v.tsv', 'id\tposition\tsequence\talt\tref\n' + ''.join(
-            f'x\t{p}\t{s}\t{alt}\t{ref}\n' for s, p, ref, alt in cells if alt[0] in 'ACGT'
-        ))  # fmt: skip
+        self.write(
+            'v.tsv',
+            'id\tposition\tsequence\talt\tref\n'
+            + ''.join(f'x\t{p}\t{s}\t{alt}\t{ref}\n' for s, p, ref, alt in cells if alt[0] in 'ACGT'),
+        )
 
     def read(self) -> None:
         """Both alleles of every variant."""
@@ -303,9 +309,11 @@ class Array(Reader):
         """Compressed and plain."""
         rng = np.random.default_rng(0)
         formats.write_modisco(
-            self.folder / 'a.npz', self.folder / 's.npz', rng.normal(size=(3, 8, 4)),
+            self.folder / 'a.npz',
+            self.folder / 's.npz',
+            rng.normal(size=(3, 8, 4)),
             rng.integers(0, 4, (3, 8)).astype(np.uint8),
-        )  # fmt: skip
+        )
         np.save(self.folder / 'b.npy', rng.normal(size=40).astype(np.float32), allow_pickle=False)
 
     def read(self) -> None:
@@ -317,10 +325,21 @@ class Array(Reader):
 class StoredCorpus(Reader):
     """A corpus folder."""
 
-    files = tuple(f'corpus/{name}' for name in (
-        'manifest.json', 'tokens.npy', 'starts.npy', 'labels.npy', 'pairs.npy', 'bounds.npy', 'name_bytes.npy',
-        'name_starts.npy', 'intervals.npy', 'sites.npy',
-    ))  # fmt: skip
+    files = tuple(
+        f'corpus/{name}'
+        for name in (
+            'manifest.json',
+            'tokens.npy',
+            'starts.npy',
+            'labels.npy',
+            'pairs.npy',
+            'bounds.npy',
+            'name_bytes.npy',
+            'name_starts.npy',
+            'intervals.npy',
+            'sites.npy',
+        )
+    )
 
     def make(self) -> None:
         """Two tasks with places and sites."""
@@ -433,9 +452,19 @@ class Explained(Reader):
     """The index and pieces of a run's explanations."""
 
     heavy = True
-    files = ('run/explain/index.json', *(f'run/explain/{piece}/00000.npz' for piece in (
-        'saliency', 'temporal', 'class_optimisation', 'activations', 'filters',
-    )))  # fmt: skip
+    files = (
+        'run/explain/index.json',
+        *(
+            f'run/explain/{piece}/00000.npz'
+            for piece in (
+                'saliency',
+                'temporal',
+                'class_optimisation',
+                'activations',
+                'filters',
+            )
+        ),
+    )
 
     @classmethod
     def prepare(cls) -> None:
@@ -495,13 +524,15 @@ class RunFolder(Reader):
 
         run = load_run(self.folder / 'run')
         repr(run)
-        shapes = {layer: {name: leaf.shape for name, leaf in leaves.items()}
-                  for layer, leaves in small_rnn_shapes().items()}  # fmt: skip
+        shapes = {
+            layer: {name: leaf.shape for name, leaf in leaves.items()} for layer, leaves in small_rnn_shapes().items()
+        }
         for job in run.jobs:
             assert job.spec == 'small_rnn' and job.task in run.tasks
             model = run.model_of(job)
-            found = {layer: {name: leaf.shape for name, leaf in leaves.items()}
-                     for layer, leaves in model.params.items()}  # fmt: skip
+            found = {
+                layer: {name: leaf.shape for name, leaf in leaves.items()} for layer, leaves in model.params.items()
+            }
             assert found == shapes and model.length == 20
 
 

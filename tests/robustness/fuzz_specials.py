@@ -30,10 +30,35 @@ Case = Callable[[pathlib.Path], Iterator[Attempt]]
 MEGABYTE = 1 << 20
 PIECE = 8 * MEGABYTE
 NAMES = (
-    "it's", 'a "b" c', 'line\nend', 'tab\there', '🧬 emoji 👩\u200d🔬', '..', '...', '-rf', '$(id)', '`id`', 'a;b',
-    '%2e%2e', 'back\\slash', '<script>alert(1)', ' blank ', 'two  blanks', '\x1b[31mred', 'é', 'e\u0301', '\u202eevil',
-    'x' * 200, '*?', '~', '#', 'con', 'a:b', '\x7f', os.fsdecode(b'caf\xe9'),
-)  # fmt: skip
+    "it's",
+    'a "b" c',
+    'line\nend',
+    'tab\there',
+    '🧬 emoji 👩\u200d🔬',
+    '..',
+    '...',
+    '-rf',
+    '$(id)',
+    '`id`',
+    'a;b',
+    '%2e%2e',
+    'back\\slash',
+    '<script>alert(1)',
+    ' blank ',
+    'two  blanks',
+    '\x1b[31mred',
+    'é',
+    'e\u0301',
+    '\u202eevil',
+    'x' * 200,
+    '*?',
+    '~',
+    '#',
+    'con',
+    'a:b',
+    '\x7f',
+    os.fsdecode(b'caf\xe9'),
+)
 
 
 def _deepbind(path: pathlib.Path) -> Any:
@@ -74,7 +99,7 @@ TEXT: dict[str, tuple[str, Callable[[pathlib.Path], Any], bytes, bytes, bytes]] 
     'BED windows': ('w.bed', formats.read_bed, b'', b'chr1\t5\t9\tn\t0\t+\n', b'\t\t\t\t\t\n'),
     'table': ('t.tsv', files.read_tsv, b'a\tb\n', b'1\t2\n', b'\t\n'),
     'JSON': ('x.json', files.read_json, b'[0\n', b',[]\n', b',\n'),
-}  # fmt: skip
+}
 #: What reads a file that is no text.
 BINARY: dict[str, tuple[str, Callable[[pathlib.Path], Any]]] = {
     'npz': ('a.npz', arrays.read_npz),
@@ -144,9 +169,7 @@ def bomb_of_arrays(folder: pathlib.Path) -> Iterator[Attempt]:
     for dtype in ('|u1', '<f8', '|O', '<U100000000'):
         for shape in ((1 << 44,), (1 << 62, 1 << 62), (0, 1 << 62)):
             header = io.BytesIO()
-            np.lib.format.write_array_header_1_0(
-                header, {'descr': dtype, 'fortran_order': False, 'shape': shape}
-            )
+            np.lib.format.write_array_header_1_0(header, {'descr': dtype, 'fortran_order': False, 'shape': shape})
             (folder / 'a.npy').write_bytes(header.getvalue() + bytes(64))
             for read in (arrays.read_npy, arrays.map_npy):
                 yield f'header {dtype} {shape}', refused(read, folder / 'a.npy')
@@ -157,6 +180,7 @@ def bomb_of_arrays(folder: pathlib.Path) -> Iterator[Attempt]:
 
 def bomb_of_archives(folder: pathlib.Path) -> Iterator[Attempt]:
     """Tar archives: a header of 8 GB, a file of 8 GB, a million files, and headers within headers."""
+
     def header(kind: bytes, size: int, name: str = 'x') -> bytes:
         info = tarfile.TarInfo(name)
         info.type, info.size = kind, size
@@ -287,9 +311,11 @@ def hostile_names(folder: pathlib.Path) -> Iterator[Attempt]:
 def deep_and_wide_json(folder: pathlib.Path) -> Iterator[Attempt]:
     """JSON nested a million deep, with a million keys, and with numbers of a million digits."""
     for what, text in (
-        ('deep list', '[' * 1_000_000), ('deep object', '{"a":' * 1_000_000), ('digits', '9' * 1_000_000),
+        ('deep list', '[' * 1_000_000),
+        ('deep object', '{"a":' * 1_000_000),
+        ('digits', '9' * 1_000_000),
         ('sparse', '[1,' + ' ' * 33_000_000 + '2]'),
-    ):  # fmt: skip
+    ):
         path = folder / 'manifest.json'
         path.write_text(text)
         yield what, refused(files.read_json, path)

@@ -16,20 +16,84 @@ from typing import Any
 import numpy as np
 
 _NUMBERS = (
-    b'0', b'-1', b'1e999', b'nan', b'inf', b'-inf', b'9' * 18, b'9' * 30, b'-' + b'9' * 40, b'9' * 5000, b'1e-400',
-    b'1_0', b'0x10', b'', b'2147483648', b'9223372036854775807', b'1.5', '\u0663'.encode(),
-)  # fmt: skip
+    b'0',
+    b'-1',
+    b'1e999',
+    b'nan',
+    b'inf',
+    b'-inf',
+    b'9' * 18,
+    b'9' * 30,
+    b'-' + b'9' * 40,
+    b'9' * 5000,
+    b'1e-400',
+    b'1_0',
+    b'0x10',
+    b'',
+    b'2147483648',
+    b'9223372036854775807',
+    b'1.5',
+    '\u0663'.encode(),
+)
 _WORDS = (
-    b'\0', b'\xff\xfe', b'\xef\xbb\xbf', '🧬'.encode(), 'é'.encode('latin-1'), b'"', b"'", b'\\', b'../../etc/passwd',
-    b'%2e%2e', b'</script>', b'\x1b[31m', b'\r', b'\r\n', b'\n', b'\n\n', b'\t', b'\t\t', b' ', b'>', b'#', b'##', b';',
-    b'\x85', '\u2028'.encode(), '\u202e'.encode(), b'MOTIF', b'>1\n', b'null', b'[', b'{', b'[[[[[[[[',
+    b'\0',
+    b'\xff\xfe',
+    b'\xef\xbb\xbf',
+    '🧬'.encode(),
+    'é'.encode('latin-1'),
+    b'"',
+    b"'",
+    b'\\',
+    b'../../etc/passwd',
+    b'%2e%2e',
+    b'</script>',
+    b'\x1b[31m',
+    b'\r',
+    b'\r\n',
+    b'\n',
+    b'\n\n',
+    b'\t',
+    b'\t\t',
+    b' ',
+    b'>',
+    b'#',
+    b'##',
+    b';',
+    b'\x85',
+    '\u2028'.encode(),
+    '\u202e'.encode(),
+    b'MOTIF',
+    b'>1\n',
+    b'null',
+    b'[',
+    b'{',
+    b'[[[[[[[[',
     b'\x80\x02cos\nsystem\n',
     b'A' * 70_000,
-)  # fmt: skip
+)
 _JUNK: tuple[Any, ...] = (
-    None, True, -1, 0, 10**30, 1e308, float('nan'), '', 'x', '../..', '\udc80', 'a\nb', [], [[]], {}, {'a': {}}, [1.5],
-    ['x', 3], -(10**19), [10**25], [-1],
-)  # fmt: skip
+    None,
+    True,
+    -1,
+    0,
+    10**30,
+    1e308,
+    float('nan'),
+    '',
+    'x',
+    '../..',
+    '\udc80',
+    'a\nb',
+    [],
+    [[]],
+    {},
+    {'a': {}},
+    [1.5],
+    ['x', 3],
+    -(10**19),
+    [10**25],
+    [-1],
+)
 
 
 def mutated(name: str, data: bytes, rng: random.Random, others: Sequence[bytes]) -> bytes:
@@ -138,18 +202,42 @@ def _lines(data: bytes, rng: random.Random, _: Sequence[bytes]) -> bytes:
 
 def _encoded(data: bytes, rng: random.Random, _: Sequence[bytes]) -> bytes:
     text = data.decode('latin-1')
-    return rng.choice((
-        lambda: text.encode('utf-16'), lambda: text.encode('utf-16-be'), lambda: text.encode('utf-32'),
-        lambda: b'\xef\xbb\xbf' + data, lambda: data.replace(b'\n', b'\r\n'), lambda: data.replace(b'\n', b'\r'),
-        lambda: data.upper(), lambda: data.lower(), lambda: gzip.compress(data, 1, mtime=0), lambda: b'',
-        lambda: b'\n' * 1000, lambda: data * 3, lambda: text.encode('utf-8'),
-    ))()  # fmt: skip
+    return rng.choice(
+        (
+            lambda: text.encode('utf-16'),
+            lambda: text.encode('utf-16-be'),
+            lambda: text.encode('utf-32'),
+            lambda: b'\xef\xbb\xbf' + data,
+            lambda: data.replace(b'\n', b'\r\n'),
+            lambda: data.replace(b'\n', b'\r'),
+            lambda: data.upper(),
+            lambda: data.lower(),
+            lambda: gzip.compress(data, 1, mtime=0),
+            lambda: b'',
+            lambda: b'\n' * 1000,
+            lambda: data * 3,
+            lambda: text.encode('utf-8'),
+        )
+    )()
 
 
 _WAYS: tuple[Callable[[bytes, random.Random, Sequence[bytes]], bytes], ...] = (
-    _bits, _bits, _noise, _cut, _remove, _repeat, _insert, _insert, _splice, _number, _number, _number, _lines, _lines,
+    _bits,
+    _bits,
+    _noise,
+    _cut,
+    _remove,
+    _repeat,
+    _insert,
+    _insert,
+    _splice,
+    _number,
+    _number,
+    _number,
+    _lines,
+    _lines,
     _encoded,
-)  # fmt: skip
+)
 
 
 def _json(data: bytes, rng: random.Random) -> bytes:

@@ -13,23 +13,32 @@ ORACLES: dict[str, tuple[str, str]] = {
     ),
     'dropout': ('binomial expectation', 'ops::test_dropout_rate_and_scale ops::test_dropout_units_are_independent'),
     'one_hot': ('NumPy', 'ops::test_one_hot_agrees_with_numpy_and_n_is_zero'),
-    'reverse_complement': ('NumPy; slow loop', 'ops::test_reverse_complement_agrees_with_numpy '
-                           'ops::test_reverse_complement_within_lengths'),
+    'reverse_complement': (
+        'NumPy; slow loop',
+        'ops::test_reverse_complement_agrees_with_numpy ops::test_reverse_complement_within_lengths',
+    ),
     # explanations
     'saliency': ('finite differences of NumPy float64', 'oracles::test_gradients_are_finite_differences'),
     'gradient_x_input': ('finite differences', 'attribution::test_gradient_x_input_keeps_the_sign_and_can_be_centred'),
-    'integrated_gradients': ('path integral of finite differences',
-                             'oracles::test_integrated_gradients_are_the_path_integral'),
-    'deeplift': ('NumPy float64 rules of every layer; tangermeme', 'deeplift::test_multipliers_are_those_of_the_oracle '
-                 'deeplift::test_contributions_sum_to_the_change'),
+    'integrated_gradients': (
+        'path integral of finite differences',
+        'oracles::test_integrated_gradients_are_the_path_integral',
+    ),
+    'deeplift': (
+        'NumPy float64 rules of every layer; tangermeme',
+        'deeplift::test_multipliers_are_those_of_the_oracle deeplift::test_contributions_sum_to_the_change',
+    ),
     'mutagenesis': ('NumPy float64 score of every mutant', 'oracles::test_mutagenesis_and_temporal_scores'),
-    'temporal': ('NumPy float64 score of every prefix and suffix; every truncated sequence',
-                 'oracles::test_mutagenesis_and_temporal_scores '
-                 'temporal::test_equal_to_running_every_truncated_sequence'),
+    'temporal': (
+        'NumPy float64 score of every prefix and suffix; every truncated sequence',
+        'oracles::test_mutagenesis_and_temporal_scores temporal::test_equal_to_running_every_truncated_sequence',
+    ),
     'activations': ('slow loop', 'activations::test_strongest_activation activations::test_filters_as_motifs'),
     'class_optimisation': ('RMSProp by hand', 'class_optimisation::test_steps_are_those_of_rmsprop'),
-    'interactions': ('finite differences; jax.hessian', 'interactions::test_rows_are_the_change_of_the_gradient '
-                     'interactions::test_chosen_rows_equal_the_hessian'),
+    'interactions': (
+        'finite differences; jax.hessian',
+        'interactions::test_rows_are_the_change_of_the_gradient interactions::test_chosen_rows_equal_the_hessian',
+    ),
     # tables: columns
     'test_auroc': ('scikit-learn', 'oracles::test_auroc_table'),
     'test_auprc': ('scikit-learn', 'oracles::test_auroc_table'),
@@ -39,7 +48,8 @@ ORACLES: dict[str, tuple[str, str]] = {
         'oracles::test_intervals metrics::test_bootstrap_agrees_with_a_plain_one_over_pairs',
     ),
     'n_test best_epoch n_epochs attempt status learning_rate dropout': (
-        'the run that was made', 'oracles::test_auroc_table runs::test_the_run_directory_records_how_it_was_made '
+        'the run that was made',
+        'oracles::test_auroc_table runs::test_the_run_directory_records_how_it_was_made '
         'isolation::test_the_tables_say_so_and_leave_it_out',
     ),
     'mean median sd n_tasks': ('statistics module', 'oracles::test_table2'),
@@ -74,8 +84,7 @@ ORACLES: dict[str, tuple[str, str]] = {
         'tomtom::test_p_values_count_alignments_to_random_targets',
     ),
     'hits': ('every word; Biopython', 'scan::test_p_values_are_those_of_all_words scan::test_as_biopython'),
-    'windows': ('search', 'extract::test_best_windows_against_search '
-                'extract::test_steepest_windows_against_search'),
+    'windows': ('search', 'extract::test_best_windows_against_search extract::test_steepest_windows_against_search'),
     'finder': ('brute force', 'finder::test_steps_against_brute_force'),
     'dinucleotide_shuffle': ('enumeration', 'dna::test_shuffles_are_uniform_over_all_sequences'),
-}  # fmt: skip
+}

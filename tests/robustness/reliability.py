@@ -33,9 +33,19 @@ LEAST_KILLED = 0.95
 MOST_MEGABYTES = 1000
 #: Tests that say nothing of the core's coverage: pages, pictures, commands in other processes, this machinery.
 OTHERS = (
-    'architecture', 'benchmark', 'browser', 'cluster', 'determinism', 'figures', 'main_command', 'notebook', 'page',
-    'plots', 'robustness', 'runs',
-)  # fmt: skip
+    'architecture',
+    'benchmark',
+    'browser',
+    'cluster',
+    'determinism',
+    'figures',
+    'main_command',
+    'notebook',
+    'page',
+    'plots',
+    'robustness',
+    'runs',
+)
 PACKAGES = ('jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'scipy')
 
 
@@ -81,12 +91,17 @@ def killed(size: Size, say: Say) -> list[Row]:
             )
             kinds = {'event': 'at a write', 'after': 'within 30 ms of one', 'time': 'at any time'}
             how = ', '.join(f'{result.killed[kind]} {words}' for kind, words in kinds.items() if kind in result.killed)
-            rows.append(Row(
-                f'SIGKILL while {stage}ing, then the same command again', f'{result.count} kills ({how})',
-                f'{result.whole} runs came to their end, {len(result.different)} of their files differ from an '
-                f'undisturbed run, {len(result.left)} temporary files left',
-                not result.different, time.monotonic() - start, tuple(result.different),
-            ))  # fmt: skip
+            rows.append(
+                Row(
+                    f'SIGKILL while {stage}ing, then the same command again',
+                    f'{result.count} kills ({how})',
+                    f'{result.whole} runs came to their end, {len(result.different)} of their files differ from an '
+                    f'undisturbed run, {len(result.left)} temporary files left',
+                    not result.different,
+                    time.monotonic() - start,
+                    tuple(result.different),
+                )
+            )
     return rows
 
 
@@ -127,12 +142,17 @@ def fuzzed(size: Size, say: Say) -> list[Row]:
         f'{row.reader}: {row.files:,} files, {row.refused:,} refused, peak {row.peak_mb:.0f} MB' for row in found
     ]
     details += [f'{row.reader}: {example}' for row in found for example in row.examples]
-    return [Row(
-        f'Damaged files, {len(found)} readers and special cases', f'{files:,} files',
-        f'{refused:,} refused with one line, {accepted:,} read, {unexpected} other errors, {hangs} hangs, '
-        f'at most {peak:.0f} MB',
-        not unexpected and not hangs and peak < MOST_MEGABYTES, time.monotonic() - start, tuple(details),
-    )]  # fmt: skip
+    return [
+        Row(
+            f'Damaged files, {len(found)} readers and special cases',
+            f'{files:,} files',
+            f'{refused:,} refused with one line, {accepted:,} read, {unexpected} other errors, {hangs} hangs, '
+            f'at most {peak:.0f} MB',
+            not unexpected and not hangs and peak < MOST_MEGABYTES,
+            time.monotonic() - start,
+            tuple(details),
+        )
+    ]
 
 
 def mutated(size: Size, say: Say) -> list[Row]:
@@ -158,11 +178,16 @@ def mutated(size: Size, say: Say) -> list[Row]:
     alive = [(file, old, new) for file, old, new, by in verdicts if not by]
     share = 1 - len(alive) / len(verdicts)
     files = len({file for file, *_ in verdicts})
-    return [Row(
-        f'Mutants of the core ({files} files)', f'{len(verdicts)} mutants',
-        f'{len(verdicts) - len(alive)} killed ({share:.0%})', share >= LEAST_KILLED, time.monotonic() - start,
-        tuple(f'survived: {file}: `{old}` -> `{new}`' for file, old, new in alive),
-    )]  # fmt: skip
+    return [
+        Row(
+            f'Mutants of the core ({files} files)',
+            f'{len(verdicts)} mutants',
+            f'{len(verdicts) - len(alive)} killed ({share:.0%})',
+            share >= LEAST_KILLED,
+            time.monotonic() - start,
+            tuple(f'survived: {file}: `{old}` -> `{new}`' for file, old, new in alive),
+        )
+    ]
 
 
 def covered(size: Size, say: Say) -> list[Row]:
@@ -174,9 +199,21 @@ def covered(size: Size, say: Say) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         report = pathlib.Path(folder) / 'coverage.json'
         command = [
-            sys.executable, '-m', 'pytest', '-q', '-n', '2', '--dist', 'loadfile', '-p', 'no:cacheprovider',
-            '--cov=demo_jax', '--cov-branch', f'--cov-report=json:{report}', *files,
-        ]  # fmt: skip
+            sys.executable,
+            '-m',
+            'pytest',
+            '-q',
+            '-n',
+            '2',
+            '--dist',
+            'loadfile',
+            '-p',
+            'no:cacheprovider',
+            '--cov=demo_jax',
+            '--cov-branch',
+            f'--cov-report=json:{report}',
+            *files,
+        ]
         environment = _environment() | {'COVERAGE_FILE': f'{folder}/data'}
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
         assert process.stdout is not None
@@ -194,9 +231,7 @@ def covered(size: Size, say: Say) -> list[Row]:
         measured = json.loads(report.read_text(encoding='utf-8'))['files']
     rows, everything = [], []
     for package in CORE:
-        summaries = [
-            found['summary'] for name, found in measured.items() if name.startswith(f'demo_jax/{package}/')
-        ]
+        summaries = [found['summary'] for name, found in measured.items() if name.startswith(f'demo_jax/{package}/')]
         everything += summaries
         rows.append('{}: {:.1%} of lines, {:.1%} of branches'.format(package, *_shares(summaries)))
     lines, branches = _shares(everything)
@@ -205,10 +240,16 @@ def covered(size: Size, say: Say) -> list[Row]:
         if name.split('/')[1] in CORE and min(part) < LEAST_COVERAGE:
             missing = ', '.join(map(str, found['missing_lines'][:12]))
             rows.append(f'{name}: {part[0]:.1%} of lines, {part[1]:.1%} of branches; not run: {missing or "branches"}')
-    return [Row(
-        'Coverage of the core', f'{len(files)} files of tests', f'{lines:.1%} of lines, {branches:.1%} of branches',
-        min(lines, branches) >= LEAST_COVERAGE, time.monotonic() - start, tuple(rows),
-    )]  # fmt: skip
+    return [
+        Row(
+            'Coverage of the core',
+            f'{len(files)} files of tests',
+            f'{lines:.1%} of lines, {branches:.1%} of branches',
+            min(lines, branches) >= LEAST_COVERAGE,
+            time.monotonic() - start,
+            tuple(rows),
+        )
+    ]
 
 
 def _shares(summaries: Sequence[dict[str, int]]) -> tuple[float, float]:
@@ -262,12 +303,14 @@ def describe(results: dict[str, list[Row]], *, command: str, seconds: float) -> 
     versions = ', '.join(f'{name} {importlib.metadata.version(name)}' for name in PACKAGES)
     rows = [row for part in results.values() for row in part]
     text = [
-        '# Reliability', '',
+        '# Reliability',
+        '',
         f'Made by `{command}` on {time.strftime("%Y-%m-%d")} in {seconds / 60:.0f} minutes on {os.cpu_count()} cores: '
         f'Python {platform.python_version()}, {versions}. A shorter form of each part is in the tests that CI runs.',
         '',
-        '| what | tried | found | as it should be | minutes |', '|---|---|---|---|---|',
-    ]  # fmt: skip
+        '| what | tried | found | as it should be | minutes |',
+        '|---|---|---|---|---|',
+    ]
     text += [
         f'| {row.what} | {row.tried} | {row.found} | {"yes" if row.good else "**no**"} | {row.seconds / 60:.1f} |'
         for row in rows
@@ -276,11 +319,18 @@ def describe(results: dict[str, list[Row]], *, command: str, seconds: float) -> 
         if row.details:
             text += ['', f'## {row.what}', '', *(f'- {detail}' for detail in row.details)]
     text += [
-        '', '## Which oracle checks which number', '',
-        'Tests are `file::test` in `tests/test_*.py`.', '', '| what | oracle | tests |', '|---|---|---|',
-    ]  # fmt: skip
-    text += [f'| {what} | {oracle} | {" ".join(f"`{test}`" for test in tests.split())} |'
-             for what, (oracle, tests) in ORACLES.items()]  # fmt: skip
+        '',
+        '## Which oracle checks which number',
+        '',
+        'Tests are `file::test` in `tests/test_*.py`.',
+        '',
+        '| what | oracle | tests |',
+        '|---|---|---|',
+    ]
+    text += [
+        f'| {what} | {oracle} | {" ".join(f"`{test}`" for test in tests.split())} |'
+        for what, (oracle, tests) in ORACLES.items()
+    ]
     return '\n'.join(text) + '\n'
 
 

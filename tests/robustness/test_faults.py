@@ -104,10 +104,16 @@ def test_a_real_disk_that_fills_up(launcher, trained, tmp_path):
         assert contents(run) == contents(path)
 
 
-@pytest.mark.parametrize(('kind', 'stage', 'text'), [
-    ('term', 'train', 'stopped; a checkpoint is in'), ('int', 'train', 'stopped; a checkpoint is in'),
-    ('term', 'explain', 'interrupted'), ('int', 'match', 'interrupted'), ('term', 'report', 'interrupted'),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ('kind', 'stage', 'text'),
+    [
+        ('term', 'train', 'stopped; a checkpoint is in'),
+        ('int', 'train', 'stopped; a checkpoint is in'),
+        ('term', 'explain', 'interrupted'),
+        ('int', 'match', 'interrupted'),
+        ('term', 'report', 'interrupted'),
+    ],
+)
 def test_a_signal_ends_it_within_seconds(launcher, trained, explained, tmp_path, kind, stage, text):
     run = tmp_path / 'run'
     if stage != 'train':

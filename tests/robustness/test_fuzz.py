@@ -29,10 +29,17 @@ def test_damaged_files_are_read_or_refused(rows, name):
     assert row.peak_mb < 1000
 
 
-@pytest.mark.parametrize('name', [
-    'npz bomb, huge headers', 'line of 1 GB', 'NUL, UTF-16 and the like', 'no file in its place', 'hostile names',
-    'gzip bomb, one line',
-])  # fmt: skip
+@pytest.mark.parametrize(
+    'name',
+    [
+        'npz bomb, huge headers',
+        'line of 1 GB',
+        'NUL, UTF-16 and the like',
+        'no file in its place',
+        'hostile names',
+        'gzip bomb, one line',
+    ],
+)
 def test_special_cases(name):
     with fuzz.memory_folder() as folder:
         for what, read in fuzz_specials.CASES[name](folder):
@@ -53,6 +60,7 @@ def test_the_same_seed_damages_in_the_same_way():
 
 def test_what_is_wrong_is_counted(monkeypatch, tmp_path):
     """A reader that breaks its promises is noticed, in each way."""
+
     def bad(kind: int) -> None:
         if kind == 0:
             raise KeyError('x')

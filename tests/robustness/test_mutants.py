@@ -43,13 +43,15 @@ def test_a_mutant_is_put_in_place_and_taken_out(tmp_path):
 def test_noticed_and_unnoticed(tmp_path):
     """In a process of its own, for it forks: one mutant that a test notices, and one that none does."""
     script = tmp_path / 'judge.py'
-    script.write_text(textwrap.dedent("""
+    script.write_text(
+        textwrap.dedent("""
         import pathlib, sys
         from tests.robustness.mutants import Mutant, judge
         tree = pathlib.Path(sys.argv[1])
         for new in ('a - b', 'b + a'):
             print(judge(Mutant('sums.py', 'a + b', new, 'sums::test_two'), tree).by or 'survived')
-    """))
+    """)
+    )
     for folder in ('demo_jax', 'tests'):
         (tmp_path / 'tree' / folder).mkdir(parents=True)
         (tmp_path / 'tree' / folder / '__init__.py').touch()
@@ -58,7 +60,12 @@ def test_noticed_and_unnoticed(tmp_path):
         'from demo_jax.sums import add\n\ndef test_two():\n    assert add(2, 1) == 3\n'
     )
     done = subprocess.run(
-        [sys.executable, script, tmp_path / 'tree'], cwd=ROOT, env={'PYTHONPATH': str(pathlib.Path(ROOT))},
-        capture_output=True, text=True, timeout=120, check=True,
-    )  # fmt: skip
+        [sys.executable, script, tmp_path / 'tree'],
+        cwd=ROOT,
+        env={'PYTHONPATH': str(pathlib.Path(ROOT))},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
     assert done.stdout.split() == ['tests/test_sums.py::test_two', 'survived']

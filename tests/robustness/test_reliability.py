@@ -11,8 +11,10 @@ from tests.robustness.reliability import Row
 
 
 def test_the_page_marks_what_is_bad():
-    rows = {'a': [Row('Kills', '3 kills', 'all survived', True, 90.0)],
-            'b': [Row('Mutants', '2 mutants', '1 killed', False, details=('survived: x.py: `a` -> `b`',))]}  # fmt: skip
+    rows = {
+        'a': [Row('Kills', '3 kills', 'all survived', True, 90.0)],
+        'b': [Row('Mutants', '2 mutants', '1 killed', False, details=('survived: x.py: `a` -> `b`',))],
+    }
     page = reliability.describe(rows, command='python -m tests.robustness', seconds=600)
     assert '| Kills | 3 kills | all survived | yes | 1.5 |' in page.splitlines()
     assert '| Mutants | 2 mutants | 1 killed | **no** | 0.0 |' in page.splitlines()
