@@ -29,6 +29,7 @@ _TASKS = flags.DEFINE_list('tasks', [], 'Only the models of these tasks, separat
 _SPECS = flags.DEFINE_list(
     'specs', [], 'Ask these specs; default, for each task, the one with the best validation AUROC.'
 )
+_MEMBERS = cli.define_members()
 _MOTIFS = flags.DEFINE_list(
     'motifs',
     [],
@@ -97,7 +98,7 @@ def main(argv: Sequence[str]) -> None:
     from demo_jax.predict.scoring import choose_models
 
     run = load_run(_RUN.value, own_specs=_OWN_SPECS.value)
-    models = of_models(choose_models(run, _TASKS.value, _SPECS.value))
+    models = of_models(choose_models(run, _TASKS.value, _SPECS.value, _MEMBERS.value))
     print(f'{question}: {len(models)} models')
     if question == 'design':
         _design(run, models, out, figure)

@@ -84,6 +84,17 @@ def define_own_specs() -> flags.FlagHolder:
     )
 
 
+def define_members() -> flags.FlagHolder:
+    """The flag --members, which models of a task and architecture answer."""
+    return flags.DEFINE_enum(
+        'members',
+        'all',
+        ['all', 'best'],
+        'Models of several seeds or folds: all of them (mean score and the SD between them), or the one with the best '
+        'validation AUROC.',
+    )
+
+
 def define_tf() -> flags.FlagHolder:
     """The flag --tf, which TF a task is of."""
     return flags.DEFINE_multi_string(

@@ -51,6 +51,7 @@ _TASKS = flags.DEFINE_list('tasks', [], 'Only these tasks of the run, separated 
 _SPECS = flags.DEFINE_list(
     'specs', [], 'Score with these specs; default, for each task, the one with the best validation AUROC.'
 )
+_MEMBERS = cli.define_members()
 _STRIDE = flags.DEFINE_integer(
     'stride',
     None,
@@ -96,7 +97,7 @@ _STRICT = flags.DEFINE_bool(
 )
 _OUT = cli.define_path('out', None, 'Table to write; default scores.tsv, or variant_scores.tsv with --variants.')
 
-_PRINTED = ('sequence', 'length', 'task', 'spec', 'start', 'end', 'score', 'probability')
+_PRINTED = ('sequence', 'length', 'task', 'spec', 'start', 'end', 'score', 'score_sd', 'probability')
 _PRINTED_VARIANTS = (
     'id',
     'sequence',
@@ -108,6 +109,7 @@ _PRINTED_VARIANTS = (
     'score_ref',
     'score_alt',
     'score_change',
+    'score_change_sd',
     'probability_change',
 )
 _MOST_ROWS = 30
@@ -154,7 +156,9 @@ def _models() -> Sequence[Any]:
         from demo_jax.predict.run import load_run
         from demo_jax.predict.scoring import choose_models
 
-        return choose_models(load_run(_RUN.value, own_specs=_OWN_SPECS.value), _TASKS.value, _SPECS.value)
+        return choose_models(
+            load_run(_RUN.value, own_specs=_OWN_SPECS.value), _TASKS.value, _SPECS.value, _MEMBERS.value
+        )
     from demo_jax.predict.deepbind import load_deepbind
 
     library = load_deepbind(_DEEPBIND.value, windows=not _WHOLE.value)
@@ -217,7 +221,7 @@ def _variants(models: Sequence[Any], path: str, out: pathlib.Path) -> None:
     with variant_effects.skipped_table(_skipped(out)) as enter:
         scores = variant_effects.score_variants(models, path, _FASTA.value, strict=_STRICT.value, passed_over=enter)
         rows = list(scores.rows())
-        files.write_tsv(out, rows, variant_effects.VARIANT_COLUMNS)
+        files.write_tsv(out, rows, scores.columns)
     title = 'Variants: score (log odds) of either allele, and what changes from ref to alt (positions from 1)'
     _print(rows, _PRINTED_VARIANTS, 'score_change', title, out, len(rows))
     for reason, count in scores.skipped.items():
@@ -243,7 +247,8 @@ def _print(
         shown = sorted(rows, key=lambda row: -size(row[by]))[:_MOST_ROWS]
         title = f'{title}: the {_MOST_ROWS} with the {"largest change" if size is abs else "highest score"}'
     print()
-    print(format_table(shown, [name for name in columns if any(row[name] != '' for row in shown)], title=title))
+    filled = [name for name in columns if any(row.get(name, '') != '' for row in shown)]
+    print(format_table(shown, filled, title=title))
     if n_rows > len(shown):
         print(f'... {n_rows - len(shown):,} more rows in {out}')
 

@@ -33,13 +33,13 @@ def run(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def models(run):
-    return choose_models(run, ['one'], ['small_cnn', 'small_rnn'])
+    return choose_models(run, ['one'], ['small_cnn', 'small_rnn'], 'best')
 
 
 def test_the_best_model_by_validation_is_chosen(run):
-    chosen = choose_models(run)
+    chosen = choose_models(run, members='best')
     assert [(m.task, m.spec, m.seed) for m in chosen] == [('one', 'small_rnn', 1), ('two', 'small_rnn', 1)]
-    chosen = choose_models(run, ['two'], ['small_cnn', 'small_rnn'])
+    chosen = choose_models(run, ['two'], ['small_cnn', 'small_rnn'], 'best')
     assert [(m.task, m.spec, m.seed) for m in chosen] == [('two', 'small_cnn', 1), ('two', 'small_rnn', 1)]
     job = next(job for job in run.jobs if (job.task, job.spec, job.seed) == ('two', 'small_cnn', 1))
     kernel = run.directory.load_result(job.index).params['conv0']['kernel']
@@ -604,7 +604,7 @@ def test_the_command_writes_and_prints(run, tmp_path, call, capsys):
     many = {f'sequence{n}': letters(45, n) for n in range(20)}
     path = fasta(tmp_path / 'x.fa', **many)
     out = tmp_path / 'new' / 'my.tsv'
-    call(run=str(run.directory.path), fasta=str(path), out=str(out), specs=['small_cnn'])
+    call(run=str(run.directory.path), fasta=str(path), out=str(out), specs=['small_cnn'], members='best')
     rows = files.read_tsv(out)
     assert tuple(rows[0]) == scoring.SCORE_COLUMNS and len(rows) == 40
     assert {(row['task'], row['spec'], row['seed']) for row in rows} == {
@@ -643,7 +643,7 @@ def test_the_command_refuses_to_overwrite_its_input(run, tmp_path, call):
 def test_the_command_writes_a_track(run, tmp_path, call, capsys):
     path = fasta(tmp_path / 'x.fa', s=SEQUENCE, t=letters(70, 6))
     track = tmp_path / 'new' / 'o.bed'
-    call(run=str(run.directory.path), fasta=str(path), out=str(tmp_path / 'o.tsv'), track=str(track))
+    call(run=str(run.directory.path), fasta=str(path), out=str(tmp_path / 'o.tsv'), track=str(track), members='best')
     lines = track.read_text().splitlines()[1:]
     scores = [float(line.split('\t')[6]) for line in lines]
     assert 0 < len(lines) < 24 and min(scores) >= 0 and not any(line.split('\t')[4] < '500' for line in lines)

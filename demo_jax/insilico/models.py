@@ -11,7 +11,8 @@ from demo_jax.errors import InputError
 from demo_jax.explain import attribution, batches
 from demo_jax.explain.score import Score, check_score, name_of, of_tokens
 from demo_jax.explain.sizes import default_sizes
-from demo_jax.predict.model import Model
+from demo_jax.predict.ensemble import members_of
+from demo_jax.predict.predictor import Predictor
 
 
 class Group(NamedTuple):
@@ -110,12 +111,15 @@ def of_score(score: Score, params: Any, *, names: Sequence[str] = (), average_st
     return ModelSet(tuple(made), (Group(score, params, average_strands, tuple(range(n))),))
 
 
-def of_models(models: Sequence[Model]) -> ModelSet:
+def of_models(predictors: Sequence[Predictor]) -> ModelSet:
     """Models such as `run.model(task, spec)` or `demo_jax.wrap(score, params)`, of any architectures.
+
+    Each member of an ensemble is a model of its own, so that intervals over models are over its members, too.
 
     Raises:
       InputError: there is none.
     """
+    models = members_of(predictors).models
     if not models:
         raise InputError('no model was given to ask, expected at least one')
     alike: dict[Any, list[int]] = {}
@@ -127,4 +131,9 @@ def of_models(models: Sequence[Model]) -> ModelSet:
     for (score, average_strands, *_), places in alike.items():
         stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *(models[place].params for place in places))
         groups.append(Group(score, stacked, average_strands, tuple(places)))
-    return ModelSet(tuple(model.title for model in models), tuple(groups))
+    titles = [model.title for model in models]
+    names = [
+        f'{title} / seed {model.seed}' if titles.count(title) > 1 else title
+        for title, model in zip(titles, models, strict=True)
+    ]
+    return ModelSet(tuple(names), tuple(groups))

@@ -14,15 +14,12 @@ import numpy as np
 from demo_jax import dna
 from demo_jax.errors import InputError, brief
 from demo_jax.explain import attribution, batches, class_optimisation, temporal
-from demo_jax.explain.pieces import PIECES
-from demo_jax.explain.score import check_params, check_score, name_of, of_tokens, probability, takes_lengths
+from demo_jax.explain.score import check_params, check_score, name_of, of_tokens, takes_lengths
 from demo_jax.explain.score import shortest as shortest_of
 from demo_jax.explain.sizes import default_sizes, on_accelerator
-from demo_jax.motifs import scan
-from demo_jax.motifs.jaspar import load_matrices
-from demo_jax.motifs.matching import own_matrices
 from demo_jax.nn.architecture import resolve
 from demo_jax.nn.deepbind import DeepBind, score_models
+from demo_jax.predict.predictor import Predictor
 from demo_jax.predict.results import Maps, Optimum, Prediction, Temporal
 from demo_jax.training import stack
 from demo_jax.training.jobs import batches as in_batches
@@ -30,7 +27,7 @@ from demo_jax.training.pool import Pool
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Model:
+class Model(Predictor):
     """One model.
 
     Attributes:
@@ -55,18 +52,9 @@ class Model:
     temperature: float | None = None
 
     @property
-    def title(self) -> str:
-        """What figures and printed results call it, e.g. 'CTCF / medium_cnn'."""
-        return f'{self.task} / {self.spec}' if self.task else self.spec
-
-    @property
     def score(self) -> Any:
         """What gives the scores: a function of (params, x), or the architecture, which is one."""
         return resolve(self.spec) if self.function is None else self.function
-
-    def probability(self, scores: Any) -> np.ndarray:
-        """The probabilities of binding, float64 (...,), that scores S (...,) of this model mean."""
-        return probability(scores, self.temperature or 1.0)
 
     def predict(self, sequences: Sequence[str]) -> Prediction:
         """Score sequences of any lengths that the model can read.
@@ -117,47 +105,6 @@ class Model:
             _cut(found.hypothetical, own),
             error,
         )
-
-    def saliency(self, sequences: Sequence[str], *, both_strands: bool | None = None) -> Maps:
-        """The paper's saliency map: the size of dS/dX at each letter; see `attribute`."""
-        return self.attribute('saliency', sequences, both_strands=both_strands)
-
-    def gradient_x_input(
-        self, sequences: Sequence[str], *, both_strands: bool | None = None, centred: bool = False
-    ) -> Maps:
-        """The gradient dS/dX at each letter with its sign, `centred` over the letters if wanted; see `attribute`."""
-        return self.attribute('gradient_x_input', sequences, both_strands=both_strands, centred=centred)
-
-    def integrated_gradients(
-        self, sequences: Sequence[str], *, both_strands: bool | None = None, baseline: str = 'uniform', steps: int = 32
-    ) -> Maps:
-        """Gradients averaged on the way from a baseline to the sequence; see `attribute`."""
-        return self.attribute(
-            'integrated_gradients', sequences, both_strands=both_strands, baseline=baseline, steps=steps
-        )
-
-    def deeplift(
-        self,
-        sequences: Sequence[str],
-        *,
-        both_strands: bool | None = None,
-        references: Any = 'shuffled',
-        n_references: int = 20,
-        seed: int = 0,
-    ) -> Maps:
-        """The exact share of each letter in the score's change from references (DeepSHAP); see `attribute`."""
-        return self.attribute(
-            'deeplift',
-            sequences,
-            both_strands=both_strands,
-            references=references,
-            n_references=n_references,
-            seed=seed,
-        )
-
-    def mutagenesis(self, sequences: Sequence[str], *, both_strands: bool | None = None) -> Maps:
-        """The exact change of the score for every single-letter mutant; see `attribute`."""
-        return self.attribute('mutagenesis', sequences, both_strands=both_strands)
 
     def temporal(
         self, sequences: Sequence[str], *, both_strands: bool | None = None, truncate: str = 'input'
@@ -242,51 +189,6 @@ class Model:
             float(found.objective[0, best]),
             found.objective[0],
         )
-
-    def figure(self, sequence: str, *, tf: str = '', release: str = '') -> Any:
-        """The paper's Figure 2 for one sequence: known motifs and their hits, saliency, temporal scores, class optimum.
-
-        Temporal scores are shown where the model has a fast way to them.
-
-        Args:
-          sequence: as one of those that `predict` takes.
-          tf: its JASPAR matrices are shown, e.g. 'CTCF'; '' = none.
-          release: of JASPAR; '' = the newest installed.
-
-        Returns:
-          A matplotlib Figure.
-
-        Raises:
-          InputError: as `predict`, a TF without a matrix, or no such release.
-        """
-        from demo_jax.report.figures_sequence import ModelView, SequenceView, Span, dashboard_figure
-
-        maps = self.saliency([sequence])
-        known: list[tuple[str, np.ndarray]] = []
-        hits: list[Span] | None = None
-        temporal = self.temporal([sequence]) if PIECES['temporal'].applies(self.score) else None
-        view = ModelView(
-            self.spec.rsplit(':', 1)[-1],
-            float(maps.score[0]),
-            maps.values[0],
-            None if temporal is None else temporal.forward[0],
-            None if temporal is None else temporal.reverse[0],
-            self.class_optimise(length=len(sequence)).matrix,
-            self.temperature or 1.0,
-        )
-        if tf:
-            matrices = load_matrices(release or None)
-            ids = own_matrices(tf, matrices)
-            if not ids:
-                raise InputError(f'JASPAR has no matrix of {brief(tf)} in {release or "its newest release"}')
-            known, hits = [(matrices[m].label, matrices[m].probabilities) for m in ids], []
-            for motif in ids:
-                found = scan.known_hits(matrices[motif].probabilities, dna.encode(sequence)[None], threshold=1e-4)
-                spans = [(int(start), int(strand)) for start, strand, *_ in found.of_row(0)]
-                hits += [Span(at, at + found.width, matrices[motif].name, strand) for at, strand in spans]
-        title = f'{self.title}, {len(sequence)} letters'
-        letters = dna.decode(dna.encode(sequence))
-        return dashboard_figure(SequenceView(title, letters, None, [view], known[:3], hits))
 
     def score_tokens(self, tokens: np.ndarray, lengths: np.ndarray | None = None) -> np.ndarray:
         """Scores S, float32 (N,), of tokens uint8 (N, L); `lengths` int (N,) where they differ."""

@@ -1,12 +1,13 @@
-"""The results of a `Model`: each prints, becomes a table (`to_frame`) and a figure (`plot`) (edge).
+"""The results of a `Model` or an `Ensemble`: each prints, becomes a table (`to_frame`) and a figure (`plot`) (edge).
 
 Sequences are numbered from 1 in the given order, and positions from 1 within each sequence, as in VCF files. Tables are
-pandas DataFrames. Figures are matplotlib Figures that need no display (`figure.savefig(path)`).
+pandas DataFrames. Figures are matplotlib Figures that need no display (`figure.savefig(path)`). Results of an ensemble
+hold the mean over its members and the standard deviation between them (`*_sd`); of one model there is none (None).
 """
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -33,35 +34,48 @@ class Prediction:
       score: float32 (N,), S = logit(+) - logit(-), the log odds that the TF binds.
       probability: float32 (N,), the probability of binding: the sigmoid of score / temperature.
       temperature: that of a calibrated model; None = not calibrated, which counts as 1.
+      score_sd: float32 (N,), the SD of the score between the members of an ensemble; None for one model.
+      n_members: how many models the scores are means of.
     """
 
     sequences: tuple[str, ...]
     score: np.ndarray
     probability: np.ndarray
     temperature: float | None = None
+    score_sd: np.ndarray | None = None
+    n_members: int = 1
 
     def to_frame(self) -> Any:
-        """A pandas DataFrame with the columns sequence, score, probability."""
-        import pandas as pd
-
-        return pd.DataFrame({'sequence': self.sequences, 'score': self.score, 'probability': self.probability})
+        """A pandas DataFrame with the columns sequence, score, probability, and score_sd of an ensemble."""
+        columns = {'sequence': self.sequences, 'score': self.score, 'probability': self.probability}
+        return _frame(columns | ({} if self.score_sd is None else {'score_sd': self.score_sd}))
 
     def plot(self, limit: int = 50) -> Any:
-        """A bar chart of the probabilities of the first `limit` sequences."""
+        """A bar chart of the probabilities of the first `limit` sequences; whiskers are one SD between members."""
         shown = self.probability[:limit]
         figure, ax = _figure(6, 0.25 * len(shown) + 0.8)
-        ax.barh(np.arange(len(shown)), shown, color='#0072B2')
+        spread = None
+        if self.score_sd is not None:
+            scores, sd = (values[:limit].astype(np.float64) for values in (self.score, self.score_sd))
+            ends = (probability(scores + sign * sd, self.temperature or 1.0) for sign in (-1, 1))
+            spread = np.abs(np.stack(list(ends)) - probability(scores, self.temperature or 1.0))
+        ax.barh(np.arange(len(shown)), shown, color='#0072B2', xerr=spread, ecolor='#5F6670')
         ax.set_yticks(np.arange(len(shown)), [_short(text, 20) for text in self.sequences[:limit]], family='monospace')
         ax.set_xlim(0, 1)
         ax.set_ylim(len(shown) - 0.5, -0.5)
         ax.axvline(0.5, color='#5F6670', linewidth=0.5)
-        ax.set_xlabel('probability of binding')
+        ax.set_xlabel('calibrated probability of binding' if self.temperature else 'probability of binding')
         return figure
 
     def __str__(self) -> str:
-        lines = ['probability    score  sequence']
-        for sequence, score, chance in zip(self.sequences, self.score, self.probability, strict=True):
-            lines.append(f'{chance:11.4f} {score:8.3f}  {_short(sequence, 60)}')
+        lines = [
+            'probability    score  sequence' if self.score_sd is None else 'probability    score      SD  sequence'
+        ]
+        spread = [''] * len(self.score) if self.score_sd is None else [f'{sd:8.3f}' for sd in self.score_sd]
+        for sequence, score, chance, sd in zip(self.sequences, self.score, self.probability, spread, strict=True):
+            lines.append(f'{chance:11.4f} {score:8.3f}{sd}  {_short(sequence, 60)}')
+        if self.score_sd is not None:
+            lines.append(f'score: mean of {self.n_members} models, SD: between them')
         if self.temperature is not None:
             lines.append(f'probabilities are calibrated on validation data: temperature {self.temperature:.3g}')
         return '\n'.join(lines)
@@ -81,7 +95,10 @@ class Maps:
       hypothetical: N arrays, float32 (L, 4): the contribution of each of A, C, G, T in its place; for mutagenesis, the
         exact change of the score with that letter.
       completeness_error: float32 (N,) for integrated gradients, (N, K) for DeepLIFT with K references (see
-        `explain.attribution.Attribution`), else None.
+        `explain.attribution.Attribution`), else None; of an ensemble the largest of its members.
+      score_sd, signed_sd, hypothetical_sd: in the shapes of `score`, `signed` and `hypothetical`, the SD between the
+        members of an ensemble; None for one model.
+      n_members: how many models the maps are means of.
     """
 
     title: str
@@ -92,6 +109,10 @@ class Maps:
     signed: tuple[np.ndarray, ...]
     hypothetical: tuple[np.ndarray, ...]
     completeness_error: np.ndarray | None = None
+    score_sd: np.ndarray | None = None
+    signed_sd: tuple[np.ndarray, ...] | None = None
+    hypothetical_sd: tuple[np.ndarray, ...] | None = None
+    n_members: int = 1
 
     @property
     def values(self) -> tuple[np.ndarray, ...]:
@@ -126,35 +147,28 @@ class Maps:
 
     def only(self, n: int) -> 'Maps':
         """The map of sequence n (from 0) alone."""
-        error = None if self.completeness_error is None else self.completeness_error[n : n + 1]
-        return dataclasses.replace(
-            self,
-            sequences=self.sequences[n : n + 1],
-            score=self.score[n : n + 1],
-            signed=self.signed[n : n + 1],
-            hypothetical=self.hypothetical[n : n + 1],
-            completeness_error=error,
-        )
+        return _only(self, n)
 
     def to_frame(self) -> Any:
         """A pandas DataFrame with one row per letter.
 
-        Columns: sequence (number, from 1), position (from 1), base, value (see `values`), signed, and A, C, G, T
-        (hypothetical).
+        Columns: sequence (number, from 1), position (from 1), base, value (see `values`), signed, A, C, G, T
+        (hypothetical), and of an ensemble signed_sd.
         """
         columns = _positions(self.sequences)
         columns['value'] = _joined(self.values)
         columns['signed'] = _joined(self.signed)
         hypothetical = np.concatenate([np.zeros((0, 4), np.float32), *self.hypothetical])
         columns |= {letter: hypothetical[:, i] for i, letter in enumerate('ACGT')}
-        return _frame(columns)
+        return _frame(columns | ({} if self.signed_sd is None else {'signed_sd': _joined(self.signed_sd)}))
 
     def plot(self, limit: int = _SHOWN) -> Any:
-        """A logo of each of the first `limit` sequences; the height of a letter is its value."""
+        """A logo of each of the first `limit` sequences: letters as high as their values, whiskers of one SD."""
 
         def draw(axes: np.ndarray, n: int) -> None:
             self.draw(axes[0], n)
-            axes[0].set_title(f'{n + 1}: score {self.score[n]:.2f}', loc='left', fontsize='medium')
+            spread = '' if self.score_sd is None else f' ± {self.score_sd[n]:.2f}'
+            axes[0].set_title(f'{n + 1}: score {self.score[n]:.2f}{spread}', loc='left', fontsize='medium')
 
         return _rows(self.sequences[:limit], [1.0], draw, title=f'{self.title}: {_named(self.method)}')
 
@@ -165,6 +179,11 @@ class Maps:
         label = {'saliency': '|gradient|', 'mutagenesis': 'loss when mutated'}.get(self.method, 'contribution')
         letters = dna.one_hot(dna.encode(self.sequences[n]))
         plots.letter_logo(ax, letters * self.values[n][:, None], ylabel=label)
+        if self.signed_sd is not None:
+            at, middle, sd = np.arange(len(letters)), self.values[n], self.signed_sd[n]
+            ax.vlines(at, middle - sd, middle + sd, color='#5F6670', linewidth=0.6)
+            low, high = ax.get_ylim()
+            ax.set_ylim(min(low, float((middle - sd).min())), max(high, float((middle + sd).max())))
         ax.spines[['top', 'right']].set_visible(False)
         _number_positions(ax, len(letters), first)
 
@@ -183,7 +202,11 @@ class Maps:
             letters = ''.join(a.lower() if against else a for a, against in zip(letters, negative, strict=True))
             gap = self.completeness_error
             error = '' if gap is None else f', completeness error {np.max(gap[n]):.2g}'
-            lines.append(f'{n + 1}: score {self.score[n]:.3f}, largest contribution {size.max(initial=0):.3g}{error}')
+            spread = '' if self.score_sd is None else f' (SD {self.score_sd[n]:.3f} of {self.n_members} models)'
+            largest = f'largest contribution {size.max(initial=0):.3g}'
+            if self.signed_sd is not None and len(size):
+                largest += f' (SD {self.signed_sd[n][size.argmax()]:.2g})'
+            lines.append(f'{n + 1}: score {self.score[n]:.3f}{spread}, {largest}{error}')
             lines += _wrapped(('', ''), letters, ''.join(map(str, digits)))
         return '\n'.join([*lines, *_left_out(len(self.sequences))])
 
@@ -288,6 +311,7 @@ class Temporal:
       sequences: as given.
       forward: N arrays, float32 (L,): S of the prefix that ends with each position; NaN if it is too short.
       reverse: N arrays, float32 (L,): S of the suffix that begins with each position.
+      forward_sd, reverse_sd: in the shapes of both, the SD between the members of an ensemble; None for one model.
     """
 
     title: str
@@ -295,18 +319,23 @@ class Temporal:
     sequences: tuple[str, ...]
     forward: tuple[np.ndarray, ...]
     reverse: tuple[np.ndarray, ...]
+    forward_sd: tuple[np.ndarray, ...] | None = None
+    reverse_sd: tuple[np.ndarray, ...] | None = None
 
     def only(self, n: int) -> 'Temporal':
         """The scores of sequence n (from 0) alone."""
-        one = slice(n, n + 1)
-        return dataclasses.replace(
-            self, sequences=self.sequences[one], forward=self.forward[one], reverse=self.reverse[one]
-        )
+        return _only(self, n)
 
     def to_frame(self) -> Any:
-        """A pandas DataFrame with one row per letter: sequence, position (both from 1), base, forward, reverse."""
+        """A pandas DataFrame with one row per letter.
+
+        Columns: sequence, position (both from 1), base, forward, reverse, and of an ensemble forward_sd, reverse_sd.
+        """
         columns = _positions(self.sequences)
-        return _frame(columns | {'forward': _joined(self.forward), 'reverse': _joined(self.reverse)})
+        for name in ('forward', 'reverse', 'forward_sd', 'reverse_sd'):
+            if getattr(self, name) is not None:
+                columns[name] = _joined(getattr(self, name))
+        return _frame(columns)
 
     def plot(self, limit: int = _SHOWN) -> Any:
         """Two strips per sequence, each on its own scale; the first `limit` sequences.
@@ -317,7 +346,8 @@ class Temporal:
 
         def draw(axes: np.ndarray, n: int) -> None:
             self.draw(axes[0], axes[1], n)
-            axes[0].set_title(f'{n + 1}: score {self.forward[n][-1]:.2f}', loc='left', fontsize='medium')
+            spread = '' if self.forward_sd is None else f' ± {self.forward_sd[n][-1]:.2f}'
+            axes[0].set_title(f'{n + 1}: score {self.forward[n][-1]:.2f}{spread}', loc='left', fontsize='medium')
 
         title = f'{self.title}: temporal scores (red: positive, blue: negative, each strip on its own scale)'
         return _rows(self.sequences[:limit], [0.3, 0.3], draw, title=title)
@@ -342,7 +372,8 @@ class Temporal:
             'digits: tenths of the probability that the sequence up to there (forward), or from there (reverse), binds',
         ]
         for n, sequence in enumerate(self.sequences[:_SHOWN]):
-            lines.append(f'{n + 1}: score {self.forward[n][-1]:.3f}')
+            spread = '' if self.forward_sd is None else f' (SD {self.forward_sd[n][-1]:.3f})'
+            lines.append(f'{n + 1}: score {self.forward[n][-1]:.3f}{spread}')
             rows = (dna.decode(dna.encode(sequence)), _tenths(self.forward[n]), _tenths(self.reverse[n]))
             lines += _wrapped(('', 'forward', 'reverse'), *rows)
         return '\n'.join([*lines, *_left_out(len(self.sequences))])
@@ -407,6 +438,18 @@ class Optimum:
         ]
         bits = np.clip(5 * information_content(self.matrix), 0, 9).astype(int)
         return '\n'.join([*lines, *_wrapped(('', ''), self.consensus, ''.join(map(str, bits)))])
+
+
+Sliced = TypeVar('Sliced', Maps, Temporal)
+
+
+def _only(results: Sliced, n: int) -> Sliced:
+    """The result of sequence n (from 0) alone: of every field that holds N parts, that part."""
+    parts = {field.name: getattr(results, field.name) for field in dataclasses.fields(results)}
+    kept: dict[str, Any] = {
+        name: part[n : n + 1] for name, part in parts.items() if isinstance(part, tuple | np.ndarray)
+    }
+    return dataclasses.replace(results, **kept)
 
 
 def _named(method: str) -> str:

@@ -1,14 +1,20 @@
-"""A training opened for reading: `load_run(path).model(task, spec)` is a model that predicts and explains (edge)."""
+"""A training opened for reading: `load_run(path).model(task, spec)` predicts and explains (edge)."""
 
 import functools
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from demo_jax.compute import devices
 from demo_jax.errors import InputError, brief
+from demo_jax.evaluation import choose
+from demo_jax.predict.ensemble import Ensemble
 from demo_jax.predict.model import Model
+from demo_jax.predict.predictor import Predictor
 from demo_jax.runs.directory import RunDirectory
 from demo_jax.training.jobs import Job
+
+#: Which of the models of a task and architecture answer: all together, or the best by validation.
+MEMBERS = ('all', 'best')
 
 
 class Run:
@@ -35,8 +41,8 @@ class Run:
         return int(self.directory.corpus().lengths.max(initial=0))
 
     @functools.cached_property
-    def temperatures(self) -> dict[int, float]:
-        """The temperature of each calibrated model, by job; none where the stage evaluate has not run."""
+    def temperatures(self) -> dict[tuple[int, ...], float]:
+        """As of `RunDirectory.temperatures`."""
         return self.directory.temperatures()
 
     def find_job(self, task: str, spec: str, seed: int | None = None) -> Job:
@@ -56,13 +62,49 @@ class Run:
             raise InputError(f'{self.directory.path}: no seed {seed} of {task}, {spec}; it has {listed}')
         return found[0]
 
-    def model(self, task: str, spec: str, seed: int | None = None) -> Model:
-        """The trained model of a task and spec, ready to predict and explain.
+    def model(self, task: str, spec: str, seed: int | None = None, *, members: str = 'all') -> Predictor:
+        """What the run has trained of a task and spec, ready to predict and explain.
+
+        Args:
+          task: a name.
+          spec: a name.
+          seed: the one model of this seed. None: all of them, see `members`.
+          members: 'all': models of several seeds (or folds) as an `Ensemble`, where there are several; 'best': of
+            these the one with the best validation AUROC.
 
         Raises:
-          InputError: the run has no such model, or it diverged.
+          InputError: the run has no such model, it diverged, or `members` is something else.
         """
-        return self.model_of(self.find_job(task, spec, seed))
+        job = self.find_job(task, spec, seed)
+        found = [] if seed is not None else self.members(task, spec, members)
+        return self.predictor_of([one for one, _ in found]) if found else self.model_of(job)
+
+    def members(self, task: str, spec: str, members: str = 'all') -> list[tuple[Job, float]]:
+        """The trained models that answer together for a task and spec, and the validation AUROC of each.
+
+        One per seed (of a grid, each seed's best by validation); models that diverged or are not trained yet are left
+        out. Arguments are those of `model`.
+
+        Raises:
+          InputError: `members` is something else.
+        """
+        if members not in MEMBERS:
+            raise InputError(f'members is {brief(members)}, expected one of {", ".join(MEMBERS)}')
+        mine = [job for job in self.jobs if (job.task, job.spec) == (task, spec)]
+        trained = self.directory.finished_jobs()
+        read = ((job, self.directory.load_result(job.index)) for job in mine if job.index in trained)
+        alive = [(job, result.best_auroc) for job, result in read if result.params is not None]
+        if members == 'best':
+            best = choose.best(alive, lambda one: one[1])
+            return [] if best is None else [best]
+        return list(choose.best_of_each(alive, lambda one: one[0].seed, lambda one: one[1]).values())
+
+    def predictor_of(self, jobs: Sequence[Job]) -> Predictor:
+        """The trained models of some rows of the job table as one: a `Model`, or of several an `Ensemble`."""
+        if len(jobs) == 1:
+            return self.model_of(jobs[0])
+        temperature = self.temperatures.get(tuple(sorted(job.index for job in jobs)))
+        return Ensemble(tuple(self.model_of(job) for job in jobs), temperature)
 
     def model_of(self, job: Job) -> Model:
         """The trained model of one row of the job table; InputError as `model`."""
@@ -77,7 +119,7 @@ class Run:
             result.params,
             average_strands=average,
             length=self.length,
-            temperature=self.temperatures.get(job.index),
+            temperature=self.temperatures.get((job.index,)),
         )
 
 

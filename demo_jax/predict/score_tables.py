@@ -10,14 +10,15 @@ import numpy as np
 
 from demo_jax.explain.score import probability
 from demo_jax.io import files
-from demo_jax.predict.model import Model
+from demo_jax.predict.ensemble import members_of
+from demo_jax.predict.predictor import Predictor
 from demo_jax.predict.scoring import (
-    SCORE_COLUMNS,
     Best,
     BestWindows,
     ScoredBlock,
     best_of_records,
     score_blocks,
+    score_columns,
     score_rows,
 )
 from demo_jax.predict.windows import Fasta
@@ -34,6 +35,8 @@ TRACK_COLUMNS = (
     'spec',
     'seed',
 )
+#: What a track has besides where any of its models is an ensemble: the SD of the score between the members.
+TRACK_SPREAD_COLUMNS = ('logOddsSd',)
 _LINES = 10_000  # lines of the track in memory
 
 
@@ -55,7 +58,7 @@ class Written(NamedTuple):
 
 
 def write_scores(
-    models: Sequence[Model],
+    models: Sequence[Predictor],
     fasta: Fasta,
     path: pathlib.Path,
     *,
@@ -70,7 +73,7 @@ def write_scores(
     Args:
       models: of one run, from `choose_models`.
       fasta: from `check_fasta` with these models.
-      path: the table of each record's best window, tab-separated, with `SCORE_COLUMNS`.
+      path: the table of each record's best window, tab-separated, with `score_columns`.
       track: the file for the windows that score at least `threshold`, see `track_lines`; None = none.
       threshold: a score S, in log odds; 0 is a probability of one half.
       keep: return the best windows and their letters, which takes memory.
@@ -92,8 +95,10 @@ def write_scores(
             handle.write('\t'.join(columns) + '\n')
             return handle
 
-        table = opened(path, SCORE_COLUMNS)
-        bed = opened(track, ('#' + TRACK_COLUMNS[0], *TRACK_COLUMNS[1:])) if track else None
+        columns = score_columns(models)
+        table = opened(path, columns)
+        header = TRACK_COLUMNS + (TRACK_SPREAD_COLUMNS if members_of(models).several else ())
+        bed = opened(track, ('#' + header[0], *header[1:])) if track else None
 
         def tracked() -> Iterator[ScoredBlock]:
             nonlocal n_tracked
@@ -108,7 +113,7 @@ def write_scores(
             if keep:
                 stored.append(best)
             for row in score_rows(models, best, fasta.width):
-                table.write('\t'.join(files.format_cell(row[name]) for name in SCORE_COLUMNS) + '\n')
+                table.write('\t'.join(files.format_cell(row[name]) for name in columns) + '\n')
                 n_rows += 1
                 top.append(row)
             if len(top) > 64 * n_top:
@@ -123,8 +128,8 @@ def _highest(rows: list[dict[str, Any]], n: int) -> list[dict[str, Any]]:
     return heapq.nsmallest(n, rows, key=lambda row: -row['score'])
 
 
-def track_lines(models: Sequence[Model], block: ScoredBlock, threshold: float) -> Iterator[str]:
-    """The windows that score at least `threshold` (S, in log odds) as lines in BED format, 6 + 4 columns.
+def track_lines(models: Sequence[Predictor], block: ScoredBlock, threshold: float) -> Iterator[str]:
+    """The windows that score at least `threshold` (S, in log odds) as lines in BED format, 6 + 4 columns or 6 + 5.
 
     They are in the order of the FASTA: by record, start and model. Tab-separated, the columns are
 
@@ -135,22 +140,25 @@ def track_lines(models: Sequence[Model], block: ScoredBlock, threshold: float) -
       strand: '+' if the model reads the given strand, '.' if its score is the mean of both.
       logOdds: the score S.
       probability: of binding.
-      spec, seed: of the model.
+      spec, seed: of the model; the seed of an ensemble is '.'.
+      logOddsSd: only where any of the models is an ensemble: the SD of the score between its members, or '.'.
     """
-    windows, scores = block
+    windows, scores, spread = block
     # Transposed, so that the models of one window follow each other.
     at, model_of = np.nonzero(scores.T.astype(np.float64) >= threshold)
     strands = ['.' if model.average_strands or getattr(model.score, 'both_strands', False) else '+' for model in models]
     temperatures = np.array([model.temperature or 1.0 for model in models])
-    cells = [[files.format_cell(value) for value in (model.task, model.spec, model.seed)] for model in models]
+    several = members_of(models).several
+    cells = [[files.format_cell(value) or '.' for value in (model.task, model.spec, model.seed)] for model in models]
     for first in range(0, len(at), _LINES):
         w, of = at[first : first + _LINES], model_of[first : first + _LINES]
         starts, found = windows.start[w], scores[of, w]
         chances = probability(found, temperatures[of])
-        columns = (starts, starts + windows.lengths[w], windows.owner[w], of, found, chances)
-        for start, end, owner, m, score, chance in zip(*(column.tolist() for column in columns), strict=True):
+        columns = (starts, starts + windows.lengths[w], windows.owner[w], of, found, chances, spread[of, w])
+        for start, end, owner, m, score, chance, sd in zip(*(column.tolist() for column in columns), strict=True):
             task, spec, seed = cells[m]
+            more = f'\t{files.format_cell(sd) or "."}' if several else ''
             yield (
                 f'{windows.records[owner].name}\t{start}\t{end}\t{task}\t{round(1000 * chance)}\t{strands[m]}\t'
-                f'{score:.6g}\t{chance:.6g}\t{spec}\t{seed}\n'
+                f'{score:.6g}\t{chance:.6g}\t{spec}\t{seed}{more}\n'
             )

@@ -18,7 +18,9 @@ from demo_jax.evaluation import choose
 from demo_jax.explain.pieces import PIECES
 from demo_jax.io import files
 from demo_jax.nn.deepbind import DeepBind, score_models
+from demo_jax.predict.ensemble import count_members, members_of
 from demo_jax.predict.model import Model
+from demo_jax.predict.predictor import Predictor
 from demo_jax.predict.results import Maps, Temporal
 from demo_jax.predict.run import Run
 from demo_jax.predict.windows import Block, Fasta, Record, read_blocks
@@ -36,6 +38,8 @@ SCORE_COLUMNS = (
     'score',
     'probability',
 )
+#: What tables of scores have besides where a row is of several models: the SD between them, and how many they are.
+SPREAD_COLUMNS = ('score_sd', 'members')
 EXPLAIN_COLUMNS = (
     'record',
     'sequence',
@@ -49,6 +53,7 @@ EXPLAIN_COLUMNS = (
     'forward',
     'reverse',
 )
+EXPLAIN_SPREAD_COLUMNS = ('contribution_sd', 'forward_sd', 'reverse_sd')
 #: Windows are held and scored so many at a time.
 BLOCK = 4096
 #: Best windows, of all models together, that are held to be explained.
@@ -57,14 +62,17 @@ _EXPLAINED = 64  # sequences explained at once
 _DRAWN_MODELS = 12
 
 
-def choose_models(run: Run, tasks: Sequence[str] = (), specs: Sequence[str] = ()) -> list[Model]:
+def choose_models(
+    run: Run, tasks: Sequence[str] = (), specs: Sequence[str] = (), members: str = 'all'
+) -> list[Predictor]:
     """The models to score with.
 
     Args:
       run: a trained run.
       tasks: names; none = all of the run.
       specs: names, of each of which every task gets a model; none = per task the spec with the best validation
-        AUROC. Of several seeds (or rows of a grid), the model with the best validation AUROC is taken.
+        AUROC (of several members, their mean).
+      members: of models of several seeds (or folds), 'all' together, as an `Ensemble`, or the 'best' by validation.
 
     Raises:
       InputError: the run has no such task or spec (the message lists what it has), or no trained model of it.
@@ -72,22 +80,29 @@ def choose_models(run: Run, tasks: Sequence[str] = (), specs: Sequence[str] = ()
     for task in tasks or run.tasks:
         for spec in specs or run.specs[:1]:
             run.find_job(task, spec)
-    trained = run.directory.finished_jobs()
     models = []
     choices: list[tuple[str, ...]] = [(spec,) for spec in dict.fromkeys(specs)]
     for task in dict.fromkeys(tasks or run.tasks):
         for allowed in choices or [run.specs]:
-            mine = (job for job in run.jobs if job.task == task and job.spec in allowed and job.index in trained)
-            read = ((job, run.directory.load_result(job.index)) for job in mine)
-            alive = ((job, result.best_auroc) for job, result in read if result.params is not None)
-            best = choose.best(alive, lambda one: one[1])
+            found = (run.members(task, spec, members) for spec in allowed)
+            best = choose.best(filter(None, found), lambda mine: float(np.mean([auroc for _, auroc in mine])))
             if best is None:
                 raise InputError(f'{run.directory.path}: no model of {task} with {", ".join(allowed)} has been trained')
-            models.append(run.model_of(best[0]))
+            models.append(run.predictor_of([job for job, _ in best]))
     return models
 
 
-def default_stride(models: Sequence[Model]) -> int:
+def score_columns(models: Sequence[Predictor]) -> tuple[str, ...]:
+    """The columns of a table of these models' scores: `SCORE_COLUMNS`, with `SPREAD_COLUMNS` if any is an ensemble."""
+    return SCORE_COLUMNS + (SPREAD_COLUMNS if members_of(models).several else ())
+
+
+def explain_columns(models: Sequence[Predictor]) -> tuple[str, ...]:
+    """As `score_columns`, of a table of explanations."""
+    return EXPLAIN_COLUMNS + (EXPLAIN_SPREAD_COLUMNS if members_of(models).several else ())
+
+
+def default_stride(models: Sequence[Predictor]) -> int:
     """Letters from one window of a long sequence to the next, unless somebody says otherwise.
 
     Published models that score a sequence by its best stretch of so many letters need no more windows than hold every
@@ -105,26 +120,31 @@ class Best(NamedTuple):
       start: int64 (M,), where the window begins, 0-based.
       score: float32 (M,), S of that window; of equal ones, the first.
       tokens: uint8 (M, width), its letters, padded with N; None where they were not asked for.
+      sd: float32 (M,), SD of the score between the members of each ensemble; NaN of one model.
     """
 
     record: Record
     start: np.ndarray
     score: np.ndarray
     tokens: np.ndarray | None
+    sd: np.ndarray
 
 
-def score_rows(models: Sequence[Model], best: Best, width: int) -> Iterator[dict[str, Any]]:
-    """A row per model, with `SCORE_COLUMNS`."""
-    record = best.record
-    for model, start, score in zip(models, best.start.tolist(), best.score, strict=True):
-        yield _named(record.number, record.name, model) | {
+def score_rows(models: Sequence[Predictor], best: Best, width: int) -> Iterator[dict[str, Any]]:
+    """A row per model, with `score_columns`."""
+    record, columns = best.record, score_columns(models)
+    for model, start, score, sd in zip(models, best.start.tolist(), best.score, best.sd.tolist(), strict=True):
+        row = _named(record.number, record.name, model) | {
             'length': record.length,
             'n_windows': record.n_windows,
             'start': start + 1,
             'end': min(start + width, record.length),
             'score': float(score),
             'probability': float(model.probability(score)),
+            'score_sd': sd,
+            'members': count_members(model),
         }
+        yield {name: row[name] for name in columns}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -137,12 +157,12 @@ class BestWindows:
       records: R of them, with tokens.
     """
 
-    models: Sequence[Model]
+    models: Sequence[Predictor]
     width: int
     records: Sequence[Best]
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """A row per sequence and model, with `SCORE_COLUMNS`."""
+        """A row per sequence and model, with `score_columns`."""
         for best in self.records:
             yield from score_rows(self.models, best, self.width)
 
@@ -159,13 +179,14 @@ class BestWindows:
 
 
 class ScoredBlock(NamedTuple):
-    """Windows, and the `scores` S of M models for them, float32 (M, n)."""
+    """Windows, the `scores` S of M models (of ensembles, means) for them, float32 (M, n), and their `sd` (M, n)."""
 
     windows: Block
     scores: np.ndarray
+    sd: np.ndarray
 
 
-def score_blocks(models: Sequence[Model], fasta: Fasta, *, progress: bool = True) -> Iterator[ScoredBlock]:
+def score_blocks(models: Sequence[Predictor], fasta: Fasta, *, progress: bool = True) -> Iterator[ScoredBlock]:
     """Score every window of the training length, `BLOCK` at a time, in the file's order.
 
     Args:
@@ -176,9 +197,12 @@ def score_blocks(models: Sequence[Model], fasta: Fasta, *, progress: bool = True
     Raises:
       InputError: the file has changed since it was checked.
     """
-    with tqdm(total=fasta.n_windows * len(models), desc='scoring', unit='window', disable=not progress) as bar:
+    members = members_of(models)
+    total = fasta.n_windows * len(members.models)
+    with tqdm(total=total, desc='scoring', unit='window', disable=not progress) as bar:
         for block in read_blocks(fasta, BLOCK):
-            yield ScoredBlock(block, score_all(models, block.tokens, block.lengths, progress=bar.update))
+            scores = score_all(members.models, block.tokens, block.lengths, progress=bar.update)
+            yield ScoredBlock(block, *members.combine(scores))
 
 
 def score_all(
@@ -213,29 +237,30 @@ def best_of_records(blocks: Iterable[ScoredBlock], *, keep: bool = False) -> Ite
       keep: keep the letters of these windows, too.
     """
     pending: dict[int, Best] = {}
-    for windows, scores in blocks:
+    for windows, scores, spread in blocks:
         n_models, owner = len(scores), windows.owner
         best = np.full((n_models, len(windows.records)), -np.inf, np.float32)
         start, chosen = np.zeros(best.shape, np.int64), np.full(best.shape, -1)
+        sd = np.full(best.shape, np.nan, np.float32)
         if windows.records and (old := pending.get(windows.records[0].number)):
-            best[:, 0], start[:, 0] = old.score, old.start
+            best[:, 0], start[:, 0], sd[:, 0] = old.score, old.start, old.sd
         for m in range(n_models):
             # Sorted by sequence, then from the best down: the first of each sequence is its best here.
             order = np.lexsort((-scores[m], owner))
             order = order[np.unique(owner[order], return_index=True)[1]]
             order = order[scores[m, order] > best[m, owner[order]]]
             best[m, owner[order]], start[m, owner[order]] = scores[m, order], windows.start[order]
-            chosen[m, owner[order]] = order
+            chosen[m, owner[order]], sd[m, owner[order]] = order, spread[m, order]
         for r, record in enumerate(windows.records):
             tokens = windows.tokens[chosen[:, r]] if keep else None
             if tokens is not None and (old := pending.get(record.number)) and old.tokens is not None:
                 tokens[chosen[:, r] < 0] = old.tokens[chosen[:, r] < 0]
-            pending[record.number] = Best(record, start[:, r].copy(), best[:, r].copy(), tokens)
+            pending[record.number] = Best(record, start[:, r].copy(), best[:, r].copy(), tokens, sd[:, r].copy())
         for record in windows.ended:
             yield pending.pop(record.number)
 
 
-def score_fasta(models: Sequence[Model], fasta: Fasta, *, progress: bool = True) -> BestWindows:
+def score_fasta(models: Sequence[Predictor], fasta: Fasta, *, progress: bool = True) -> BestWindows:
     """The best window of every sequence of a file, with its letters; takes memory for each sequence.
 
     Args and errors are those of `score_blocks`.
@@ -299,7 +324,7 @@ def write_explanations(best: BestWindows, path: pathlib.Path, *, figures: int = 
 
     Args:
       best: from `score_fasta`.
-      path: the table, tab-separated, with `EXPLAIN_COLUMNS`: `saliency` is the size of `contribution`, the
+      path: the table, tab-separated, with `explain_columns`: `saliency` is the size of `contribution`, the
         gradient at the letter; forward and reverse are temporal scores (log odds), empty for CNNs.
       figures: of at most so many sequences a PNG is drawn, into the folder `path` without '.tsv'.
       progress: show a bar.
@@ -310,10 +335,11 @@ def write_explanations(best: BestWindows, path: pathlib.Path, *, figures: int = 
     folder = path.with_suffix('')
     drawn: list[Explained] = []
     with files.atomic_path(path) as temporary, open(temporary, 'w', encoding='utf-8') as table:
-        table.write('\t'.join(EXPLAIN_COLUMNS) + '\n')
+        columns = explain_columns(best.models)
+        table.write('\t'.join(columns) + '\n')
         for explained in explain_windows(best, progress=progress):
             for row in _explained_rows(best, explained):
-                table.write('\t'.join(files.format_cell(row[name]) for name in EXPLAIN_COLUMNS) + '\n')
+                table.write('\t'.join(files.format_cell(row[name]) for name in columns) + '\n')
             if explained.record < figures:
                 drawn.append(explained)
                 if explained.model == len(best.models) - 1:
@@ -328,22 +354,17 @@ def write_explanations(best: BestWindows, path: pathlib.Path, *, figures: int = 
 def _explained_rows(best: BestWindows, explained: Explained) -> Iterator[dict[str, Any]]:
     found, model = best.records[explained.record], best.models[explained.model]
     record, start = found.record, int(found.start[explained.model])
-    signed = explained.saliency.signed[0]
-    nothing = np.full(len(signed), np.nan)
-    forward, reverse = nothing, nothing
-    if explained.temporal is not None:
-        forward, reverse = explained.temporal.forward[0], explained.temporal.reverse[0]
+    maps, scores = explained.saliency, explained.temporal
+    letters = maps.sequences[0]
+    parts = {'contribution': maps.signed, 'contribution_sd': maps.signed_sd}
+    for name in ('forward', 'reverse', 'forward_sd', 'reverse_sd'):
+        parts[name] = None if scores is None else getattr(scores, name)
+    nothing = np.full(len(letters), np.nan)
+    columns = {name: nothing if part is None else part[0] for name, part in parts.items()}
     named = _named(record.number, record.name, model)
-    letters = explained.saliency.sequences[0]
-    for i, (base, value, prefix, suffix) in enumerate(zip(letters, signed, forward, reverse, strict=True)):
-        yield named | {
-            'position': start + i + 1,
-            'base': base,
-            'saliency': abs(value),
-            'contribution': value,
-            'forward': prefix,
-            'reverse': suffix,
-        }
+    for i, base in enumerate(letters):
+        values = {name: column[i] for name, column in columns.items()}
+        yield named | {'position': start + i + 1, 'base': base, 'saliency': abs(values['contribution'])} | values
 
 
 def draw_windows(best: BestWindows, explained: Sequence[Explained]) -> Any:
@@ -377,5 +398,5 @@ def draw_windows(best: BestWindows, explained: Sequence[Explained]) -> Any:
     return figure
 
 
-def _named(number: int, name: str, model: Model) -> dict[str, Any]:
+def _named(number: int, name: str, model: Predictor) -> dict[str, Any]:
     return {'record': number, 'sequence': name, 'task': model.task, 'spec': model.spec, 'seed': model.seed}

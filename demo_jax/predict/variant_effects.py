@@ -27,7 +27,8 @@ from demo_jax.errors import InputError
 from demo_jax.explain.score import shortest as shortest_of
 from demo_jax.io import files
 from demo_jax.io.textfile import check_size
-from demo_jax.predict.model import Model
+from demo_jax.predict.ensemble import count_members, members_of
+from demo_jax.predict.predictor import Predictor
 from demo_jax.predict.scoring import BLOCK, padded_windows, score_all
 
 VARIANT_COLUMNS = (
@@ -49,6 +50,8 @@ VARIANT_COLUMNS = (
     'probability_alt',
     'probability_change',
 )
+#: What the table has besides where any of the models is an ensemble.
+SPREAD_COLUMNS = ('score_change_sd', 'members')
 #: How many names of sequences that are not in the FASTA a message shows.
 _NAMED = 3
 
@@ -63,24 +66,32 @@ class VariantScores:
       alleles: the windows of the V variants that were scored.
       skipped: number of skipped alleles, by reason.
       unknown: the first names of sequences that are not in the FASTA.
-      ref, alt: float32 (M, V), the scores S of the alleles.
+      ref, alt: float32 (M, V), the scores S of the alleles; of ensembles, means.
+      change_sd: float32 (M, V), the SD of alt minus ref between the members of an ensemble; NaN of one model.
     """
 
-    models: Sequence[Model]
+    models: Sequence[Predictor]
     variants: Sequence[Variant]
     alleles: Sequence[Alleles]
     skipped: Mapping[str, int]
     unknown: Sequence[str]
     ref: np.ndarray
     alt: np.ndarray
+    change_sd: np.ndarray
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """`VARIANT_COLUMNS`, with `SPREAD_COLUMNS` if any of the models is an ensemble."""
+        return VARIANT_COLUMNS + (SPREAD_COLUMNS if members_of(self.models).several else ())
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """A row per variant and model, with `VARIANT_COLUMNS`; a change is alt minus ref, of scores in log odds."""
+        """A row per variant and model, with `columns`; a change is alt minus ref, of scores in log odds."""
+        columns = self.columns
         for v, (variant, alleles) in enumerate(zip(self.variants, self.alleles, strict=True)):
             for m, model in enumerate(self.models):
                 ref, alt = float(self.ref[m, v]), float(self.alt[m, v])
                 probabilities = float(model.probability(ref)), float(model.probability(alt))
-                yield variant._asdict() | {
+                row = variant._asdict() | {
                     'task': model.task,
                     'spec': model.spec,
                     'seed': model.seed,
@@ -92,7 +103,10 @@ class VariantScores:
                     'probability_ref': probabilities[0],
                     'probability_alt': probabilities[1],
                     'probability_change': probabilities[1] - probabilities[0],
+                    'score_change_sd': float(self.change_sd[m, v]),
+                    'members': count_members(model),
                 }
+                yield {name: row[name] for name in columns}
 
 
 @contextlib.contextmanager
@@ -145,7 +159,7 @@ class _Passed:
 
 
 def score_variants(
-    models: Sequence[Model],
+    models: Sequence[Predictor],
     path: str | os.PathLike,
     fasta_path: str | os.PathLike,
     *,
@@ -206,16 +220,19 @@ def score_variants(
         raise no_name_is_known(path, passed.unknown, fasta_path, sizes)
     if not kept:
         raise InputError(f'{path}: holds no variants that can be scored{passed.told()}')
-    scores = np.empty((len(models), len(tokens)), np.float32)
+    members = members_of(models)
+    scores = np.empty((len(members.models), len(tokens)), np.float32)
     with tqdm(total=scores.size, desc='scoring', unit='window', disable=not progress) as bar:
         for first in range(0, len(tokens), BLOCK):
             block = padded_windows(tokens[first : first + BLOCK], width)
-            scores[:, first : first + BLOCK] = score_all(models, *block, progress=bar.update)
-    return VariantScores(models, kept, alleles, passed.counts, passed.unknown, scores[:, ::2], scores[:, 1::2])
+            scores[:, first : first + BLOCK] = score_all(members.models, *block, progress=bar.update)
+    ref, alt = scores[:, ::2], scores[:, 1::2]
+    means = members.combine(ref).mean, members.combine(alt).mean
+    return VariantScores(models, kept, alleles, passed.counts, passed.unknown, *means, members.combine(alt - ref).sd)
 
 
 def _encode(
-    models: Sequence[Model], path: str | os.PathLike, fasta: Genome, variant: Variant, pair: Alleles
+    models: Sequence[Predictor], path: str | os.PathLike, fasta: Genome, variant: Variant, pair: Alleles
 ) -> list[np.ndarray]:
     """The tokens of an allele's window, uint8 (L,)."""
     shortest = max(shortest_of(model.score) for model in models)

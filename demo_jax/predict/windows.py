@@ -20,7 +20,7 @@ from demo_jax import dna
 from demo_jax.errors import InputError, brief
 from demo_jax.explain.score import shortest as shortest_of
 from demo_jax.io.textfile import encode_part, read_fasta_parts
-from demo_jax.predict.model import Model
+from demo_jax.predict.predictor import Predictor
 
 _WHOLE = np.zeros(1, np.int64)  # the window starts of a sequence that is a single window
 
@@ -161,7 +161,9 @@ class Fasta:
     shared: SharedNames
 
 
-def check_fasta(path: str | os.PathLike, models: Sequence[Model], *, stride: int = 10, progress: bool = True) -> Fasta:
+def check_fasta(
+    path: str | os.PathLike, models: Sequence[Predictor], *, stride: int = 10, progress: bool = True
+) -> Fasta:
     """Read a FASTA file of any size, plain or gzipped, and check that the models can score all of it.
 
     Args:

@@ -315,7 +315,7 @@ class Collector:
             },
             matches=_whole(tomtom, ('Optimal_offset', 'Overlap'), formats.TOMTOM_COLUMNS),
             windows=_whole(found, ('row', 'start', 'end'), ('method',)) if windows else [],
-            temperature=self.run.temperatures().get(job.index, 1.0),
+            temperature=self.run.temperatures().get((job.index,), 1.0),
         )
 
     def _piece(self, piece: str, job: Job) -> dict[str, np.ndarray] | None:

@@ -285,17 +285,18 @@ class RunDirectory:
             raise InputError(f'{path}: cannot be read (it is of job {stored.facts["job"]}, {stored.facts["status"]!r})')
         return JobResult(history=history, params=stored.params, **stored.facts)
 
-    def temperatures(self) -> dict[int, float]:
-        """The temperature of each calibrated model, by job; none where the stage evaluate has not run.
+    def temperatures(self) -> dict[tuple[int, ...], float]:
+        """The temperature of each calibrated model or ensemble, by its jobs; none where the stage evaluate has not run.
 
         Raises:
           InputError: `tables/calibration.tsv` has a line that is none of its own; the message names it.
         """
         path = self.tables / f'{CALIBRATION_TABLE}.tsv'
-        found: dict[int, float] = {}
+        found: dict[tuple[int, ...], float] = {}
         for number, row in enumerate(files.read_tsv(path, ('job', 'temperature')) if path.exists() else [], start=2):
             try:
-                found[int(row['job'])] = temperature = float(row['temperature'])
+                jobs = tuple(int(job) for job in row['job'].split('+'))
+                found[jobs] = temperature = float(row['temperature'])
             except ValueError as error:
                 raise InputError(f'{path}: line {number}: {brief(str(error))}') from error
             if not 0 < temperature < float('inf'):
