@@ -84,6 +84,7 @@ SNAPSHOT = {
         'reverse_complement': True,
         'average_strands': True,
         'negative_sets': 4,
+        'shuffles_first': 0.0,
         'patience': 5,
         'patience_share': 0.4,
         'waking': 0.5,
@@ -148,6 +149,7 @@ SNAPSHOT = {
         'random_seed': 0,
         'certificate': False,
     },
+    'grammar': {'motifs': 3, 'words': 20, 'backgrounds': 10, 'farthest': 60, 'random_seed': 0},
     'dashboard': {'sequences': 50, 'dashboards': 2, 'page_megabytes': 60.0},
 }
 

@@ -73,7 +73,7 @@ def test_peaks_become_tables_in_one_command(run, peaks):
         assert {corpus.chroms[place['chrom']] for place in places if place['chrom'] >= 0} == {'chr8'}
         assert all(corpus.sequence(row)[46:55] == SITE for row in positives)  # centred on the summit
     assert {row['task'] for row in files.read_tsv(folder / 'tables' / 'auroc.tsv')} == set(lines)
-    for stage in ('train', 'baseline', 'evaluate', 'explain', 'match', 'discover', 'report'):
+    for stage in ('train', 'baseline', 'evaluate', 'explain', 'match', 'discover', 'grammar', 'report'):
         said = [line for line in out.splitlines() if line.startswith(f'{stage}: ')]
         assert len(said) == 1 and 'likely' in said[0]
     assert out.splitlines()[-1] == f'dashboard: {folder / "dashboard" / "index.html"}'
@@ -143,7 +143,7 @@ def test_a_plan_counts_and_writes_nothing(tmp_path):
     assert '3 tasks, 720 sequences of 101 bp, 6 models (2 specs, 1 seed)' in out
     # 180 training sequences in batches of 64, 10 epochs: 30 steps per model.
     assert '6 models, 180 steps of 64 sequences' in out and '0/6' in out
-    for stage in ('train', 'baseline', 'evaluate', 'explain', 'match', 'discover', 'report', 'memory about'):
+    for stage in ('train', 'baseline', 'evaluate', 'explain', 'match', 'discover', 'grammar', 'report', 'memory about'):
         assert stage in out
 
 

@@ -36,6 +36,7 @@ PATHS = {
     'simulate_peaks': ['out'],
     'benchmark': ['json'],
     'discover': ['run'],
+    'grammar': ['run'],
     'deepbind': ['deepbind', 'workdir'],
 }
 #: Flags of text that are none.

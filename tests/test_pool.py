@@ -71,6 +71,28 @@ def test_negatives_with_something_planted_are_not_drawn_anew():
     assert planted and fixed == set(planted)
 
 
+def test_shuffles_stand_in_for_negatives_that_are_none():
+    corpus = make_corpus()
+    span, tokens = corpus.rows('b', 'train'), corpus.tokens.copy()
+    planted = [row for row in range(span.start, span.stop) if corpus.labels[row] == 0 and row % 3 == 0]
+    for row in planted:
+        tokens[corpus.starts[row] : corpus.starts[row] + 8] = dna.encode('AAAAAAAA')
+    corpus = dataclasses.replace(corpus, tokens=tokens)
+    pool, rows = build_pool(corpus, negative_sets=2, shuffles_first=True)
+    assert rows['a'].first is None  # its negatives are shuffles already
+    positive = {int(corpus.pairs[row]): row for row in range(span.start, span.stop) if corpus.labels[row] == 1}
+    for own, easy in zip(rows['b'].train[:, 0].tolist(), rows['b'].first.tolist(), strict=True):
+        if own not in planted:
+            assert easy == own
+            continue
+        assert pool.labels[easy] == 0 and (pool.tokens[easy] != pool.tokens[own]).any()
+        assert dinucleotides(pool.tokens[easy]) == dinucleotides(pool.tokens[positive[int(corpus.pairs[own])]])
+    plain, without = build_pool(corpus, negative_sets=2)
+    assert without['b'].first is None  # nothing else changes
+    np.testing.assert_array_equal(without['b'].train, rows['b'].train)
+    np.testing.assert_array_equal(pool.tokens[: len(plain.tokens)], plain.tokens)
+
+
 def test_a_tasks_shuffles_do_not_depend_on_its_company():
     corpus = make_corpus()
     both, rows = build_pool(corpus, negative_sets=2, seed=1)

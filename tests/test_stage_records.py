@@ -96,7 +96,7 @@ def test_single_settings_of_a_stage_can_be_changed(run, counting, capsys):
 
 def test_stages_have_names_and_sections_of_their_own(counting):
     names, sections = [stage.name for stage in record.STAGES], [stage.section for stage in record.STAGES]
-    assert names == ['train', 'baseline', 'evaluate', 'explain', 'match', 'discover', 'report', 'count']
+    assert names == ['train', 'baseline', 'evaluate', 'explain', 'match', 'discover', 'grammar', 'report', 'count']
     assert len(set(sections)) == len(sections)
     assert [stage.name for stage in record.STAGES if stage.workers] == ['train', 'explain']
     pipeline.check_stages(['count', 'train'])

@@ -17,7 +17,7 @@ from typing import Any
 from demo_jax.io import files
 
 #: In the order of loading.
-SCRIPTS = ('base.js', 'draw.js', 'overview.js', 'found.js', 'task.js', 'viewer.js', 'app.js')
+SCRIPTS = ('base.js', 'draw.js', 'overview.js', 'found.js', 'grammar.js', 'task.js', 'viewer.js', 'app.js')
 ASSETS = ('index.html', 'style.css', *SCRIPTS)
 #: The same of the page of published models.
 LIBRARY_SCRIPTS = ('base.js', 'draw.js', 'library.js')

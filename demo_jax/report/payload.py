@@ -24,6 +24,7 @@ from demo_jax.report.choose import choose_sequences
 from demo_jax.report.collect import MEASURES, TRACKS, Collector, SpecData, TaskData, number
 from demo_jax.report.figures_overview import spec_label
 from demo_jax.report.found_payload import found_payload
+from demo_jax.report.grammar_payload import grammar_payload
 from demo_jax.training.jobs import Job
 
 #: Largest whole number of a 16-bit value; the smallest, -32768, stands for 'nothing here'.
@@ -227,6 +228,7 @@ def task_payload(collector: Collector, data: TaskData, *, sequences: int) -> dic
         ],
         'models': models,
         'found': found_payload(collector, data, targets),
+        'grammar': grammar_payload(collector, data.task),
         'targets': targets,
         'truth': [row for row in collector.table('truth') if row['task'] == data.task],
         'table4': [row for row in collector.table('table4_tasks') if row['task'] == data.task],

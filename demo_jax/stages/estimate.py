@@ -22,6 +22,7 @@ from demo_jax.nn.deepbind import PUBLISHED
 from demo_jax.runs.directory import RunDirectory
 from demo_jax.runs.explanations import Explanations
 from demo_jax.stages.explain import ExplainSettings, work
+from demo_jax.stages.grammar import GrammarSettings
 from demo_jax.training.jobs import Job, Recipe, make_plan
 
 #: Share of the machine's matrix-product rate that training reaches, as measured on CPUs (see RESULTS.md).
@@ -113,6 +114,23 @@ def discover(prospect: Prospect) -> Line:
     """Of the stage discover: as many shuffles are explained as there are positives, then motifs are found."""
     models, (_, maps), seconds, _ = _explain(prospect, again=True)
     return Line(f'motifs in {maps} maps of {models} models, each beside maps of shuffles', '', seconds + 0.5 * maps)
+
+
+def grammar(prospect: Prospect) -> Line:
+    """Of the stage grammar, if every task has as many motifs as are tested; many have one, which takes no time."""
+    models, _, _, _ = _explain(prospect)
+    settings = read_settings(GrammarSettings, prospect.config.get('grammar', {}), 'grammar')
+    pairs = settings.motifs * (settings.motifs - 1) // 2
+    # Per pair of words some 6 designs for each gap (both, and either alone where it lies elsewhere than before).
+    curves = settings.farthest * (pairs + settings.motifs * settings.words / 2)
+    sequences = settings.backgrounds * 6 * curves if pairs else 0
+    specs = {job.spec for job in prospect.jobs}
+    operations = sum(
+        forward_operations(resolve(name), 1, prospect.length) / _EFFICIENCY[resolve(name).kind] for name in specs
+    )
+    strands = 2 if prospect.config['recipe']['average_strands'] else 1
+    seconds = sequences * strands * models / max(len(specs), 1) * operations / matrix_rate()
+    return Line(f'at most {pairs} pairs of motifs in each of {models} models', '', seconds)
 
 
 def report(prospect: Prospect) -> Line:

@@ -12,7 +12,7 @@ from demo_jax.evaluation.table import Table
 from demo_jax.io.settings import read_settings
 from demo_jax.motifs.jaspar import load_matrices
 from demo_jax.runs.directory import RunDirectory
-from demo_jax.stages import baseline, discover, estimate, evaluate, explain, match, report, train
+from demo_jax.stages import baseline, discover, estimate, evaluate, explain, grammar, match, report, train
 from demo_jax.stages.estimate import Line, Prospect
 from demo_jax.training.jobs import Recipe
 
@@ -141,5 +141,13 @@ STAGES: tuple[Stage, ...] = (
         check=_check_match,
     ),
     Stage('discover', 'discover', discover.DiscoverSettings, _discover, estimate.discover, lambda: discover.TABLES),
+    Stage(
+        'grammar',
+        'grammar',
+        grammar.GrammarSettings,
+        lambda work: grammar.grammar_run(work.run, work.settings, progress=work.progress),
+        estimate.grammar,
+        lambda: grammar.TABLES,
+    ),
     Stage('report', 'dashboard', report.ReportSettings, _report, estimate.report),
 )

@@ -106,7 +106,7 @@ def report_run(
             {'dashboards': settings.dashboards, 'hit_p_value': collector.hit_p_value},
             {'code': code, 'files': digest(run.path, inputs, read=['motifs/own.json'])},
         )
-        shown = [f'motifs/{files.safe_name(task)}', *inputs]
+        shown = [*(f'{folder}/{files.safe_name(task)}' for folder in ('motifs', 'grammar')), *inputs]
         of_page = digest(run.path, shown, read=['tables', 'history.tsv', 'motifs/own.json'])
         for_page = Made(
             {'sequences': sequences, 'hit_p_value': collector.hit_p_value},

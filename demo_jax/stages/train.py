@@ -155,7 +155,12 @@ def train_run(
     if not left:  # it may have been killed between the last model and its history
         write_history(run, {job.index: run.load_result(job.index).history for job in jobs})
         return
-    pool, rows = build_pool(corpus, negative_sets=recipe.negative_sets, seed=int(config['corpus']['seed']))
+    pool, rows = build_pool(
+        corpus,
+        negative_sets=recipe.negative_sets,
+        shuffles_first=recipe.shuffles_first > 0,
+        seed=int(config['corpus']['seed']),
+    )
     steps = {job.index: make_plan(recipe, len(rows[job.task].train)).steps for job in jobs}
     length = pool.tokens.shape[1]
     costs = {

@@ -32,6 +32,8 @@ class Recipe:
       reverse_complement: turn each training sequence over with probability 1/2.
       average_strands: predictions are the mean score of both strands.
       negative_sets: shuffles per training positive to draw from (see `pool.build_pool`).
+      shuffles_first: in this share of the epochs, the first ones, paired negatives that are no shuffles of their
+        positives give way to shuffles: what both classes hold is learnt before how it differs.
       patience: stop a job after this many epochs without a better validation AUROC; 0 = never,
         whatever `patience_share` is.
       patience_share: and not before this share of its epochs has passed without one: of a small task, an epoch is a
@@ -58,6 +60,7 @@ class Recipe:
     reverse_complement: bool = False
     average_strands: bool = False
     negative_sets: int = 1
+    shuffles_first: float = 0.0
     patience: int = 0
     patience_share: float = 0.0
     waking: float = 0.5
@@ -78,6 +81,7 @@ class Recipe:
             'clip_value': self.clip_value >= 0,
             'clip_norm': self.clip_norm >= 0,
             'negative_sets': self.negative_sets >= 1,
+            'shuffles_first': 0 <= self.shuffles_first < 1,
             'patience': self.patience >= 0,
             'patience_share': 0 <= self.patience_share < 1,
             'waking': 0 <= self.waking < 1,
@@ -222,7 +226,8 @@ def epoch_order(recipe: Recipe, job: Job, rows: TaskRows, epoch: int) -> Order:
     turned = rng.random(count) < 0.5 if recipe.reverse_complement else np.zeros(count, bool)
     steps = max(1, -(-count // recipe.batch_size))
     padded = np.full(steps * recipe.batch_size, -1, np.int32)
-    padded[:count] = rows.train[order, chosen]
+    easy = rows.first is not None and epoch < recipe.shuffles_first * make_plan(recipe, count).epochs
+    padded[:count] = rows.first[order] if easy and rows.first is not None else rows.train[order, chosen]
     flags = np.zeros(steps * recipe.batch_size, bool)
     flags[:count] = turned
     return Order(padded.reshape(steps, -1), flags.reshape(steps, -1))

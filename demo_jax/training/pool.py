@@ -36,11 +36,14 @@ class TaskRows:
         (and a negative that is no shuffle) has the same row in all.
       valid: int32 (n,).
       test: int32 (n,).
+      first: int32 (n,), training examples with shuffles in the place of paired negatives that are none; None where
+        there is no such negative, or nobody asked.
     """
 
     train: np.ndarray
     valid: np.ndarray
     test: np.ndarray
+    first: np.ndarray | None = None
 
 
 _BLOCK = 100_000  # rows laid out at once: their positions take 8 bytes per letter
@@ -51,7 +54,9 @@ def name_seed(name: str) -> int:
     return zlib.crc32(name.encode())
 
 
-def build_pool(corpus: Corpus, *, negative_sets: int = 1, seed: int = 0) -> tuple[Pool, dict[str, TaskRows]]:
+def build_pool(
+    corpus: Corpus, *, negative_sets: int = 1, shuffles_first: bool = False, seed: int = 0
+) -> tuple[Pool, dict[str, TaskRows]]:
     """Lay out a corpus for training.
 
     Args:
@@ -60,6 +65,7 @@ def build_pool(corpus: Corpus, *, negative_sets: int = 1, seed: int = 0) -> tupl
         the one in the corpus. Epochs draw from all of them. 1 keeps the corpus as it is. A negative that is
         paired but no shuffle, because something was planted in it or in its positive, stays the only one. A shuffle
         that comes out as its positive is drawn again; where that does not help, the one in the corpus is used again.
+      shuffles_first: also make a shuffle of each positive whose paired negative is none, for `TaskRows.first`.
       seed: of the further shuffles; each task's also depend on its name.
 
     Returns:
@@ -74,8 +80,9 @@ def build_pool(corpus: Corpus, *, negative_sets: int = 1, seed: int = 0) -> tupl
         span = {split: np.arange(len(corpus))[corpus.rows(task, split)] for split in SPLITS}
         train = np.repeat(span['train'][:, None], max(negative_sets, 1), axis=1)
         positive_of = _positive_of(corpus, span['train'])
-        redrawn = np.flatnonzero(positive_of >= 0)
-        redrawn = redrawn[_are_shuffles(corpus, span['train'][redrawn], positive_of[redrawn])]
+        paired = np.flatnonzero(positive_of >= 0)
+        plain = _are_shuffles(corpus, span['train'][paired], positive_of[paired])
+        redrawn, others = paired[plain], paired[~plain]
         source = positive_of[redrawn]
         rng = np.random.default_rng([seed, name_seed(task), 1])
         for k in range(1, negative_sets):
@@ -89,8 +96,21 @@ def build_pool(corpus: Corpus, *, negative_sets: int = 1, seed: int = 0) -> tupl
             labels.append(np.zeros(len(source), np.uint8))
             train[redrawn, k] = np.arange(used, used + len(source))
             used += len(source)
+        first = None
+        if shuffles_first and len(others):
+            source = positive_of[others]
+            drawn, _ = dna.different_shuffle(corpus.padded(source, length), rng, lengths=corpus.lengths[source])
+            shuffles.append(drawn)
+            lengths.append(corpus.lengths[source])
+            labels.append(np.zeros(len(source), np.uint8))
+            first = train[:, 0].astype(np.int32)
+            first[others] = np.arange(used, used + len(source))
+            used += len(source)
         rows[task] = TaskRows(
-            train=train.astype(np.int32), valid=span['valid'].astype(np.int32), test=span['test'].astype(np.int32)
+            train=train.astype(np.int32),
+            valid=span['valid'].astype(np.int32),
+            test=span['test'].astype(np.int32),
+            first=first,
         )
     all_lengths = np.concatenate(lengths)
     pool = Pool(

@@ -19,6 +19,7 @@
         el('h2', {id: 'known'}, 'What the TF binds, and what the models look for'),
         known(run, task), optima(run, task)),
       demo.found(run, task),
+      demo.grammar(run, task),
       motifs(run, task),
       el('section', {'aria-labelledby': 'measures'},
         el('h2', {id: 'measures'}, 'How well the models do'),
