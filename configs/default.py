@@ -30,6 +30,8 @@ def get_config() -> ConfigDict:
     # The job table: every combination of task, spec, seed, learning rate and dropout is one model.
     config.specs = ('medium_cnn', 'medium_rnn', 'medium_cnn_rnn')
     config.seeds = (0,)
+    config.folds = 1  # more: as many models, each validated on a fold that it has not seen (docs/data.md)
+    config.fold_by = 'auto'  # by chromosome for peaks and by pair elsewhere; 'pair' = always by pair
     config.learning_rates = (0.0,)[:0]  # a grid; none = the recipe's
     config.dropouts = (0.0,)[:0]
     config.deepbind = ''  # folder of DeepBind's published models: they stand beside ours (see docs/files.md)

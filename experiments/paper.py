@@ -41,6 +41,7 @@ _GENOME = flags.DEFINE_string('genome', None, 'FASTA file of the genome that --p
 _TASKS = flags.DEFINE_string('tasks', None, 'Only these tasks, separated by commas.')
 _TF = cli.define_tf()
 _SPECS = flags.DEFINE_list('specs', None, 'Only these architectures, separated by commas.')
+_FOLDS = flags.DEFINE_integer('folds', None, 'Short for --config.folds: cross-validation with so many folds.')
 _STAGES = flags.DEFINE_list('stages', [stage.name for stage in record.STAGES], 'Stages to run, separated by commas.')
 _SCHEDULER = cli.define_scheduler()
 _DRY_RUN = flags.DEFINE_bool('dry_run', False, 'Print the plan, with jobs, steps, memory and likely times, and stop.')
@@ -66,6 +67,8 @@ def settings() -> dict[str, Any]:
     if _TF.value:
         told = told_symbols(config['match']['tf']) | told_symbols(_TF.value)
         config['match']['tf'] = ','.join(f'{name}={symbol}' for name, symbol in told.items())
+    if _FOLDS.value is not None:
+        config['folds'] = _FOLDS.value
     if _SPECS.value is not None:
         config['specs'] = tuple(_SPECS.value)
     return config

@@ -13,6 +13,7 @@ from typing import Any
 
 from demo_jax.compute.cluster import Cluster, Scheduler, connected
 from demo_jax.data.corpus import Corpus
+from demo_jax.data.folds import Folds, make_folds
 from demo_jax.data.readers import split_name
 from demo_jax.data.storage import is_corpus, load_corpus
 from demo_jax.errors import InputError, brief
@@ -157,6 +158,8 @@ def describe_plan(config: Mapping[str, Any], workdir: str, scheduler: Scheduler 
     corpus, jobs = read_jobs(config, run)
     if (run.path / 'run.json').exists():
         run.check(corpus, _as_run(config, run))
+    else:
+        read_folds(config, corpus)  # says what is wrong with them
     far = scheduler if scheduler and scheduler.address else None  # workers here would change nothing, and take a while
     with connected(far, config['machine']) as cluster:
         return plan.describe(corpus, jobs, config, run, cluster)
@@ -195,7 +198,11 @@ def open_run(config: Mapping[str, Any], workdir: str) -> RunDirectory:
     """
     run = RunDirectory(workdir, config['specs'])
     corpus, jobs = read_jobs(config, run)
-    run.create(corpus, _as_run(config, run), jobs)
+    folds = None if (run.path / 'run.json').exists() else read_folds(config, corpus)
+    run.create(corpus, _as_run(config, run), jobs, folds)
+    for text in folds.notes if folds else ():
+        print(f'note: {text}')
+        run.note(text)
     return run
 
 
@@ -213,6 +220,7 @@ def read_jobs(config: Mapping[str, Any], run: RunDirectory) -> tuple[Corpus, tup
     recipe = read_settings(Recipe, config['recipe'], 'recipe')
     check_settings(config)
     grid = {name: config[name] for name in ('seeds', 'learning_rates', 'dropouts')}
+    grid['folds'] = config.get('folds', 1)
     make_jobs([], config['specs'], recipe, **grid)  # a wrong name is told before any reading
     corpus = read_corpus(config['corpus'], run)
     check_tf(config.get('match', {}).get('tf', ''), corpus)
@@ -220,6 +228,18 @@ def read_jobs(config: Mapping[str, Any], run: RunDirectory) -> tuple[Corpus, tup
     jobs = published_models.with_published(jobs, corpus.tasks, config.get('deepbind', ''))
     check_specs(corpus, jobs)
     return corpus, jobs
+
+
+def read_folds(config: Mapping[str, Any], corpus: Corpus) -> Folds | None:
+    """The folds that the settings describe; None for one split.
+
+    Raises:
+      InputError: as `folds.make_folds`.
+    """
+    if config.get('folds', 1) < 2:
+        return None
+    way = config.get('fold_by', 'auto')
+    return make_folds(corpus, config['folds'], way=way, seed=int(config['corpus']['seed']))
 
 
 def read_corpus(settings: Mapping[str, Any], run: RunDirectory) -> Corpus:

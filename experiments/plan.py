@@ -49,10 +49,11 @@ def describe(
     lengths = corpus.lengths
     sizes = f'{lengths.min()}' if lengths.min() == lengths.max() else f'{lengths.min()}-{lengths.max()}'
     specs = list(dict.fromkeys(job.spec for job in jobs))
-    seeds = len({job.seed for job in jobs})
+    seeds, folds = len({job.seed for job in jobs}), max((job.fold for job in jobs), default=0)
     lines = [
         f'run {run.path}: {corpus.n_tasks} tasks, {len(corpus):,} sequences of {sizes} bp, {len(jobs)} models '
-        f'({len(specs)} spec{"s" * (len(specs) > 1)}, {seeds} seed{"s" * (seeds > 1)})',
+        f'({len(specs)} spec{"s" * (len(specs) > 1)}, {seeds} seed{"s" * (seeds > 1)}'
+        + (f', {folds} folds)' if folds else ')'),
         f'specs: {", ".join(specs)}',
     ]
     lines += _proteins(corpus, config)

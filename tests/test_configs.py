@@ -66,6 +66,8 @@ SNAPSHOT = {
     },
     'specs': ('medium_cnn', 'medium_rnn', 'medium_cnn_rnn'),
     'seeds': (0,),
+    'folds': 1,
+    'fold_by': 'auto',
     'learning_rates': (),
     'dropouts': (),
     'recipe': {

@@ -257,30 +257,40 @@ def holm(p_values: Sequence[float]) -> np.ndarray:
     return adjusted
 
 
-def table2(rows: Iterable[Mapping[str, Any]], *, published: bool = True) -> Table:
+def table2(
+    rows: Iterable[Mapping[str, Any]], *, ensembles: Iterable[Mapping[str, Any]] = (), published: bool = True
+) -> Table:
     """Mean, median and SD of test AUROC over tasks for every spec, as the paper's Table 2.
 
     Specs come in the order of their first row. With more than one trained spec, a row 'best by validation' (kind
     'chosen') takes for each task the spec with the best validation AUROC. The `published_` columns are the
     paper's own over its 108 tasks. Rows of kind 'published' give the published baselines over those of our
-    tasks that have published values, which is what ours should be compared with.
+    tasks that have published values, which is what ours should be compared with. Below each spec stands its ensemble
+    ('medium_cnn x 3': the models of all seeds and folds together), where there is one.
 
     Args:
       rows: see the module.
+      ensembles: the same of ensembles, with the column `members`.
       published: False leaves all published figures out.
 
     Raises:
       InputError: a row lacks a column or a cell is not an AUROC.
     """
-    results = _results(rows)
+    ensembles = list(ensembles)
+    results, together = _results(rows), _results(ensembles)
+    members = {spec: max(int(row['members']) for row in ensembles if row['spec'] == spec) for spec in together}
     out: list[dict[str, Any]] = []
     for spec, by_task in results.items():
         summary = summarise(result.test for result in by_task.values())
         row = {'model': spec, 'kind': kind_of(spec)} | summary._asdict()
         out.append(row | (_paper_row(spec) if published else {}))
-    if sum(kind_of(spec) != 'motifs' for spec in results) > 1:
-        chosen = summarise(results[spec][task].test for task, spec in _chosen(results).items())
-        out.append({'model': 'best by validation', 'kind': 'chosen'} | chosen._asdict())
+        if spec in together:
+            summary = summarise(result.test for result in together[spec].values())
+            out.append({'model': f'{spec} x {members[spec]}', 'kind': 'ensemble'} | summary._asdict())
+    for found, name in ((results, 'best by validation'), (together, 'best ensemble by validation')):
+        if sum(kind_of(spec) != 'motifs' for spec in found) > 1:
+            chosen = summarise(found[spec][task].test for task, spec in _chosen(found).items())
+            out.append({'model': name, 'kind': 'chosen'} | chosen._asdict())
     if published:
         known = _published_columns(results)
         for baseline, label in BASELINE_LABELS.items():
@@ -389,7 +399,8 @@ def _results(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, _Result]]
             _auroc(row, number, column) for column in ('valid_auroc', 'test_auroc', 'test_auroc_low', 'test_auroc_high')
         )
         if not math.isnan(values[1]):
-            found.append(((str(row['spec']), str(row['task']), str(row['seed'])), values))
+            member = f'{row["seed"]} {row.get("fold", "")}'
+            found.append(((str(row['spec']), str(row['task']), member), values))
     best = choose.best_of_each(found, lambda one: one[0], lambda one: one[1][0])
     seeds: dict[tuple[str, str], list[tuple[float, ...]]] = {}
     for (spec, task, _), (_, values) in best.items():

@@ -82,8 +82,8 @@ class Run:
     def members(self, task: str, spec: str, members: str = 'all') -> list[tuple[Job, float]]:
         """The trained models that answer together for a task and spec, and the validation AUROC of each.
 
-        One per seed (of a grid, each seed's best by validation); models that diverged or are not trained yet are left
-        out. Arguments are those of `model`.
+        One per seed and fold (of a grid, the best of each by validation); models that diverged or are not trained yet
+        are left out. Arguments are those of `model`.
 
         Raises:
           InputError: `members` is something else.
@@ -97,7 +97,7 @@ class Run:
         if members == 'best':
             best = choose.best(alive, lambda one: one[1])
             return [] if best is None else [best]
-        return list(choose.best_of_each(alive, lambda one: one[0].seed, lambda one: one[1]).values())
+        return list(choose.best_of_each(alive, lambda one: (one[0].seed, one[0].fold), lambda one: one[1]).values())
 
     def predictor_of(self, jobs: Sequence[Job]) -> Predictor:
         """The trained models of some rows of the job table as one: a `Model`, or of several an `Ensemble`."""

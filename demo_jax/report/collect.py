@@ -172,7 +172,8 @@ class Collector:
 
     def rating(self, job: Job) -> dict[str, str] | None:
         """The row of auroc.tsv that is this job's; None where there is none."""
-        wanted = {name: files.format_cell(getattr(job, name)) for name in _JOB}
+        names = (*_JOB, 'fold') if job.fold else _JOB
+        wanted = {name: files.format_cell(getattr(job, name)) for name in names}
         return next((row for row in self.table('auroc') if wanted.items() <= row.items()), None)
 
     @functools.cached_property
@@ -183,10 +184,12 @@ class Collector:
         """
         scored = (row for row in self.table('auroc') if row.get('test_auroc'))
         best = choose.best_of_each(
-            scored, lambda row: (row['spec'], row['task'], row['seed']), lambda row: number(row['valid_auroc'])
+            scored,
+            lambda row: (row['spec'], row['task'], row['seed'], row.get('fold')),
+            lambda row: number(row['valid_auroc']),
         )
         seeds: dict[tuple[str, str], list[float]] = {}
-        for (spec, task, _), row in best.items():
+        for (spec, task, *_), row in best.items():
             seeds.setdefault((spec, task), []).append(number(row['test_auroc']))
         return {
             spec: np.array(

@@ -163,7 +163,7 @@ def _headline(table2: Sequence[Mapping[str, str]]) -> dict[str, Any] | None:
     Of a run with one trained spec, where there was nothing to choose, it is that spec's, and `spec` names it. None
     where nothing is scored. Never the best of several test scores: that would flatter the run.
     """
-    trained = [row for row in table2 if row['kind'] not in ('published', 'motifs', 'chosen')]
+    trained = [row for row in table2 if row['kind'] not in ('published', 'motifs', 'chosen', 'ensemble')]
     rows = [row for row in table2 if row['kind'] == 'chosen'] or (trained if len(trained) == 1 else [])
     if not rows or not math.isfinite(number(rows[0]['mean'])):
         return None

@@ -4,6 +4,7 @@ WORKDIR/
   run.json           format, corpus fingerprint, tasks, versions of the packages
   config.json        every setting
   corpus/            the sequences (see `data.storage`)
+  folds.npy          the fold of each sequence, where the run has folds (see `data.folds`)
   jobs.tsv           the job table, one row per model
   models/00000.npz   per job: parameters of its best epoch, its history, how it ended
   history.tsv        per job and epoch: losses, validation AUROC, norms
@@ -32,10 +33,11 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 import numpy as np
 
 from demo_jax.compute import devices
-from demo_jax.io import files
+from demo_jax.io import arrays as stored_arrays, files
 from demo_jax.runs import schema
 from demo_jax.data import storage
 from demo_jax.data.corpus import Corpus
+from demo_jax.data.folds import FOLD_COLUMNS, Folds
 from demo_jax.errors import InputError, brief
 from demo_jax.nn.architecture import named_leaves
 from demo_jax.io.settings import updated
@@ -46,6 +48,8 @@ FORMAT = 'demo_jax run'
 VERSION = 1
 #: The table of what probabilities are worth, and of the temperatures that they are made with.
 CALIBRATION_TABLE = 'calibration'
+_FOLDS = 'folds.npy'
+_ONE_SPLIT = {'folds': 1, 'fold_by': 'auto'}
 HISTORY_TYPES = get_type_hints(EpochRecord)
 HISTORY_COLUMNS = tuple(HISTORY_TYPES)
 PACKAGES = ('demo_jax', 'jax', 'jaxlib', 'flax', 'optax', 'orbax-checkpoint', 'numpy', 'scipy', 'pyjaspar')
@@ -106,8 +110,16 @@ class RunDirectory:
         """Where tables are written."""
         return self.path / 'tables'
 
-    def create(self, corpus: Corpus, config: Mapping[str, Any], jobs: Sequence[Job]) -> None:
+    def create(
+        self, corpus: Corpus, config: Mapping[str, Any], jobs: Sequence[Job], folds: Folds | None = None
+    ) -> None:
         """Start a run here, or check that the one that is here has the same corpus and jobs.
+
+        Args:
+          corpus: the sequences.
+          config: the settings.
+          jobs: the job table.
+          folds: of the sequences; None where they have one split.
 
         Raises:
           InputError: the directory belongs to another corpus or other training settings, or holds
@@ -124,6 +136,10 @@ class RunDirectory:
         if not storage.is_corpus(held) or storage.load_corpus(held).fingerprint() != corpus.fingerprint():
             storage.save_corpus(corpus, held)
         files.write_json(self.path / 'config.json', config)
+        if folds is not None:
+            with files.atomic_path(self.path / _FOLDS) as temporary, open(temporary, 'wb') as handle:
+                np.save(handle, folds.number, allow_pickle=False)
+            files.write_tsv(self.tables / 'folds.tsv', folds.rows, FOLD_COLUMNS)
         files.write_tsv(
             self.path / 'jobs.tsv', map(dataclasses.asdict, jobs), [field.name for field in dataclasses.fields(Job)]
         )
@@ -140,7 +156,7 @@ class RunDirectory:
         """Whether there is nothing here but what is written before run.json, the last file of `create`."""
         own = r'corpus|\.lock|\..*\.(tmp|old)'
         if storage.is_corpus(self.path / 'corpus'):
-            own += r'|config\.json|jobs\.tsv'
+            own += r'|config\.json|jobs\.tsv|folds\.npy|tables'
         return not self.path.exists() or all(re.fullmatch(own, name) for name in os.listdir(self.path))
 
     def check(self, corpus: Corpus, config: Mapping[str, Any]) -> None:
@@ -157,8 +173,9 @@ class RunDirectory:
                 f'{fingerprint[:12]}); choose another --workdir'
             )
         before = self.config()
-        for section in ('specs', 'seeds', 'learning_rates', 'dropouts', 'recipe'):
-            if before.get(section) != config.get(section):
+        for section in ('specs', 'seeds', 'learning_rates', 'dropouts', 'folds', 'fold_by', 'recipe'):
+            default = _ONE_SPLIT.get(section)  # of a run that is older than the setting
+            if before.get(section, default) != config.get(section, default):
                 raise InputError(
                     f'{self.path}: was started with other training settings ({_difference(section, before, config)}); '
                     'choose another --workdir'
@@ -215,6 +232,20 @@ class RunDirectory:
     def corpus(self) -> Corpus:
         """The run's sequences, memory-mapped."""
         return storage.load_corpus(self.path / 'corpus')
+
+    def folds(self) -> np.ndarray | None:
+        """The fold of each row of the corpus, int (N,), from 1, 0 for test rows; None where there is one split.
+
+        Raises:
+          InputError: folds.npy cannot be read, or is of another corpus.
+        """
+        path = self.path / _FOLDS
+        if not os.path.lexists(path):
+            return None
+        found = stored_arrays.read_npy(path)
+        if found.dtype.kind not in 'iu' or found.shape != (len(self.corpus()),):
+            raise InputError(f'{path}: is {found.dtype} of shape {found.shape}, expected a whole number per sequence')
+        return found
 
     def jobs(self) -> tuple[Job, ...]:
         """The job table.

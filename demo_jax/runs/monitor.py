@@ -202,6 +202,7 @@ def job_tags(jobs: Sequence[Job]) -> dict[int, str]:
     grids = len({(job.learning_rate, job.dropout) for job in jobs}) > 1
     return {
         job.index: f'{tasks[job.task]}/{job.spec}/seed{job.seed}'
+        + (f'/fold{job.fold}' if job.fold else '')
         + (f'/rate{job.learning_rate!r}_dropout{job.dropout!r}' if grids else '')
         for job in jobs
     }

@@ -24,7 +24,7 @@ from demo_jax.io.settings import updated
 from demo_jax.training.jobs import Job
 
 #: What stands in a config beside its sections.
-_SINGLE = ('specs', 'seeds', 'learning_rates', 'dropouts', 'checkpoint_seconds', 'deepbind')
+_SINGLE = ('specs', 'seeds', 'folds', 'fold_by', 'learning_rates', 'dropouts', 'checkpoint_seconds', 'deepbind')
 _NUMBER = {int: r'-?[0-9]{1,18}', float: r'[-+0-9.eE]{1,30}'}
 
 
@@ -148,6 +148,10 @@ def read_config(path: str | os.PathLike) -> dict[str, Any]:
     return updated(config).config
 
 
+#: Columns that older job tables lack, and what they stand for there.
+_LATER_COLUMNS = {'fold': '0'}
+
+
 def read_jobs(path: str | os.PathLike, own_specs: Collection[str] | bool = ()) -> tuple[Job, ...]:
     """The job table.
 
@@ -161,7 +165,8 @@ def read_jobs(path: str | os.PathLike, own_specs: Collection[str] | bool = ()) -
     """
     kinds = get_type_hints(Job)
     try:
-        rows = files.read_tsv(path, kinds)
+        rows = files.read_tsv(path, [name for name in kinds if name not in _LATER_COLUMNS])
+        rows = [{**_LATER_COLUMNS, **row} for row in rows]
         if rows and set(rows[0]) != set(kinds):
             raise InputError(f'unknown columns {brief(sorted(set(rows[0]) - set(kinds)))}')
         if not rows:

@@ -66,7 +66,8 @@ def train(prospect: Prospect) -> Line:
     corpus, jobs = prospect.corpus, [job for job in prospect.jobs if job.spec != PUBLISHED]
     recipe = read_settings(Recipe, prospect.config['recipe'], 'recipe')
     finished = prospect.run.finished_jobs()
-    plans = {task: make_plan(recipe, _count(corpus, task, 'train')) for task in corpus.tasks}
+    n_folds = max((job.fold for job in jobs), default=0)
+    plans = {task: make_plan(recipe, _count_training(corpus, task, n_folds)) for task in corpus.tasks}
     left = [job for job in jobs if job.index not in finished]
     n_steps = sum(plans[job.task].steps for job in jobs)
     operations = sum(
@@ -180,6 +181,12 @@ def _explain(prospect: Prospect, *, again: bool = False) -> tuple[int, tuple[int
     programs = sum(PIECES[piece].applies(resolve(name)) for piece in explain.pieces for name in chosen)
     seconds += 0.4 * _COMPILE_SECONDS * programs if done < total else 0.0
     return len(chosen) * len(corpus.tasks), (done, total), seconds, n_words
+
+
+def _count_training(corpus: Corpus, task: str, n_folds: int) -> int:
+    """How many sequences train a model; with folds, on average."""
+    train = _count(corpus, task, 'train')
+    return train if n_folds < 2 else round((train + _count(corpus, task, 'valid')) * (1 - 1 / n_folds))
 
 
 def _count(corpus: Corpus, task: str, split: str) -> int:

@@ -2,13 +2,14 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
 from demo_jax.data.corpus import Corpus
+from demo_jax.data.folds import split_rows
 from demo_jax.errors import InputError
 from demo_jax.evaluation import calibration, choose, compare, metrics
 from demo_jax.evaluation.table import Table
@@ -16,11 +17,11 @@ from demo_jax.explain.score import probability
 from demo_jax.io import arrays, files
 from demo_jax.io.settings import read_settings
 from demo_jax.nn.deepbind import PUBLISHED
+from demo_jax.predict.ensemble import combine
 from demo_jax.predict.model import Model
-from demo_jax.predict.run import Run
-from demo_jax.runs.directory import CALIBRATION_TABLE, RunDirectory
+from demo_jax.runs.directory import CALIBRATION_TABLE, JobResult, RunDirectory
 from demo_jax.runs.done import Made, Records
-from demo_jax.training.jobs import Recipe, make_plan
+from demo_jax.training.jobs import Job, Recipe, make_plan
 
 AUROC_COLUMNS = (
     'task',
@@ -73,7 +74,9 @@ def evaluate_run(
     `tables/`: `auroc.tsv` (one row per model), `training.tsv` (per spec), `table2.tsv`, `table3.tsv`,
     `calibration.tsv` (what probabilities are worth, and each model's temperature, fitted on its validation rows),
     `published.tsv` (per task, the spec chosen by validation AUROC beside DeepBind's published value), and
-    `ensemble.tsv` where there are several seeds (scores averaged over seeds). Where only the spacing of two
+    `ensemble.tsv` where there are several seeds or folds (scores averaged over them). With folds, validation scores
+    are of the job's own fold, `predictions/out_of_fold/NNNNN.npy` holds those of all training sequences, and
+    `out_of_fold.tsv` rates them. Where only the spacing of two
     motifs tells in some tasks of a simulation, `table3_pairs.tsv` and `table3_single.tsv` are Table 3 over
     these and over the others. The rows of the stage `baseline`, where it has run, stand in the same tables.
 
@@ -86,56 +89,119 @@ def evaluate_run(
       InputError: a job has not been trained.
     """
     n_resamples = (given or EvaluateSettings()).n_resamples
-    reader = Run(run)
-    corpus, jobs, config = run.corpus(), run.jobs(), run.config()
+    corpus, jobs = run.corpus(), run.jobs()
     missing = [job for job in jobs if job.index not in run.finished_jobs()]
     if missing:
         raise InputError(f'{run.path}: {len(missing)} of {len(jobs)} models are not trained yet; run the stage train')
-    published = not run.is_simulated()
-    average = bool(config['recipe']['average_strands'])
-    test = {task: read_rows(corpus, task, 'test') for task in corpus.tasks}
-    recipe = read_settings(Recipe, config['recipe'], 'recipe')
-    trained = {task: corpus.rows(task, 'train') for task in corpus.tasks}
-    planned = {task: make_plan(recipe, rows.stop - rows.start).steps for task, rows in trained.items()}
-    records = Records(run.path / 'predictions')
-    rows, scores, calibrations = [], {}, []
+    tested = _Tested(
+        run, corpus, run.folds(), {task: read_rows(corpus, task, 'test') for task in corpus.tasks}, n_resamples
+    )
     for job in tqdm(jobs, desc='evaluating', unit='model', disable=not progress):
-        result = run.load_result(job.index)
-        row: dict[str, Any] = {name: getattr(job, name) for name in AUROC_COLUMNS[:5]}
-        row |= {'n_epochs': len(result.history)}
-        row |= {name: getattr(result, name) for name in ('attempt', 'asleep', 'steps', 'status')}
-        row['planned_steps'] = None if job.spec == PUBLISHED else planned[job.task]
-        if result.params is not None:
-            path = run.path / 'predictions' / f'{job.index:05d}.npy'
-            validation = path.with_name(f'{job.index:05d}_valid.npy')
-            made = Made({'both_strands': average}, {'model': result.digest})
-            if not records.has(path.stem, made) or not validation.exists():
-                model = Model(job.task, job.spec, job.seed, result.params, average)
-                for place, found in ((path, test[job.task]), (validation, read_rows(corpus, job.task, 'valid'))):
-                    _write_scores(place, model.score_tokens(found.tokens, found.lengths))
-                records.keep(path.stem, made, [path, validation])
-            scores[job.index] = arrays.read_npy(path)
-            if job.spec != PUBLISHED:  # nothing is fitted for models of others, which our validation rows trained
-                labels = np.asarray(corpus.labels[corpus.rows(job.task, 'valid')])
-                calibrations.append(
-                    {'job': job.index}
-                    | {name: row[name] for name in AUROC_COLUMNS[:5]}
-                    | calibrate(labels, arrays.read_npy(validation), scores[job.index], test[job.task], n_resamples)
-                )
-            row |= {'valid_auroc': result.best_auroc, 'best_epoch': result.best_epoch}
-            row |= measure(scores[job.index], test[job.task], n_resamples)
-        rows.append(row)
-    ensembles = _ensembles(reader, rows, scores, test, n_resamples) if len({job.seed for job in jobs}) > 1 else []
+        tested.add(job)
+    for members in _groups([(job, row) for job, row in zip(jobs, tested.rows, strict=True) if row['status'] == 'ok']):
+        tested.add_together(members)
     baselines = run.tables / BASELINE_TABLE
-    rows += files.read_tsv(baselines) if baselines.exists() else []
+    rows = tested.rows + (files.read_tsv(baselines) if baselines.exists() else [])
     pairs = {task for task in corpus.tasks if corpus.info.get('tasks', {}).get(task, {}).get('is_pair')}
-    scored = Scored(rows, ensembles, pairs, published, calibrations)
+    published = not run.is_simulated()
+    scored = Scored(rows, tested.ensembles, pairs, published, tested.calibrations, tested.outside)
     tables = {
-        derived.table.name: derived.table.of(found) for derived in TABLES if (found := derived.rows(scored)) is not None
+        derived.table.name: _with_folds(derived.table, tested.folds).of(found)
+        for derived in TABLES
+        if (found := derived.rows(scored)) is not None
     }
     for name, table in tables.items():
         files.write_tsv(run.tables / f'{name}.tsv', table.rows, table.columns)
     return tables
+
+
+@dataclasses.dataclass
+class _Tested:
+    """Models as they are scored one by one, and then those that answer together.
+
+    Attributes:
+      run, corpus, folds: what is read.
+      test: the test rows of each task.
+      n_resamples: for intervals.
+      rows: one per model, with `AUROC_COLUMNS`, in the order of the job table.
+      scores, valid: by job, scores of its test and of its validation rows.
+      calibrations, ensembles, outside: rows of tables, see `Scored`.
+    """
+
+    run: RunDirectory
+    corpus: Corpus
+    folds: np.ndarray | None
+    test: Mapping[str, 'Examples']
+    n_resamples: int
+    rows: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    scores: dict[int, np.ndarray] = dataclasses.field(default_factory=dict)
+    valid: dict[int, np.ndarray] = dataclasses.field(default_factory=dict)
+    calibrations: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    ensembles: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    outside: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        config = self.run.config()
+        self._average = bool(config['recipe']['average_strands'])
+        self._recipe = read_settings(Recipe, config['recipe'], 'recipe')
+        self._records = Records(self.run.path / 'predictions')
+
+    def add(self, job: Job) -> None:
+        """Score a model, and rate it."""
+        result, test = self.run.load_result(job.index), self.test[job.task]
+        row: dict[str, Any] = {name: getattr(job, name) for name in AUROC_COLUMNS[:5]}
+        own = {'fold': job.fold} if self.folds is not None else {}
+        row |= own | {'n_epochs': len(result.history)}
+        row |= {name: getattr(result, name) for name in ('attempt', 'asleep', 'steps', 'status')}
+        n_train = len(split_rows(self.corpus, job.task, 'train', fold=job.fold, numbers=self.folds))
+        row['planned_steps'] = None if job.spec == PUBLISHED else make_plan(self._recipe, n_train).steps
+        self.rows.append(row)
+        if result.params is None:
+            return
+        held = read_rows(self.corpus, job.task, 'valid', fold=job.fold, numbers=self.folds)
+        scores, valid = self._scores(job, result, held)
+        self.scores[job.index], self.valid[job.index] = scores, valid
+        if job.spec != PUBLISHED:  # nothing is fitted for models of others, which our validation rows trained
+            row_of = {'job': job.index} | own | {name: row[name] for name in AUROC_COLUMNS[:5]}
+            self.calibrations.append(row_of | calibrate(held.labels, valid, scores, test, self.n_resamples))
+        row |= {'valid_auroc': result.best_auroc, 'best_epoch': result.best_epoch}
+        row |= measure(scores, test, self.n_resamples)
+
+    def _scores(self, job: Job, result: JobResult, held: 'Examples') -> tuple[np.ndarray, np.ndarray]:
+        """A model's scores of test and validation rows, out of files where they are kept."""
+        path = self.run.path / 'predictions' / f'{job.index:05d}.npy'
+        validation = path.with_name(f'{job.index:05d}_valid.npy')
+        made = Made({'both_strands': self._average}, {'model': result.digest})
+        if not self._records.has(path.stem, made) or not validation.exists():
+            model = Model(job.task, job.spec, job.seed, result.params, self._average)
+            for place, found in ((path, self.test[job.task]), (validation, held)):
+                _write_scores(place, model.score_tokens(found.tokens, found.lengths))
+            self._records.keep(path.stem, made, [path, validation])
+        return arrays.read_npy(path), arrays.read_npy(validation)
+
+    def add_together(self, members: Sequence[Job]) -> None:
+        """Rate what the models of a task and spec say together, and out of fold."""
+        first = members[0]
+        apart = None
+        if self.folds is not None:
+            apart = _out_of_fold(self.run, self.corpus, self.folds, members, self.valid)
+            if apart is not None:
+                self.outside.append(_rate_out_of_fold(self.corpus, members, apart, self.n_resamples))
+        if len(members) == 1:
+            return
+        test = self.test[first.task]
+        mean = combine(np.stack([self.scores[job.index] for job in members])).mean
+        valid = [row['valid_auroc'] for row, job in zip(self.rows, self.run.jobs(), strict=True) if job in members]
+        row: dict[str, Any] = {'task': first.task, 'spec': first.spec, 'members': len(members)}
+        row |= {'seed': '', 'valid_auroc': float(np.mean(valid))}
+        self.ensembles.append(row | measure(mean, test, self.n_resamples))
+        if apart is None and self.folds is None:
+            labels = read_rows(self.corpus, first.task, 'valid').labels
+            apart = Outside(labels, combine(np.stack([self.valid[job.index] for job in members])).mean)
+        if apart is not None:
+            jobs = '+'.join(str(index) for index in sorted(job.index for job in members))
+            together = calibrate(apart.labels, apart.scores, mean, test, self.n_resamples)
+            self.calibrations.append({'job': jobs, 'task': first.task, 'spec': first.spec} | together)
 
 
 class Scored(NamedTuple):
@@ -143,10 +209,11 @@ class Scored(NamedTuple):
 
     Attributes:
       rows: of all models and baselines, with `AUROC_COLUMNS`.
-      ensembles: rows of scores averaged over seeds; none where there is one seed.
+      ensembles: rows of scores averaged over seeds and folds; none where there is one of both.
       pairs: tasks in which only the spacing of two motifs tells.
       published: whether published values may stand beside these.
       calibrations: rows of calibration.tsv.
+      outside: rows of out_of_fold.tsv; none where there are no folds.
     """
 
     rows: list[dict[str, Any]]
@@ -154,6 +221,7 @@ class Scored(NamedTuple):
     pairs: set[str]
     published: bool
     calibrations: list[dict[str, Any]]
+    outside: Sequence[dict[str, Any]] = ()
 
     @property
     def trained(self) -> list[dict[str, Any]]:
@@ -224,7 +292,20 @@ _CALIBRATION = (
     'error_by_chance',
     'n_test',
 )
+_OUT_OF_FOLD = (
+    'task',
+    'spec',
+    'folds',
+    'seeds',
+    'auroc',
+    'auroc_low',
+    'auroc_high',
+    'lowest_fold',
+    'highest_fold',
+    'n',
+)
 _TRAINING = ('spec', 'models', 'steps', 'planned_steps', 'saved', 'died', 'asleep', 'given_up')
+_TOGETHER = ('task', 'spec', 'members', 'seed', 'valid_auroc', *AUROC_COLUMNS[6:13])
 _INTERVAL = ('test_auroc', 'test_auroc_low', 'test_auroc_high')
 #: The tables of the stage, in the order in which they are printed. Another table is another entry here: it is written,
 #: printed, and on the page where it says how.
@@ -273,7 +354,10 @@ TABLES: tuple[Derived, ...] = (
         ),
         lambda scored: scored.calibrations,
     ),
-    Derived(compare.TABLE2, lambda scored: compare.table2(scored.trained, published=scored.published).rows),
+    Derived(
+        compare.TABLE2,
+        lambda scored: compare.table2(scored.trained, ensembles=scored.ensembles, published=scored.published).rows,
+    ),
     Derived(compare.TABLE3, lambda scored: compare.table3(scored.trained, published=scored.published).rows),
     Derived(compare.BESIDE, lambda scored: compare.beside_published(scored.trained, published=scored.published).rows),
     Derived(
@@ -289,14 +373,48 @@ TABLES: tuple[Derived, ...] = (
         lambda scored: _pairs(scored, False),
     ),
     Derived(
-        Table([], AUROC_COLUMNS, 'ensemble', 'Ensembles: scores averaged over seeds', ('task', 'spec', *_INTERVAL)),
+        Table(
+            [],
+            _TOGETHER,
+            'ensemble',
+            'Ensembles: scores averaged over seeds and folds',
+            ('task', 'spec', 'members', *_INTERVAL),
+        ),
         lambda scored: scored.ensembles or None,
+    ),
+    Derived(
+        compare.TABLE3._replace(name='table3_ensemble', figures=(), title='Table 3 of ensembles'),
+        lambda scored: compare.table3(scored.ensembles, published=scored.published).rows if scored.ensembles else None,
+    ),
+    Derived(
+        Table(
+            [],
+            _OUT_OF_FOLD,
+            'out_of_fold',
+            'Out of fold: AUROC of all training sequences, each scored by the model that has not trained on it',
+        ),
+        lambda scored: list(scored.outside) or None,
     ),
     Derived(
         compare.BESIDE._replace(name='published_ensemble', title='Ensembles beside DeepBind as published'),
         _ensembles_published,
     ),
 )
+
+
+#: Tables with a row per model; with folds they have a column for them.
+_PER_MODEL = ('auroc', CALIBRATION_TABLE)
+
+
+def _with_folds(table: Table, folds: np.ndarray | None) -> Table:
+    """A table with the column `fold`, where it has a row per model and there are folds."""
+    if folds is None or table.name not in _PER_MODEL:
+        return table
+    columns, printed = (
+        tuple(part for name in names for part in ((name, 'fold') if name == 'seed' else (name,)))
+        for names in (table.columns, table.printed or table.columns)
+    )
+    return table._replace(columns=columns, printed=printed)
 
 
 class Examples:
@@ -306,9 +424,9 @@ class Examples:
         self.tokens, self.lengths, self.labels, self.pairs = tokens, lengths, labels, pairs
 
 
-def read_rows(corpus: Corpus, task: str, split: str) -> Examples:
-    """The rows of a task's split, 'train', 'valid' or 'test'."""
-    rows = corpus.rows(task, split)
+def read_rows(corpus: Corpus, task: str, split: str, *, fold: int = 0, numbers: np.ndarray | None = None) -> Examples:
+    """The rows of a task's split, 'train', 'valid' or 'test'; of a fold, see `folds.split_rows`."""
+    rows = split_rows(corpus, task, split, fold=fold, numbers=numbers)
     lengths = np.asarray(corpus.lengths[rows])
     same = (lengths == lengths.max(initial=0)).all()
     return Examples(
@@ -366,20 +484,76 @@ def measure(scores: np.ndarray, test: Examples, n_resamples: int) -> dict[str, A
     }
 
 
-def _ensembles(reader: Run, rows, scores, test, n_resamples: int) -> list[dict[str, Any]]:
-    """Per task and spec, the mean score of all seeds; of a grid, each seed's best model by validation."""
-    result = []
-    for task in reader.tasks:
-        for spec in reader.specs:
-            alive = [
-                (job, row['valid_auroc'])
-                for job, row in zip(reader.jobs, rows, strict=True)
-                if job.task == task and job.spec == spec and row['status'] == 'ok'
-            ]
-            best = choose.best_of_each(alive, lambda one: one[0].seed, lambda one: one[1])
-            if len(best) > 1:
-                mean = np.mean([scores[job.index] for job, _ in best.values()], axis=0)
-                row = {'task': task, 'spec': spec, 'seed': 0, 'status': 'ok'}
-                row['valid_auroc'] = float(np.mean([auroc for _, auroc in best.values()]))
-                result.append(row | measure(mean, test[task], n_resamples))
-    return result
+def _groups(alive: Sequence[tuple[Job, Mapping[str, Any]]]) -> list[list[Job]]:
+    """The models that answer together: of a task and spec those of all seeds and folds, of a grid each one's best."""
+    best = choose.best_of_each(
+        alive,
+        lambda one: (one[0].task, one[0].spec, one[0].seed, one[0].fold),
+        lambda one: one[1]['valid_auroc'],
+    )
+    groups: dict[tuple[str, str], list[Job]] = {}
+    for (task, spec, *_), (job, _) in best.items():
+        groups.setdefault((task, spec), []).append(job)
+    return list(groups.values())
+
+
+class Outside(NamedTuple):
+    """Sequences as models see them that have not trained on them.
+
+    Attributes:
+      labels: (N,).
+      scores: float32 (N,), of several models the mean.
+      folds: int (N,), the fold of each; None where there are none.
+    """
+
+    labels: np.ndarray
+    scores: np.ndarray
+    folds: np.ndarray | None = None
+
+
+def _out_of_fold(
+    run: RunDirectory, corpus: Corpus, folds: np.ndarray, members: Sequence[Job], valid: Mapping[int, np.ndarray]
+) -> Outside | None:
+    """Write the out-of-fold scores of a task and spec, and give them; None where a fold has no model.
+
+    `predictions/out_of_fold/NNNNN.npy` (NNNNN: the first of the jobs) has a float32 score for each training and
+    validation row of the task, in the corpus' order: that of the model whose fold the sequence is in, the mean over
+    seeds. Its epoch was chosen by this fold, as that of a model is by its validation rows.
+    """
+    rows = _training_rows(corpus, members[0].task)
+    own = np.asarray(folds[rows])
+    scores = np.full(len(rows), np.nan, np.float32)
+    for fold in np.unique(own).tolist():
+        of_fold = [valid[job.index] for job in members if job.fold == fold]
+        if not of_fold:
+            return None
+        scores[own == fold] = combine(np.stack(of_fold)).mean
+    _write_scores(run.path / 'predictions' / 'out_of_fold' / f'{members[0].index:05d}.npy', scores)
+    return Outside(np.asarray(corpus.labels[rows]), scores, own)
+
+
+def _training_rows(corpus: Corpus, task: str) -> np.ndarray:
+    """The rows of a task that are in a fold."""
+    return np.arange(corpus.rows(task, 'train').start, corpus.rows(task, 'valid').stop)
+
+
+def _rate_out_of_fold(corpus: Corpus, members: Sequence[Job], found: Outside, n_resamples: int) -> dict[str, Any]:
+    """The row of out_of_fold.tsv: AUROC over all folds, and of the folds with the lowest and the highest."""
+    task = members[0].task
+    pairs = np.asarray(corpus.pairs[_training_rows(corpus, task)])
+    interval = metrics.bootstrap_auroc(found.labels, found.scores, pairs, n_resamples=n_resamples)
+    assert found.folds is not None
+    parts = [found.folds == fold for fold in np.unique(found.folds)]
+    each = [metrics.auroc(found.labels[part], found.scores[part]) for part in parts]
+    return {
+        'task': task,
+        'spec': members[0].spec,
+        'folds': len(each),
+        'seeds': len({job.seed for job in members}),
+        'auroc': metrics.auroc(found.labels, found.scores),
+        'auroc_low': interval.low,
+        'auroc_high': interval.high,
+        'lowest_fold': min(each),
+        'highest_fold': max(each),
+        'n': len(found.labels),
+    }

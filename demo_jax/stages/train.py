@@ -160,8 +160,9 @@ def train_run(
         negative_sets=recipe.negative_sets,
         shuffles_first=recipe.shuffles_first > 0,
         seed=int(config['corpus']['seed']),
+        folds=run.folds(),
     )
-    steps = {job.index: make_plan(recipe, len(rows[job.task].train)).steps for job in jobs}
+    steps = {job.index: make_plan(recipe, len(rows[job.task].of(job.fold).train)).steps for job in jobs}
     length = pool.tokens.shape[1]
     costs = {
         job.index: float(steps[job.index] * operations_per_step(resolve(job.spec), recipe.batch_size, length))

@@ -66,7 +66,9 @@ def train_bundle(bundle: Bundle, shared: Shared, tell: Callable[[float, str], No
     epochs: list[EpochRecord] = []
     finished: list[Finished] = []
     notes: list[str] = []
-    plans = {job.index: make_plan(shared.recipe, len(shared.rows[job.task].train)).steps for job in bundle.jobs}
+    plans = {
+        job.index: make_plan(shared.recipe, len(shared.rows[job.task].of(job.fold).train)).steps for job in bundle.jobs
+    }
     done = float(sum(job.progress.step for job in bundle.started))
     spec = bundle.jobs[0].spec
     tell(done, f'{spec}: compiling')
@@ -122,8 +124,8 @@ def make_bundles(
         if not waiting:
             continue
         sizes = program_sizes(
-            [make_plan(shared.recipe, len(shared.rows[job.task].train)) for job in group],
-            [len(shared.rows[job.task].valid) for job in group],
+            [make_plan(shared.recipe, len(shared.rows[job.task].of(job.fold).train)) for job in group],
+            [len(shared.rows[job.task].of(job.fold).valid) for job in group],
             shared.recipe,
             shared.machine,
             n_devices=n_devices,

@@ -54,7 +54,8 @@ def fit(
     if len({(job.spec, job.dropout_bits) for job in jobs}) != 1:
         raise ValueError('jobs of one call must share the spec and the dropout bits')
     by_index = {job.index: job for job in jobs}
-    plans = {job.index: make_plan(recipe, len(rows[job.task].train)) for job in jobs}
+    own = {job.index: rows[job.task].of(job.fold) for job in jobs}
+    plans = {job.index: make_plan(recipe, len(own[job.index].train)) for job in jobs}
     parked = {job.progress.job: job for job in started}
     if not parked.keys() <= by_index.keys():
         raise ValueError(f'jobs {sorted(parked.keys() - by_index.keys())} are under way, but not to be trained')
@@ -73,7 +74,7 @@ def fit(
 
     @functools.lru_cache(maxsize=4 * sizes.slots)
     def order(index: int, epoch: int) -> Order:
-        return epoch_order(recipe, by_index[index], rows[by_index[index].task], epoch)
+        return epoch_order(recipe, by_index[index], own[index], epoch)
 
     idle = segments.idle_work(recipe, sizes)
     while waiting or any(progress):
@@ -84,7 +85,7 @@ def fit(
         for slot, current in enumerate(progress):
             if current is not None:
                 job, orders = by_index[current.job], functools.partial(order, current.job)
-                parts[slot] = segments.plan_part(current, job, plans[job.index], rows[job.task], recipe, sizes, orders)
+                parts[slot] = segments.plan_part(current, job, plans[job.index], own[job.index], recipe, sizes, orders)
         work = jax.tree.map(lambda *xs: np.stack(xs), *[idle if part is None else part.work for part in parts])
         arrays, measured = segment(device_pool, arrays, stack.put(work, mesh))
         measured = jax.device_get(measured)
@@ -92,7 +93,7 @@ def fit(
         for slot, (before, part) in enumerate(zip(progress, parts, strict=True)):
             if before is not None and part is not None:
                 job, seen = by_index[before.job], jax.tree.map(lambda x, slot=slot: x[slot], measured)
-                valid = labels[rows[job.task].valid]
+                valid = labels[own[job.index].valid]
                 outcomes[slot] = _settle(before, part, plans[job.index], job, recipe, seen, valid)
         choice = np.array([-1 if outcome is None else outcome.choice for outcome in outcomes], np.int32)
         if (choice >= 0).any():
@@ -139,7 +140,7 @@ def _sizes(
     device = mesh.devices.flat[0]
     return program_sizes(
         [plans[job.index] for job in jobs],
-        [len(rows[job.task].valid) for job in jobs],
+        [len(rows[job.task].of(job.fold).valid) for job in jobs],
         recipe,
         machine,
         n_devices=mesh.devices.size,

@@ -92,6 +92,9 @@ class Recipe:
                 raise InputError(f'recipe: {name} is {getattr(self, name)!r}, which is out of range')
 
 
+_FOLDS = 1000  # apart from other numbers in seeds: new starts, epochs
+
+
 @dataclasses.dataclass(frozen=True)
 class Job:
     """One model to train.
@@ -104,6 +107,7 @@ class Job:
       learning_rate: at its peak.
       dropout: rate.
       weight_decay: decoupled.
+      fold: of its validation rows, from 1; 0 = the corpus has one split.
     """
 
     index: int
@@ -113,6 +117,12 @@ class Job:
     learning_rate: float
     dropout: float
     weight_decay: float
+    fold: int = 0
+
+    @property
+    def seeds(self) -> list[int]:
+        """What its random streams depend on; with one split (fold 0) its seed and task alone."""
+        return [self.seed, name_seed(self.task)] + [_FOLDS + self.fold] * bool(self.fold)
 
     @property
     def dropout_bits(self) -> int:
@@ -122,7 +132,7 @@ class Job:
     @property
     def label(self) -> str:
         """A short name for messages."""
-        return f'{self.task} / {self.spec} / seed {self.seed}'
+        return f'{self.task} / {self.spec} / seed {self.seed}' + (f' / fold {self.fold}' if self.fold else '')
 
 
 def make_jobs(
@@ -133,8 +143,9 @@ def make_jobs(
     seeds: Sequence[int] = (0,),
     learning_rates: Sequence[float] = (),
     dropouts: Sequence[float] = (),
+    folds: int = 1,
 ) -> tuple[Job, ...]:
-    """The job table: every combination of task, spec, seed and, where given, learning rate and dropout.
+    """The job table: every combination of task, spec, seed, fold and, where given, learning rate and dropout.
 
     Raises:
       InputError: an unknown spec, no spec or seed, a negative seed, a repeated value, one of a wrong type, or one that
@@ -158,19 +169,22 @@ def make_jobs(
     for seed in seeds:
         if seed < 0:
             raise InputError(f'seed is {seed}, expected 0 or more')
+    if isinstance(folds, bool) or not isinstance(folds, numbers.Integral) or folds < 1:
+        raise InputError(f'folds is {brief(folds)}, expected a whole number of 1 or more')
     for spec in specs:
         resolve(spec)  # says what is wrong with it
     combinations = [
-        (task, spec, seed, rate, dropout)
+        (task, spec, seed, rate, dropout, fold)
         for spec in specs
         for seed in seeds
+        for fold in (range(1, folds + 1) if folds > 1 else (0,))
         for rate in (learning_rates or (recipe.learning_rate,))
         for dropout in (dropouts or (recipe.dropout,))
         for task in tasks
     ]
     return tuple(
-        Job(index, task, spec, int(seed), float(rate), float(dropout), recipe.weight_decay)
-        for index, (task, spec, seed, rate, dropout) in enumerate(combinations)
+        Job(index, task, spec, int(seed), float(rate), float(dropout), recipe.weight_decay, fold)
+        for index, (task, spec, seed, rate, dropout, fold) in enumerate(combinations)
     )
 
 
@@ -219,7 +233,7 @@ def epoch_order(recipe: Recipe, job: Job, rows: TaskRows, epoch: int) -> Order:
 
     An epoch whose size is no multiple of the batch ends with a batch that is partly -1.
     """
-    rng = np.random.default_rng([job.seed, name_seed(job.task), epoch, 2])
+    rng = np.random.default_rng([*job.seeds, epoch, 2])
     count, sets = rows.train.shape
     order = rng.permutation(count)
     chosen = rng.integers(sets, size=count)

@@ -38,12 +38,27 @@ class TaskRows:
       test: int32 (n,).
       first: int32 (n,), training examples with shuffles in the place of paired negatives that are none; None where
         there is no such negative, or nobody asked.
+      folds: the same of each fold; none where the task has one split.
     """
 
     train: np.ndarray
     valid: np.ndarray
     test: np.ndarray
     first: np.ndarray | None = None
+    folds: tuple['TaskRows', ...] = ()
+
+    def of(self, fold: int) -> 'TaskRows':
+        """The rows of a job of this fold, from 1; 0 = the one split."""
+        return self.folds[fold - 1] if fold else self
+
+    def parted(self, numbers: np.ndarray) -> 'TaskRows':
+        """The same with folds: `numbers` int (n,) is the fold of each training row, from 1."""
+        rows = []
+        for fold in range(1, int(numbers.max(initial=0)) + 1):
+            apart = numbers == fold
+            first = None if self.first is None else self.first[~apart]
+            rows.append(dataclasses.replace(self, train=self.train[~apart], valid=self.train[apart, 0], first=first))
+        return dataclasses.replace(self, folds=tuple(rows))
 
 
 _BLOCK = 100_000  # rows laid out at once: their positions take 8 bytes per letter
@@ -55,7 +70,12 @@ def name_seed(name: str) -> int:
 
 
 def build_pool(
-    corpus: Corpus, *, negative_sets: int = 1, shuffles_first: bool = False, seed: int = 0
+    corpus: Corpus,
+    *,
+    negative_sets: int = 1,
+    shuffles_first: bool = False,
+    seed: int = 0,
+    folds: np.ndarray | None = None,
 ) -> tuple[Pool, dict[str, TaskRows]]:
     """Lay out a corpus for training.
 
@@ -67,6 +87,8 @@ def build_pool(
         that comes out as its positive is drawn again; where that does not help, the one in the corpus is used again.
       shuffles_first: also make a shuffle of each positive whose paired negative is none, for `TaskRows.first`.
       seed: of the further shuffles; each task's also depend on its name.
+      folds: int (N,), the fold of each row of the corpus (see `data.folds`): validation rows then train, too, and the
+        rows of each task have `folds`. None: one split.
 
     Returns:
       The pool (NumPy arrays) and the rows of each task.
@@ -78,6 +100,8 @@ def build_pool(
     used = len(corpus)
     for task in corpus.tasks:
         span = {split: np.arange(len(corpus))[corpus.rows(task, split)] for split in SPLITS}
+        if folds is not None:
+            span['train'] = np.concatenate([span['train'], span['valid']])
         train = np.repeat(span['train'][:, None], max(negative_sets, 1), axis=1)
         positive_of = _positive_of(corpus, span['train'])
         paired = np.flatnonzero(positive_of >= 0)
@@ -112,6 +136,8 @@ def build_pool(
             test=span['test'].astype(np.int32),
             first=first,
         )
+        if folds is not None:
+            rows[task] = rows[task].parted(np.asarray(folds[span['train']]))
     all_lengths = np.concatenate(lengths)
     pool = Pool(
         tokens=_all_tokens(corpus, shuffles, (used, length)),

@@ -11,7 +11,7 @@ from demo_jax.nn.architecture import AnyArchitecture
 from demo_jax.nn.kernels import Array
 from demo_jax.nn.models import Params
 from demo_jax.training.jobs import Job, Recipe
-from demo_jax.training.pool import Pool, name_seed
+from demo_jax.training.pool import Pool
 
 ADAM = optax.scale_by_adam()
 
@@ -53,7 +53,7 @@ def job_hyper(job: Job, recipe: Recipe, asleep: int = 0) -> Hyper:
     """
     limits = (recipe.clip_value or np.inf, recipe.clip_norm or np.inf)
     numbers = (job.dropout, job.weight_decay, *limits, recipe.lstm_rate)
-    seeds = [job.seed, name_seed(job.task)] + [asleep] * bool(asleep)
+    seeds = job.seeds + [asleep] * bool(asleep)
     key = np.random.SeedSequence(seeds).generate_state(2, np.uint32)
     return Hyper(key, *(np.array(number, np.float32) for number in numbers))
 

@@ -149,7 +149,7 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         'training/jobs.py',
-        'rng = np.random.default_rng([job.seed, name_seed(job.task), epoch, 2])',
+        'rng = np.random.default_rng([*job.seeds, epoch, 2])',
         'rng = np.random.default_rng([job.seed, job.index, epoch, 2])',
         'jobs::test_the_order_depends_on_seed_task_and_epoch_alone',
     ),
