@@ -78,6 +78,20 @@ class Run(NamedTuple):
         return kernels.dropout(y, self.dropout, jax.random.fold_in(self.key, place), self.dropout_bits)
 
 
+class PageStep(NamedTuple):
+    """How the page computes a layer: an operation of `report/page_files/model.js`.
+
+    Attributes:
+      operation: its name there.
+      settings: its numbers and words, as JSON has them.
+      arrays: its weights; outputs are the last axis.
+    """
+
+    operation: str
+    settings: Mapping[str, int | str | bool] = {}
+    arrays: Mapping[str, Array] = {}
+
+
 @dataclasses.dataclass(frozen=True)
 class Layer:
     """A layer without parameters that changes nothing: what others differ from.
@@ -152,6 +166,10 @@ class Layer:
         A layer that `summarises` returns a `Signal` of rows (M * B, C).
         """
         return edit
+
+    def page(self, params: LayerParams) -> PageStep | None:
+        """How the page computes it; None = it cannot, and says so of every architecture with this layer."""
+        return None
 
     def kept(self, size: Size) -> int:
         """Numbers per position that its gradient keeps, roughly, where this leaves it."""
@@ -299,6 +317,13 @@ class Convolution(Layer):
         """The filter's letters, counted from its padding."""
         return Reach(above.stride, above.left + self.left_padding, above.right + self.width - 1 - self.left_padding)
 
+    def page(self, params: LayerParams) -> PageStep:
+        """The filters of both strands, where it reads both; positions of padding on either side."""
+        left = self.left_padding
+        kernel, bias = self._filters(params)
+        padding = {'left': left, 'right': self.positions(0) + self.width - 1 - left}
+        return PageStep('convolution', {'width': self.width, **padding}, {'kernel': kernel, 'bias': bias})
+
     def kept(self, size: Size) -> int:
         """Its input, its output and what ReLU needs."""
         return 3 * self.filters
@@ -371,6 +396,10 @@ class MaxPool(Layer):
 
         return Edit(span, tuple(map(window, range(len(edit.windows)))))
 
+    def page(self, params: LayerParams) -> PageStep:
+        """The size of the blocks."""
+        return PageStep('max_pool', {'block': self.block})
+
     def label(self, size: Size) -> str:
         """E.g. 'max pool 2'."""
         return f'max pool {self.block}'
@@ -389,6 +418,10 @@ class Dropout(Layer):
     def edit(self, params: LayerParams, kept: None, edit: Edit) -> Edit:
         """Prediction drops nothing."""
         return edit._replace(windows=tuple(window._replace(before_relu=None) for window in edit.windows))
+
+    def page(self, params: LayerParams) -> PageStep:
+        """Prediction drops nothing."""
+        return PageStep('same')
 
 
 def _in_sequence(state: kernels.LstmState, mask: Array | None) -> kernels.LstmState:
@@ -556,6 +589,15 @@ class BiLSTM(Layer):
         """Everything."""
         return None
 
+    def page(self, params: LayerParams) -> PageStep:
+        """The weights of each direction."""
+        parts = {
+            f'{name}_{way}': array[at]
+            for name, array in params.items()
+            for at, way in enumerate(('forward', 'backward'))
+        }
+        return PageStep('lstm', {'units': self.units}, parts)
+
     def kept(self, size: Size) -> int:
         """Gates and states of both directions."""
         return 14 * self.units
@@ -655,6 +697,10 @@ class Summary(Layer):
         """Everything."""
         return None
 
+    def page(self, params: LayerParams) -> PageStep:
+        """What it takes over positions."""
+        return PageStep('summary', {'how': self.how})
+
     def label(self, size: Size) -> str:
         """E.g. 'maximum over positions'."""
         words = {'max': 'maximum', 'mean': 'mean', 'max_mean': 'maximum and mean'}
@@ -673,6 +719,10 @@ class ByStrand(Layer):
         channels = signal.x.shape[1] // summaries
         parts = signal.x.reshape(batch, summaries, 2, channels // 2)
         return Signal(run.drop(parts.transpose(2, 0, 1, 3).reshape(2 * batch, -1), self.place))
+
+    def page(self, params: LayerParams) -> PageStep:
+        """Nothing but its order."""
+        return PageStep('by_strand')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -710,6 +760,10 @@ class Dense(Layer):
     def products(self, size: Size, batch: int) -> list[int]:
         """One, for each strand."""
         return [2 * size.copies * batch * size.channels * 2]
+
+    def page(self, params: LayerParams) -> PageStep:
+        """Its weights, and whether the better strand counts."""
+        return PageStep('dense', {'both_strands': self.both_strands}, dict(params))
 
     def label(self, size: Size) -> str:
         """What becomes of the logits."""

@@ -4,6 +4,7 @@ FOLDER/
   index.html, *.js, style.css   the same for every run
   data/run.js                   the overview
   data/task-0000.js             one per task, loaded when it is opened
+  data/models-0000.js           the weights of its models, loaded when they are asked
 
 The page of published models is such a folder, too, with other scripts, and data/library.js.
 """
@@ -17,7 +18,18 @@ from typing import Any
 from demo_jax.io import files
 
 #: In the order of loading.
-SCRIPTS = ('base.js', 'draw.js', 'overview.js', 'found.js', 'grammar.js', 'task.js', 'viewer.js', 'app.js')
+SCRIPTS = (
+    'base.js',
+    'draw.js',
+    'overview.js',
+    'found.js',
+    'grammar.js',
+    'task.js',
+    'viewer.js',
+    'model.js',
+    'change.js',
+    'app.js',
+)
 ASSETS = ('index.html', 'style.css', *SCRIPTS)
 #: The same of the page of published models.
 LIBRARY_SCRIPTS = ('base.js', 'draw.js', 'library.js')
@@ -75,6 +87,17 @@ def write_task(folder: pathlib.Path, place: int, payload: Mapping[str, Any]) -> 
     """Write one task's data."""
     key = task_key(place)
     files.write_text(folder / 'data' / f'{key}.js', script(key, payload))
+
+
+def write_models(folder: pathlib.Path, place: int, payload: Mapping[str, Any] | None) -> pathlib.Path | None:
+    """Write the weights of a task's models and return the file; None = there are none, and an older file goes."""
+    key = f'models-{place:04d}'
+    path = folder / 'data' / f'{key}.js'
+    if payload is None:
+        path.unlink(missing_ok=True)
+        return None
+    files.write_text(path, script(key, payload))
+    return path
 
 
 def write_library(folder: pathlib.Path, payload: Mapping[str, Any]) -> pathlib.Path:

@@ -118,7 +118,7 @@ def run_payload(collector: Collector, *, title: str, made: Sequence[str]) -> dic
             }
             for method in ATTRIBUTIONS.values()
         ],
-        'criterion': _criterion(collector.match_settings),
+        'criterion': criterion(collector.match_settings),
         'motif_rule': {'columns': piles.BEST_COLUMNS, 'bits': piles.CLEAR, 'one_in': round(1 / piles.AGREES)},
         'n_sequences': len(corpus),
         'n_models': len(collector.jobs),
@@ -188,18 +188,19 @@ def _explained_choice(collector: Collector, task: str, chosen: str) -> str | Non
     return best.spec if best is not None and math.isfinite(valid(best)) else None
 
 
-def _criterion(settings: Mapping[str, Any]) -> str:
-    """What counts as a match, e.g. 'q at most 0.5'."""
+def criterion(settings: Mapping[str, Any]) -> str:
+    """What counts as a match by the settings `measure` and `threshold`, e.g. 'q at most 0.5'."""
     return f'{_SYMBOLS.get(settings.get("measure", ""), "q")} at most {settings.get("threshold", 0.5)}'
 
 
-def task_payload(collector: Collector, data: TaskData, *, sequences: int) -> dict[str, Any]:
+def task_payload(collector: Collector, data: TaskData, *, sequences: int, answers: bool = False) -> dict[str, Any]:
     """All that the page shows of one task.
 
     Args:
       collector: of the run.
       data: from `collector.task`.
       sequences: how many of them, see `choose_sequences`.
+      answers: the weights of its models are there, see `page.write_models`.
     """
     scores = np.array([spec.score for spec in data.specs])
     chosen = choose_sequences(scores, data.labels, sequences)
@@ -214,6 +215,7 @@ def task_payload(collector: Collector, data: TaskData, *, sequences: int) -> dic
         'name': data.task,
         'protein': data.protein.symbol,
         'protein_how': data.protein.how,
+        'answers': answers,
         'roc': _roc(collector, data.task),
         'curves': _curves(collector, data.task),
         'interval': {

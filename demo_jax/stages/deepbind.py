@@ -28,6 +28,7 @@ from demo_jax.nn.deepbind import Shape
 from demo_jax.predict.deepbind import Library
 from demo_jax.predict.model import Model
 from demo_jax.report import page
+from demo_jax.report.payload import criterion
 
 MODEL_COLUMNS = (
     'id',
@@ -246,7 +247,7 @@ def describe_library(
         'release': matcher.release,
         'models': shown,
         'counts': counts,
-        'criterion': f'{settings.measure} at most {settings.threshold:g}',
+        'criterion': criterion(dataclasses.asdict(settings)),
     }
     return page.write_library(workdir / 'dashboard', payload), tables
 

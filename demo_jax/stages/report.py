@@ -5,7 +5,7 @@ import hashlib
 import importlib.resources
 import pathlib
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from demo_jax.evaluation.table import Table
 from demo_jax.explain.truth import site_mask
 from demo_jax.io import files
 from demo_jax.nn.architecture import resolve
-from demo_jax.report import architecture, collect, figures_overview, page, payload
+from demo_jax.report import architecture, collect, figures_overview, model_payload, page, payload
 from demo_jax.report.collect import Collector, TaskData
 from demo_jax.report.figures_sequence import ModelView, SequenceView, Span, dashboard_figure
 from demo_jax.runs import monitor
@@ -27,6 +27,8 @@ from demo_jax.runs.done import Made, Records, digest
 
 FORMATS = ('png', 'svg', 'pdf')
 _DPI = 180
+#: The largest share of the page that weights of models may take.
+_MOST_WEIGHTS = 0.6
 _HPARAMS = ('task', 'spec', 'seed', 'learning_rate', 'dropout', 'weight_decay')
 _MEASURES = ('valid_auroc', 'test_auroc', 'test_auprc')
 
@@ -39,7 +41,8 @@ class ReportSettings:
       sequences: test sequences per task on the page, see `report.choose.choose_sequences`.
       dashboards: dashboard figures per task: the best-scored positive, then those that the models disagree on
         most; 0 = none.
-      page_megabytes: where the page would be larger, it shows fewer sequences per task (and says so).
+      page_megabytes: where the page would be larger, it shows fewer sequences per task (and says so). At most 60% of it
+        are weights of models; the largest architectures whose weights do not fit are not computed on the page.
     """
 
     sequences: int = 50
@@ -99,20 +102,21 @@ def report_run(
         records.keep('overview', overview)
         drawn = True
     page.write_assets(folder)
-    sequences = _affordable(collector, settings)
+    weights = _weights(collector, settings)
+    sequences = _affordable(collector, settings, sum(weights.values()))
     for place, task in enumerate(tqdm(collector.corpus.tasks, desc='dashboards', unit='task', disable=not progress)):
         inputs = _inputs(collector, task)
         for_figures = Made(
             {'dashboards': settings.dashboards, 'hit_p_value': collector.hit_p_value},
             {'code': code, 'files': digest(run.path, inputs, read=['motifs/own.json'])},
         )
-        shown = [*(f'{folder}/{files.safe_name(task)}' for folder in ('motifs', 'grammar')), *inputs]
+        models = [f'models/{job.index:05d}.npz' for job in collector.explained(task)]
+        shown = [*(f'{folder}/{files.safe_name(task)}' for folder in ('motifs', 'grammar')), *inputs, *models]
         of_page = digest(run.path, shown, read=['tables', 'history.tsv', 'motifs/own.json'])
         for_page = Made(
-            {'sequences': sequences, 'hit_p_value': collector.hit_p_value},
+            {'sequences': sequences, 'hit_p_value': collector.hit_p_value, 'weights': sorted(weights)},
             {'code': code, 'files': of_page, 'folder': str(folder.resolve())},
         )
-        script = folder / 'data' / f'{page.task_key(place)}.js'
         new_page, new_figures = (
             not records.has(f'{part} {task}', made) for part, made in (('page', for_page), ('figures', for_figures))
         )
@@ -128,8 +132,8 @@ def report_run(
             records.keep(f'figures {task}', for_figures)
         if new_page:
             records.forget(f'page {task}')
-            page.write_task(folder, place, payload.task_payload(collector, data, sequences=sequences))
-            records.keep(f'page {task}', for_page, [script])
+            written = _write_task(folder, place, collector, data, sequences, weights)
+            records.keep(f'page {task}', for_page, written)
         drawn = True
     index = folder / 'index.html'
     if drawn or not (folder / 'data' / 'run.js').is_file():
@@ -208,10 +212,36 @@ def sequence_view(collector: Collector, data: TaskData, at: int) -> SequenceView
     )
 
 
-def _affordable(collector: Collector, settings: ReportSettings) -> int:
-    """How many sequences per task fit in the page, which may become as large as the settings say."""
+def _write_task(
+    folder: pathlib.Path,
+    place: int,
+    collector: Collector,
+    data: TaskData,
+    sequences: int,
+    weights: Collection[str],
+) -> list[pathlib.Path]:
+    """Write what the page shows of a task, and the weights of its models; returns the files."""
+    models = page.write_models(folder, place, model_payload.models_payload(collector, data.task, weights))
+    shown = payload.task_payload(collector, data, sequences=sequences, answers=models is not None)
+    page.write_task(folder, place, shown)
+    return [folder / 'data' / f'{page.task_key(place)}.js', *([models] if models else [])]
+
+
+def _weights(collector: Collector, settings: ReportSettings) -> dict[str, float]:
+    """The architectures that the page computes, and the bytes of their weights over all tasks."""
+    chosen, others = model_payload.affordable_specs(collector, _MOST_WEIGHTS * 1e6 * settings.page_megabytes)
+    if others:
+        collector.missing.append(
+            f'The page does not compute {", ".join(others)}: the weights would take more than {_MOST_WEIGHTS:.0%} of '
+            f'{settings.page_megabytes:g} MB (setting page_megabytes).'
+        )
+    return chosen
+
+
+def _affordable(collector: Collector, settings: ReportSettings, weights: float = 0.0) -> int:
+    """How many sequences per task fit in the page beside `weights` bytes; the settings say how large it may become."""
     each = payload.bytes_per_sequence(collector)
-    fit = int(0.95 * 1e6 * settings.page_megabytes / each) if each else settings.sequences
+    fit = int((0.95 * 1e6 * settings.page_megabytes - weights) / each) if each else settings.sequences
     if fit >= settings.sequences:
         return settings.sequences
     collector.missing.append(

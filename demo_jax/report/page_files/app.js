@@ -1,5 +1,5 @@
 'use strict';
-// Which view is shown: the address says it, #/ , #/task/NAME or #/task/NAME/sequence/ROW?options.
+// Which view is shown: the address says it, #/ , #/task/NAME, #/task/NAME/sequence/ROW?options or #/task/NAME/change/ROW.
 (() => {
   const {el} = demo;
   const main = document.getElementById('main');
@@ -61,9 +61,14 @@
       }
       if (!redraw && shownPath !== path) main.setAttribute('aria-busy', 'true');
       const task = await demo.load(demo.taskKey(at));
+      const changes = state.parts[2] === 'change' && task.answers && task.sequences.length;
+      const answers = changes ? await demo.load(demo.modelsKey(at)) : null;
       if (mine !== turn) return;  // the reader has moved on meanwhile
       main.removeAttribute('aria-busy');
-      if (state.parts[2] === 'sequence' && task.sequences.length) {
+      if (changes) {
+        crumbs(['Overview', '#/'], [task.name, demo.link(['task', task.name])], ['Ask the models', '']);
+        place(demo.views.change(run, task, answers, state), `${task.name}, ask the models`, `task/${state.parts[1]}/change/${state.parts[3]}`);
+      } else if (state.parts[2] === 'sequence' && task.sequences.length) {
         crumbs(['Overview', '#/'], [task.name, demo.link(['task', task.name])], ['Sequences', '']);
         place(demo.views.viewer(run, task, state), `${task.name}, sequences`, `task/${state.parts[1]}/sequence`);
       } else {

@@ -41,6 +41,7 @@ const demo = {views: {}};
     return waiting.get(key);
   };
   demo.taskKey = (place) => `task-${String(place).padStart(4, '0')}`;
+  demo.modelsKey = (place) => `models-${String(place).padStart(4, '0')}`;
 
   /** Packed values (see report/payload.py) of one sequence: Float64Array, NaN where there is nothing. */
   demo.unpack = (packed, index) => {

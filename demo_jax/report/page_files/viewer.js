@@ -80,6 +80,7 @@
     const button = (label, name, act) => el('button', {type: 'button', 'aria-label': name === label ? null : name, title: name, onclick: act}, label);
     const slider = el('input', {type: 'range', id: 'pan', min: '0', step: '1', 'aria-label': 'First position shown'});
     slider.addEventListener('input', () => { const span = view.to - view.from; setWindow(Number(slider.value), Number(slider.value) + span); });
+    const asks = el('a', {class: 'button'}, 'Ask the models');
     const anyHits = task.sequences.some((one) => one.hits !== null);
     const anySites = task.sequences.some((one) => one.sites.length);
     const anyWindows = task.models.some((model) => Object.keys(model.windows).length);
@@ -92,7 +93,7 @@
         el('p', {class: 'note'}, `${task.sequences.length} of ${demo.count(task.n_test)} test sequences: the best and the worst scored, those the models disagree on, and some negatives.`)),
       el('section', {class: 'sheet', 'aria-label': 'The sequence'},
         el('div', {class: 'heading'}, el('div', {}, title, facts),
-          el('div', {class: 'actions'}, button('←', 'Previous sequence (left arrow key)', () => step(-1)), button('→', 'Next sequence (right arrow key)', () => step(1)))),
+          el('div', {class: 'actions'}, task.answers ? asks : null, button('←', 'Previous sequence (left arrow key)', () => step(-1)), button('→', 'Next sequence (right arrow key)', () => step(1)))),
         el('div', {class: 'tools', role: 'group', 'aria-label': 'What the figure shows'},
           track, el('div', {class: 'toggles'}, toggle('hits', 'JASPAR hits', anyHits), anySites ? toggle('sites', 'Planted sites', true) : null, anyWindows ? toggle('windows', 'Motif windows', true) : null),
           el('div', {class: 'actions'}, button('−', 'Zoom out (− key)', () => zoom(1.6)), button('+', 'Zoom in (+ key)', () => zoom(1 / 1.6)), button('Whole', 'Show the whole sequence (0 key)', () => setWindow(0, length())))),
@@ -183,6 +184,7 @@
       picture.addEventListener('pointerdown', grab);
       stage.replaceChildren(picture);
       const one = item();
+      asks.href = demo.link(['task', task.name, 'change', one.row]);
       title.textContent = one.name || `sequence ${one.row}`;
       const at = visible().findIndex((entry) => entry.at === view.index);
       facts.replaceChildren(...[
