@@ -4,12 +4,18 @@ r"""Ask the models of a run: experiments with sequences made for the question.
     python -m experiments.ask marginalise --run=runs/mine --motifs=jaspar --nocontrol --figure=all.png
     python -m experiments.ask space --run=runs/mine --tasks=GATA1 --motifs=GATA1,TAL1 --gaps=0-30
     python -m experiments.ask epistasis --run=runs/mine --tasks=GATA1 --motifs=found
+    python -m experiments.ask ablate --run=runs/mine --tasks=CTCF
     python -m experiments.ask ablate --run=runs/mine --tasks=CTCF --motifs=CTCF --fasta=mine.fa
+    python -m experiments.ask compare --run=runs/mine --tasks=CTCF --specs=medium_cnn --other_specs=medium_cnn_rnn
+    python -m experiments.ask compare --run=runs/liver --other=runs/brain --tasks=CTCF --fasta=mine.fa
     python -m experiments.ask design --run=runs/mine --tasks=CTCF --fasta=mine.fa --target=3 --protected=40-60
 
 `marginalise`: what a motif does to the score when it is put into backgrounds. `space`: two motifs at every distance and
 orientation. `epistasis`: what two motifs do beyond the sum of what each does. `ablate`: what each hit of a sequence is
-worth. `design`: the fewest edits that reach a score in all models at once. Positions count from 1.
+worth; without --motifs, each of the hits that the stage discover called in test positives. `compare`: two conditions
+(runs, tasks or architectures) side by side: the maps of the sequences that both have, what motifs do in each, and which
+were found in one alone.
+`design`: the fewest edits that reach a score in all models at once. Positions count from 1.
 """
 
 import os
@@ -22,7 +28,7 @@ from absl import flags
 from demo_jax.errors import InputError, brief
 from experiments import cli
 
-QUESTIONS = ('marginalise', 'ablate', 'space', 'epistasis', 'design')
+QUESTIONS = ('marginalise', 'ablate', 'space', 'epistasis', 'compare', 'design')
 _RUN = cli.define_run()
 _OWN_SPECS = cli.define_own_specs()
 _TASKS = flags.DEFINE_list('tasks', [], 'Only the models of these tasks, separated by commas; default all.')
@@ -44,7 +50,9 @@ _BACKGROUNDS = cli.define_path(
     "Backgrounds: 'shuffles' (of test positives of the tasks, dinucleotides kept), "
     "'negatives' (of the tasks), or a FASTA file.",
 )
-_N = flags.DEFINE_integer('n', 50, 'Backgrounds; for ablate and design without --fasta, test positives.', lower_bound=1)
+_N = flags.DEFINE_integer(
+    'n', 50, 'Backgrounds; for ablate, compare and design without --fasta, test positives.', lower_bound=1
+)
 _HOW = flags.DEFINE_enum(
     'how', 'consensus', ['consensus', 'sampled'], 'Matrices as their best word, or drawn anew for each background.'
 )
@@ -56,7 +64,7 @@ _GAP = flags.DEFINE_integer('gap', 10, 'epistasis: letters between the motifs.',
 _NULL = flags.DEFINE_integer(
     'null',
     None,
-    'Meaningless words (ablate: windows without hits) for p; default 100 for epistasis, else 0.',
+    'Meaningless words (ablate: windows without hits) for p; default 100 for epistasis, 50 for compare, else 0.',
     lower_bound=0,
 )
 _FASTA = cli.define_path(
@@ -69,6 +77,9 @@ _BANNED = flags.DEFINE_list('banned', [], 'design: words that must not occur, on
 _METHOD = flags.DEFINE_enum(
     'method', 'mutagenesis', ['mutagenesis', 'gradient'], 'design: score all mutants, or the most promising.'
 )
+_OTHER = cli.define_path('other', None, 'compare: the run of the second condition; default the same.')
+_OTHER_TASK = flags.DEFINE_string('other_task', '', 'compare: the task of the second condition; default the same.')
+_OTHER_SPECS = flags.DEFINE_string('other_specs', '', 'compare: the spec of the second condition; default the same.')
 _SEED = flags.DEFINE_integer('seed', 0, 'Of all that is drawn.')
 _OUT = cli.define_path('out', None, 'Table to write; default QUESTION.tsv.')
 _FIGURE = cli.define_path('figure', None, 'Also draw the answer to this file (png, svg or pdf).')
@@ -89,7 +100,7 @@ def main(argv: Sequence[str]) -> None:
         raise InputError(f'{figure}: expected a name that ends in .png, .svg or .pdf for --figure')
     if question in ('ablate', 'design') and _FASTA.value is None and len(_TASKS.value) != 1:
         raise InputError(f'{question} needs --fasta, or one of the --tasks to take test positives of')
-    for path in (out, _pairs(out), _designed(out), figure):
+    for path in (out, _pairs(out), _of_sequences(out), _designed(out), figure):
         for given in (_FASTA.value, _BACKGROUNDS.value):
             if path and given and path.exists() and os.path.exists(given) and path.samefile(given):
                 raise InputError(f'{path}: is an input file, choose another --out')
@@ -98,13 +109,19 @@ def main(argv: Sequence[str]) -> None:
     from demo_jax.predict.scoring import choose_models
 
     run = load_run(_RUN.value, own_specs=_OWN_SPECS.value)
-    models = of_models(choose_models(run, _TASKS.value, _SPECS.value, _MEMBERS.value))
+    if question == 'compare':
+        _compare(run, out, figure)
+        return
+    predictors = choose_models(run, _TASKS.value, _SPECS.value, _MEMBERS.value)
+    models = of_models(predictors)
     print(f'{question}: {len(models)} models')
     if question == 'design':
         _design(run, models, out, figure)
         return
-    motifs = _motifs(run)
-    answer = _ablate(run, models, motifs) if question == 'ablate' else _with_backgrounds(question, run, models, motifs)
+    if question == 'ablate':
+        answer = _ablate(run, models, predictors[0].spec)
+    else:
+        answer = _with_backgrounds(question, run, models, _motifs(run))
     by = {'marginalise': 'effect', 'ablate': 'effect'}.get(question, 'epistasis')
     _write(answer.to_frame(), out, by)
     if question == 'ablate':
@@ -131,6 +148,11 @@ def main(argv: Sequence[str]) -> None:
 def _pairs(out: pathlib.Path) -> pathlib.Path:
     """Where ablate writes its pairs of hits."""
     return out.with_name(f'{out.stem}_pairs.tsv')
+
+
+def _of_sequences(out: pathlib.Path) -> pathlib.Path:
+    """Where compare writes what it says of sequences."""
+    return out.with_name(f'{out.stem}_sequences.tsv')
 
 
 def _designed(out: pathlib.Path) -> pathlib.Path:
@@ -187,16 +209,69 @@ def _say_left_out(given: Any) -> None:
         print(f'note: {given.n_left_out} sequences of other lengths than {given.tokens.shape[1]} are left out')
 
 
-def _ablate(run: Any, models: Any, motifs: dict[str, Any]) -> Any:
+def _ablate(run: Any, models: Any, spec: str) -> Any:
     from demo_jax.insilico import sources
     from demo_jax.insilico.ablate import ablate
 
-    given = _sequences(run)
-    hits = sources.find_hits(motifs, given.tokens)
-    if not hits:
-        raise InputError(f'none of {len(motifs)} motifs has a hit in {len(given.tokens)} sequences')
+    if _MOTIFS.value:
+        given = _sequences(run)
+        motifs = _motifs(run)
+        hits = sources.find_hits(motifs, given.tokens)
+        if not hits:
+            raise InputError(f'none of {len(motifs)} motifs has a hit in {len(given.tokens)} sequences')
+    elif _FASTA.value is not None:
+        raise InputError('no motif was given to look for in --fasta, expected --motifs')
+    else:
+        given, hits = sources.hits_of_run(run, _TASKS.value[0], spec, _N.value)
+        _say_left_out(given)
     print(f'hits: {len(hits)} in {len({hit.row for hit in hits})} of {len(given.tokens)} sequences')
     return ablate(models, given.tokens, hits, null=_NULL.value or 0, seed=_SEED.value, progress=True)
+
+
+def _compare(run: Any, out: pathlib.Path, figure: pathlib.Path | None) -> None:
+    from demo_jax.insilico import compare, sources
+    from demo_jax.predict.run import load_run
+    from demo_jax.predict.scoring import choose_models
+
+    if len(_TASKS.value) != 1 or len(_SPECS.value) > 1:
+        raise InputError('compare needs one of the --tasks, and at most one of the --specs')
+    task, other_task = _TASKS.value[0], _OTHER_TASK.value or _TASKS.value[0]
+    other = load_run(_OTHER.value, own_specs=_OWN_SPECS.value) if _OTHER.value else run
+    (first,) = choose_models(run, [task], _SPECS.value, _MEMBERS.value)
+    (second,) = choose_models(other, [other_task], [_OTHER_SPECS.value or first.spec], _MEMBERS.value)
+    if other.directory.path.samefile(run.directory.path) and (task, first.spec) == (other_task, second.spec):
+        raise InputError(f'{first.title} is both conditions; name another with --other, --other_task or --other_specs')
+    titles = (first.title, second.title)
+    if titles[0] == titles[1]:
+        titles = (f'{run.directory.path.name}: {first.title}', f'{other.directory.path.name}: {second.title}')
+    if _FASTA.value is not None:
+        given = sources.read_sequences(_FASTA.value)
+    else:
+        given = sources.shared_sequences(((run, task), (other, other_task)), _N.value, seed=_SEED.value)
+    _say_left_out(given)
+    print(f'compare: {titles[0]} with {titles[1]}, {len(given.tokens)} sequences')
+    conditions = ((run, task, first.spec), (other, other_task, second.spec))
+    motifs = (
+        compare.Sources(_motifs(run), {}) if _MOTIFS.value else compare.Sources(*sources.motifs_of_both(conditions))
+    )
+    backgrounds = sources.backgrounds_of(_BACKGROUNDS.value, run, [task], _N.value, seed=_SEED.value)
+    answer = compare.Comparison(
+        compare.compare_motifs(
+            first,
+            second,
+            motifs,
+            backgrounds.tokens,
+            names=titles,
+            words=50 if _NULL.value is None else _NULL.value,
+            how=_HOW.value,
+            seed=_SEED.value,
+            progress=True,
+        ),
+        compare.compare_maps(first, second, given.tokens, sequence_names=given.names, names=titles),
+    )
+    _write(answer.to_frame(), out, 'difference')
+    _write(answer.maps.to_frame(), _of_sequences(out), 'map_second')
+    _draw(answer, figure)
 
 
 def _design(run: Any, models: Any, out: pathlib.Path, figure: pathlib.Path | None) -> None:

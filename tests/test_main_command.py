@@ -180,7 +180,7 @@ def test_a_place_that_cannot_be_written_is_one_line(place, tmp_path):
     [
         (
             ('--stages=trian',),
-            "error: no stage 'trian'; the stages are train, baseline, evaluate, explain, match, discover, grammar, report",
+            "error: no stage 'trian'; the stages are train, baseline, evaluate, explain, match, discover, grammar",
         ),
         (('--peaks=a.bed',), 'error: --peaks and --genome belong together'),
         (('--peaks=a.bed', '--genome=g.fa', '--input=x'), 'error: --peaks is an input of its own'),

@@ -32,7 +32,7 @@ PATHS = {
     'screenshots': ['run', 'out'],
     'score': ['run', 'deepbind', 'fasta', 'track', 'variants', 'out'],
     'prepare': ['input', 'genome', 'blacklist', 'cache', 'out'],
-    'ask': ['run', 'backgrounds', 'fasta', 'out', 'figure'],
+    'ask': ['run', 'other', 'backgrounds', 'fasta', 'out', 'figure'],
     'simulate_peaks': ['out'],
     'benchmark': ['json'],
     'discover': ['run'],
@@ -41,6 +41,8 @@ PATHS = {
 }
 #: Flags of text that are none.
 NO_PATHS = {
+    'other_task',
+    'other_specs',
     'own_specs',
     'tf',
     'source',

@@ -12,18 +12,22 @@ import numpy as np
 from demo_jax import dna
 from demo_jax.dna import dinucleotide_shuffle
 from demo_jax.errors import InputError, brief, listed
+from demo_jax.explain.attribution import BEST_FIRST
 from demo_jax.insilico.ablate import Hit
 from demo_jax.insilico.designs import Motif
 from demo_jax.io import files
 from demo_jax.io.textfile import encode_all, read_fasta
-from demo_jax.motifs import formats, scan
+from demo_jax.motifs import formats, own, scan
 from demo_jax.motifs.jaspar import JasparMatrix, load_matrices
 from demo_jax.predict.run import Run
+from demo_jax.runs.explanations import Explanations
 
 #: Motifs by the hundred: every matrix of JASPAR, or every motif that `discover` has found for the tasks.
 ALL_JASPAR, ALL_FOUND = 'jaspar', 'found'
 #: Where backgrounds come from, other than a FASTA file.
 BACKGROUNDS = ('shuffles', 'negatives')
+#: Motifs of two conditions are one if they agree so well (see `own.compare`).
+SAME = 0.75
 
 
 class Sequences(NamedTuple):
@@ -217,6 +221,144 @@ def find_hits(motifs: dict[str, Motif], tokens: np.ndarray, *, p_value: float = 
         hits = scan.known_hits(matrix, tokens, threshold=p_value).once()
         found += [Hit(int(row), int(start), hits.width, name) for row, start in zip(hits.row, hits.start, strict=True)]
     return sorted(found)
+
+
+def hits_of_run(run: Run, task: str, spec: str, n: int) -> tuple[Sequences, list[Hit]]:
+    """The explained positives of a task, and the hits that the stage discover called in them.
+
+    The hits are those of the best map that has some, of methods as in `explain.attribution.BEST_FIRST`. Where windows
+    of the genome overlap, a hit lies in each of them that holds the whole of it.
+
+    Args:
+      run: a run with hits.
+      task, spec: whose.
+      n: sequences at most, of the length that most have.
+
+    Raises:
+      InputError: there are no hits (of these sequences), or a line of `hits.bed` is none.
+    """
+    folder = run.directory.path / 'motifs' / files.safe_name(task) / files.safe_name(spec)
+    paths = [folder / method / 'hits.bed' for method in BEST_FIRST]
+    lines: list[tuple[str, int, int, str]] = []
+    for path in filter(pathlib.Path.is_file, paths):
+        lines = _bed_lines(path)
+        if lines:
+            break
+    if not lines:
+        raise InputError(f'{folder}: there are no hits of the run; run the stage discover, or name --motifs')
+    corpus, rows = run.directory.corpus(), Explanations(run.directory).rows(task)
+    rows = rows[np.asarray(corpus.labels[rows]) == 1]
+    lengths = np.asarray(corpus.lengths[rows])
+    length = int(np.bincount(lengths).argmax())
+    n_left_out = int((lengths != length).sum())
+    rows = rows[lengths == length][:n]
+    places: dict[str, list[tuple[int, int, bool]]] = {}
+    for number, row in enumerate(rows.tolist()):
+        place = None if corpus.intervals is None else corpus.intervals[row]
+        if place is not None and place['chrom'] >= 0:
+            where = corpus.chroms[place['chrom']], int(place['start']), bool(place['strand'] < 0)
+        else:
+            where = corpus.name(row), 0, False
+        places.setdefault(where[0], []).append((number, *where[1:]))
+    hits = []
+    for chrom, first, last, name in lines:
+        for number, offset, turned in places.get(chrom, ()):
+            start, width = first - offset, last - first
+            if start >= 0 and start + width <= length:
+                hits.append(Hit(number, length - start - width if turned else start, width, name))
+    if not hits:
+        raise InputError(f'{path}: has no hit in {len(rows)} explained positives')
+    return Sequences(tuple(map(corpus.name, rows.tolist())), corpus.padded(rows)[:, :length], n_left_out), sorted(hits)
+
+
+def _bed_lines(path: pathlib.Path) -> list[tuple[str, int, int, str]]:
+    """Sequence or chromosome, start, stop and motif of each line."""
+    found = []
+    for number, line in enumerate(path.read_text(encoding='utf-8').splitlines(), start=1):
+        if line.startswith('#'):
+            continue
+        cells = line.split('\t')
+        if len(cells) < 4 or not (cells[1].isdigit() and cells[2].isdigit() and int(cells[1]) < int(cells[2])):
+            raise InputError(f'{path}: line {number}: {brief(line)}, expected BED with a name')
+        found.append((formats.unescape(cells[0]), int(cells[1]), int(cells[2]), formats.unescape(cells[3])))
+    return found
+
+
+def shared_sequences(conditions: tuple[tuple[Run, str], tuple[Run, str]], n: int, *, seed: int = 0) -> Sequences:
+    """Test positives of either of two tasks that are test sequences of both, letter by letter, of the usual length.
+
+    Args:
+      conditions: the run and the task of each.
+      n: sequences at most, drawn at random.
+      seed: of what is drawn.
+
+    Raises:
+      InputError: the two share none.
+    """
+    known: list[dict[bytes, tuple[str, int]]] = []
+    for run, task in conditions:
+        corpus = run.directory.corpus()
+        rows = np.arange(len(corpus))[corpus.rows(task, 'test')]
+        tokens, lengths = corpus.padded(rows), corpus.lengths[rows].tolist()
+        known.append(
+            {
+                tokens[at, : lengths[at]].tobytes(): (corpus.name(row), int(corpus.labels[row]))
+                for at, row in enumerate(rows.tolist())
+            }
+        )
+    shared = [row for row, (_, label) in known[0].items() if row in known[1] and label + known[1][row][1] > 0]
+    if not shared:
+        counts = ' and '.join(
+            f'{task} of {run.directory.path} ({len(rows)})' for (run, task), rows in zip(conditions, known, strict=True)
+        )
+        raise InputError(f'{counts} share no bound test sequence; name some that both shall read with --fasta')
+    length = int(np.bincount([len(row) for row in shared]).argmax())
+    kept = [row for row in shared if len(row) == length]
+    drawn = sorted(np.random.default_rng(seed).permutation(len(kept))[:n].tolist())
+    rows = [kept[at] for at in drawn]
+    tokens = np.stack([np.frombuffer(row, np.uint8) for row in rows])
+    return Sequences(tuple(known[0][row][0] for row in rows), tokens, len(shared) - len(kept))
+
+
+def motifs_of_both(
+    conditions: tuple[tuple[Run, str, str], tuple[Run, str, str]],
+) -> tuple[dict[str, Motif], dict[str, str]]:
+    """The found motifs of two conditions, those that are alike once, and where each was found.
+
+    Args:
+      conditions: the run, the task and the spec of each.
+
+    Returns:
+      The motifs by name, '1:SPEC/METHOD/for_1' ('2:' for the second condition); and by name 'both', 'first' or
+      'second'. Both are empty where the stage discover has found nothing.
+    """
+    chosen: dict[str, Motif] = {}
+    found_in: dict[str, str] = {}
+    for which, (run, task, spec) in enumerate(conditions, start=1):
+        folder = run.directory.path / 'motifs' / files.safe_name(task) / files.safe_name(spec)
+        paths = ((method, folder / method / 'found.meme') for method in BEST_FIRST)
+        method, path = next(
+            (
+                (method, path)
+                for method, path in paths
+                if path.is_file() and 'MOTIF' in path.read_text(encoding='utf-8')
+            ),
+            ('', None),
+        )
+        for name, matrix in (formats.read_meme(path) if path else {}).items():
+            mine = JasparMatrix('', '', matrix, matrix)
+            alike = [
+                known
+                for known, motif in chosen.items()
+                if found_in[known] != 'second'
+                and own.compare(JasparMatrix('', '', motif, motif), mine).agreement >= SAME  # type: ignore[arg-type]
+            ]
+            if which == 2 and alike:
+                found_in[alike[0]] = 'both'
+                continue
+            label = f'{which}:{spec}/{method}/{name}'
+            chosen[label], found_in[label] = matrix, ('first', 'second')[which - 1]
+    return chosen, found_in
 
 
 def write_designs(path: pathlib.Path, names: Sequence[str], sequences: Sequence[str]) -> None:
