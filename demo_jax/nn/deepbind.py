@@ -26,8 +26,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from demo_jax.errors import InputError
+from demo_jax.nn import kernels
 from demo_jax.nn.architecture import Architecture
 from demo_jax.nn.kernels import Array
+from demo_jax.nn.models import SPECS, ModelSpec
 
 #: Models that one step of `score_stacked` updates together: enough to fill vector registers, few enough for the cache.
 TOGETHER = 8
@@ -199,33 +201,26 @@ def _ends(x: jax.Array, detectors: jax.Array, offsets: jax.Array, averages: bool
     return _Ends(full, top, total)
 
 
-def _sliding(values: jax.Array, size: int, combine: Callable[[jax.Array, jax.Array], jax.Array]) -> jax.Array:
-    """What `combine` makes of every `size` consecutive values (L, ...): (L - size + 1, ...), in log2(size) passes."""
-    n = len(values) - size + 1
-    found, offset, power = None, 0, 1
-    while True:
-        if size & power:
-            part = values[offset : offset + n]
-            found, offset = part if found is None else combine(found, part), offset + power
-        if power * 2 > size:
-            assert found is not None
-            return found
-        values, power = combine(values[: len(values) - power], values[power:]), power * 2
-
-
 def _pooled(
-    right: _Ends, left: _Ends, shape: Shape, larger: Callable[[jax.Array, jax.Array], jax.Array] = jnp.maximum
+    right: _Ends,
+    left: _Ends,
+    shape: Shape,
+    larger: kernels.Combine = jnp.maximum,
+    window: int | None = None,
 ) -> tuple[jax.Array, jax.Array | None]:
-    """Largest and mean responses in every window, (S, ...), of where letters end and of where they begin."""
-    d, window = shape.detector_len, shape.window
+    """Largest and mean responses in every window, (S, ...), of where letters end and of where they begin.
+
+    A window has the letters of the tool's, unless `window` says how many.
+    """
+    d, window = shape.detector_len, window or shape.window
     n = len(right.full) - window + 1
     inside = larger(right.full[d - 1 :], jnp.zeros((), right.full.dtype))  # from the first that has all of its letters
     size = window - d + 1
     at_start, at_end = left.top[:n], larger(right.top[window - 1 :], jnp.zeros((), right.full.dtype))
-    top = larger(larger(_sliding(inside, size, larger), at_start), at_end)
+    top = larger(larger(kernels.sliding(inside, size, larger), at_start), at_end)
     if right.total is None or left.total is None:
         return top, None
-    total = _sliding(inside, size, jnp.add) + left.total[:n] + right.total[window - 1 :]
+    total = kernels.sliding(inside, size, jnp.add) + left.total[:n] + right.total[window - 1 :]
     return top, total / (window + d - 1)
 
 
@@ -257,8 +252,74 @@ def score_stacked(params: Any, tokens: Array, lengths: Array, *, shape: Shape, w
     Returns:
       float32 (M, N).
     """
-    n_models, d = len(params['offsets']), shape.detector_len
-    strands = 2 if shape.both_strands else 1
+    read = _reader(params, shape)
+    d = shape.detector_len
+
+    def pooled(sequence: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array | None]:
+        """Largest and mean responses in every window, (S, M k n)."""
+        letters, length = sequence
+        if windows:
+            return _pooled(read(letters, reverse=False), read(letters, reverse=True), shape, _larger)
+        right = read(letters, reverse=False)
+        full = jnp.where((jnp.arange(len(letters)) < length)[:, None], jnp.maximum(right.full, 0), 0)
+        top = jnp.maximum(full.max(axis=0), right.top[length - 1])[None]
+        if right.total is None:
+            return top, None
+        return top, ((full.sum(axis=0) + right.total[length - 1]) / (length + d - 1).astype(full.dtype))[None]
+
+    def best(found: tuple[jax.Array, jax.Array | None, jax.Array]) -> jax.Array:
+        """Scores (M,), the highest of all windows."""
+        top, mean, length = found
+        scores = _by_model(params, top, mean, shape)
+        outside = jnp.arange(len(top)) > length - shape.window if windows else jnp.zeros(1, bool)
+        return jnp.where(outside[:, None], -jnp.inf, scores).max(axis=0)
+
+    sequences = (tokens.astype(jnp.int32), lengths.astype(jnp.int32))
+    return jax.lax.map(lambda sequence: best((*pooled(sequence), sequence[1])), sequences).T
+
+
+@functools.partial(jax.jit, static_argnames=('shape', 'windows', 'width', 'stride'))
+def score_overlapping(params: Any, tokens: Array, *, shape: Shape, windows: bool, width: int, stride: int) -> jax.Array:
+    """Scores of overlapping windows of sequences by several models of one shape, as `score_stacked` has of each.
+
+    Args:
+      params: see `score_stacked`, and so are shape and windows.
+      tokens: uint8 (N, L), all of them letters or N of the sequence.
+      shape: see above.
+      windows: see above.
+      width: letters of a window that is scored, L at most.
+      stride: letters from one to the next.
+
+    Returns:
+      float32 (M, N, K), of the windows that begin at 0, stride, ...
+    """
+    read = _reader(params, shape)
+
+    def score(letters: jax.Array) -> jax.Array:
+        right, left = read(letters, reverse=False), read(letters, reverse=True)
+        if windows and width >= shape.window:
+            scores = _by_model(params, *_pooled(right, left, shape, _larger), shape)
+            return kernels.sliding(scores, width - shape.window + 1, jnp.maximum)[::stride]
+        top, mean = _pooled(right, left, shape, _larger, width)
+        return _by_model(params, top[::stride], None if mean is None else mean[::stride], shape)
+
+    return jax.lax.map(score, jnp.asarray(tokens, jnp.int32)).transpose(2, 0, 1)
+
+
+def _by_model(params: Any, top: jax.Array, mean: jax.Array | None, shape: Shape) -> jax.Array:
+    """Scores (S, M) of pooled responses (S, M k n) by the models of stacked parameters."""
+    by_model = (len(top), len(params['offsets']), (2 if shape.both_strands else 1) * shape.n_detectors)
+    mean = None if mean is None else mean.reshape(by_model)
+    head = jax.vmap(lambda one, a, b: _strand_scores(one, a, b, shape), (0, 1, None if mean is None else 1), 1)
+    return head(params, top.reshape(by_model), mean)
+
+
+def _reader(params: Any, shape: Shape) -> Callable[..., _Ends]:
+    """What reads letters int32 (L,) with the detectors of stacked parameters, see `_ends_of_tokens`.
+
+    With `reverse`, a stretch ends where it begins on the given strand.
+    """
+    d = shape.detector_len
 
     def lanes(detectors: jax.Array) -> jax.Array:
         """(M, d, 4, k n) -> (5, 2 d, M k n), row j of a letter: that of detector letter -j modulo d."""
@@ -270,32 +331,13 @@ def score_stacked(params: Any, tokens: Array, lengths: Array, *, shape: Shape, w
     # Where a window begins in one strand, it ends in the other.
     backward = lanes(detectors[:, ::-1, ::-1])
 
-    def pooled(sequence: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array | None]:
-        """Largest and mean responses in every window, (S, M k n)."""
-        letters, length = sequence
-        right = _ends_of_tokens(letters, forward, offset, shape.averages)
-        if windows:
-            other = jnp.where(letters < 4, 3 - letters, letters)
-            left = _ends_of_tokens(other, backward, offset, shape.averages, reverse=True)
-            return _pooled(right, left, shape, _larger)
-        full = jnp.where((jnp.arange(len(letters)) < length)[:, None], jnp.maximum(right.full, 0), 0)
-        top = jnp.maximum(full.max(axis=0), right.top[length - 1])[None]
-        if right.total is None:
-            return top, None
-        return top, ((full.sum(axis=0) + right.total[length - 1]) / (length + d - 1).astype(full.dtype))[None]
+    def read(letters: jax.Array, *, reverse: bool) -> _Ends:
+        if not reverse:
+            return _ends_of_tokens(letters, forward, offset, shape.averages)
+        other = jnp.where(letters < 4, 3 - letters, letters)
+        return _ends_of_tokens(other, backward, offset, shape.averages, reverse=True)
 
-    def best(found: tuple[jax.Array, jax.Array | None, jax.Array]) -> jax.Array:
-        """Scores (M,), the highest of all windows."""
-        top, mean, length = found
-        by_model = (len(top), n_models, strands * shape.n_detectors)
-        mean = None if mean is None else mean.reshape(by_model)
-        head = jax.vmap(lambda one, a, b: _strand_scores(one, a, b, shape), (0, 1, None if mean is None else 1), 1)
-        scores = head(params, top.reshape(by_model), mean)
-        outside = jnp.arange(len(top)) > length - shape.window if windows else jnp.zeros(1, bool)
-        return jnp.where(outside[:, None], -jnp.inf, scores).max(axis=0)
-
-    sequences = (tokens.astype(jnp.int32), lengths.astype(jnp.int32))
-    return jax.lax.map(lambda sequence: best((*pooled(sequence), sequence[1])), sequences).T
+    return read
 
 
 def _ends_of_tokens(
@@ -517,6 +559,24 @@ def in_one_shape(params: Mapping[str, np.ndarray], shape: Shape) -> dict[str, np
     found['output_weights'][: shape.n_hidden or 2] = params['output_weights'] if shape.n_hidden else [1, -1]
     found['output_bias'][...] = params['output_bias'] if shape.n_hidden else 0
     return found
+
+
+def of_trained(spec: ModelSpec, params: Any) -> tuple[DeepBind, dict[str, np.ndarray]] | None:
+    """A trained model of the architecture 'deepbind' as one of `DeepBind`, which scores the same; None of others."""
+    if spec != SPECS['deepbind']:
+        return None
+    width, filters = spec.conv[0]
+    kernel = np.asarray(params['dense']['kernel'])
+    weights = kernel[:, 1] - kernel[:, 0]
+    bias = np.asarray(params['dense']['bias'])
+    found = {
+        'detectors': np.asarray(params['conv0']['kernel']),
+        'offsets': np.asarray(params['conv0']['bias']),
+        'weights': weights[:filters],
+        'mean_weights': weights[filters:],
+        'bias': bias[1] - bias[0],
+    }
+    return DeepBind(Shape(width, filters, True, True, 0), windows=False), found
 
 
 def _published_shapes() -> dict[str, jax.ShapeDtypeStruct]:

@@ -16,6 +16,8 @@ from flax import struct
 
 #: What the functions of a model take: arrays of the device or of NumPy.
 Array = jax.Array | np.ndarray
+#: The larger, or the sum, of two arrays.
+Combine = Callable[[jax.Array, jax.Array], jax.Array]
 
 
 def one_hot(tokens: Array, dtype: jnp.dtype = jnp.float32) -> Array:
@@ -57,8 +59,12 @@ def conv1d(x: Array, kernel: Array, bias: Array, padding: str) -> Array:
     return _conv1d_forward(x, kernel, bias, padding)[0]
 
 
-def _pads(padding: str, width: int) -> tuple[int, int]:
-    """Zeros before and behind the sequence."""
+def pads(padding: str, width: int) -> tuple[int, int]:
+    """Zeros before and behind the sequence.
+
+    Raises:
+      ValueError: unknown padding.
+    """
     pads = {'valid': (0, 0), 'same': ((width - 1) // 2, width // 2), 'full': (width - 1, width - 1)}
     if padding not in pads:
         raise ValueError(f'padding is {padding!r}, expected one of {sorted(pads)}')
@@ -133,7 +139,7 @@ def _kernel_gradient(x: Array, gradient: Array) -> Array:
 
 
 def _conv1d_forward(x, kernel, bias, padding):
-    padded = jnp.pad(x, (_pads(padding, len(kernel)), (0, 0), (0, 0)))
+    padded = jnp.pad(x, (pads(padding, len(kernel)), (0, 0), (0, 0)))
     if len(padded) < len(kernel):
         raise ValueError(f'sequence of length {len(padded)} is shorter than the filter width {len(kernel)}')
     return _correlate(padded, kernel) + bias[None, None], (padded, kernel)
@@ -141,7 +147,7 @@ def _conv1d_forward(x, kernel, bias, padding):
 
 def _conv1d_backward(padding, residuals, gradient):
     padded, kernel = residuals
-    left, right = _pads(padding, len(kernel))
+    left, right = pads(padding, len(kernel))
     around = jnp.pad(gradient, ((len(kernel) - 1 - left, len(kernel) - 1 - right), (0, 0), (0, 0)))
     # The gradient of the input is a convolution too, of the output's gradient with the turned kernel.
     dx = _correlate(around, kernel[::-1].transpose(0, 2, 1))
@@ -182,6 +188,20 @@ def _max_pool1d_backward(size, residuals, gradient):
 
 
 max_pool1d.defvjp(_max_pool1d_forward, _max_pool1d_backward)
+
+
+def sliding(values: jax.Array, size: int, combine: Combine) -> jax.Array:
+    """What `combine` makes of every `size` consecutive values (L, ...): (L - size + 1, ...), in log2(size) passes."""
+    n = len(values) - size + 1
+    found, offset, power = None, 0, 1
+    while True:
+        if size & power:
+            part = values[offset : offset + n]
+            found, offset = part if found is None else combine(found, part), offset + power
+        if power * 2 > size:
+            assert found is not None
+            return found
+        values, power = combine(values[: len(values) - power], values[power:]), power * 2
 
 
 def dropout(x: Array, rate: Array | float, key: Array, bits: int) -> Array:

@@ -17,9 +17,10 @@ import jax.numpy as jnp
 import numpy as np
 from scipy import special
 
-from demo_jax.nn import edits, kernels
+from demo_jax.nn import edits, kernels, overlaps
 from demo_jax.nn.edits import Along, Edit, Span, Tail, Window
 from demo_jax.nn.kernels import Array
+from demo_jax.nn.overlaps import Overlaps, Sums
 
 LayerParams = Mapping[str, Array]
 #: The mean square of an LSTM's output whose gates read inputs of variance 1, by simulation.
@@ -171,6 +172,14 @@ class Layer:
         """How the page computes it; None = it cannot, and says so of every architecture with this layer."""
         return None
 
+    def overlap(self, params: LayerParams, state: Any, above: 'Layer') -> Any:
+        """What leaves it of overlapping windows (`Overlaps` or `Sums`), where the layer `above` is next.
+
+        A layer that defines `apply` alone is run on whole windows. A layer that has seen all positions returns a
+        `Signal` of rows (K * B, C).
+        """
+        return state
+
     def kept(self, size: Size) -> int:
         """Numbers per position that its gradient keeps, roughly, where this leaves it."""
         return 0
@@ -178,6 +187,12 @@ class Layer:
     def label(self, size: Size) -> str:
         """What drawings write at it, where this leaves it."""
         return self.kind
+
+
+def knows(layer: Layer, how: str) -> bool:
+    """Whether a layer's 'edit' or 'overlap' belongs to its `apply`: a subclass may have changed the one alone."""
+    owners = {name: next(c for c in type(layer).__mro__ if name in vars(c)) for name in ('apply', how)}
+    return issubclass(owners[how], owners['apply'])
 
 
 def inside(x: Array, lengths: Array) -> Array:
@@ -291,6 +306,27 @@ class Convolution(Layer):
 
         return Edit(span, tuple(map(window, range(len(edit.windows)))))
 
+    def overlap(self, params: LayerParams, state: Overlaps, above: Layer) -> Overlaps:
+        """Filters that see shared positions alone are shared; the others are each window's own."""
+        kernel, bias = self._filters(params)
+        before, behind = kernels.pads(self.padding, self.width)
+
+        def own(parts: list[jax.Array], before: int, behind: int) -> jax.Array:
+            n = sum(map(len, parts)) + before + behind - self.width + 1
+            block = jnp.pad(jnp.concatenate(parts), ((before, behind), (0, 0), (0, 0), (0, 0)))
+            if not n:
+                return jnp.zeros((0, *block.shape[1:3], len(bias)), block.dtype)
+            found = kernels.conv1d(block.reshape(len(block), -1, block.shape[-1]), kernel, bias, 'valid')
+            return jax.nn.relu(found).reshape(n, *block.shape[1:3], len(bias))
+
+        reach = self.width - 1
+        return state._replace(
+            x=jax.nn.relu(kernels.conv1d(state.x, kernel, bias, 'valid')),
+            shared=state.shared - self.width + 1,
+            left=own([state.left, overlaps.take(state, 0, reach)], before, 0),
+            right=own([overlaps.take(state, state.shared - reach, reach), state.right], 0, behind),
+        )
+
     def positions(self, n: Any) -> Any:
         """By the padding."""
         return n + {'valid': 1 - self.width, 'same': 0, 'full': self.width - 1}[self.padding]
@@ -400,6 +436,28 @@ class MaxPool(Layer):
         """The size of the blocks."""
         return PageStep('max_pool', {'block': self.block})
 
+    def overlap(self, params: LayerParams, state: Overlaps, above: Layer) -> Overlaps:
+        """Blocks of shared positions alone are shared; the others are each window's own."""
+        state = overlaps.dealt(state, self.block)
+        before = -len(state.left) % self.block  # shared positions that fill up the last block of a window's own
+        shared = (state.shared - before) // self.block
+        behind = before + shared * self.block
+
+        def own(*parts: jax.Array) -> jax.Array:
+            block = jnp.concatenate(parts)
+            rows = block.reshape(len(block), block.shape[1] * block.shape[2], block.shape[3])
+            pooled = jnp.asarray(kernels.max_pool1d(rows, self.block))
+            return pooled.reshape(len(pooled), *block.shape[1:])
+
+        return state._replace(
+            x=jnp.asarray(kernels.max_pool1d(state.x[state.first + before :], self.block)),
+            first=0,
+            step=state.step // self.block,
+            shared=shared,
+            left=own(state.left, overlaps.take(state, 0, before)),
+            right=own(overlaps.take(state, behind, state.shared - behind), state.right),
+        )
+
     def label(self, size: Size) -> str:
         """E.g. 'max pool 2'."""
         return f'max pool {self.block}'
@@ -422,6 +480,10 @@ class Dropout(Layer):
     def page(self, params: LayerParams) -> PageStep:
         """Prediction drops nothing."""
         return PageStep('same')
+
+    def overlap(self, params: LayerParams, state: Overlaps, above: Layer) -> Overlaps:
+        """Prediction drops nothing."""
+        return state
 
 
 def _in_sequence(state: kernels.LstmState, mask: Array | None) -> kernels.LstmState:
@@ -572,6 +634,19 @@ class BiLSTM(Layer):
         _, total, hidden = jax.lax.fori_loop(high, steps, lambda s, carry: onward(s, carry, known(s)), carry)
         return hidden.reshape(steps, m, batch, -1), low, total.reshape(m, batch, -1)
 
+    def overlap(self, params: LayerParams, state: Overlaps, above: Layer) -> Sums | Signal:
+        """What the gates read of a position is shared; the states are each window's own, and nothing behind them.
+
+        The outputs are summed at once if the layer above asks for no more.
+        """
+        forward, backward = (
+            overlaps.lstm(state, jax.tree.map(lambda leaf, d=d: leaf[d], dict(params)), d, above.summarises)
+            for d in (0, 1)
+        )
+        if above.summarises:
+            return Sums((forward, backward), state.positions)
+        return Signal(forward, pair=(forward, backward))
+
     def square(self, square: float, channels: int) -> float:
         """Units that begin as `initial` says have a mean square of `_UNIT_SQUARE`."""
         return _UNIT_SQUARE * self.units
@@ -658,6 +733,18 @@ class Summary(Layer):
                 for index, window in enumerate(edit.windows)
             )
             parts.append((kept.total[None] + sum(changes)) / n)
+        rows = jnp.concatenate(parts, axis=-1)
+        return Signal(rows.reshape(-1, rows.shape[-1]))
+
+    def overlap(self, params: LayerParams, state: Overlaps | Sums, above: Layer) -> Signal:
+        """Rows (K * B, C)."""
+        if isinstance(state, Sums):
+            return Signal(jnp.concatenate(state.total, axis=-1) / state.positions)
+        parts = []
+        if self.how != 'mean':
+            parts.append(overlaps.largest(state))
+        if self.how != 'max':
+            parts.append(overlaps.total(state) / state.positions)
         rows = jnp.concatenate(parts, axis=-1)
         return Signal(rows.reshape(-1, rows.shape[-1]))
 

@@ -15,7 +15,7 @@ import numpy as np
 from demo_jax.nn import edits, kernels
 from demo_jax.nn.edits import Along, Edit, Span, Window
 from demo_jax.nn.kernels import Array
-from demo_jax.nn.layers import Layer, Run, Signal
+from demo_jax.nn.layers import Run, Signal, knows
 from demo_jax.nn.models import ModelSpec, Params
 
 
@@ -41,17 +41,11 @@ class Known(NamedTuple):
 def follows(spec: ModelSpec) -> bool:
     """Whether the mutants of a spec can be followed: its layers up to the summary know how."""
     for layer in spec.layers:
-        if not _knows(layer):
+        if not knows(layer, 'edit'):
             return False
         if layer.summarises:
             return True
     return False
-
-
-def _knows(layer: Layer) -> bool:
-    """Whether its `edit` belongs to its `apply`: a subclass may have changed the one and not the other."""
-    owners = {name: next(c for c in type(layer).__mro__ if name in vars(c)) for name in ('apply', 'edit')}
-    return issubclass(owners['edit'], owners['apply'])
 
 
 def keep(params: Params, spec: ModelSpec, x: Array, lengths: Array | None = None, *, width: int = 1) -> Known:

@@ -5,6 +5,7 @@ windows, and the best one counts. Positions in all tables count from 1, and `end
 """
 
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -20,6 +21,7 @@ from demo_jax.io import files
 from demo_jax.nn.deepbind import DeepBind, score_models
 from demo_jax.predict.ensemble import count_members, members_of
 from demo_jax.predict.model import Model
+from demo_jax.predict.overlapping import score_block
 from demo_jax.predict.predictor import Predictor
 from demo_jax.predict.results import Maps, Temporal
 from demo_jax.predict.run import Run
@@ -189,6 +191,8 @@ class ScoredBlock(NamedTuple):
 def score_blocks(models: Sequence[Predictor], fasta: Fasta, *, progress: bool = True) -> Iterator[ScoredBlock]:
     """Score every window of the training length, `BLOCK` at a time, in the file's order.
 
+    What windows have in common is computed once, see `predict.overlapping`.
+
     Args:
       models: of one run, from `choose_models`.
       fasta: from `check_fasta` with these models.
@@ -201,7 +205,9 @@ def score_blocks(models: Sequence[Predictor], fasta: Fasta, *, progress: bool = 
     total = fasta.n_windows * len(members.models)
     with tqdm(total=total, desc='scoring', unit='window', disable=not progress) as bar:
         for block in read_blocks(fasta, BLOCK):
-            scores = score_all(members.models, block.tokens, block.lengths, progress=bar.update)
+            rest = functools.partial(score_all, progress=bar.update)
+            rows = block.tokens, block.lengths, block.follows(fasta.stride)
+            scores = score_block(members.models, *rows, fasta.stride, rest, progress=bar.update)
             yield ScoredBlock(block, *members.combine(scores))
 
 

@@ -236,6 +236,12 @@ class Block:
     tokens: np.ndarray
     ended: list[Record]
 
+    def follows(self, stride: int) -> np.ndarray:
+        """Bool (n,), whether a window begins `stride` letters behind the window before it, in the same record."""
+        found = np.zeros(len(self.owner), bool)
+        found[1:] = (np.diff(self.start) == stride) & (np.diff(self.owner) == 0)
+        return found
+
 
 class _Filling:
     """The block that is being filled."""

@@ -108,6 +108,18 @@ MUTANTS: tuple[Mutant, ...] = (
         "drawn['kernel'] / math.sqrt(width)",
         'models::test_init_of_convolutions_and_dense',
     ),
+    Mutant(
+        'nn/layers.py',
+        'before = -len(state.left) % self.block',
+        'before = len(state.left) % self.block',
+        'dense::test_every_window_as_by_itself',
+    ),
+    Mutant(
+        'predict/overlapping.py',
+        'other[:, ::-1]',
+        'other',
+        'dense::test_a_file_of_every_kind_of_record',
+    ),
     # data/dna.py
     Mutant('dna.py', "('TU', 3)", "('T', 3)", 'dna::test_encode_accepts_both_cases_rna_and_iupac'),
     Mutant(
