@@ -3,13 +3,15 @@ r"""Score your own sequences, or variants of them, with the trained models of a 
     python -m experiments.score --run=runs/quickstart --fasta=mine.fa
     python -m experiments.score --run=runs/quickstart --fasta=mine.fa --specs=medium_cnn_rnn --explain
     python -m experiments.score --run=runs/quickstart --fasta=hg38.fa --stride=50 --track=hits.bed --threshold=2
+    python -m experiments.score --run=runs/quickstart --fasta=hg38.fa --stride=4 --track=scores.bw
+    python -m experiments.score --run=runs/quickstart --fasta=mine.fa --track=bases.bw --track_of=integrated_gradients
     python -m experiments.score --run=runs/quickstart --fasta=hg38.fa --variants=mine.vcf.gz
     python -m experiments.score --deepbind=deepbind --models=K562,D00328.018 --fasta=mine.fa
 
 With --deepbind, the models are those that DeepBind's authors have published (see docs/files.md).
 Sequences may have any length, and files any size: those longer than the training's are covered by windows, and the best
 window of each is reported. Positions in tables count from 1, and `end` is the last letter's. With --track, every window
-that scores high enough is written, too, in BED format: its positions are 0-based and half-open.
+that scores high enough is written, too, in BED format (positions are 0-based and half-open), or all scores as bigWig.
 """
 
 import math
@@ -27,6 +29,7 @@ _RUN = cli.define_path('run', None, 'Directory of a trained run; or give --deepb
 _DEEPBIND = cli.define_path(
     'deepbind', None, "Folder of DeepBind's published models (db.tsv and params/) to score with, in place of a run."
 )
+_DOWNLOAD = flags.DEFINE_bool('download', False, 'With --deepbind, fetch the models if the folder is not there.')
 _MODELS = flags.DEFINE_list(
     'models',
     [],
@@ -73,16 +76,23 @@ _FIGURES = flags.DEFINE_integer(
 _TRACK = cli.define_path(
     'track',
     None,
-    'Also write every window that scores at least --threshold, for every model, to this file, in BED '
-    'format (6 + 4 columns, in the order of the FASTA): chrom (first word of the header; where records share it, their '
-    'number behind it), chromStart and chromEnd '
-    '(0-based, half-open), name (task), score (1000 times the probability, rounded), strand (+ where the model reads '
-    'the strand that is given, . where its score is of both), logOdds (the score), probability, spec, seed.',
+    'Also write a track. If the name ends in .bw or .bigWig: a bigWig file of the score of every window, at its middle '
+    '--stride letters; of several models a file each, FILE.TASK.SPEC.bw. Any other name: every window that scores at '
+    'least --threshold, for every model, in BED format (6 + 4 columns, in the order of the FASTA): chrom (first word '
+    'of the header; where records share it, their number behind it), chromStart and chromEnd (0-based, half-open), '
+    'name (task), score (1000 times the probability, rounded), strand (+ where the model reads the strand that is '
+    'given, . where its score is of both), logOdds (the score), probability, spec, seed.',
+)
+_TRACK_OF = flags.DEFINE_string(
+    'track_of',
+    'score',
+    'What a --track in bigWig format holds: score, or the contribution of every base to it by an attribution '
+    '(integrated_gradients, deeplift, ...), which browsers draw as letters (dynseq).',
 )
 _THRESHOLD = flags.DEFINE_float(
     'threshold',
     None,
-    'With --track: the lowest score (log odds, column score of OUT) to be written; default 0, a '
+    'With a --track in BED format: the lowest score (log odds, column score of OUT) to be written; default 0, a '
     'probability of one half. -inf = all windows.',
 )
 _VARIANTS = cli.define_path(
@@ -134,8 +144,11 @@ def main(argv: Sequence[str]) -> None:
         raise InputError('--strict goes with --variants')
     if track and os.path.realpath(track) in (os.path.realpath(out), os.path.realpath(_explained(out))):
         raise InputError(f'{track}: is a table of scores, choose another --track')
-    if _THRESHOLD.value is not None and not track:
-        raise InputError('--threshold goes with --track')
+    bigwig = track is not None and track.suffix.lower() in ('.bw', '.bigwig')
+    if _THRESHOLD.value is not None and (not track or bigwig):
+        raise InputError('--threshold goes with a --track in BED format')
+    if _TRACK_OF.value != 'score' and not bigwig:
+        raise InputError('--track_of goes with a --track in bigWig format, whose name ends in .bw')
     if _THRESHOLD.value is not None and math.isnan(_THRESHOLD.value):
         raise InputError('threshold is nan, expected a number')
     models = _models()
@@ -149,7 +162,14 @@ def _models() -> Sequence[Any]:
     """Of a run, or those that DeepBind's authors have published."""
     if (_RUN.value is None) == (_DEEPBIND.value is None):
         raise InputError('expected either --run or --deepbind')
-    for flag, of_run in (('tasks', True), ('specs', True), ('own_specs', True), ('models', False), ('whole', False)):
+    for flag, of_run in (
+        ('tasks', True),
+        ('specs', True),
+        ('own_specs', True),
+        ('models', False),
+        ('whole', False),
+        ('download', False),
+    ):
         if flags.FLAGS[flag].value and of_run != (_RUN.value is not None):
             raise InputError(f'--{flag} goes with {"--run" if of_run else "--deepbind"}')
     if _RUN.value is not None:
@@ -159,8 +179,11 @@ def _models() -> Sequence[Any]:
         return choose_models(
             load_run(_RUN.value, own_specs=_OWN_SPECS.value), _TASKS.value, _SPECS.value, _MEMBERS.value
         )
+    from demo_jax.data.deepbind_models import fetch
     from demo_jax.predict.deepbind import load_deepbind
 
+    if _DOWNLOAD.value:
+        fetch(_DEEPBIND.value)
     library = load_deepbind(_DEEPBIND.value, windows=not _WHOLE.value)
     models = library.select(*_MODELS.value)
     n_rna = sum(library.entry(model.spec).is_rna for model in models)
@@ -180,10 +203,16 @@ def _skipped(out: pathlib.Path) -> pathlib.Path:
 
 
 def _sequences(models: Sequence[Any], out: pathlib.Path, track: pathlib.Path | None) -> None:
-    from demo_jax.predict import score_tables, scoring
+    from demo_jax.explain.attribution import ATTRIBUTIONS
+    from demo_jax.predict import score_tables, scoring, tracks
     from demo_jax.predict.windows import check_fasta
 
-    fasta = check_fasta(_FASTA.value, models, stride=_STRIDE.value or scoring.default_stride(models))
+    bigwigs = tracks.track_paths(track, models) if track and tracks.is_bigwig(track) else []
+    of_scores = _TRACK_OF.value == 'score'
+    if not of_scores and _TRACK_OF.value not in ATTRIBUTIONS:
+        raise InputError(f'--track_of is {brief(_TRACK_OF.value)}, expected score, {", ".join(ATTRIBUTIONS)}')
+    stride = _STRIDE.value or scoring.default_stride(models)
+    fasta = check_fasta(_FASTA.value, models, stride=stride, sizes=bool(bigwigs))
     held = fasta.n_records * len(models)
     if _EXPLAIN.value and held > scoring.MAX_EXPLAINED:
         raise InputError(
@@ -191,7 +220,14 @@ def _sequences(models: Sequence[Any], out: pathlib.Path, track: pathlib.Path | N
             f'--explain holds at most {scoring.MAX_EXPLAINED:,}'
         )
     done = score_tables.write_scores(
-        models, fasta, out, track=track, threshold=_THRESHOLD.value or 0.0, keep=_EXPLAIN.value, n_top=_MOST_ROWS
+        models,
+        fasta,
+        out,
+        track=None if bigwigs else track,
+        bigwigs=bigwigs if of_scores else (),
+        threshold=_THRESHOLD.value or 0.0,
+        keep=_EXPLAIN.value,
+        n_top=_MOST_ROWS,
     )
     title = f'Best window of {fasta.width} letters of each sequence (positions from 1)'
     _print(done.top, _PRINTED, 'score', title, out, done.n_rows)
@@ -201,7 +237,12 @@ def _sequences(models: Sequence[Any], out: pathlib.Path, track: pathlib.Path | N
             f'are called NAME{fasta.shared.mark}NUMBER, by their place in the file'
         )
     print(f'scores: {out}')
-    if track:
+    if not of_scores:
+        n_bases = tracks.write_contributions(models, fasta, bigwigs, _TRACK_OF.value)
+        print(f'{_TRACK_OF.value} of {n_bases:,} bases')
+    for path in bigwigs:
+        print(f'track: {path}')
+    if track and not bigwigs:
         print(f'track: {track} ({done.n_tracked:,} windows)')
     if _EXPLAIN.value:
         table = _explained(out)

@@ -33,7 +33,7 @@ def real_data() -> pathlib.Path:
 def call():
     """The command's `main` with these flags. Flags of other commands that tests import give way to its own."""
     if 'experiments.score' not in sys.modules:
-        theirs = [name for name in ('run', 'specs', 'tasks', 'out', 'models') if name in flags.FLAGS]
+        theirs = [name for name in ('run', 'specs', 'tasks', 'out', 'models', 'download') if name in flags.FLAGS]
         flags.FLAGS.remove_flag_values(theirs)
     from experiments import score
 

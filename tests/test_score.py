@@ -632,7 +632,11 @@ def test_the_command_refuses_to_overwrite_its_input(run, tmp_path, call):
         ({'track': str(tmp_path)}, 'is a directory, expected a file name for --track'),
         ({'out': 'a.tsv', 'track': './a.tsv'}, 'is a table of scores, choose another --track'),
         ({'out': 'a.tsv', 'track': 'a_explain.tsv'}, 'is a table of scores, choose another --track'),
-        ({'threshold': 1.0}, '--threshold goes with --track'),
+        ({'threshold': 1.0}, '--threshold goes with a --track in BED format'),
+        ({'track': 'x.bw', 'threshold': 1.0}, '--threshold goes with a --track in BED format'),
+        ({'track': 'x.bed', 'track_of': 'saliency'}, '--track_of goes with a --track in bigWig format'),
+        ({'track': 'x.bw', 'track_of': 'magic'}, "--track_of is 'magic', expected score, "),
+        ({'download': True}, '--download goes with --deepbind'),
         ({'track': 'x.bed', 'threshold': math.nan}, 'threshold is nan, expected a number'),
     ):
         with pytest.raises(InputError, match=message):
@@ -656,6 +660,17 @@ def test_the_command_writes_a_track(run, tmp_path, call, capsys):
         assert [row['sequence'], str(int(row['start']) - 1), row['end'], row['task'], row['score']] in [
             [*line[:4], line[6]] for line in cells
         ]
+
+
+def test_the_command_writes_bigwigs(run, tmp_path, call, capsys):
+    path = tmp_path / 'x.fa'
+    path.write_text(f'>one record\n{"ACGTTGCA" * 12}\n')
+    options = {'run': str(run.directory.path), 'fasta': str(path), 'out': str(tmp_path / 'o.tsv'), 'members': 'best'}
+    call(**options, track=str(tmp_path / 'o.bw'), stride=2, tasks=['one'], specs=['small_cnn'])
+    call(**options, track=str(tmp_path / 'b.bigWig'), track_of='saliency', specs=['small_cnn'])
+    made = sorted(one.name for one in tmp_path.iterdir() if 'w' in one.suffix.lower())
+    assert made == ['b.one.small_cnn.bigWig', 'b.two.small_cnn.bigWig', 'o.bw']
+    assert 'saliency of 96 bases' in capsys.readouterr().out
 
 
 def test_the_command_says_what_it_cannot_explain(run, tmp_path, call, monkeypatch):

@@ -10,6 +10,7 @@ import numpy as np
 
 from demo_jax.explain.score import probability
 from demo_jax.io import files
+from demo_jax.predict import tracks
 from demo_jax.predict.ensemble import members_of
 from demo_jax.predict.predictor import Predictor
 from demo_jax.predict.scoring import (
@@ -63,18 +64,20 @@ def write_scores(
     path: pathlib.Path,
     *,
     track: pathlib.Path | None = None,
+    bigwigs: Sequence[pathlib.Path] = (),
     threshold: float = 0.0,
     keep: bool = False,
     n_top: int = 30,
     progress: bool = True,
 ) -> Written:
-    """Score every window of a FASTA file of any size. Both output files appear only when all of it is scored.
+    """Score every window of a FASTA file of any size. Output files appear only when all of it is scored.
 
     Args:
       models: of one run, from `choose_models`.
       fasta: from `check_fasta` with these models.
       path: the table of each record's best window, tab-separated, with `score_columns`.
       track: the file for the windows that score at least `threshold`, see `track_lines`; None = none.
+      bigwigs: bigWig files of every window's score, one per model, see `tracks.add_scores`; needs the sizes of `fasta`.
       threshold: a score S, in log odds; 0 is a probability of one half.
       keep: return the best windows and their letters, which takes memory.
       n_top: rows of the table to return.
@@ -100,9 +103,14 @@ def write_scores(
         header = TRACK_COLUMNS + (TRACK_SPREAD_COLUMNS if members_of(models).several else ())
         bed = opened(track, ('#' + header[0], *header[1:])) if track else None
 
+        wide = tracks.BigWigs(stack, bigwigs, fasta) if bigwigs else None
+
         def tracked() -> Iterator[ScoredBlock]:
             nonlocal n_tracked
             for block in score_blocks(models, fasta, progress=progress):
+                if wide is not None:
+                    tracks.add_scores(wide, block.windows, block.scores, fasta.stride)
+                    n_tracked += block.scores.size
                 if bed is not None:
                     for line in track_lines(models, block, threshold):
                         bed.write(line)

@@ -150,6 +150,7 @@ class Fasta:
         of its record is.
       unknown: numbers (from 1) of the records whose windows are all more than half N.
       shared: the names that several records share.
+      sizes: unique name and letters of each record, in the order of the file; empty unless they were asked for.
     """
 
     path: str | os.PathLike
@@ -159,10 +160,16 @@ class Fasta:
     n_windows: int
     unknown: frozenset[int]
     shared: SharedNames
+    sizes: tuple[tuple[str, int], ...] = ()
 
 
 def check_fasta(
-    path: str | os.PathLike, models: Sequence[Predictor], *, stride: int = 10, progress: bool = True
+    path: str | os.PathLike,
+    models: Sequence[Predictor],
+    *,
+    stride: int = 10,
+    progress: bool = True,
+    sizes: bool = False,
 ) -> Fasta:
     """Read a FASTA file of any size, plain or gzipped, and check that the models can score all of it.
 
@@ -171,6 +178,7 @@ def check_fasta(
       models: of one run, from `choose_models`; windows are as long as the longest sequence they were trained on.
       stride: letters from one window to the next, e.g. 1 for all of them.
       progress: show a bar over letters.
+      sizes: keep the names and lengths of all records, which takes memory for each.
 
     Raises:
       InputError: the stride is not positive, the file is not FASTA or is empty, a letter is not DNA, or a sequence is
@@ -181,6 +189,7 @@ def check_fasta(
     needy = max(models, key=lambda model: shortest_of(model.score))
     shortest, width = shortest_of(needy.score), models[0].length
     n_records, n_windows, unknown, names = 0, 0, set[int](), _Names()
+    listed: list[tuple[str, int]] = []
     known, every, before = 0, 0, 0  # of the current record: good windows, all windows, and letters so far
     with tqdm(desc='reading', unit='letter', unit_scale=True, disable=not progress) as bar:
         for stretch in read_stretches(path, width, stride):
@@ -196,11 +205,15 @@ def check_fasta(
                     f'at least {shortest}'
                 )
             names.add(stretch.name)
+            if sizes:
+                listed.append((stretch.name, length))
             n_records, n_windows = n_records + 1, n_windows + (known or every)
             if not known:
                 unknown.add(stretch.number)
             known = every = before = 0
-    return Fasta(path, width, stride, n_records, n_windows, frozenset(unknown), names.shared())
+    shared = names.shared()
+    unique = tuple((shared.resolve(name, i), length) for i, (name, length) in enumerate(listed, start=1))
+    return Fasta(path, width, stride, n_records, n_windows, frozenset(unknown), shared, unique)
 
 
 @dataclasses.dataclass(eq=False)
