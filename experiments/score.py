@@ -55,6 +55,12 @@ _SPECS = flags.DEFINE_list(
     'specs', [], 'Score with these specs; default, for each task, the one with the best validation AUROC.'
 )
 _MEMBERS = cli.define_members()
+_PRIOR = flags.DEFINE_float(
+    'prior',
+    None,
+    'Share of the sequences (windows of a genome, say) that are bound; default that of the training sequences, usually '
+    'a half. It changes probabilities alone.',
+)
 _STRIDE = flags.DEFINE_integer(
     'stride',
     None,
@@ -93,7 +99,7 @@ _THRESHOLD = flags.DEFINE_float(
     'threshold',
     None,
     'With a --track in BED format: the lowest score (log odds, column score of OUT) to be written; default 0, a '
-    'probability of one half. -inf = all windows.',
+    'probability of one half (without --prior). -inf = all windows.',
 )
 _VARIANTS = cli.define_path(
     'variants',
@@ -162,6 +168,8 @@ def _models() -> Sequence[Any]:
     """Of a run, or those that DeepBind's authors have published."""
     if (_RUN.value is None) == (_DEEPBIND.value is None):
         raise InputError('expected either --run or --deepbind')
+    if _PRIOR.value is not None and _RUN.value is None:
+        raise InputError('--prior goes with --run')
     for flag, of_run in (
         ('tasks', True),
         ('specs', True),
@@ -177,7 +185,11 @@ def _models() -> Sequence[Any]:
         from demo_jax.predict.scoring import choose_models
 
         return choose_models(
-            load_run(_RUN.value, own_specs=_OWN_SPECS.value), _TASKS.value, _SPECS.value, _MEMBERS.value
+            load_run(_RUN.value, own_specs=_OWN_SPECS.value),
+            _TASKS.value,
+            _SPECS.value,
+            _MEMBERS.value,
+            prior=_PRIOR.value,
         )
     from demo_jax.data.deepbind_models import fetch
     from demo_jax.predict.deepbind import load_deepbind
@@ -236,6 +248,7 @@ def _sequences(models: Sequence[Any], out: pathlib.Path, track: pathlib.Path | N
             f'note: {fasta.shared.n_records:,} records share their names (first words of headers) with others; they '
             f'are called NAME{fasta.shared.mark}NUMBER, by their place in the file'
         )
+    print(scoring.describe_probabilities(models, _PRIOR.value))
     print(f'scores: {out}')
     if not of_scores:
         n_bases = tracks.write_contributions(models, fasta, bigwigs, _TRACK_OF.value)
@@ -258,6 +271,7 @@ def _variants(models: Sequence[Any], path: str, out: pathlib.Path) -> None:
     from demo_jax.data.variants import UNKNOWN
     from demo_jax.io import files
     from demo_jax.predict import variant_effects
+    from demo_jax.predict.scoring import describe_probabilities
 
     with variant_effects.skipped_table(_skipped(out)) as enter:
         scores = variant_effects.score_variants(models, path, _FASTA.value, strict=_STRICT.value, passed_over=enter)
@@ -270,6 +284,7 @@ def _variants(models: Sequence[Any], path: str, out: pathlib.Path) -> None:
         print(f'passed over: {count:,} {reason}{named}')
     if scores.skipped:
         print(f'passed over, one by one: {_skipped(out)}')
+    print(describe_probabilities(models, _PRIOR.value))
     print(f'variant scores: {out}')
 
 

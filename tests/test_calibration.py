@@ -99,3 +99,25 @@ def test_nothing_and_nonsense():
         calibration.fit_temperature(np.array([0, 1]), np.array([0.0, np.nan]))
     with pytest.raises(ValueError, match='expected 0 or 1'):
         calibration.brier(np.array([0, 2]), np.array([0.5, 0.5]))
+
+
+@pytest.mark.parametrize('prior, trained', [(0.001, 0.5), (0.2, 0.3), (0.5, 0.5)])
+def test_another_prior_is_bayes_rule(prior, trained):
+    """Against likelihoods times priors, written out."""
+    log_odds = np.linspace(-8, 8, 9)
+    ratio = np.exp(log_odds) * (1 - trained) / trained  # of the likelihoods
+    expected = prior * ratio / (prior * ratio + 1 - prior)
+    shift = calibration.prior_shift(prior, trained)
+    np.testing.assert_allclose(probability(2 * log_odds, 2.0, shift), expected, rtol=1e-9)
+    with pytest.raises(ValueError, match='a share of bound sequences is 1, expected'):
+        calibration.prior_shift(1, 0.5)
+
+
+def test_temperatures_apart_come_from_the_other_half_and_pairs_stay_together():
+    labels, scores = drawn(600, 2.0, seed=5)
+    groups = np.where(np.arange(600) < 500, np.arange(600) // 2, -1)
+    found = calibration.fit_apart(labels, scores, groups)
+    (first, second) = np.unique(found)
+    for own, other in ((first, second), (second, first)):
+        assert own == pytest.approx(calibration.fit_temperature(labels[found == other], scores[found == other]))
+    assert (found[:500:2] == found[1:500:2]).all() and 240 < (found == first).sum() < 360

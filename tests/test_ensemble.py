@@ -149,6 +149,19 @@ def test_one_member_is_a_model_and_its_table_is_as_before(tmp_path):
     assert model.predict(SEQUENCES).score_sd is None and model.saliency(SEQUENCES).signed_sd is None
 
 
+def test_a_prior_moves_probabilities_and_no_score(run):
+    plain, asked = choose_models(run, ['one'], ['small_cnn']), choose_models(run, ['one'], ['small_cnn'], prior=0.01)
+    before, after = plain[0].predict(SEQUENCES), asked[0].predict(SEQUENCES)
+    np.testing.assert_array_equal(before.score, after.score)
+    odds = np.exp(before.score) * 0.01 / 0.99  # half of the training sequences are bound
+    np.testing.assert_allclose(after.probability, odds / (1 + odds), rtol=1e-4)
+    assert 'another prior' in str(after) and run.share('one') == 0.5
+    assert scoring.describe_probabilities(asked, 0.01).endswith('(sigmoids of the scores), for a prior of 0.01')
+    for prior in (0, 1, -1, np.nan):
+        with pytest.raises(InputError, match='a share of bound sequences is'):
+            choose_models(run, ['one'], ['small_cnn'], prior=prior)
+
+
 def test_questions_ask_each_member(run):
     models = choose_models(run, ['one', 'two'], ['small_cnn'])
     asked = of_models(models)

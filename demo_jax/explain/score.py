@@ -44,13 +44,17 @@ class Score(Protocol):
         ...
 
 
-def probability(score: Any, temperature: Any = 1.0) -> np.ndarray:
+def probability(score: Any, temperature: Any = 1.0, shift: Any = 0.0) -> np.ndarray:
     """The probability of binding, float64 (...,), that scores S (...,), in log odds, mean.
 
-    `temperature`, a number or an array that fits the scores, divides them first: that of a model whose probabilities
-    are calibrated, see `evaluation.calibration`.
+    Args:
+      score: (...,).
+      temperature: a number or an array that fits the scores, divides them first: that of a model whose probabilities
+        are calibrated, see `evaluation.calibration`.
+      shift: a number or an array that fits, added to the log odds then: that of another prior than the training
+        data's, see `evaluation.calibration.prior_shift`.
     """
-    return 0.5 * (1 + np.tanh(0.5 * np.asarray(score, np.float64) / temperature))
+    return 0.5 * (1 + np.tanh(0.5 * (np.asarray(score, np.float64) / temperature + shift)))
 
 
 def name_of(score: Any) -> str:

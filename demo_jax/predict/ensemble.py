@@ -128,10 +128,12 @@ class Ensemble(Predictor):
     Attributes:
       members: at least one model; all of one task and spec, alike in `average_strands` and `length`.
       temperature: of the mean score, fitted on validation data by the stage evaluate; None: not calibrated.
+      prior_shift: what is added to the log odds then, see `with_prior`.
     """
 
     members: tuple[Model, ...]
     temperature: float | None = None
+    prior_shift: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.members:
@@ -189,7 +191,15 @@ class Ensemble(Predictor):
         encoded = self.members[0].encode(sequences)
         found = combine(self.member_scores(*encoded))
         chances = self.probability(found.mean).astype(np.float32)
-        return Prediction(tuple(sequences), found.mean, chances, self.temperature, self._sd(found), len(self))
+        return Prediction(
+            tuple(sequences),
+            found.mean,
+            chances,
+            self.temperature,
+            self.prior_shift,
+            self._sd(found),
+            len(self),
+        )
 
     def attribute(
         self, method: str, sequences: Sequence[str], *, both_strands: bool | None = None, **settings: Any

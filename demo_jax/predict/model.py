@@ -40,6 +40,7 @@ class Model(Predictor):
       function: what gives the scores, see `explain.score`; None: the architecture that `spec` names.
       temperature: what scores are divided by before they become probabilities, fitted on validation data by the stage
         evaluate; None: not known, and probabilities are the sigmoids of the scores.
+      prior_shift: what is added to the log odds then, see `with_prior`.
     """
 
     task: str
@@ -50,6 +51,7 @@ class Model(Predictor):
     length: int = 0
     function: Any = dataclasses.field(default=None, repr=False)
     temperature: float | None = None
+    prior_shift: float = 0.0
 
     @property
     def score(self) -> Any:
@@ -257,7 +259,9 @@ class Model(Predictor):
         return tokens, lengths
 
     def _prediction(self, sequences: tuple[str, ...], score: np.ndarray) -> Prediction:
-        return Prediction(sequences, score, self.probability(score).astype(np.float32), self.temperature)
+        return Prediction(
+            sequences, score, self.probability(score).astype(np.float32), self.temperature, self.prior_shift
+        )
 
 
 def wrap(

@@ -1,13 +1,15 @@
 """What models and ensembles of them have in common: titles, probabilities, the named attributions, Figure 2 (edge)."""
 
 import abc
+import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from demo_jax import dna
 from demo_jax.errors import InputError, brief
+from demo_jax.evaluation.calibration import prior_shift
 from demo_jax.explain import class_optimisation
 from demo_jax.explain.pieces import PIECES
 from demo_jax.explain.score import probability
@@ -27,6 +29,7 @@ class Predictor(abc.ABC):
       average_strands: predictions are the mean score of both strands.
       length: letters of the longest sequence it was trained on; 0 = not known.
       temperature: what scores are divided by before they become probabilities; None: not calibrated.
+      prior_shift: what is added to the log odds then, see `with_prior`.
     """
 
     task: str
@@ -35,6 +38,7 @@ class Predictor(abc.ABC):
     average_strands: bool
     length: int
     temperature: float | None
+    prior_shift: float
 
     @property
     def title(self) -> str:
@@ -43,7 +47,23 @@ class Predictor(abc.ABC):
 
     def probability(self, scores: Any) -> np.ndarray:
         """The probabilities of binding, float64 (...,), that scores S (...,) of this model mean."""
-        return probability(scores, self.temperature or 1.0)
+        return probability(scores, self.temperature or 1.0, self.prior_shift)
+
+    def with_prior(self, prior: float, trained: float = 0.5) -> Self:
+        """The same with probabilities for data of which another share is bound; scores stay as they are.
+
+        Args:
+          prior: the share, e.g. 0.001 of the windows of a genome.
+          trained: that of the sequences it was trained and calibrated on.
+
+        Raises:
+          InputError: a share is not between 0 and 1.
+        """
+        try:
+            shift = prior_shift(prior, trained)
+        except ValueError as error:
+            raise InputError(str(error)) from None
+        return dataclasses.replace(self, prior_shift=shift)  # type: ignore[type-var]
 
     @property
     @abc.abstractmethod

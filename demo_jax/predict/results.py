@@ -34,6 +34,7 @@ class Prediction:
       score: float32 (N,), S = logit(+) - logit(-), the log odds that the TF binds.
       probability: float32 (N,), the probability of binding: the sigmoid of score / temperature.
       temperature: that of a calibrated model; None = not calibrated, which counts as 1.
+      prior_shift: added to score / temperature, where another share is bound than among the training data.
       score_sd: float32 (N,), the SD of the score between the members of an ensemble; None for one model.
       n_members: how many models the scores are means of.
     """
@@ -42,6 +43,7 @@ class Prediction:
     score: np.ndarray
     probability: np.ndarray
     temperature: float | None = None
+    prior_shift: float = 0.0
     score_sd: np.ndarray | None = None
     n_members: int = 1
 
@@ -57,8 +59,9 @@ class Prediction:
         spread = None
         if self.score_sd is not None:
             scores, sd = (values[:limit].astype(np.float64) for values in (self.score, self.score_sd))
-            ends = (probability(scores + sign * sd, self.temperature or 1.0) for sign in (-1, 1))
-            spread = np.abs(np.stack(list(ends)) - probability(scores, self.temperature or 1.0))
+            scale = self.temperature or 1.0, self.prior_shift
+            ends = (probability(scores + sign * sd, *scale) for sign in (-1, 1))
+            spread = np.abs(np.stack(list(ends)) - probability(scores, *scale))
         ax.barh(np.arange(len(shown)), shown, color='#0072B2', xerr=spread, ecolor='#5F6670')
         ax.set_yticks(np.arange(len(shown)), [_short(text, 20) for text in self.sequences[:limit]], family='monospace')
         ax.set_xlim(0, 1)
@@ -78,6 +81,8 @@ class Prediction:
             lines.append(f'score: mean of {self.n_members} models, SD: between them')
         if self.temperature is not None:
             lines.append(f'probabilities are calibrated on validation data: temperature {self.temperature:.3g}')
+        if self.prior_shift:
+            lines.append(f'probabilities are for another prior: log odds shifted by {self.prior_shift:.3g}')
         return '\n'.join(lines)
 
 

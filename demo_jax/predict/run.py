@@ -4,6 +4,8 @@ import functools
 import os
 from collections.abc import Collection, Sequence
 
+import numpy as np
+
 from demo_jax.compute import devices
 from demo_jax.errors import InputError, brief
 from demo_jax.evaluation import choose
@@ -39,6 +41,12 @@ class Run:
     def length(self) -> int:
         """Letters of the longest sequence in the run's corpus."""
         return int(self.directory.corpus().lengths.max(initial=0))
+
+    def share(self, task: str) -> float:
+        """The share of positives among the training and validation sequences of a task."""
+        corpus = self.directory.corpus()
+        rows = slice(corpus.rows(task, 'train').start, corpus.rows(task, 'valid').stop)
+        return float(np.mean(np.asarray(corpus.labels[rows])))
 
     @functools.cached_property
     def temperatures(self) -> dict[tuple[int, ...], float]:

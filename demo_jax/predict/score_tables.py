@@ -156,12 +156,13 @@ def track_lines(models: Sequence[Predictor], block: ScoredBlock, threshold: floa
     at, model_of = np.nonzero(scores.T.astype(np.float64) >= threshold)
     strands = ['.' if model.average_strands or getattr(model.score, 'both_strands', False) else '+' for model in models]
     temperatures = np.array([model.temperature or 1.0 for model in models])
+    shifts = np.array([model.prior_shift for model in models])
     several = members_of(models).several
     cells = [[files.format_cell(value) or '.' for value in (model.task, model.spec, model.seed)] for model in models]
     for first in range(0, len(at), _LINES):
         w, of = at[first : first + _LINES], model_of[first : first + _LINES]
         starts, found = windows.start[w], scores[of, w]
-        chances = probability(found, temperatures[of])
+        chances = probability(found, temperatures[of], shifts[of])
         columns = (starts, starts + windows.lengths[w], windows.owner[w], of, found, chances, spread[of, w])
         for start, end, owner, m, score, chance, sd in zip(*(column.tolist() for column in columns), strict=True):
             task, spec, seed = cells[m]

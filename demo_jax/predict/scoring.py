@@ -65,7 +65,12 @@ _DRAWN_MODELS = 12
 
 
 def choose_models(
-    run: Run, tasks: Sequence[str] = (), specs: Sequence[str] = (), members: str = 'all'
+    run: Run,
+    tasks: Sequence[str] = (),
+    specs: Sequence[str] = (),
+    members: str = 'all',
+    *,
+    prior: float | None = None,
 ) -> list[Predictor]:
     """The models to score with.
 
@@ -75,9 +80,12 @@ def choose_models(
       specs: names, of each of which every task gets a model; none = per task the spec with the best validation
         AUROC (of several members, their mean).
       members: of models of several seeds (or folds), 'all' together, as an `Ensemble`, or the 'best' by validation.
+      prior: share of the sequences to be scored that are bound, for probabilities; None = that of each task's training
+        sequences, usually a half.
 
     Raises:
-      InputError: the run has no such task or spec (the message lists what it has), or no trained model of it.
+      InputError: the run has no such task or spec (the message lists what it has), no trained model of it, or a prior
+        that is no share.
     """
     for task in tasks or run.tasks:
         for spec in specs or run.specs[:1]:
@@ -91,7 +99,19 @@ def choose_models(
             if best is None:
                 raise InputError(f'{run.directory.path}: no model of {task} with {", ".join(allowed)} has been trained')
             models.append(run.predictor_of([job for job, _ in best]))
-    return models
+    return models if prior is None else [model.with_prior(prior, run.share(model.task)) for model in models]
+
+
+def describe_probabilities(models: Sequence[Predictor], prior: float | None = None) -> str:
+    """What the probabilities of these models are, as a line for the console."""
+    known = [model.temperature for model in models if model.temperature is not None]
+    for_prior = '' if prior is None else f', for a prior of {prior:g}'
+    if not known:
+        return f'probabilities: not calibrated (sigmoids of the scores){for_prior}'
+    low, high = min(known), max(known)
+    scale = f'{low:.3g}' if low == high else f'{low:.3g} to {high:.3g}'
+    which = 'calibrated' if len(known) == len(models) else f'{len(known)} of {len(models)} models calibrated'
+    return f'probabilities: {which} on validation data (temperature {scale}){for_prior}'
 
 
 def score_columns(models: Sequence[Predictor]) -> tuple[str, ...]:

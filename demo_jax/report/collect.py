@@ -7,7 +7,7 @@ import dataclasses
 import functools
 import pathlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from demo_jax.evaluation.published import published_auroc
 from demo_jax.evaluation.table import Table
 from demo_jax.explain.attribution import ATTRIBUTIONS
 from demo_jax.explain.pieces import CLASS_OPTIMISATION, stored_maps
+from demo_jax.explain.score import probability
 from demo_jax.io import arrays, files
 from demo_jax.motifs import formats, jaspar, own, scan
 from demo_jax.runs import schema
@@ -214,6 +215,27 @@ class Collector:
             by_job.setdefault(int(row['job']), []).append(row)
         return {job: [row for row in rows if row['attempt'] == rows[-1]['attempt']] for job, rows in by_job.items()}
 
+    def temperature(self, job: Job) -> float | None:
+        """What a model's scores are divided by before they become probabilities; None where none is known."""
+        return self._temperatures.get((job.index,))
+
+    @functools.cached_property
+    def _temperatures(self) -> dict[tuple[int, ...], float]:
+        return self.run.temperatures()
+
+    def probabilities(self, task: str, *, calibrated: bool = True) -> Iterator[tuple[Job, np.ndarray, np.ndarray]]:
+        """Of one model per spec of a task that is scored: the job, labels (N,) and probabilities (N,) of test rows.
+
+        Args:
+          task: a name.
+          calibrated: divide scores by the model's temperature first, where it has one.
+        """
+        labels = np.asarray(self.corpus.labels[self.corpus.rows(task, 'test')])
+        for job in self.shown_jobs(task):
+            scores = self.predictions(job)
+            if scores is not None and np.isfinite(scores).all() and len(scores):
+                yield job, labels, probability(scores, (self.temperature(job) if calibrated else None) or 1.0)
+
     def curves(self) -> dict[str, dict[str, np.ndarray]]:
         """Spec -> measure -> float (jobs, E) by epoch, NaN behind a job's last: see `training_curves`."""
         result = {}
@@ -318,7 +340,7 @@ class Collector:
             },
             matches=_whole(tomtom, ('Optimal_offset', 'Overlap'), formats.TOMTOM_COLUMNS),
             windows=_whole(found, ('row', 'start', 'end'), ('method',)) if windows else [],
-            temperature=self.run.temperatures().get((job.index,), 1.0),
+            temperature=self.temperature(job) or 1.0,
         )
 
     def _piece(self, piece: str, job: Job) -> dict[str, np.ndarray] | None:

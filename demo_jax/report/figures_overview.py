@@ -10,6 +10,7 @@ from typing import Any, ParamSpec
 
 import numpy as np
 
+from demo_jax.evaluation import calibration
 from demo_jax.nn.architecture import name_of
 from demo_jax.nn.deepbind import PUBLISHED
 from demo_jax.report import plots
@@ -220,6 +221,41 @@ def training_curves(history: Mapping[str, Mapping[str, np.ndarray]]) -> Any:
     figure.legend(
         *panels[-1].get_legend_handles_labels(), loc='outside lower center', ncols=_LEGEND_COLUMNS, frameon=False
     )
+    return figure
+
+
+@_styled
+def reliability(points: Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray]]], *, calibrated: bool) -> Any:
+    """What probabilities of test sequences come to: the share that binds, in bins of equally many sequences.
+
+    Args:
+      points: spec -> 'before' and 'after' the division by temperatures -> labels and probabilities, float (N,), of the
+        test sequences of all tasks.
+      calibrated: whether there are any temperatures; without, one panel is drawn.
+    """
+    from matplotlib.figure import Figure
+
+    titles = {'before': 'sigmoids of the scores'} | ({'after': 'calibrated'} if calibrated else {})
+    size = (WIDTH * (0.66 if calibrated else 0.36), 2.8)
+    figure = Figure(figsize=size, facecolor='white', layout='constrained')
+    panels = figure.subplots(1, len(titles), squeeze=False)[0]
+    for axes, (which, title) in zip(panels, titles.items(), strict=True):
+        axes.plot([0, 1], [0, 1], color=_GRID, lw=1.0)
+        for number, (spec, found) in enumerate(points.items()):
+            bins = calibration.reliability(*found[which])
+            axes.plot(
+                bins.predicted,
+                bins.observed,
+                color=_colour(number),
+                lw=1.4,
+                marker=_marker(number),
+                ms=4,
+                label=f'{spec_label(spec)}, error {calibration.calibration_error(*found[which]):.3f}',
+            )
+        axes.set(xlim=(0, 1), ylim=(0, 1), aspect='equal', xlabel='probability of binding', ylabel='share that binds')
+        axes.set_title(title, loc='left')
+        axes.grid(True, color=_GRID, lw=0.6)
+        axes.legend(loc='lower right', frameon=False, fontsize='x-small', handlelength=1.2)
     return figure
 
 

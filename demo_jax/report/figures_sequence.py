@@ -336,7 +336,9 @@ def _model(rows: _Rows, model: ModelView, letters: str) -> None:
     axes = rows.add(0.52, 0.03)
     saliency = np.nan_to_num(np.asarray(model.saliency, np.float64))
     _logo(axes, saliency[:, None] * dna.one_hot(dna.encode(letters)), '|saliency|')
-    axes.set_title(f'{model.label}:  score {model.score:+.2f},  P(bound) {model.probability:.3f}', loc='left', pad=2)
+    scale = '' if model.temperature == 1 else ' (calibrated)'
+    title = f'{model.label}:  score {model.score:+.2f},  P(bound) {model.probability:.3f}{scale}'
+    axes.set_title(title, loc='left', pad=2)
     axes.set_xticks([])
     strips = [('saliency', model.saliency, 'saliency')]
     strips += [(name, values, 'score') for name, values in model.temporal if values is not None]

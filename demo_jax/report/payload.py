@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from demo_jax import dna
-from demo_jax.evaluation import choose, metrics
+from demo_jax.evaluation import calibration, choose, metrics
 from demo_jax.evaluation.compare import kind_of
 from demo_jax.evaluation.table import Table
 from demo_jax.explain.attribution import ATTRIBUTIONS
@@ -217,6 +217,7 @@ def task_payload(collector: Collector, data: TaskData, *, sequences: int, answer
         'protein_how': data.protein.how,
         'answers': answers,
         'roc': _roc(collector, data.task),
+        'reliability': _reliability(collector, data.task),
         'curves': _curves(collector, data.task),
         'interval': {
             spec: [rounded(number(row.get(f'test_auroc{end}', '')), 4) for end in ('', '_low', '_high')]
@@ -374,6 +375,24 @@ def _roc(collector: Collector, task: str) -> list[dict[str, Any]]:
                 'auroc': rounded(metrics.auroc(labels, scores), 4),
                 'x': [rounded(value, 4) for value in x[kept]],
                 'y': [rounded(value, 4) for value in y[kept]],
+            }
+        )
+    return result
+
+
+def _reliability(collector: Collector, task: str) -> list[dict[str, Any]]:
+    """What the probabilities of one model per spec come to: calibrated ones, where the model is."""
+    result = []
+    for job, bound, chances in collector.probabilities(task):
+        found = calibration.reliability(bound, chances)
+        result.append(
+            {
+                'spec': job.spec,
+                'label': spec_label(job.spec),
+                'calibrated': collector.temperature(job) is not None,
+                'error': rounded(calibration.calibration_error(bound, chances), 4),
+                'x': [rounded(value, 4) for value in found.predicted],
+                'y': [rounded(value, 4) for value in found.observed],
             }
         )
     return result

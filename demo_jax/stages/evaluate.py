@@ -163,7 +163,9 @@ class _Tested:
         self.scores[job.index], self.valid[job.index] = scores, valid
         if job.spec != PUBLISHED:  # nothing is fitted for models of others, which our validation rows trained
             row_of = {'job': job.index} | own | {name: row[name] for name in AUROC_COLUMNS[:5]}
-            self.calibrations.append(row_of | calibrate(held.labels, valid, scores, test, self.n_resamples))
+            self.calibrations.append(
+                row_of | calibrate(Outside(held.labels, valid, held.pairs), scores, test, self.n_resamples)
+            )
         row |= {'valid_auroc': result.best_auroc, 'best_epoch': result.best_epoch}
         row |= measure(scores, test, self.n_resamples)
 
@@ -186,7 +188,7 @@ class _Tested:
         if self.folds is not None:
             apart = _out_of_fold(self.run, self.corpus, self.folds, members, self.valid)
             if apart is not None:
-                self.outside.append(_rate_out_of_fold(self.corpus, members, apart, self.n_resamples))
+                self.outside.append(_rate_out_of_fold(members, apart, self.n_resamples))
         if len(members) == 1:
             return
         test = self.test[first.task]
@@ -196,11 +198,12 @@ class _Tested:
         row |= {'seed': '', 'valid_auroc': float(np.mean(valid))}
         self.ensembles.append(row | measure(mean, test, self.n_resamples))
         if apart is None and self.folds is None:
-            labels = read_rows(self.corpus, first.task, 'valid').labels
-            apart = Outside(labels, combine(np.stack([self.valid[job.index] for job in members])).mean)
+            held = read_rows(self.corpus, first.task, 'valid')
+            valid_mean = combine(np.stack([self.valid[job.index] for job in members])).mean
+            apart = Outside(held.labels, valid_mean, held.pairs)
         if apart is not None:
             jobs = '+'.join(str(index) for index in sorted(job.index for job in members))
-            together = calibrate(apart.labels, apart.scores, mean, test, self.n_resamples)
+            together = calibrate(apart, mean, test, self.n_resamples)
             self.calibrations.append({'job': jobs, 'task': first.task, 'spec': first.spec} | together)
 
 
@@ -281,6 +284,9 @@ _CALIBRATION = (
     'dropout',
     'temperature',
     'n_valid',
+    'valid_error_before',
+    'valid_error',
+    'valid_error_by_chance',
     'brier_before',
     'brier',
     'brier_low',
@@ -439,23 +445,41 @@ def _write_scores(path: pathlib.Path, scores: np.ndarray) -> None:
         np.save(handle, scores, allow_pickle=False)
 
 
-def calibrate(
-    labels: np.ndarray, validation: np.ndarray, scores: np.ndarray, test: Examples, n_resamples: int
-) -> dict[str, Any]:
+class Outside(NamedTuple):
+    """Sequences as models see them that have not trained on them.
+
+    Attributes:
+      labels: (N,).
+      scores: float32 (N,), of several models the mean.
+      pairs: int (N,), equal for a positive and its shuffle.
+      folds: int (N,), the fold of each; None where there are none.
+    """
+
+    labels: np.ndarray
+    scores: np.ndarray
+    pairs: np.ndarray
+    folds: np.ndarray | None = None
+
+
+def calibrate(held: Outside, scores: np.ndarray, test: Examples, n_resamples: int) -> dict[str, Any]:
     """The temperature of a model, and what its test probabilities are worth: columns of `calibration.tsv`.
 
     Args:
-      labels, validation: (V,) of the validation rows, whose scores choose the temperature.
+      held: the validation rows, whose scores choose the temperature.
       scores: (N,) of the test rows.
       test: these rows.
       n_resamples: for the 95% intervals.
     """
-    temperature = calibration.fit_temperature(labels, validation)
+    temperature = calibration.fit_temperature(held.labels, held.scores)
+    apart = probability(held.scores, calibration.fit_apart(held.labels, held.scores, held.pairs))
     before, after = (probability(scores, divisor) for divisor in (1.0, temperature))
     brier, error = calibration.bootstrap_errors(test.labels, after, test.pairs, n_resamples=n_resamples)
     return {
         'temperature': temperature,
-        'n_valid': len(validation),
+        'n_valid': len(held.scores),
+        'valid_error_before': calibration.calibration_error(held.labels, probability(held.scores)),
+        'valid_error': calibration.calibration_error(held.labels, apart),
+        'valid_error_by_chance': calibration.chance_error(apart),
         'brier_before': calibration.brier(test.labels, before),
         'brier': calibration.brier(test.labels, after),
         'brier_low': brier.low,
@@ -497,20 +521,6 @@ def _groups(alive: Sequence[tuple[Job, Mapping[str, Any]]]) -> list[list[Job]]:
     return list(groups.values())
 
 
-class Outside(NamedTuple):
-    """Sequences as models see them that have not trained on them.
-
-    Attributes:
-      labels: (N,).
-      scores: float32 (N,), of several models the mean.
-      folds: int (N,), the fold of each; None where there are none.
-    """
-
-    labels: np.ndarray
-    scores: np.ndarray
-    folds: np.ndarray | None = None
-
-
 def _out_of_fold(
     run: RunDirectory, corpus: Corpus, folds: np.ndarray, members: Sequence[Job], valid: Mapping[int, np.ndarray]
 ) -> Outside | None:
@@ -529,7 +539,7 @@ def _out_of_fold(
             return None
         scores[own == fold] = combine(np.stack(of_fold)).mean
     _write_scores(run.path / 'predictions' / 'out_of_fold' / f'{members[0].index:05d}.npy', scores)
-    return Outside(np.asarray(corpus.labels[rows]), scores, own)
+    return Outside(np.asarray(corpus.labels[rows]), scores, np.asarray(corpus.pairs[rows]), own)
 
 
 def _training_rows(corpus: Corpus, task: str) -> np.ndarray:
@@ -537,16 +547,14 @@ def _training_rows(corpus: Corpus, task: str) -> np.ndarray:
     return np.arange(corpus.rows(task, 'train').start, corpus.rows(task, 'valid').stop)
 
 
-def _rate_out_of_fold(corpus: Corpus, members: Sequence[Job], found: Outside, n_resamples: int) -> dict[str, Any]:
+def _rate_out_of_fold(members: Sequence[Job], found: Outside, n_resamples: int) -> dict[str, Any]:
     """The row of out_of_fold.tsv: AUROC over all folds, and of the folds with the lowest and the highest."""
-    task = members[0].task
-    pairs = np.asarray(corpus.pairs[_training_rows(corpus, task)])
-    interval = metrics.bootstrap_auroc(found.labels, found.scores, pairs, n_resamples=n_resamples)
+    interval = metrics.bootstrap_auroc(found.labels, found.scores, found.pairs, n_resamples=n_resamples)
     assert found.folds is not None
     parts = [found.folds == fold for fold in np.unique(found.folds)]
     each = [metrics.auroc(found.labels[part], found.scores[part]) for part in parts]
     return {
-        'task': task,
+        'task': members[0].task,
         'spec': members[0].spec,
         'folds': len(each),
         'seeds': len({job.seed for job in members}),

@@ -286,6 +286,11 @@ def _overview(collector: Collector) -> dict[str, Callable[[], Any]]:
         length = int(np.median(collector.corpus.lengths))
         return architecture.architecture_figure(specs, length=length) if specs else None
 
+    def reliability() -> Any:
+        points = _reliability(collector)
+        known = any(collector.temperature(job) is not None for job in collector.jobs)
+        return figures_overview.reliability(points, calibrated=known) if points else None
+
     return {
         'architectures': architectures,
         'table2': lambda: figures_overview.table2_violins(ours, published=paper) if ours else None,
@@ -296,7 +301,24 @@ def _overview(collector: Collector) -> dict[str, Callable[[], Any]]:
             figures_overview.pairwise_scatter(ours, shown=_best_first(collector, ours)) if len(ours) > 1 else None
         ),
         'training_curves': curves,
+        'reliability': reliability,
         'position_profile': profile,
+    }
+
+
+def _reliability(collector: Collector) -> dict[str, dict[str, tuple[np.ndarray, np.ndarray]]]:
+    """Labels and probabilities of the test sequences of all tasks, see `figures_overview.reliability`."""
+    parts: dict[str, dict[str, list[tuple[np.ndarray, np.ndarray]]]] = {}
+    for task in collector.corpus.tasks:
+        for which in ('before', 'after'):
+            for job, labels, chances in collector.probabilities(task, calibrated=which == 'after'):
+                parts.setdefault(job.spec, {}).setdefault(which, []).append((labels, chances))
+    return {
+        spec: {
+            which: (np.concatenate([a for a, _ in found]), np.concatenate([b for _, b in found]))
+            for which, found in of.items()
+        }
+        for spec, of in parts.items()
     }
 
 

@@ -103,8 +103,11 @@
       label: line.label, place: demo.specPlace(run, line.spec), x: line[measure].map((_, at) => at + 1), y: line[measure],
       detail: demo.fixed(line[measure][line[measure].length - 1], digits),
     }));
+    const reliable = task.reliability.map((line) => ({...line, place: demo.specPlace(run, line.spec), detail: `error ${demo.fixed(line.error)}`}));
+    const calibrated = task.reliability.every((line) => line.calibrated);
     return el('div', {class: 'charts'},
       roc.length ? demo.chart('ROC, test sequences', roc, {xLabel: 'false positive rate', yLabel: 'true positive rate', unit: true, diagonal: true}) : null,
+      reliable.length ? demo.chart('Reliability, test sequences', reliable, {xLabel: calibrated ? 'calibrated probability' : 'probability', yLabel: 'share that binds', unit: true, diagonal: true}) : null,
       task.curves.length ? demo.chart('Validation AUROC', curve('valid_auroc', 3), {xLabel: 'epoch', yLabel: 'AUROC'}) : null,
       task.curves.length ? demo.chart('Training loss', curve('train_loss', 3), {xLabel: 'epoch', yLabel: 'nats'}) : null,
       task.curves.length ? demo.chart('Validation loss', curve('valid_loss', 3), {xLabel: 'epoch', yLabel: 'nats'}) : null);

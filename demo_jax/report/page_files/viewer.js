@@ -236,7 +236,7 @@
       readout.replaceChildren(
         el('p', {class: 'spot'}, there ? [el('strong', {id: 'position'}, `Position ${at + 1}`), ' ', el('b', {id: 'base', class: `base base-${one.letters[at]}`}, one.letters[at]), ' ', el('span', {class: 'soft'}, notes.join('; '))]
           : el('span', {class: 'soft'}, 'Point at a letter to read its values.')),
-        el('table', {}, el('thead', {}, el('tr', {}, ['Model', 'Score', 'P(bound)', tracks[view.track].unit, 'Forward', 'Backward'].map((label, column) => el('th', {scope: 'col', class: column === 1 || column === 2 ? 'number extra' : column ? 'number' : null}, label)))),
+        el('table', {}, el('thead', {}, el('tr', {}, ['Model', 'Score', task.models.some((model) => model.temperature !== 1) ? 'P(bound), calibrated' : 'P(bound)', tracks[view.track].unit, 'Forward', 'Backward'].map((label, column) => el('th', {scope: 'col', class: column === 1 || column === 2 ? 'number extra' : column ? 'number' : null}, label)))),
           el('tbody', {}, task.models.map((model, place) => {
             const shown = values(model, tracks[view.track], view.index);
             const cell = (name, array) => el('td', {class: 'number', 'data-cell': `${model.spec}:${name}`}, there && array ? demo.short(array[at]) : '–');
