@@ -1,7 +1,9 @@
-"""The first convolution layer: the position of its strongest response, and the motifs of its filters (pure).
+"""The first convolution layer: its strongest and its most influential response, and its filters' motifs (pure).
 
-This is the paper's baseline, after Alipanahi et al. 2015 (DeepBind): the motif is the window under the strongest
-response.
+The strongest response is the paper's baseline, after Alipanahi et al. 2015 (DeepBind): the motif is the window under
+it. But a filter may respond strongly to what the model makes nothing of, or counts against binding. The most
+influential response is the one that adds most to the score: activation times gradient, as class activation maps have it
+(Selvaraju et al. 2017), here of each filter by itself.
 """
 
 from dataclasses import dataclass
@@ -16,7 +18,7 @@ from demo_jax.explain import batches
 from demo_jax.explain.sizes import default_sizes
 from demo_jax.nn import kernels
 from demo_jax.nn.kernels import Array
-from demo_jax.nn.layers import Convolution
+from demo_jax.nn.layers import Convolution, Run, Signal, Size
 from demo_jax.nn.models import ModelSpec, Params, apply
 
 
@@ -101,6 +103,30 @@ def strongest_activations_models(
     found = batches.run(_strongest, (spec,), stacked_params, sequences, **sizes)
     start = found.position - _first(spec).left_padding
     return StrongestActivation(start, found.filter, found.strength, _first(spec).width)
+
+
+def influential_activations(
+    params: Params,
+    spec: ModelSpec,
+    tokens: np.ndarray,
+    *,
+    lengths: np.ndarray | None = None,
+    batch_size: int | None = None,
+) -> StrongestActivation:
+    """Which response of the first convolution layer of one model adds most to the score of each of N sequences.
+
+    What a response adds is its activation times the derivative of the score by it; for a model that is linear behind
+    its maximum these add up to the score but for the bias. `strength` is what the response adds, 0 where none adds
+    anything.
+
+    For the arguments and errors see `strongest_activations`.
+    """
+    stacked = batches.stack_one(params)
+    sequences = _checked(stacked, spec, tokens, lengths)
+    sizes = _sizes(stacked, spec, sequences[0].shape, batch_size, None)
+    found = jax.tree.map(lambda leaf: leaf[0], batches.run(_influential, (spec,), stacked, sequences, **sizes))
+    first = _first(spec)
+    return StrongestActivation(found.position - first.left_padding, found.filter, found.strength, first.width)
 
 
 def filter_motifs(
@@ -188,7 +214,40 @@ def _activations(params: Params, batch: tuple[Array, Array | None], spec: ModelS
 
 
 def _strongest(params: Params, batch: tuple[Array, Array | None], spec: ModelSpec) -> _Strongest:
-    active = _activations(params, batch, spec)
+    return _largest_of(_activations(params, batch, spec))
+
+
+def _influential(params: Params, batch: tuple[Array, Array | None], spec: ModelSpec) -> _Strongest:
+    added = activation_effects(params, batch[0], spec, lengths=batch[1])
+    return _largest_of(jnp.maximum(added, 0))
+
+
+def activation_effects(params: Params, tokens: Array, spec: ModelSpec, *, lengths: Array | None = None) -> Array:
+    """What each response of the first convolution adds to the scores of a batch: (B, L', F), of the given strand."""
+    number = next(place for place, layer in enumerate(spec.layers) if isinstance(layer, Convolution))
+    first = _first(spec)
+    x = kernels.one_hot(tokens)
+    if lengths is not None:
+        x = x * (jnp.arange(x.shape[1])[None] < lengths[:, None])[..., None]
+    signal = Signal(x.transpose(1, 0, 2), lengths)
+    for layer in spec.layers[: number + 1]:
+        signal = layer.apply(params.get(layer.name, {}), signal, Run())
+    assert signal.before_relu is not None  # a convolution gives it
+    responds = signal.x > 0  # and lies inside the sequence
+
+    def score(before: Array) -> Array:
+        # LSTMs and pools may read the sums before the ReLU, so the derivative is taken by these; where the filter
+        # responds, it is that by the activation.
+        signal_of = signal._replace(x=jnp.where(responds, before, 0), before_relu=before)
+        for layer in spec.layers[number + 1 :]:
+            signal_of = layer.apply(params.get(layer.name, {}), signal_of, Run())
+        return (signal_of.x[:, 1] - signal_of.x[:, 0]).sum()
+
+    added = jax.grad(score)(signal.before_relu) * signal.x
+    return added[..., : first.size(Size(1, 4)).channels].transpose(1, 0, 2)
+
+
+def _largest_of(active: Array) -> _Strongest:
     flat = active.reshape(len(active), -1)
     at = flat.argmax(axis=1).astype(jnp.int32)
     return _Strongest(at // active.shape[2], at % active.shape[2], flat.max(axis=1))

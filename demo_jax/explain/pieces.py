@@ -14,9 +14,15 @@ import numpy as np
 
 from demo_jax import dna
 from demo_jax.errors import InputError, brief
-from demo_jax.explain.activations import filter_motifs, strongest_activations
+from demo_jax.explain.activations import (
+    StrongestActivation,
+    filter_motifs,
+    influential_activations,
+    strongest_activations,
+)
 from demo_jax.explain.attribution import ATTRIBUTIONS, Attribution, attribute_models
-from demo_jax.explain.class_optimisation import ClassOptimisationSettings
+from demo_jax.explain.class_optimisation import ClassOptimisationSettings, optimise_class
+from demo_jax.explain.sufficient_motif import SufficientMotifSettings, best_start, motif_of, sufficient_motif
 from demo_jax.explain.temporal import DIRECTIONS, TRUNCATIONS, temporal_scores_models
 from demo_jax.motifs import extract
 from demo_jax.motifs.seqlets import signed_at
@@ -24,7 +30,11 @@ from demo_jax.nn.architecture import AnyArchitecture
 from demo_jax.nn.layers import Convolution
 from demo_jax.nn.models import ModelSpec
 
+#: The arrays of pieces of first-layer responses, with their axes.
+_OF_ACTIVATIONS: Mapping[str, str] = {'start': 'N', 'filter': 'N', 'strength': 'N', 'width': ''}
+
 CLASS_OPTIMISATION = 'class_optimisation'
+SUFFICIENT_MOTIF = 'sufficient_motif'
 
 Arrays = Mapping[str, np.ndarray]
 Options = Mapping[str, Any]
@@ -76,6 +86,22 @@ class Track(NamedTuple):
     shown: tuple[str, str] | tuple[()] = ()
 
 
+class Search(NamedTuple):
+    """How a piece is found that is of a model alone, of no sequences: by steps from random starts.
+
+    Attributes:
+      label: what pages call it.
+      run: of (parameters with a leading axis M, architecture, seeds (M,), letters L, options by name, progress). It
+        returns an object that holds the piece's arrays with a leading axis M. Progress takes the number of steps made
+        and a line of text.
+      motif: the motif (w, 4) in the piece's arrays.
+    """
+
+    label: str
+    run: Callable[[Any, Any, np.ndarray, int, Options, Callable[[int, str], object]], Any]
+    motif: Callable[[Arrays], np.ndarray]
+
+
 class Piece(NamedTuple):
     """What is kept of an explained model.
 
@@ -83,7 +109,7 @@ class Piece(NamedTuple):
       name: what configs and files call it.
       arrays: the axes of its arrays, by name: N sequences, L letters of the longest, K references, R restarts, F
         first-layer filters of W letters, 4 the alphabet. Equal letters are equal lengths within a piece.
-      make: of (subject, options by name); None where the stage makes it of many models at once (class optimisation).
+      make: of (subject, options by name); None where there is a `search` instead.
       many: of (subjects of one architecture, options by name): the same for each of them, in one program; None where
         one model is made after the other.
       options: the settings it depends on, and their defaults.
@@ -93,6 +119,7 @@ class Piece(NamedTuple):
       of: 'sequences' (all that are explained), 'positives', or 'model' (none).
       averages: it is an average over strands where predictions are.
       tracks: what it says of positions.
+      search: how it is found of many models at once; of a piece of 'model' alone.
     """
 
     name: str
@@ -106,6 +133,7 @@ class Piece(NamedTuple):
     averages: bool = False
     tracks: tuple[Track, ...] = ()
     many: Callable[[Sequence[Subject], Options], list[dict[str, np.ndarray]]] | None = None
+    search: Search | None = None
 
 
 def stacked(subjects: Sequence[Subject]) -> Subject:
@@ -236,9 +264,12 @@ def _rises(name: str, label: str, direction: str) -> Track:
     return Track(name, label, read)
 
 
-def _activations(subject: Subject, options: Options) -> dict[str, np.ndarray]:
-    found = strongest_activations(subject.params, subject.architecture, subject.tokens, lengths=subject.lengths)
-    return {name: getattr(found, name) for name in ('start', 'filter', 'strength', 'width')}
+def _activations(find: Callable[..., StrongestActivation]) -> Callable[[Subject, Options], dict[str, np.ndarray]]:
+    def make(subject: Subject, options: Options) -> dict[str, np.ndarray]:
+        found = find(subject.params, subject.architecture, subject.tokens, lengths=subject.lengths)
+        return {name: getattr(found, name) for name in _OF_ACTIVATIONS}
+
+    return make
 
 
 def _under_filter(arrays: Arrays, tokens: np.ndarray, lengths: np.ndarray) -> Positions:
@@ -270,6 +301,64 @@ def _check_optimisation(options: Options) -> None:
     optimisation_settings(options)
 
 
+def _optimise(params, architecture, seeds, length, options, progress) -> Any:
+    def show(made: int, objective: np.ndarray) -> None:
+        best, steps = float(objective.max(axis=1).mean()), options['optimisation_steps']
+        progress(made, f'class optimisation: {architecture.name}, step {made}/{steps}, mean objective {best:.2f}')
+
+    return optimise_class(
+        params,
+        architecture,
+        seeds=seeds,
+        length=length,
+        restarts=options['restarts'],
+        settings=optimisation_settings(options),
+        progress=show,
+    )
+
+
+def _nine_columns(arrays: Arrays) -> np.ndarray:
+    """The most informative nine columns of the best start's matrix, (9, 4)."""
+    best = arrays['matrix'][int(arrays['objective'].argmax())].astype(np.float64)
+    return extract.best_submatrix(best / best.sum(axis=1, keepdims=True)).probabilities
+
+
+def sufficient_settings(options: Options) -> SufficientMotifSettings:
+    """The settings of sufficient motifs.
+
+    Raises:
+      InputError: one is out of range.
+    """
+    return SufficientMotifSettings(target=options['sufficient_score'], steps=options['sufficient_steps'])
+
+
+def _suffice(params, architecture, seeds, length, options, progress) -> Any:
+    def show(made: int, score: np.ndarray) -> None:
+        best, steps = float(score.max(axis=1).mean()), options['sufficient_steps']
+        progress(made, f'sufficient motifs: {architecture.name}, step {made}/{steps}, mean score {best:.2f}')
+
+    return sufficient_motif(
+        params,
+        architecture,
+        seeds=seeds,
+        length=length,
+        restarts=options['sufficient_starts'],
+        settings=sufficient_settings(options),
+        progress=show,
+    )
+
+
+def best_sufficient(arrays: Arrays) -> int:
+    """The best start of the piece's arrays, see `sufficient_motif.best_start`."""
+    return best_start(arrays['score'], arrays['bits'], float(arrays['target']))
+
+
+def _check_sufficient(options: Options) -> None:
+    if options['sufficient_starts'] < 1:
+        raise InputError(f'explain: sufficient_starts is {options["sufficient_starts"]}, expected 1 or more')
+    sufficient_settings(options)
+
+
 def _has_convolutions(architecture: AnyArchitecture) -> bool:
     return isinstance(architecture, ModelSpec) and any(isinstance(layer, Convolution) for layer in architecture.layers)
 
@@ -296,10 +385,17 @@ PIECES: Mapping[str, Piece] = {
         ),
         Piece(
             'activations',
-            {'start': 'N', 'filter': 'N', 'strength': 'N', 'width': ''},
-            _activations,
+            _OF_ACTIVATIONS,
+            _activations(strongest_activations),
             applies=_has_convolutions,
             tracks=(Track('activations', 'Convolution activations', _under_filter),),
+        ),
+        Piece(
+            'influential_activations',
+            _OF_ACTIVATIONS,
+            _activations(influential_activations),
+            applies=_has_convolutions,
+            tracks=(Track('influential_activations', 'Influential activations', _under_filter),),
         ),
         Piece(
             'filters',
@@ -316,9 +412,25 @@ PIECES: Mapping[str, Piece] = {
             _check_optimisation,
             cost=lambda options, length: options['optimisation_steps'] * options['restarts'] / 100,
             of='model',
+            search=Search('Class optimisation', _optimise, _nine_columns),
+        ),
+        Piece(
+            SUFFICIENT_MOTIF,
+            {'matrix': 'RL4', 'score': 'R', 'bits': 'R', 'without': '', 'target': ''},
+            None,
+            {'sufficient_starts': 4, 'sufficient_steps': 400, 'sufficient_score': 3.0},
+            _check_sufficient,
+            cost=lambda options, length: options['sufficient_steps'] * options['sufficient_starts'] * 4 / 100,
+            of='model',
+            search=Search(
+                'Sufficient motif', _suffice, lambda arrays: motif_of(arrays['matrix'][best_sufficient(arrays)])
+            ),
         ),
     )
 }
+
+#: Pieces that are searched for, of models alone.
+SEARCHES: Mapping[str, Search] = {piece.name: piece.search for piece in PIECES.values() if piece.search is not None}
 
 #: What pieces say of positions: the track and the name of its piece, by the track's name.
 TRACKS: Mapping[str, tuple[Track, str]] = {
@@ -332,5 +444,7 @@ def options() -> dict[str, Any]:
 
 
 def labels() -> dict[str, str]:
-    """What pages call the methods that motifs come from: tracks, and class optimisation."""
-    return {name: track.label for name, (track, _) in TRACKS.items()} | {CLASS_OPTIMISATION: 'Class optimisation'}
+    """What pages call the methods that motifs come from: tracks, and what is searched for in models."""
+    return {name: track.label for name, (track, _) in TRACKS.items()} | {
+        name: search.label for name, search in SEARCHES.items()
+    }

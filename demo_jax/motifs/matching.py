@@ -24,12 +24,22 @@ from demo_jax.motifs.tomtom import match_motifs, match_words
 
 OWN_RULES = ('monomer', 'any')
 MEASURES = ('q_value', 'e_value', 'p_value')
-TABLE4_COLUMNS = ('kind', 'spec', 'method', 'n_tasks', 'mean_matches', 'out_of', 'chance_matches', 'published')
+TABLE4_COLUMNS = (
+    'kind',
+    'spec',
+    'method',
+    'counted',
+    'n_tasks',
+    'mean_matches',
+    'out_of',
+    'chance_matches',
+    'published',
+)
 
 
 def _counts(rows: Sequence[Mapping[str, Any]], release: str | None) -> str:
     """What Table 4 counts."""
-    sizes = [row['out_of'] for row in rows if row['method'] != 'class_optimisation']
+    sizes = [row['out_of'] for row in rows if row['counted'] != 'tasks']
     of = 'of the test sequences'
     if sizes:
         more = f' to {max(sizes):,.0f}' if max(sizes) > min(sizes) else ''
@@ -37,8 +47,8 @@ def _counts(rows: Sequence[Mapping[str, Any]], release: str | None) -> str:
     tasks = max(row['n_tasks'] for row in rows)
     return (
         f'How many {of}, on average over {tasks:.0f} {"task" if tasks == 1 else "tasks"}, give a motif that Tomtom '
-        f'matches to the TF itself ({release}). Class optimisation: how many tasks. Chance: random words of the same '
-        'sequences.'
+        f'matches to the TF itself ({release}). Class optimisation and sufficient motifs: how many tasks. Chance: '
+        'random words of the same sequences.'
     )
 
 
@@ -73,6 +83,7 @@ TASK_COLUMNS = (
     'kind',
     'spec',
     'method',
+    'counted',
     'tf',
     'release',
     'matrices',
@@ -124,7 +135,7 @@ class TaskMatch(NamedTuple):
     """Own-motif matches of one task, spec and method.
 
     `matches` of `out_of` motifs match one of the TF's own `matrices`, and `chance_matches` of
-    `chance_out_of` random words do.
+    `chance_out_of` random words do. `of_model`: the motifs are of the model, not of sequences.
     """
 
     task: str
@@ -135,6 +146,7 @@ class TaskMatch(NamedTuple):
     out_of: int
     chance_matches: int
     chance_out_of: int
+    of_model: bool = False
 
 
 def own_matrices(protein: str, matrices: Mapping[str, NamedMatrix], rule: str = 'monomer') -> tuple[str, ...]:
@@ -218,25 +230,29 @@ def count_matches(
             values = getattr(found, significance.measure)[:, numbers[key.task]]
             matches, out_of = int((values <= significance.threshold).any(axis=1).sum()), len(motifs[key])
         random_matches = count(chance[key], key.task) if key in chance else 0
-        rows.append(TaskMatch(*key, tuple(own[key.task]), matches, out_of, random_matches, len(chance.get(key, ()))))
+        rows.append(
+            TaskMatch(
+                *key, tuple(own[key.task]), matches, out_of, random_matches, len(chance.get(key, ())), key not in words
+            )
+        )
     return rows
 
 
 def table4(rows: Iterable[TaskMatch], *, published: bool = True) -> list[dict[str, Any]]:
     """Table 4: one row per spec and method, with the columns `TABLE4_COLUMNS`.
 
-    `mean_matches` and `chance_matches` are means over tasks of counts out of `out_of` (also a mean); for class
-    optimisation they are numbers of tasks out of `out_of` tasks. If another number of random words was counted, the
-    chance counts are scaled to `out_of`; without random words they are None. `published` is the paper's value for the
-    best model of the kind over its 57 tasks; it is None if the paper has none, or with `published=False` (simulated
-    tasks have the names of real ones).
+    `mean_matches` and `chance_matches` are means over tasks of counts out of `out_of` (also a mean); of motifs of
+    models they are numbers of tasks out of `out_of` tasks. `counted` says which, 'sequences' or 'tasks'. If another
+    number of random words was counted, the chance counts are scaled to `out_of`; without random words they are None.
+    `published` is the paper's value for the best model of the kind over its 57 tasks; it is None if the paper has none,
+    or with `published=False` (simulated tasks have the names of real ones).
     """
     groups: dict[tuple[str, str], list[TaskMatch]] = {}
     for row in rows:
         groups.setdefault((row.spec, row.method), []).append(row)
     table = []
     for (spec, method), group in groups.items():
-        one_each = method == 'class_optimisation'
+        one_each = group[0].of_model
         out_of = [1 if one_each else row.out_of for row in group]
         # With several restarts of a class optimisation: the share that matches.
         matches = [_share(row.matches, row.out_of) * size for row, size in zip(group, out_of, strict=True)]
@@ -248,6 +264,7 @@ def table4(rows: Iterable[TaskMatch], *, published: bool = True) -> list[dict[st
                 'kind': kind,
                 'spec': spec,
                 'method': method,
+                'counted': _counted(group[0]),
                 'n_tasks': len(group),
                 'mean_matches': float(total(matches)),
                 'out_of': float(total(out_of)),
@@ -269,10 +286,11 @@ def table4_tasks(
     """
     return [
         {**(facts or {}).get(row.task, {})}
-        | row._asdict()
+        | {name: value for name, value in row._asdict().items() if name != 'of_model'}
         | {
             'kind': kind_of(row.spec),
             'matrices': ';'.join(row.matrices),
+            'counted': _counted(row),
             'chance_matches': row.chance_matches if row.chance_out_of else None,
         }
         for row in rows
@@ -294,6 +312,10 @@ def _significant_words(
         matches = match_words([words[row] for row in rows], targets, keep=keep, threads=threads, progress=progress)
         significant[rows] = getattr(matches, significance.measure) <= significance.threshold
     return significant
+
+
+def _counted(row: TaskMatch) -> str:
+    return 'tasks' if row.of_model else 'sequences'
 
 
 def _share(part: int, whole: int) -> float:

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import itertools
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -14,8 +15,7 @@ from demo_jax.data.corpus import Corpus
 from demo_jax.errors import InputError, brief
 from demo_jax.evaluation import choose
 from demo_jax.evaluation.compare import kind_of
-from demo_jax.explain.class_optimisation import ClassOptimum, optimise_class
-from demo_jax.explain.pieces import CLASS_OPTIMISATION, PIECES, Subject, optimisation_settings, options
+from demo_jax.explain.pieces import PIECES, SEARCHES, Subject, options
 from demo_jax.explain.sizes import models_together
 from demo_jax.nn.architecture import resolve
 from demo_jax.runs.directory import JobResult, RunDirectory
@@ -86,7 +86,7 @@ class _Bundle:
       average: whether the run's predictions are averages over both strands.
       settings: see `ExplainSettings`.
       length: bp of the longest sequence of the corpus.
-      fill: whether class optimisation fills the group of models up to `_GROUP`.
+      fill: whether a search fills the group of models up to `_GROUP`.
     """
 
     jobs: tuple[Job, ...]
@@ -166,7 +166,7 @@ def _bundles(
     average: bool,
     settings: ExplainSettings,
 ) -> Iterator[_Bundle]:
-    """What is to be made: models' pieces, then class optima, both in groups of models of one architecture."""
+    """What is to be made, in groups of models of one architecture: pieces of sequences, then those of models alone."""
     length = int(corpus.lengths.max(initial=1))
     alike: dict[tuple[str, tuple[str, ...]], list[Job]] = {}
     for job in results:
@@ -183,12 +183,12 @@ def _bundles(
             )
             params = tuple(results[job].params for job in group)
             yield _Bundle(group, params, pieces, tokens, average, settings, length)
-    for spec in dict.fromkeys(job.spec for job in results):
-        waiting = [job for job in results if job.spec == spec and (CLASS_OPTIMISATION, job.index) in todo]
+    for piece, spec in itertools.product(SEARCHES, dict.fromkeys(job.spec for job in results)):
+        waiting = [job for job in results if job.spec == spec and (piece, job.index) in todo]
         for first in range(0, len(waiting), _GROUP):
             group = tuple(waiting[first : first + _GROUP])
             params, fill = tuple(results[job].params for job in group), len(waiting) > _GROUP
-            yield _Bundle(group, params, (CLASS_OPTIMISATION,), (), average, settings, length, fill)
+            yield _Bundle(group, params, (piece,), (), average, settings, length, fill)
 
 
 def _rows_of(of: str, corpus: Corpus, rows: np.ndarray) -> np.ndarray:
@@ -223,9 +223,9 @@ def _make(bundle: _Bundle, tell: Callable[[float, str], None]) -> Iterator[_Made
     for number, piece in enumerate(bundle.pieces):
         make = PIECES[piece].make
         if make is None:
-            optima = _optimise(bundle, tell)
+            found = _search(piece, bundle, tell)
             for place, job in enumerate(bundle.jobs):
-                yield piece, job.index, {name: getattr(optima, name)[place] for name in PIECES[piece].arrays}
+                yield piece, job.index, {name: getattr(found, name)[place] for name in PIECES[piece].arrays}
             continue
         of, options, others = PIECES[piece].of, bundle.settings.options, len(bundle.jobs) - 1
         more = f' and {others} more' if others else ''
@@ -310,28 +310,16 @@ def work(piece: str, settings: ExplainSettings, length: int) -> float:
     return PIECES[piece].cost(settings.options, length)
 
 
-def _optimise(bundle: _Bundle, tell: Callable[[float, str], None]) -> ClassOptimum:
-    """Class optima of some models of one architecture, in one program that is compiled once per spec.
+def _search(piece: str, bundle: _Bundle, tell: Callable[[float, str], None]) -> Any:
+    """What `Search.run` finds in some models of one architecture, in one program that is compiled once per spec.
 
     `fill` fills the group up to `_GROUP` by repeating its last model, so that the last group of several needs
-    no program of its own. A start depends on the job's task and seed alone, whatever is optimised beside it.
+    no program of its own. A start depends on the job's task and seed alone, whatever is searched beside it.
     """
     more = _GROUP - len(bundle.jobs) if bundle.fill else 0
     jobs, params = [*bundle.jobs, *[bundle.jobs[-1]] * more], [*bundle.params, *[bundle.params[-1]] * more]
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *params)
     seeds = [int(np.random.SeedSequence([job.seed, name_seed(job.task)]).generate_state(1)[0]) for job in jobs]
-    spec, options = resolve(jobs[0].spec), bundle.settings.options
-
-    def show(made: int, objective: np.ndarray) -> None:
-        best, steps = float(objective.max(axis=1).mean()), options['optimisation_steps']
-        tell(made, f'class optimisation: {spec.name}, step {made}/{steps}, mean objective {best:.2f}')
-
-    return optimise_class(
-        stacked,
-        spec,
-        seeds=np.array(seeds, np.uint32),
-        length=max(bundle.length, spec.min_length),
-        restarts=options['restarts'],
-        settings=optimisation_settings(options),
-        progress=show,
-    )
+    spec, seeds_of = resolve(jobs[0].spec), np.array(seeds, np.uint32)
+    length = max(bundle.length, spec.min_length)
+    return SEARCHES[piece].run(stacked, spec, seeds_of, length, bundle.settings.options, tell)

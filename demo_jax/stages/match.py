@@ -12,7 +12,7 @@ from demo_jax.errors import InputError, brief
 from demo_jax.evaluation.proteins import told_symbols
 from demo_jax.evaluation.table import Table
 from demo_jax.explain.attribution import ATTRIBUTIONS
-from demo_jax.explain.pieces import CLASS_OPTIMISATION, PIECES, TRACKS, stored_maps
+from demo_jax.explain.pieces import PIECES, SEARCHES, TRACKS, stored_maps
 from demo_jax.io import files
 from demo_jax.motifs import extract, matching, own, piles, scan
 from demo_jax.motifs.column_scores import Targets
@@ -30,7 +30,7 @@ from demo_jax.training.jobs import Job
 from demo_jax.training.pool import name_seed
 
 #: Changes whenever the files of the same explanations and settings do, so that those of an older version are replaced.
-_FILES = 2
+_FILES = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -192,7 +192,7 @@ class _Candidates:
     Attributes:
       words: the letters of each method's windows.
       chance: random words of the same sequences.
-      motifs: class optima, matrices (w, 4).
+      motifs: of models alone (class optima, sufficient motifs), matrices (w, 4).
       truths: rows of truth.tsv.
       verdicts: how clear each motif is.
     """
@@ -266,10 +266,10 @@ def _candidates(
         aligned = {name: _aligned(windows, explained.tokens) for name, windows in explained.windows.items()}
         for name, windows in aligned.items():
             candidates.words[Key(job.task, job.spec, name)] = windows.words(explained.tokens)
-        optimum = _class_motif(store, job)
-        if optimum is not None:
-            candidates.motifs[Key(job.task, job.spec, CLASS_OPTIMISATION)] = [optimum]
-        for name in (*aligned, CLASS_OPTIMISATION):
+        optima = _optima(store, job)
+        for name, optimum in optima.items():
+            candidates.motifs[Key(job.task, job.spec, name)] = [optimum]
+        for name in (*aligned, *optima):
             candidates.chance[Key(job.task, job.spec, name)] = chance_of_task[job.task]
         if corpus.sites is not None:
             candidates.truths.extend(
@@ -284,7 +284,7 @@ def _candidates(
                 )
             )
         place = run.path / 'motifs' / files.safe_name(job.task) / files.safe_name(job.spec)
-        candidates.verdicts.extend(_export(place, store, explained, aligned, optimum, corpus, targets, settings))
+        candidates.verdicts.extend(_export(place, store, explained, aligned, optima, corpus, targets, settings))
     return candidates
 
 
@@ -391,13 +391,13 @@ def _random_words(explained: _Explained, draws: int) -> list[str]:
     ]
 
 
-def _class_motif(store: Explanations, job: Job) -> np.ndarray | None:
-    """The most informative nine columns of the best restart's matrix, (9, 4)."""
-    if not store.has(CLASS_OPTIMISATION, job.index):
-        return None
-    arrays = store.load(CLASS_OPTIMISATION, job.index)
-    best = arrays['matrix'][int(arrays['objective'].argmax())].astype(np.float64)
-    return extract.best_submatrix(best / best.sum(axis=1, keepdims=True)).probabilities
+def _optima(store: Explanations, job: Job) -> dict[str, np.ndarray]:
+    """The motifs (w, 4) of what was searched for in a model, by piece."""
+    return {
+        name: search.motif(store.load(name, job.index))
+        for name, search in SEARCHES.items()
+        if store.has(name, job.index)
+    }
 
 
 def _export(
@@ -405,15 +405,14 @@ def _export(
     store: Explanations,
     explained: _Explained,
     windows: Mapping[str, extract.Windows],
-    optimum: np.ndarray | None,
+    optima: Mapping[str, np.ndarray],
     corpus: Corpus,
     targets: Targets,
     settings: MatchSettings,
 ) -> list[str]:
     """Write the files of one model that people and other tools read, and say how clear each method's motif is."""
     found = {name: piles.pile_windows(aligned.tokens(explained.tokens)) for name, aligned in windows.items()}
-    if optimum is not None:
-        found[CLASS_OPTIMISATION] = piles.whole(optimum)
+    found |= {name: piles.whole(optimum) for name, optimum in optima.items()}
     matched: dict[str, Any] = {'measure': settings.measure, 'threshold': settings.threshold}
     motif_files.write_windows(folder, explained.job.spec, explained.tokens, explained.rows, windows, corpus)
     motif_files.write_motifs(folder, found, targets, **matched)
