@@ -15,5 +15,14 @@ def get_config() -> ConfigDict:
     config.specs = ('medium_cnn', 'medium_rnn', 'medium_cnn_rnn')
     config.recipe.update({'epochs': 10, 'min_steps': 0, 'negative_sets': 2})
     config.evaluate.n_resamples = 200
-    config.explain.update({'positives': 100, 'negatives': 25, 'references': 10, 'optimisation_steps': 500})
+    config.explain.update(
+        {
+            'positives': 100,
+            'negatives': 25,
+            'references': 10,
+            'optimisation_steps': 500,
+            'sufficient_steps': 250,
+            'sufficient_starts': 2,
+        }
+    )
     return config

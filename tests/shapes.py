@@ -61,6 +61,13 @@ RESULTS: dict[str, dict[str, Any]] = {
         'history': Float[Array, 'K M R'],
         'history_steps': Integer[Array, ' K'],
     },
+    'explain.sufficient_motif.SufficientMotif': {
+        'matrix': Float[Array, 'M R L 4'],
+        'score': Float[Array, 'M R'],
+        'bits': Float[Array, 'M R'],
+        'without': Float[Array, ' M'],
+        'target': Float[Array, ' M'],
+    },
     'explain.interactions.Interactions': {'positions': Integer[Array, ' K'], 'rows': Float[Array, 'K L']},
 }
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import jax
 import numpy as np
 import pytest
 
@@ -9,11 +10,14 @@ from demo_jax import dna
 from demo_jax.errors import InputError
 from demo_jax.explain.activations import (
     FilterMotifs,
+    activation_effects,
     filter_motifs,
     filter_motifs_models,
+    influential_activations,
     strongest_activations,
     strongest_activations_models,
 )
+from demo_jax.nn import models
 from demo_jax.nn.models import ModelSpec
 from tests.helpers_models import CNN, CNN_RNN, random_params, sequences, stack
 
@@ -93,3 +97,47 @@ def test_bad_input():
             function(params, spec, sequences(2))
     with pytest.raises(InputError, match='fraction is 0, expected above 0 and at most 1'):
         filter_motifs(random_params(CNN), CNN, sequences(2), fraction=0)
+
+
+@pytest.mark.parametrize('spec', [CNN, CNN_RNN, FULL], ids=lambda spec: spec.name)
+def test_influential_activation(spec):
+    """What a response adds is its activation times the change of the score by the filter's sum there."""
+    params, tokens = random_params(spec, dtype=np.float64), sequences(7)
+    tokens[0, 5] = dna.N
+    with jax.enable_x64(True):
+        added = np.asarray(activation_effects(params, tokens, spec, lengths=LENGTHS))
+        found = influential_activations(params, spec, tokens, lengths=LENGTHS, batch_size=4)
+        bias = params['conv0']['bias']
+        moved = [
+            models.apply(
+                {**params, 'conv0': {**params['conv0'], 'bias': bias + step * np.eye(len(bias))[number]}},
+                tokens,
+                spec,
+                lengths=LENGTHS,
+            ).score
+            for number in range(len(bias))
+            for step in (1e-6, -1e-6)
+        ]
+    first, last = PLACES[spec.name]
+    for n, length in enumerate(LENGTHS):
+        active, starts, _ = by_hand(params, spec, tokens[n, :length])
+        assert (added[n, : len(active)][active == 0] == 0).all()
+        assert (added[n, length - last - first + 1 :] == 0).all()
+        best = np.unravel_index(added[n].argmax(), added[n].shape)
+        if added[n].max() > 0:
+            assert (found.start[n], found.filter[n]) == (starts[best[0]], best[1])
+        np.testing.assert_allclose(found.strength[n], max(added[n].max(), 0), rtol=1e-6)
+        if not spec.both_strands:  # the bias moves all places of a filter at once
+            slopes = np.divide(added[n, : len(active)], active, out=np.zeros_like(active), where=active > 0).sum(0)
+            expected = [float(moved[2 * f][n] - moved[2 * f + 1][n]) / 2e-6 for f in range(len(bias))]
+            np.testing.assert_allclose(slopes, expected, rtol=1e-4, atol=1e-7)
+
+
+def test_effects_sum_to_the_score():
+    """Of a model that is linear behind its maximum, they add up to the score but for the bias."""
+    spec = ModelSpec('flat', conv=((4, 6),))
+    params, tokens = random_params(spec), sequences(5)
+    added = np.asarray(activation_effects(params, tokens, spec))
+    score = np.asarray(models.apply(params, tokens, spec).score)
+    bias = params['dense']['bias']
+    np.testing.assert_allclose(added.sum((1, 2)), score - (bias[1] - bias[0]), rtol=1e-5)

@@ -107,8 +107,8 @@ def test_table4():
     rows = [
         TaskMatch('a', 'medium_cnn', 'saliency', own, 300, 500, 50, 500),
         TaskMatch('b', 'medium_cnn', 'saliency', own, 100, 500, 30, 250),
-        TaskMatch('a', 'medium_cnn', 'class_optimisation', own, 1, 1, 100, 500),
-        TaskMatch('b', 'medium_cnn', 'class_optimisation', own, 1, 4, 150, 500),
+        TaskMatch('a', 'medium_cnn', 'class_optimisation', own, 1, 1, 100, 500, True),
+        TaskMatch('b', 'medium_cnn', 'class_optimisation', own, 1, 4, 150, 500, True),
         TaskMatch('a', 'large_cnn_rnn', 'temporal', own, 7, 490, 0, 0),
         TaskMatch('a', 'large_cnn_rnn', 'integrated_gradients', own, 0, 0, 0, 0),
     ]
@@ -119,6 +119,7 @@ def test_table4():
         'kind': 'cnn',
         'spec': 'medium_cnn',
         'method': 'saliency',
+        'counted': 'sequences',
         'n_tasks': 2,
         'mean_matches': 200.0,
         'out_of': 500.0,

@@ -17,9 +17,10 @@ import numpy as np
 
 from demo_jax.explain import class_optimisation
 from demo_jax.explain.score import call, name_of, shortest, takes_lengths
+from demo_jax.explain.sufficient_motif import SufficientMotifSettings
 from demo_jax.predict.model import Model
 from demo_jax.predict.predictor import Predictor
-from demo_jax.predict.results import Maps, Optimum, Prediction, Temporal
+from demo_jax.predict.results import Maps, Optimum, Prediction, SufficientLetters, Temporal
 
 
 class Spread(NamedTuple):
@@ -250,11 +251,25 @@ class Ensemble(Predictor):
         settings: class_optimisation.ClassOptimisationSettings | None = None,
     ) -> Optimum:
         """The input that maximises the mean score; see `Model.class_optimise`."""
-        params = tuple(jax.tree.map(jnp.asarray, model.params) for model in self.members)
-        first = self.members[0]
-        together = dataclasses.replace(first, params=params, function=MeanScore(self.score))
-        found = together.class_optimise(length=length, restarts=restarts, seed=seed, settings=settings)
+        found = self._together().class_optimise(length=length, restarts=restarts, seed=seed, settings=settings)
         return dataclasses.replace(found, title=self.title)
+
+    def sufficient_motif(
+        self,
+        *,
+        length: int | None = None,
+        restarts: int = 4,
+        seed: int = 0,
+        settings: SufficientMotifSettings | None = None,
+    ) -> SufficientLetters:
+        """The letters of fewest bits that suffice for the mean score; see `Model.sufficient_motif`."""
+        found = self._together().sufficient_motif(length=length, restarts=restarts, seed=seed, settings=settings)
+        return dataclasses.replace(found, title=self.title)
+
+    def _together(self) -> Model:
+        """One model whose score is the mean of the members'."""
+        params = tuple(jax.tree.map(jnp.asarray, model.params) for model in self.members)
+        return dataclasses.replace(self.members[0], params=params, function=MeanScore(self.score))
 
     def score_tokens(self, tokens: np.ndarray, lengths: np.ndarray | None = None) -> np.ndarray:
         """Mean scores S, float32 (N,), of tokens uint8 (N, L); `lengths` int (N,) where they differ."""

@@ -17,10 +17,11 @@ from demo_jax.explain import attribution, batches, class_optimisation, temporal
 from demo_jax.explain.score import check_params, check_score, name_of, of_tokens, takes_lengths
 from demo_jax.explain.score import shortest as shortest_of
 from demo_jax.explain.sizes import default_sizes, on_accelerator
+from demo_jax.explain.sufficient_motif import SufficientMotifSettings, sufficient_motif
 from demo_jax.nn.architecture import resolve
 from demo_jax.nn.deepbind import DeepBind, score_models
 from demo_jax.predict.predictor import Predictor
-from demo_jax.predict.results import Maps, Optimum, Prediction, Temporal
+from demo_jax.predict.results import Maps, Optimum, Prediction, SufficientLetters, Temporal
 from demo_jax.training import stack
 from demo_jax.training.jobs import batches as in_batches
 from demo_jax.training.pool import Pool
@@ -190,6 +191,45 @@ class Model(Predictor):
             float(found.score[0, best]),
             float(found.objective[0, best]),
             found.objective[0],
+        )
+
+    def sufficient_motif(
+        self,
+        *,
+        length: int | None = None,
+        restarts: int = 4,
+        seed: int = 0,
+        settings: SufficientMotifSettings | None = None,
+    ) -> SufficientLetters:
+        """The letters of fewest bits whose sequences the model calls bound: a motif without any sequences.
+
+        As in `class_optimise`, the score is that of one strand.
+
+        Args:
+          length: L; None: that of the training sequences.
+          restarts: random starts.
+          seed: of the starts.
+          settings: the score that is asked for, steps, see `SufficientMotifSettings`.
+
+        Raises:
+          InputError: a setting out of range, or a length that the model cannot read.
+        """
+        found = sufficient_motif(
+            batches.stack_one(self.params),
+            self.score,
+            seeds=np.array([seed]),
+            length=length or self.length or 101,
+            restarts=restarts,
+            settings=settings,
+        )
+        best = int(found.best[0])
+        return SufficientLetters(
+            self.title,
+            found.matrix[0, best],
+            float(found.score[0, best]),
+            float(found.bits[0, best]),
+            float(found.without[0]),
+            float(found.target[0]),
         )
 
     def score_tokens(self, tokens: np.ndarray, lengths: np.ndarray | None = None) -> np.ndarray:

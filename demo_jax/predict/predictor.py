@@ -13,10 +13,11 @@ from demo_jax.evaluation.calibration import prior_shift
 from demo_jax.explain import class_optimisation
 from demo_jax.explain.pieces import PIECES
 from demo_jax.explain.score import probability
+from demo_jax.explain.sufficient_motif import SufficientMotifSettings
 from demo_jax.motifs import scan
 from demo_jax.motifs.jaspar import load_matrices
 from demo_jax.motifs.matching import own_matrices
-from demo_jax.predict.results import Maps, Optimum, Prediction, Temporal
+from demo_jax.predict.results import Maps, Optimum, Prediction, SufficientLetters, Temporal
 
 
 class Predictor(abc.ABC):
@@ -96,6 +97,17 @@ class Predictor(abc.ABC):
         settings: class_optimisation.ClassOptimisationSettings | None = None,
     ) -> Optimum:
         """The input that is found most like a bound sequence."""
+
+    @abc.abstractmethod
+    def sufficient_motif(
+        self,
+        *,
+        length: int | None = None,
+        restarts: int = 4,
+        seed: int = 0,
+        settings: SufficientMotifSettings | None = None,
+    ) -> SufficientLetters:
+        """The letters of fewest bits that suffice for a score."""
 
     @abc.abstractmethod
     def score_tokens(self, tokens: np.ndarray, lengths: np.ndarray | None = None) -> np.ndarray:

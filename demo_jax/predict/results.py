@@ -16,6 +16,7 @@ from demo_jax.dna import information_content
 from demo_jax.errors import InputError
 from demo_jax.explain.attribution import ATTRIBUTIONS
 from demo_jax.explain.score import probability
+from demo_jax.explain.sufficient_motif import SLACK, motif_of
 from demo_jax.motifs.extract import WIDTH, Windows, align_strands, best_windows
 from demo_jax.motifs.jaspar import load_matrices
 from demo_jax.motifs.piles import Pile, pile_windows
@@ -385,24 +386,16 @@ class Temporal:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Optimum:
-    """The input that maximises a model's probability of binding; see `explain.class_optimisation`.
+class LetterDistribution:
+    """Probabilities of the letters of each position, found for a model.
 
     Attributes:
       title: the model.
-      matrix: float32 (L, 4), the optimum of the best restart as letter probabilities; rows sum to 1.
-      raw: float32 (L, 4), the optimum itself.
-      score: S of `raw`.
-      objective: log S+ - lambda |X|^2 of `raw`.
-      restarts: float32 (R,), the objective of every restart.
+      matrix: float32 (L, 4), rows sum to 1.
     """
 
     title: str
     matrix: np.ndarray
-    raw: np.ndarray
-    score: float
-    objective: float
-    restarts: np.ndarray
 
     @property
     def consensus(self) -> str:
@@ -410,6 +403,11 @@ class Optimum:
         best = self.matrix.argmax(axis=1)
         sure = self.matrix.max(axis=1) >= 0.5
         return ''.join(a if s else a.lower() for a, s in zip(dna.decode(best.astype(np.uint8)), sure, strict=True))
+
+    @property
+    def summary(self) -> str:
+        """What was found, in a few words."""
+        raise NotImplementedError
 
     def to_frame(self) -> Any:
         """A pandas DataFrame with four rows per position: position (from 1), base, probability, information (bits)."""
@@ -424,25 +422,86 @@ class Optimum:
         )
 
     def plot(self) -> Any:
-        """The optimum as an information logo, in bits."""
+        """An information logo, in bits."""
         from demo_jax.report import plots
 
         figure, ax = _figure(_width(len(self.matrix)), 1.9)
         plots.letter_logo(ax, self.matrix * information_content(self.matrix)[:, None], ylabel='bits')
         ax.set_ylim(0, max(2.0, ax.get_ylim()[1]))
         _number_positions(ax, len(self.matrix))
-        title = f'{self.title}: class optimum, score {self.score:.2f}'
-        ax.set_title(title, loc='left', fontsize='medium', parse_math=False)
+        ax.set_title(f'{self.title}: {self.summary}', loc='left', fontsize='medium', parse_math=False)
         return figure
 
     def __str__(self) -> str:
         lines = [
-            f'class optimum of {self.title}: score {self.score:.3f}, objective {self.objective:.4f}, '
-            f'best of {len(self.restarts)} restarts',
+            f'{self.title}: {self.summary}',
             'lower-case letters have a probability below a half; digits: tenths of 2 bits',
         ]
         bits = np.clip(5 * information_content(self.matrix), 0, 9).astype(int)
         return '\n'.join([*lines, *_wrapped(('', ''), self.consensus, ''.join(map(str, bits)))])
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Optimum(LetterDistribution):
+    """The input that maximises a model's probability of binding; see `explain.class_optimisation`.
+
+    Attributes:
+      title: the model.
+      matrix: float32 (L, 4), the optimum of the best restart as letter probabilities; rows sum to 1.
+      raw: float32 (L, 4), the optimum itself.
+      score: S of `raw`.
+      objective: log S+ - lambda |X|^2 of `raw`.
+      restarts: float32 (R,), the objective of every restart.
+    """
+
+    raw: np.ndarray
+    score: float
+    objective: float
+    restarts: np.ndarray
+
+    @property
+    def summary(self) -> str:
+        """E.g. 'class optimum, score 7.2, objective -0.1, best of 4 restarts'."""
+        best_of = f'best of {len(self.restarts)} restarts'
+        return f'class optimum, score {self.score:.2f}, objective {self.objective:.4f}, {best_of}'
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class SufficientLetters(LetterDistribution):
+    """The letters of fewest bits whose sequences a model calls bound; see `explain.sufficient_motif`.
+
+    Attributes:
+      title: the model.
+      matrix: float32 (L, 4), letter probabilities of the best start; rows sum to 1.
+      score: the mean of S over sequences drawn from it.
+      bits: its divergence from the background, summed over positions.
+      without: the mean of S over sequences of the background.
+      target: the mean S that was asked for.
+    """
+
+    score: float
+    bits: float
+    without: float
+    target: float
+
+    @property
+    def reached(self) -> bool:
+        """Whether `score` is at most `SLACK` below the target."""
+        return self.score >= self.target - SLACK
+
+    @property
+    def motif(self) -> np.ndarray:
+        """Float64 (w, 4): the informative columns, at most `WIDEST`."""
+        return motif_of(self.matrix)
+
+    @property
+    def summary(self) -> str:
+        """E.g. 'sufficient letters, 11.8 bits, mean score 3.1 (-1.3 without them)'."""
+        missed = '' if self.reached else f', which misses {self.target:.1f}'
+        return (
+            f'sufficient letters, {self.bits:.1f} bits, mean score {self.score:.1f} ({self.without:.1f} without them)'
+            f'{missed}'
+        )
 
 
 Sliced = TypeVar('Sliced', Maps, Temporal)

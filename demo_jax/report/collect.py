@@ -8,7 +8,7 @@ import functools
 import pathlib
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from demo_jax.evaluation.proteins import Protein
 from demo_jax.evaluation.published import published_auroc
 from demo_jax.evaluation.table import Table
 from demo_jax.explain.attribution import ATTRIBUTIONS
-from demo_jax.explain.pieces import CLASS_OPTIMISATION, stored_maps
+from demo_jax.explain.pieces import CLASS_OPTIMISATION, SUFFICIENT_MOTIF, Arrays, best_sufficient, stored_maps
 from demo_jax.explain.score import probability
 from demo_jax.io import arrays, files
 from demo_jax.motifs import formats, jaspar, own, scan
@@ -31,10 +31,25 @@ from demo_jax.training.jobs import Job
 #: Attributions that are shown, the paper's first.
 TRACKS = tuple(name for name, method in ATTRIBUTIONS.items() if not method.reads)
 #: Pieces of the explanations that are shown.
-PIECES = (*TRACKS, 'temporal', CLASS_OPTIMISATION)
+PIECES = (*TRACKS, 'temporal', CLASS_OPTIMISATION, SUFFICIENT_MOTIF)
 MEASURES = ('train_loss', 'valid_loss', 'valid_auroc')
 #: What tells a job in auroc.tsv.
 _JOB = ('task', 'spec', 'seed', 'learning_rate', 'dropout')
+
+
+class Sufficient(NamedTuple):
+    """The best start of the piece 'sufficient_motif', see `explain.sufficient_motif`.
+
+    Attributes:
+      matrix: float (L', 4), letter probabilities.
+      score, bits, without, target: as of `SufficientMotif`.
+    """
+
+    matrix: np.ndarray
+    score: float
+    bits: float
+    without: float
+    target: float
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -49,6 +64,7 @@ class SpecData:
       tracks: name (see `TRACKS`) -> float (N, L), signed contributions of the letters that are there.
       forward, reverse: float (N, L) temporal scores, or None.
       optimum: float (L', 4), the best class-optimised matrix, or None.
+      sufficient: the letters of fewest bits that suffice, or None.
       motifs: method -> probabilities (w, 4).
       agree: method -> (windows that agree with its motif, windows it is made of); those without windows are left out.
       matches: rows of tomtom.tsv, best first.
@@ -67,6 +83,7 @@ class SpecData:
     matches: list[dict[str, str]]
     windows: list[dict[str, str]]
     temperature: float = 1.0
+    sufficient: Sufficient | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -318,8 +335,9 @@ class Collector:
             tracks[method] = stored_maps(method, arrays, tokens).signed
         if score is None:
             return None
-        temporal, optima = (
-            self._piece(piece, job) if piece in pieces else None for piece in ('temporal', 'class_optimisation')
+        temporal, optima, sufficient = (
+            self._piece(piece, job) if piece in pieces else None
+            for piece in ('temporal', CLASS_OPTIMISATION, SUFFICIENT_MOTIF)
         )
         folder = self.run.path / 'motifs' / files.safe_name(job.task) / files.safe_name(job.spec)
         meme, tomtom, found = folder / 'motifs.meme', folder / 'tomtom.tsv', folder / 'windows.tsv'
@@ -341,6 +359,7 @@ class Collector:
             matches=_whole(tomtom, ('Optimal_offset', 'Overlap'), formats.TOMTOM_COLUMNS),
             windows=_whole(found, ('row', 'start', 'end'), ('method',)) if windows else [],
             temperature=self.temperature(job) or 1.0,
+            sufficient=None if sufficient is None else _sufficient(sufficient),
         )
 
     def _piece(self, piece: str, job: Job) -> dict[str, np.ndarray] | None:
@@ -393,6 +412,13 @@ def _whole(
             if not (re.fullmatch('-?[0-9]{1,15}', row[name]) or (empty and not row[name])):
                 raise InputError(f'{path}: line {line}: {name} is {brief(row[name])}, expected a whole number')
     return rows
+
+
+def _sufficient(arrays: Arrays) -> Sufficient:
+    """The best start of the piece's arrays."""
+    best = best_sufficient(arrays)
+    score, bits = (float(arrays[name][best]) for name in ('score', 'bits'))
+    return Sufficient(arrays['matrix'][best], score, bits, float(arrays['without']), float(arrays['target']))
 
 
 def number(cell: str) -> float:

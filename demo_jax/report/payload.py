@@ -17,11 +17,12 @@ from demo_jax.evaluation.compare import kind_of
 from demo_jax.evaluation.table import Table
 from demo_jax.explain.attribution import ATTRIBUTIONS
 from demo_jax.explain.pieces import labels
+from demo_jax.explain.sufficient_motif import SLACK, motif_of
 from demo_jax.motifs import formats, piles
 from demo_jax.motifs.jaspar import JasparMatrix
 from demo_jax.motifs.own import counterpart
 from demo_jax.report.choose import choose_sequences
-from demo_jax.report.collect import MEASURES, TRACKS, Collector, SpecData, TaskData, number
+from demo_jax.report.collect import MEASURES, TRACKS, Collector, SpecData, Sufficient, TaskData, number
 from demo_jax.report.figures_overview import spec_label
 from demo_jax.report.found_payload import found_payload
 from demo_jax.report.grammar_payload import grammar_payload
@@ -301,6 +302,7 @@ def _model(
         'label': spec_label(spec.spec),
         'temperature': rounded(spec.temperature, 6),
         'optimum': None if spec.optimum is None else _matrix(spec.optimum),
+        'sufficient': None if spec.sufficient is None else _sufficient(spec.sufficient),
         'tracks': {name: packed(values) for name, values in spec.tracks.items()},
         'forward': packed(spec.forward),
         'reverse': packed(spec.reverse),
@@ -308,6 +310,12 @@ def _model(
         'windows': windows,
         'window_width': width,
     }
+
+
+def _sufficient(found: Sufficient) -> dict[str, Any]:
+    """The informative columns of the letters that suffice, with what they cost and reach."""
+    numbers = {name: rounded(getattr(found, name), 2) for name in ('score', 'bits', 'without', 'target')}
+    return {'matrix': _matrix(motif_of(found.matrix)), 'reached': found.score >= found.target - SLACK, **numbers}
 
 
 def _motifs(collector: Collector, spec: SpecData, targets: dict[str, Any]) -> list[dict[str, Any]]:

@@ -51,6 +51,8 @@ class ExplainSettings(_OfPieces):
       truncate: see `explain.temporal.temporal_scores`.
       restarts: random starts of class optimisation.
       optimisation_steps, optimisation_rate, optimisation_l2: see `ClassOptimisationSettings`.
+      sufficient_starts: random starts of sufficient motifs.
+      sufficient_steps, sufficient_score: see `SufficientMotifSettings` (steps, target).
     """
 
     specs: tuple[str, ...] = ()

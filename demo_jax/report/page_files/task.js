@@ -43,12 +43,26 @@
   }
 
   function optima(run, task) {
+    if (!task.models.length) return null;
+    const sufficient = task.models.filter((model) => model.sufficient);
     const shown = task.models.filter((model) => model.optimum);
-    if (!shown.length) return task.models.length ? el('p', {class: 'empty'}, 'No class-optimised sequences (run the stage explain).') : null;
-    return el('div', {class: 'optima'}, shown.map((model) => el('figure', {},
+    return [sufficient.length ? [
+      el('p', {class: 'soft'}, `Letters that suffice: the fewest bits of information whose sequences a model calls bound (a mean score of ${demo.signed(sufficient[0].sufficient.target)} or more).`),
+      el('div', {class: 'logos'}, sufficient.map((model) => suffices(run, model, model.sufficient)))] : null,
+    shown.length ? el('div', {class: 'optima'}, shown.map((model) => el('figure', {},
       el('figcaption', {}, demo.key(demo.specPlace(run, model.spec)), ` ${model.label} `, el('span', {class: 'soft'}, 'class-optimised sequence, bits')),
       el('div', {class: 'scroll', tabindex: '0', role: 'region', 'aria-label': `Class-optimised sequence of ${model.label}`},
-        demo.logoFigure(model.optimum, `class-optimised sequence of ${model.label}`, {step: 10.5, height: 52, ticks: true})))));
+        demo.logoFigure(model.optimum, `class-optimised sequence of ${model.label}`, {step: 10.5, height: 52, ticks: true})))))
+      : el('p', {class: 'empty'}, 'No class-optimised sequences (run the stage explain).')];
+  }
+
+  function suffices(run, model, found) {
+    const missed = found.reached ? '' : ', short of it';
+    return el('figure', {},
+      el('figcaption', {}, demo.key(demo.specPlace(run, model.spec)), ` ${model.label} `,
+        el('span', {class: 'soft'}, `${found.bits.toFixed(1)} bits; mean score ${demo.signed(found.score)}${missed}, ${demo.signed(found.without)} without them`)),
+      el('div', {class: 'scroll', tabindex: '0', role: 'region', 'aria-label': `Letters that suffice for ${model.label}`},
+        demo.logoFigure(found.matrix, `letters that suffice for ${model.label}`, {step: Math.min(18, 264 / found.matrix.length), height: 60})));
   }
 
   function motifs(run, task) {
