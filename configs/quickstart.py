@@ -22,7 +22,6 @@ def get_config() -> ConfigDict:
             'references': 10,
             'optimisation_steps': 500,
             'sufficient_steps': 250,
-            'sufficient_starts': 2,
         }
     )
     return config

@@ -123,7 +123,7 @@ def test_pieces_of_other_sequences_are_not_matched(tmp_path, run):
     store = explain.explain_run(copy, fewer, progress=False)
     for reader in (store, Explanations(copy)):
         kept = {piece for job in store.jobs() for piece in PIECES if reader.has(piece, job.index)}
-        assert kept == {'saliency', 'class_optimisation'}
+        assert kept == {'saliency', 'class_optimisation', 'sufficient_motif'}
     with pytest.raises(InputError, match='of other sequences than those explained last .positives 6, now 4.'):
         store.load('mutagenesis', store.jobs()[0].index)
     match.match_run(copy, match.MatchSettings(jaspar='JASPAR2016'), progress=False)
@@ -163,7 +163,7 @@ def test_every_piece_that_applies_is_kept(run):
     store = Explanations(run)
     for job in store.jobs():
         kept = {piece for piece in PIECES if store.has(piece, job.index)}
-        without = {'temporal'} if job.spec == 'small_cnn' else {'activations', 'filters'}
+        without = {'temporal'} if job.spec == 'small_cnn' else {'activations', 'influential_activations', 'filters'}
         assert kept == set(PIECES) - without
 
 
@@ -407,7 +407,7 @@ def test_truth_judges_the_positives_that_the_model_gets_right(run, tables):
         judged += len(sites)
     assert judged > 0
     methods = {row['method'] for row in tables['truth_mean'].rows if row['spec'] == 'small_rnn'}
-    assert methods == set(TRACKS) - {'activations'}
+    assert methods == set(TRACKS) - {'activations', 'influential_activations'}
 
 
 def test_every_motif_file_is_read_by_other_tools(run, tables):
@@ -434,7 +434,9 @@ def test_a_clear_optimum_and_a_pile_of_windows_as_they_are_written(run, tables):
             'deeplift',
             'mutagenesis',
             'activations',
+            'influential_activations',
             'class_optimisation',
+            'sufficient_motif',
         ]
     )
     rows = {row['name']: row for row in files.read_tsv(folder / 'motifs.tsv')}
@@ -537,7 +539,7 @@ def test_other_exports_are_read_back(run, tables):
     )
     assert contributions.shape == letters.shape == (6, 4, 61)
     np.testing.assert_allclose(contributions.sum(axis=1), 0, atol=1e-5)  # centred
-    assert len(formats.read_bed(folder / 'windows.bed')) == 6 * 6
+    assert len(formats.read_bed(folder / 'windows.bed')) == 7 * 6
     header = (folder / 'tomtom.tsv').read_text(encoding='utf-8').split('\n')[0]
     assert header.split('\t') == list(formats.TOMTOM_COLUMNS)
 
