@@ -5,6 +5,7 @@ r"""Score your own sequences, or variants of them, with the trained models of a 
     python -m experiments.score --run=runs/quickstart --fasta=hg38.fa --stride=50 --track=hits.bed --threshold=2
     python -m experiments.score --run=runs/quickstart --fasta=hg38.fa --stride=4 --track=scores.bw
     python -m experiments.score --run=runs/quickstart --fasta=mine.fa --track=bases.bw --track_of=integrated_gradients
+    python -m experiments.score --run=runs/quickstart --fasta=mine.fa --hits=hits.bed
     python -m experiments.score --run=runs/quickstart --fasta=hg38.fa --variants=mine.vcf.gz
     python -m experiments.score --deepbind=deepbind --models=K562,D00328.018 --fasta=mine.fa
 
@@ -95,6 +96,21 @@ _TRACK_OF = flags.DEFINE_string(
     'What a --track in bigWig format holds: score, or the contribution of every base to it by an attribution '
     '(integrated_gradients, deeplift, ...), which browsers draw as letters (dynseq).',
 )
+_HITS = cli.define_path(
+    'hits',
+    None,
+    'With --run: also explain every base, and write where motifs lie to this file (BED6 with contribution, similarity, '
+    'q, task, spec). With --explain, OUT_hits.bed has those in the best windows.',
+)
+_MOTIFS = flags.DEFINE_list(
+    'motifs',
+    [],
+    'Motifs that compete for hits, separated by commas: JASPAR ids or names, files (.meme, .jaspar), jaspar (all). '
+    "Default: those that the run's stage discover found, or else JASPAR's of the TF.",
+)
+_HIT_FDR = flags.DEFINE_float(
+    'hit_fdr', 0.05, 'The largest false discovery rate of hits.', lower_bound=0.0, upper_bound=1.0
+)
 _THRESHOLD = flags.DEFINE_float(
     'threshold',
     None,
@@ -136,14 +152,15 @@ def main(argv: Sequence[str]) -> None:
     del argv
     out = pathlib.Path(_OUT.value or ('variant_scores.tsv' if _VARIANTS.value else 'scores.tsv'))
     track = pathlib.Path(_TRACK.value) if _TRACK.value else None
-    more = [_skipped(out)] if _VARIANTS.value else [_explained(out)] if _EXPLAIN.value else []
-    for flag, path in (('out', out), ('track', track), *(('out', path) for path in more)):
+    hits = pathlib.Path(_HITS.value) if _HITS.value else None
+    more = [_skipped(out)] if _VARIANTS.value else [_explained(out), _hits(out)] if _EXPLAIN.value else []
+    for flag, path in (('out', out), ('track', track), ('hits', hits), *(('out', path) for path in more)):
         for name in (_FASTA.value, _VARIANTS.value):
             if path and name and path.exists() and os.path.exists(name) and path.samefile(name):
                 raise InputError(f'{path}: is an input file, choose another --{flag}')
         if path and path.is_dir():
             raise InputError(f'{path}: is a directory, expected a file name for --{flag}')
-    for flag, given in (('explain', _EXPLAIN.value), ('track', track)):
+    for flag, given in (('explain', _EXPLAIN.value), ('track', track), ('hits', hits)):
         if _VARIANTS.value and given:
             raise InputError(f'--{flag} goes with sequences, not with --variants')
     if _STRICT.value and not _VARIANTS.value:
@@ -157,11 +174,15 @@ def main(argv: Sequence[str]) -> None:
         raise InputError('--track_of goes with a --track in bigWig format, whose name ends in .bw')
     if _THRESHOLD.value is not None and math.isnan(_THRESHOLD.value):
         raise InputError('threshold is nan, expected a number')
+    if hits and _RUN.value is None:
+        raise InputError('--hits goes with --run')
+    if _MOTIFS.value and not (hits or _EXPLAIN.value):
+        raise InputError('--motifs goes with --hits or --explain')
     models = _models()
     if _VARIANTS.value:
         _variants(models, _VARIANTS.value, out)
     else:
-        _sequences(models, out, track)
+        _sequences(models, out, track, hits)
 
 
 def _models() -> Sequence[Any]:
@@ -214,7 +235,12 @@ def _skipped(out: pathlib.Path) -> pathlib.Path:
     return out.with_name(f'{out.stem}_skipped.tsv')
 
 
-def _sequences(models: Sequence[Any], out: pathlib.Path, track: pathlib.Path | None) -> None:
+def _hits(out: pathlib.Path) -> pathlib.Path:
+    """Where --explain writes hits."""
+    return out.with_name(f'{out.stem}_hits.bed')
+
+
+def _sequences(models: Sequence[Any], out: pathlib.Path, track: pathlib.Path | None, hits: pathlib.Path | None) -> None:
     from demo_jax.explain.attribution import ATTRIBUTIONS
     from demo_jax.predict import score_tables, scoring, tracks
     from demo_jax.predict.windows import check_fasta
@@ -231,6 +257,7 @@ def _sequences(models: Sequence[Any], out: pathlib.Path, track: pathlib.Path | N
             f'{fasta.path}: has {fasta.n_records:,} records, {held:,} best windows of {len(models)} models in all, but '
             f'--explain holds at most {scoring.MAX_EXPLAINED:,}'
         )
+    wanted = _wanted(models) if hits or (_EXPLAIN.value and _RUN.value is not None) else []
     done = score_tables.write_scores(
         models,
         fasta,
@@ -265,6 +292,31 @@ def _sequences(models: Sequence[Any], out: pathlib.Path, track: pathlib.Path | N
             left = f' (the first {drawn} of {n:,} sequences; --figures)' if drawn < n else ''
             print(f'figures: {table.with_suffix("")}{left}')
         print(f'explanations: {table}')
+    if wanted:
+        from demo_jax.stages.sequence_hits import write_hits
+
+        path, best = (hits, None) if hits else (_hits(out), done.best)
+        n_hits = write_hits(path, models, wanted, fasta, best=best, fdr=_HIT_FDR.value)
+        print(f'hits: {path} ({n_hits:,})')
+
+
+def _wanted(models: Sequence[Any]) -> list[Any]:
+    """The motifs whose hits are looked for in the maps of each model; with --explain alone there may be none."""
+    from demo_jax.predict.run import load_run
+    from demo_jax.stages.sequence_hits import wanted_motifs
+
+    run = load_run(_RUN.value, own_specs=_OWN_SPECS.value)
+    wanted = []
+    for model in models:
+        try:
+            wanted.append(wanted_motifs(run, model, _MOTIFS.value))
+        except InputError as error:
+            if _HITS.value or _MOTIFS.value:
+                raise
+            print(f'note: no hits: {error}')
+            return []
+        print(f'hits of {model.title}: {len(wanted[-1].motifs)} {wanted[-1].source}, {wanted[-1].method}')
+    return wanted
 
 
 def _variants(models: Sequence[Any], path: str, out: pathlib.Path) -> None:

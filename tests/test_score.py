@@ -637,6 +637,8 @@ def test_the_command_refuses_to_overwrite_its_input(run, tmp_path, call):
         ({'track': 'x.bed', 'track_of': 'saliency'}, '--track_of goes with a --track in bigWig format'),
         ({'track': 'x.bw', 'track_of': 'magic'}, "--track_of is 'magic', expected score, "),
         ({'download': True}, '--download goes with --deepbind'),
+        ({'motifs': ['CTCF']}, '--motifs goes with --hits or --explain'),
+        ({'hits': str(path)}, 'is an input file, choose another --hits'),
         ({'track': 'x.bed', 'threshold': math.nan}, 'threshold is nan, expected a number'),
     ):
         with pytest.raises(InputError, match=message):
@@ -671,6 +673,20 @@ def test_the_command_writes_bigwigs(run, tmp_path, call, capsys):
     made = sorted(one.name for one in tmp_path.iterdir() if 'w' in one.suffix.lower())
     assert made == ['b.one.small_cnn.bigWig', 'b.two.small_cnn.bigWig', 'o.bw']
     assert 'saliency of 96 bases' in capsys.readouterr().out
+
+
+def test_the_command_writes_hits(run, tmp_path, call, capsys):
+    path = fasta(tmp_path / 'x.fa', a=letters(70, 1), b=letters(40, 2))
+    options = {'run': str(run.directory.path), 'fasta': str(path), 'specs': ['small_cnn'], 'members': 'best'}
+    call(**options, out=str(tmp_path / 'o.tsv'), explain=True, figures=0, motifs=['CTCF'])
+    call(**options, out=str(tmp_path / 'p.tsv'), explain=True, figures=0)  # no TF of JASPAR is called 'one'
+    with pytest.raises(InputError, match='no motif was found for one, small_cnn, and JASPAR has none'):
+        call(**options, out=str(tmp_path / 'q.tsv'), hits=str(tmp_path / 'q.bed'))
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        *('o.tsv', 'o_explain.tsv', 'o_hits.bed', 'p.tsv', 'p_explain.tsv', 'x.fa'),
+    ]
+    assert (tmp_path / 'o_hits.bed').read_text().startswith('#chrom\tstart\tend\tname\t')
+    assert 'note: no hits: ' in capsys.readouterr().out
 
 
 def test_the_command_says_what_it_cannot_explain(run, tmp_path, call, monkeypatch):
