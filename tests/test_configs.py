@@ -106,6 +106,7 @@ SNAPSHOT = {
     'evaluate': {'n_resamples': 1000},
     'explain': {
         'specs': (),
+        'members': 'all',
         'pieces': (
             'saliency',
             'integrated_gradients',

@@ -14,6 +14,7 @@ from demo_jax.predict import score_tables, scoring, variant_effects
 from demo_jax.predict.ensemble import Ensemble, combine, members_of
 from demo_jax.predict.model import Model
 from demo_jax.predict.scoring import choose_models
+from demo_jax.stages.explain import ExplainSettings, explain_run, mean_piece
 from tests.helpers_commands import run_command
 from tests.helpers_models import save_run
 from tests.helpers_score import checked, fasta, letters, other, vcf
@@ -160,6 +161,38 @@ def test_a_prior_moves_probabilities_and_no_score(run):
     for prior in (0, 1, -1, np.nan):
         with pytest.raises(InputError, match='a share of bound sequences is'):
             choose_models(run, ['one'], ['small_cnn'], prior=prior)
+
+
+def test_the_maps_of_a_run_are_means_over_members(tmp_path):
+    """Against the ensemble's own; `members='best'` and pieces that have no mean are of the best model."""
+    run = save_run(tmp_path / 'run', ('small_rnn',), tasks=('one',), seeds=(0, 1, 2))
+    settings = ExplainSettings(pieces=('saliency', 'temporal'), positives=3, negatives=1)
+    store = explain_run(run.directory, settings, progress=False)
+    assert store.index()['jobs'] == [2] and store.members(2) == (0, 1, 2)
+    corpus, ensemble = run.directory.corpus(), run.model('one', 'small_rnn')
+    texts = [corpus.sequence(row) for row in store.rows('one')]
+    maps, temporal = ensemble.saliency(texts), ensemble.temporal(texts, both_strands=False)
+    found = store.load('saliency', 2)
+    np.testing.assert_allclose(found['score'], maps.score, atol=1e-6)
+    np.testing.assert_allclose(found['hypothetical'], np.stack(maps.hypothetical), atol=1e-6)
+    np.testing.assert_allclose(store.load('temporal', 2)['forward'], np.stack(temporal.forward), atol=1e-6)
+    made = store.made('saliency', 2)
+    again = explain_run(run.directory, settings, progress=False)
+    assert again.made('saliency', 2) == made
+    alone = explain_run(run.directory, dataclasses.replace(settings, members='best'), progress=False)
+    assert alone.members(2) == (2,) and 'members' not in alone.index()
+    best = run.model('one', 'small_rnn', 2).saliency(texts)
+    np.testing.assert_allclose(alone.load('saliency', 2)['hypothetical'], np.stack(best.hypothetical), atol=1e-6)
+    with pytest.raises(InputError, match="explain: members is 'one', expected one of all, best"):
+        ExplainSettings(members='one')
+
+
+def test_a_mean_of_one_is_itself():
+    given = {'start': np.arange(3), 'width': np.array(9)}
+    assert mean_piece([given]) == given
+    np.testing.assert_array_equal(
+        mean_piece([given, {'start': np.arange(3) + 1, 'width': np.array(9)}])['start'], [0.5, 1.5, 2.5]
+    )
 
 
 def test_questions_ask_each_member(run):

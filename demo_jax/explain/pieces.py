@@ -118,6 +118,7 @@ class Piece(NamedTuple):
       cost: operations in gradients of all sequences, of (options, letters L).
       of: 'sequences' (all that are explained), 'positives', or 'model' (none).
       averages: it is an average over strands where predictions are.
+      together: of several models that answer together it is the mean; other pieces are of the best one alone.
       tracks: what it says of positions.
       search: how it is found of many models at once; of a piece of 'model' alone.
     """
@@ -131,6 +132,7 @@ class Piece(NamedTuple):
     cost: Callable[[Options, int], float] = lambda options, length: 1.0
     of: str = 'sequences'
     averages: bool = False
+    together: bool = False
     tracks: tuple[Track, ...] = ()
     many: Callable[[Sequence[Subject], Options], list[dict[str, np.ndarray]]] | None = None
     search: Search | None = None
@@ -217,6 +219,7 @@ def _attribution(name: str) -> Piece:
         check,
         cost=method.cost,
         averages=True,
+        together=True,
         tracks=tuple(map(_of_method, (name, *others))),
         many=many,
     )
@@ -382,6 +385,7 @@ PIECES: Mapping[str, Piece] = {
                 _rises('temporal_reverse', 'Temporal, backward', 'reverse'),
             ),
             many=_temporal_of_many,
+            together=True,
         ),
         Piece(
             'activations',

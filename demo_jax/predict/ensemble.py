@@ -39,9 +39,10 @@ def combine(values: Any) -> Spread:
     """Mean and standard deviation over members.
 
     Args:
-      values: float (members, ...), at least one member; sums are float64, results have the dtype of the values.
+      values: (members, ...), at least one member; sums are float64, results have the dtype of floats, else float64.
     """
     values = np.asarray(values)
+    values = values if values.dtype.kind == 'f' else values.astype(np.float64)
     if len(values) == 1:
         return Spread(values[0], np.full(values.shape[1:], np.nan, values.dtype))
     mean = values.mean(axis=0, dtype=np.float64)

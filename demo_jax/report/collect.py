@@ -232,9 +232,13 @@ class Collector:
             by_job.setdefault(int(row['job']), []).append(row)
         return {job: [row for row in rows if row['attempt'] == rows[-1]['attempt']] for job, rows in by_job.items()}
 
+    def members(self, job: Job) -> tuple[int, ...]:
+        """The jobs that a model's maps and scores are means over, itself among them."""
+        return self._explanations.members(job.index) if job in self._explained else (job.index,)
+
     def temperature(self, job: Job) -> float | None:
         """What a model's scores are divided by before they become probabilities; None where none is known."""
-        return self._temperatures.get((job.index,))
+        return self._temperatures.get(self.members(job))
 
     @functools.cached_property
     def _temperatures(self) -> dict[tuple[int, ...], float]:
@@ -278,14 +282,18 @@ class Collector:
         return list(shown.values())
 
     def predictions(self, job: Job) -> np.ndarray | None:
-        """float (n,) scores of the job's test rows, in corpus order; None where there are none."""
-        path = self.run.path / 'predictions' / f'{job.index:05d}.npy'
-        try:
-            scores = arrays.read_npy(path)
-        except InputError:
-            return None
+        """float (n,) scores of the job's test rows, in corpus order, as its maps are of; None where there are none."""
         rows = self.corpus.rows(job.task, 'test')
-        return scores if scores.shape == (rows.stop - rows.start,) and scores.dtype.kind == 'f' else None
+        found = []
+        for member in self.members(job):
+            try:
+                scores = arrays.read_npy(self.run.path / 'predictions' / f'{member:05d}.npy')
+            except InputError:
+                return None
+            if scores.shape != (rows.stop - rows.start,) or scores.dtype.kind != 'f':
+                return None
+            found.append(scores)
+        return found[0] if len(found) == 1 else np.mean(found, axis=0)
 
     def explained(self, task: str) -> tuple[Job, ...]:
         """The explained models of a task."""

@@ -120,6 +120,9 @@ def models_payload(collector: Collector, task: str, specs: Collection[str]) -> d
     for job in collector.explained(task):
         architecture = resolve(job.spec)
         why = why_not(architecture)
+        n_members = len(collector.members(job))
+        if not why and n_members > 1:
+            why = f'its scores and maps are means over {n_members} models (setting explain.members)'
         if not why and job.spec not in specs:
             why = 'its weights would make the page too large (setting page_megabytes)'
         try:

@@ -212,6 +212,9 @@ def task_payload(collector: Collector, data: TaskData, *, sequences: int, answer
     rates = {row['spec']: row for row in collector.table('auroc') if row['task'] == data.task}
     # Of several seeds, or rows of a grid, the model that is shown.
     rates |= {job.spec: collector.rating(job) or {} for job in collector.shown_jobs(data.task)}
+    several = {job.spec for job in collector.explained(data.task) if len(collector.members(job)) > 1}
+    together = (row for row in collector.table('ensemble') if row['task'] == data.task)
+    rates |= {row['spec']: row for row in together if row['spec'] in several}
     return {
         'name': data.task,
         'protein': data.protein.symbol,
@@ -299,7 +302,7 @@ def _model(
     width = next((int(row['end']) - int(row['start']) for row in spec.windows), 0)
     return {
         'spec': spec.spec,
-        'label': spec_label(spec.spec),
+        'label': model_label(collector, spec.spec, spec.job),
         'temperature': rounded(spec.temperature, 6),
         'optimum': None if spec.optimum is None else _matrix(spec.optimum),
         'sufficient': None if spec.sufficient is None else _sufficient(spec.sufficient),
@@ -360,6 +363,12 @@ def _motifs(collector: Collector, spec: SpecData, targets: dict[str, Any]) -> li
     return result
 
 
+def model_label(collector: Collector, spec: str, job: int) -> str:
+    """What the page calls a model, e.g. 'medium CNN', or of several that answer together 'medium CNN x 3'."""
+    n = len(collector.members(collector.jobs[job]))
+    return f'{spec_label(spec)} x {n}' if n > 1 else spec_label(spec)
+
+
 def _roc(collector: Collector, task: str) -> list[dict[str, Any]]:
     """The ROC curve of one model per spec, thinned out to at most some hundred points."""
     labels = np.asarray(collector.corpus.labels[collector.corpus.rows(task, 'test')])
@@ -379,7 +388,7 @@ def _roc(collector: Collector, task: str) -> list[dict[str, Any]]:
         result.append(
             {
                 'spec': job.spec,
-                'label': spec_label(job.spec),
+                'label': model_label(collector, job.spec, job.index),
                 'auroc': rounded(metrics.auroc(labels, scores), 4),
                 'x': [rounded(value, 4) for value in x[kept]],
                 'y': [rounded(value, 4) for value in y[kept]],
@@ -396,7 +405,7 @@ def _reliability(collector: Collector, task: str) -> list[dict[str, Any]]:
         result.append(
             {
                 'spec': job.spec,
-                'label': spec_label(job.spec),
+                'label': model_label(collector, job.spec, job.index),
                 'calibrated': collector.temperature(job) is not None,
                 'error': rounded(calibration.calibration_error(bound, chances), 4),
                 'x': [rounded(value, 4) for value in found.predicted],

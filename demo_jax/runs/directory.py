@@ -41,7 +41,7 @@ from demo_jax.data.folds import FOLD_COLUMNS, Folds
 from demo_jax.errors import InputError, brief
 from demo_jax.nn.architecture import named_leaves
 from demo_jax.io.settings import updated
-from demo_jax.training.jobs import Job
+from demo_jax.training.jobs import Job, Recipe
 from demo_jax.training.state import EpochRecord, Finished
 
 FORMAT = 'demo_jax run'
@@ -173,6 +173,9 @@ class RunDirectory:
                 f'{fingerprint[:12]}); choose another --workdir'
             )
         before = self.config()
+        # A run that is older than a setting of the recipe was trained as its default says.
+        for recipe in (one['recipe'] for one in (before, config) if isinstance(one.get('recipe'), dict)):
+            recipe |= {name: value for name, value in dataclasses.asdict(Recipe()).items() if name not in recipe}
         for section in ('specs', 'seeds', 'learning_rates', 'dropouts', 'folds', 'fold_by', 'recipe'):
             default = _ONE_SPLIT.get(section)  # of a run that is older than the setting
             if before.get(section, default) != config.get(section, default):

@@ -44,17 +44,24 @@ class Explanations:
         return self.run.path / 'explain'
 
     def write_index(
-        self, jobs: Sequence[Job], rows: Mapping[str, np.ndarray], settings: Mapping[str, Any] = MappingProxyType({})
+        self,
+        jobs: Sequence[Job],
+        rows: Mapping[str, np.ndarray],
+        settings: Mapping[str, Any] = MappingProxyType({}),
+        members: Mapping[int, Sequence[int]] = MappingProxyType({}),
     ) -> None:
         """Say which models are explained, which corpus rows of each task, and by which settings they were chosen.
 
-        Pieces that were saved with another value for one of `settings` are of other rows, and are not loaded.
+        Pieces that were saved with another value for one of `settings` are of other rows, and are not loaded. `members`
+        are, by job, the jobs that the means of its maps are over, where these are several.
         """
-        index = {
+        index: dict[str, Any] = {
             'jobs': [job.index for job in jobs],
             'rows': {task: np.asarray(found).tolist() for task, found in rows.items()},
             'settings': dict(settings),
         }
+        if members:
+            index['members'] = {str(job): list(of) for job, of in members.items()}
         self._index = index
         path = self.path / 'index.json'
         if not path.exists() or files.read_json(path) != index:
@@ -77,6 +84,8 @@ class Explanations:
                 and isinstance(index.get('rows'), dict)
                 and all(_whole_numbers(rows) for rows in index['rows'].values())
                 and isinstance(index.get('settings', {}), dict)
+                and isinstance(index.get('members', {}), dict)
+                and all(_whole_numbers(of) for of in index.get('members', {}).values())
             ):
                 raise InputError(f'{path}: is no index of explanations; run the stage explain')
             self._index = index
@@ -86,6 +95,10 @@ class Explanations:
         """The explained models, one per task and spec."""
         chosen = set(self.index()['jobs'])
         return tuple(job for job in self.run.jobs() if job.index in chosen)
+
+    def members(self, job: int) -> tuple[int, ...]:
+        """The jobs that the maps of an explained job are means over, itself among them; of one model it alone."""
+        return tuple(self.index().get('members', {}).get(str(job), (job,)))
 
     def rows(self, task: str) -> np.ndarray:
         """int64 (N,): the corpus rows explained of a task, all of its test split; positives come first.

@@ -28,7 +28,7 @@ from demo_jax.runs.directory import RunDirectory
 from demo_jax.runs.done import Made, Records
 from demo_jax.runs.explanations import Explanations
 from demo_jax.stages import discovered, explain, trust
-from demo_jax.stages.explain import sequences
+from demo_jax.stages.explain import mean_piece, sequences
 from demo_jax.stages.match import MatchSettings
 from demo_jax.training.jobs import Job
 from demo_jax.training.pool import name_seed
@@ -315,9 +315,13 @@ def _read_map(
     else:
         assert piece.make is not None  # attributions are made of one model at a time
         options = {name: of_map.settings.get(name, default) for name, default in piece.options.items()}
-        params, strands = run.load_result(job.index).params, bool(of_map.settings.get('both_strands', False))
-        subject = Subject(params, resolve(job.spec), null_tokens, null_lengths, strands)
-        null = stored_maps(method, piece.make(subject, options), null_tokens).signed.astype(np.float32)
+        strands = bool(of_map.settings.get('both_strands', False))
+        subjects = [
+            Subject(run.load_result(member).params, resolve(job.spec), null_tokens, null_lengths, strands)
+            for member in store.members(job.index)
+        ]
+        made_of = mean_piece([piece.make(subject, options) for subject in subjects])
+        null = stored_maps(method, made_of, null_tokens).signed.astype(np.float32)
         with files.atomic_path(path) as temporary, open(temporary, 'wb') as handle:
             np.savez_compressed(handle, allow_pickle=False, signed=null, tokens=null_tokens)
         records.keep('null', made, [path])

@@ -15,9 +15,11 @@ from demo_jax.data.corpus import Corpus
 from demo_jax.errors import InputError, brief
 from demo_jax.evaluation import choose
 from demo_jax.evaluation.compare import kind_of
-from demo_jax.explain.pieces import PIECES, SEARCHES, Subject, options
+from demo_jax.explain.pieces import PIECES, SEARCHES, Piece, Subject, options
 from demo_jax.explain.sizes import models_together
 from demo_jax.nn.architecture import resolve
+from demo_jax.predict.ensemble import combine
+from demo_jax.predict.run import MEMBERS
 from demo_jax.runs.directory import JobResult, RunDirectory
 from demo_jax.runs.done import Made
 from demo_jax.runs.explanations import Explanations
@@ -43,6 +45,8 @@ class ExplainSettings(_OfPieces):
     Attributes:
       specs: names; empty = of each kind (RNN, CNN, CNN-RNN, other) the spec with the best mean validation AUROC,
         as in the paper; ('all',) = every spec of the run.
+      members: of models of several seeds or folds, 'all': maps and temporal scores are means over them; 'best': of the
+        best by validation alone. Activations, filters and class optima are of the best in any case.
       pieces: which explanations, of `explain.pieces.PIECES`; those that a spec has no use for are left out.
       positives: at most so many test positives per task, in their order; 0 = all.
       negatives: at most so many test negatives per task.
@@ -56,6 +60,7 @@ class ExplainSettings(_OfPieces):
     """
 
     specs: tuple[str, ...] = ()
+    members: str = 'all'
     pieces: tuple[str, ...] = tuple(PIECES)
     positives: int = 500
     negatives: int = 50
@@ -64,6 +69,8 @@ class ExplainSettings(_OfPieces):
         for piece in self.pieces:
             if piece not in PIECES:
                 raise InputError(f'explain: pieces holds {brief(piece)}, expected some of {", ".join(PIECES)}')
+        if self.members not in MEMBERS:
+            raise InputError(f'explain: members is {brief(self.members)}, expected one of {", ".join(MEMBERS)}')
         for name in ('positives', 'negatives'):
             if getattr(self, name) < 0:
                 raise InputError(f'explain: {name} is {getattr(self, name)}, expected 0 or more')
@@ -82,13 +89,14 @@ class _Bundle:
 
     Attributes:
       jobs: the models'.
-      params: of each of them.
+      params: of each of them; of several members, those of the first job's, then those of the second's, and so on.
       pieces: their names.
       tokens: what each model's pieces read, by `Piece.of`: tokens (N, L), and lengths (N,) or None. Empty for optima.
       average: whether the run's predictions are averages over both strands.
       settings: see `ExplainSettings`.
       length: bp of the longest sequence of the corpus.
       fill: whether a search fills the group of models up to `_GROUP`.
+      n_members: parameters per job, over which the pieces are means.
     """
 
     jobs: tuple[Job, ...]
@@ -99,6 +107,7 @@ class _Bundle:
     settings: ExplainSettings
     length: int
     fill: bool = False
+    n_members: int = 1
 
     def __str__(self) -> str:
         more = ', ...' if len(self.jobs) > 1 else ''
@@ -110,10 +119,11 @@ def explain_run(
 ) -> Explanations:
     """Explain the trained models of a run on their tasks' test sequences, and keep what is found.
 
-    Of several seeds (or rows of a grid) of a task and spec, the model with the best validation AUROC is
-    explained. What is there already, made with the same settings of the same model, is not made again.
-    Attributions are averages over both strands where the run's predictions are; temporal scores,
-    activations and class optima are of the strand as given.
+    Of several rows of a grid of a task and spec, the model with the best validation AUROC is explained. Of several
+    seeds and folds maps are means (see `ExplainSettings.members`), kept under the job with the best AUROC. What is
+    there already, made with the same settings of the same models, is not made again. Attributions are averages over
+    both strands where the run's predictions are; temporal scores, activations and class optima are of the strand as
+    given.
 
     Args:
       run: a trained run; the caller holds its lock.
@@ -129,20 +139,26 @@ def explain_run(
     corpus, average = run.corpus(), bool(run.config()['recipe']['average_strands'])
     best = best_results(run)
     specs = chosen_specs(best, settings.specs)
+    members = member_results(run) if settings.members == 'all' else {}
     results = {job: best[job] for job in run.jobs() if job in best and job.spec in specs}
     rows = {task: explained_rows(corpus, task, settings) for task in dict.fromkeys(job.task for job in results)}
     store = Explanations(run)
-    store.write_index(list(results), rows, {name: getattr(settings, name) for name in _OF_ROWS})
+    together = {
+        job: found for job in results if len(found := members.get((job.task, job.spec), {})) > 1 and job in found
+    }
+    several = {job.index: sorted(one.index for one in found) for job, found in together.items()}
+    store.write_index(list(results), rows, {name: getattr(settings, name) for name in _OF_ROWS}, several)
 
     longest = int(corpus.lengths.max(initial=1))
     todo: dict[tuple[str, int], Made] = {}
     for job, result in results.items():
         for piece in settings.pieces:
-            facts = _facts(piece, settings, result, average)
+            of = list(together[job].values()) if job in together and PIECES[piece].together else [result]
+            facts = _facts(piece, settings, of, average)
             if PIECES[piece].applies(resolve(job.spec)) and not store.has(piece, job.index, facts):
                 todo[piece, job.index] = facts
     weights = {piece: max(1, round(10 * work(piece, settings, longest))) for piece in PIECES}
-    bundles = _bundles(results, todo, rows, corpus, average, settings)
+    bundles = _bundles(results, together, todo, rows, corpus, average, settings)
     left, total = len(todo), sum(weights[piece] for piece, _ in todo)
     with tqdm(total=total, disable=not progress, bar_format='{l_bar}{bar}| [{elapsed}<{remaining}{postfix}]') as bar:
 
@@ -162,6 +178,7 @@ _Made = tuple[str, int, dict[str, np.ndarray]]
 
 def _bundles(
     results: Mapping[Job, JobResult],
+    members: Mapping[Job, Mapping[Job, JobResult]],
     todo: Collection[tuple[str, int]],
     rows: Mapping[str, np.ndarray],
     corpus: Corpus,
@@ -170,21 +187,27 @@ def _bundles(
 ) -> Iterator[_Bundle]:
     """What is to be made, in groups of models of one architecture: pieces of sequences, then those of models alone."""
     length = int(corpus.lengths.max(initial=1))
-    alike: dict[tuple[str, tuple[str, ...]], list[Job]] = {}
+    alike: dict[tuple[str, tuple[str, ...], int], list[Job]] = {}
     for job in results:
-        pieces = tuple(piece for piece in settings.pieces if PIECES[piece].make and (piece, job.index) in todo)
-        if pieces:
-            alike.setdefault((job.spec, pieces), []).append(job)
-    together = models_together()
-    for (_, pieces), jobs in alike.items():
+        pieces = [piece for piece in settings.pieces if PIECES[piece].make and (piece, job.index) in todo]
+        n = len(members.get(job, ())) or 1
+        parts = {n: [piece for piece in pieces if PIECES[piece].together or n == 1]}
+        if n > 1:
+            parts[1] = [piece for piece in pieces if not PIECES[piece].together]
+        for count, part in parts.items():
+            if part:
+                alike.setdefault((job.spec, tuple(part), count), []).append(job)
+    for (_, pieces_of, n), jobs in alike.items():
+        together = max(1, models_together() // n)
         for first in range(0, len(jobs), together):
             group = tuple(jobs[first : first + together])
-            read = dict.fromkeys(PIECES[piece].of for piece in pieces)
+            read = dict.fromkeys(PIECES[piece].of for piece in pieces_of)
             tokens = tuple(
                 {of: sequences(corpus, _rows_of(of, corpus, rows[job.task])) for of in read} for job in group
             )
-            params = tuple(results[job].params for job in group)
-            yield _Bundle(group, params, pieces, tokens, average, settings, length)
+            own = [members[job].values() if n > 1 else [results[job]] for job in group]
+            params = tuple(result.params for found in own for result in found)
+            yield _Bundle(group, params, pieces_of, tokens, average, settings, length, n_members=n)
     for piece, spec in itertools.product(SEARCHES, dict.fromkeys(job.spec for job in results)):
         waiting = [job for job in results if job.spec == spec and (piece, job.index) in todo]
         for first in range(0, len(waiting), _GROUP):
@@ -229,17 +252,52 @@ def _make(bundle: _Bundle, tell: Callable[[float, str], None]) -> Iterator[_Made
             for place, job in enumerate(bundle.jobs):
                 yield piece, job.index, {name: getattr(found, name)[place] for name in PIECES[piece].arrays}
             continue
-        of, options, others = PIECES[piece].of, bundle.settings.options, len(bundle.jobs) - 1
+        of, options, others = PIECES[piece].of, bundle.settings.options, len(bundle.params) - 1
         more = f' and {others} more' if others else ''
         tell(number, f'{piece}: {spec.name} {_short(bundle.jobs[0].task)}{more}')
         subjects = [
             Subject(params, spec, *tokens[of], bundle.average)
-            for params, tokens in zip(bundle.params, bundle.tokens, strict=True)
+            for place, params in enumerate(bundle.params)
+            for tokens in [bundle.tokens[place // bundle.n_members]]
         ]
-        many = PIECES[piece].many
-        made = many(subjects, options) if many else (make(subject, options) for subject in subjects)
-        for job, arrays in zip(bundle.jobs, made, strict=True):
-            yield piece, job.index, arrays
+        made = iter(pieces_of_members(PIECES[piece], subjects, options))
+        for job in bundle.jobs:
+            yield piece, job.index, mean_piece(list(itertools.islice(made, bundle.n_members)))
+
+
+def pieces_of_members(
+    piece: Piece, subjects: Sequence[Subject], options: Mapping[str, Any]
+) -> Iterable[dict[str, np.ndarray]]:
+    """The arrays of a piece for each of some models of one architecture, in one program where it has one."""
+    if piece.many is not None:
+        return piece.many(subjects, options)
+    assert piece.make is not None
+    make = piece.make
+    return (make(subject, options) for subject in subjects)
+
+
+def mean_piece(members: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """The mean of a piece's arrays over members; of one, its own."""
+    if len(members) == 1:
+        return dict(members[0])
+    return {name: combine(np.stack([np.asarray(one[name]) for one in members])).mean for name in members[0]}
+
+
+def member_results(run: RunDirectory) -> dict[tuple[str, str], dict[Job, JobResult]]:
+    """Of each task and spec the trained models that answer together: of a grid, each seed's and fold's best.
+
+    Of one model each where there is one; diverged ones are left out.
+    """
+    finished = run.finished_jobs()
+    trained = ((job, run.load_result(job.index)) for job in run.jobs() if job.index in finished)
+    alive = ((job, result) for job, result in trained if result.params is not None)
+    best = choose.best_of_each(
+        alive, lambda one: (one[0].task, one[0].spec, one[0].seed, one[0].fold), lambda one: one[1].best_auroc
+    )
+    found: dict[tuple[str, str], dict[Job, JobResult]] = {}
+    for job, result in best.values():
+        found.setdefault((job.task, job.spec), {})[job] = result
+    return found
 
 
 def best_results(run: RunDirectory) -> dict[Job, JobResult]:
@@ -299,12 +357,15 @@ def _short(task: str) -> str:
     return task.split('_')[0][:20]
 
 
-def _facts(piece: str, settings: ExplainSettings, result: JobResult, average: bool) -> Made:
-    """What a piece is made from: the model, and those settings that it reads."""
+def _facts(piece: str, settings: ExplainSettings, results: Sequence[JobResult], average: bool) -> Made:
+    """What a piece is made from: the model or models, and those settings that it reads."""
     found = PIECES[piece]
     names = [*found.options, *(() if found.of == 'model' else _OF_ROWS)]
     chosen = {name: getattr(settings, name) for name in sorted(names)}
-    return Made(chosen | ({'both_strands': average} if found.averages else {}), {'model': result.digest})
+    return Made(
+        chosen | ({'both_strands': average} if found.averages else {}),
+        {'model': '+'.join(result.digest for result in results)},
+    )
 
 
 def work(piece: str, settings: ExplainSettings, length: int) -> float:

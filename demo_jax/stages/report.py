@@ -184,7 +184,7 @@ def sequence_view(collector: Collector, data: TaskData, at: int) -> SequenceView
     length, row = int(data.lengths[at]), int(data.rows[at])
     models = [
         ModelView(
-            label=figures_overview.spec_label(spec.spec),
+            label=payload.model_label(collector, spec.spec, spec.job),
             score=float(spec.score[at]),
             saliency=np.abs(spec.tracks['saliency'][at, :length]),
             forward=None if spec.forward is None else spec.forward[at, :length],
