@@ -391,7 +391,10 @@ def test_a_page_that_would_be_too_large_shows_fewer_sequences(reported):
     size = sum(len(path.read_bytes()) for path in scripts)
     assert 12 * each < size + 2 * 3 * 12 * 3 * fake_run.LENGTH * 8 / 3  # here two of the four tracks are missing
     assert _affordable(collector, ReportSettings(sequences=50)) == 50 and not collector.missing
-    assert _affordable(collector, ReportSettings(sequences=50, page_megabytes=10 * each / 0.95e6 + 1e-9)) == 10
+    rest = payload.bytes_without_sequences(collector)
+    one = json.dumps(payload.task_payload(collector, collector.task(fake_run.PLAIN), sequences=1))
+    assert 0.8 * 2 * len(one) - each < rest < 2 * len(one)
+    assert _affordable(collector, ReportSettings(sequences=50, page_megabytes=(10.5 * each + rest) / 0.95e6)) == 10
     assert 'At most 10 sequences' in collector.missing[0]
 
 

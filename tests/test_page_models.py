@@ -36,8 +36,9 @@ ASK = """async ([key, sequences, gradients, mutated]) => {
   return models.map((payload) => {
     const one = model(payload);
     const at = one.mutants(tokensOf(mutated));
-    const mutants = [...mutated].map((_, position) => [...at(position)]);
-    const again = [...mutated].map((_, position) => [...'ACGT'].map(
+    const places = [...mutated].map((_, position) => position).filter((position) => position % 7 < 2);
+    const mutants = places.map((position) => [...at(position)]);
+    const again = places.map((position) => [...'ACGT'].map(
       (letter) => one.score(tokensOf(mutated.slice(0, position) + letter + mutated.slice(position + 1)))));
     return {
       scores: sequences.map((letters) => one.score(tokensOf(letters))),
@@ -71,15 +72,15 @@ def some_sequences(n: int, low: int, high: int) -> tuple[np.ndarray, np.ndarray]
 
 def test_weights_come_back_to_half_a_step():
     rng = np.random.default_rng(0)
-    for shape in ((9, 4, 5), (7, 3), (5,), (1, 1)):
+    for shape, bits in (((9, 4, 5), 24), ((7, 3), 24), ((5,), 24), ((1, 1), 24), ((41, 4, 64), 20), ((3, 3, 1117), 20)):
         weights = rng.normal(size=shape).astype(np.float32)
         weights[..., 0] *= 1e-3
         packed = model_payload.pack_weights(weights)
         found = model_payload.unpack_weights(packed)
         rows = weights.reshape(-1, shape[-1]).T if len(shape) > 1 else weights[None]
         assert found.shape == rows.shape and packed['width'] == rows.shape[1]
-        assert len(base64.b64decode(packed['data'])) == 5 * -(-weights.size // 2)
-        half = np.abs(rows).max(axis=1, keepdims=True) / (2 * 524287)
+        assert packed['bits'] == bits and len(base64.b64decode(packed['data'])) == -(-weights.size * bits // 8)
+        half = np.abs(rows).max(axis=1, keepdims=True) / (2**bits - 2)
         assert (np.abs(found - rows) <= 1.01 * half + 1e-7 * np.abs(rows)).all()
     assert (model_payload.unpack_weights(model_payload.pack_weights(np.zeros((3, 2)))) == 0).all()
 
@@ -138,7 +139,7 @@ def gradient_maps(params, tokens, lengths, spec: ModelSpec, average: bool) -> np
 
 
 def test_scores_gradients_and_mutants_are_those_of_jax(browser, folder):
-    """All ten specs, with weights in float32 on one side and in 20 bits on the other."""
+    """All ten specs, with weights in float32 on one side and as they travel on the other."""
     tokens, lengths = some_sequences(N_SEQUENCES, 48, 72)
     sequences = [dna.decode(row[:length]) for row, length in zip(tokens, lengths, strict=True)]
     n_gradients = 6
@@ -381,12 +382,12 @@ def test_weights_take_their_share_of_the_page(asked):
     small = ReportSettings(page_megabytes=0.5)
     chosen = _weights(collector, small)
     assert list(chosen) == ['medium_cnn_rnn'] and 'does not compute medium_cnn:' in collector.missing[-1]
-    each, all_of_it = payload.bytes_per_sequence(collector), 0.95e6 * small.page_megabytes
-    assert _affordable(collector, small, 0.0) == min(int(all_of_it / each), 50)
-    assert _affordable(collector, small, all_of_it - 7.5 * each) == 7
+    each, rest = payload.bytes_per_sequence(collector), payload.bytes_without_sequences(collector)
+    room = 0.95e6 * small.page_megabytes
+    assert _affordable(collector, small, room - rest - 7.5 * each) == 7
     task = model_payload.models_payload(collector, fake_run.PLAIN, chosen)
     written = len(page_files.script('models-0000', task))
-    assert model_payload.weights_size(SPECS['medium_cnn_rnn']) == pytest.approx(written, rel=0.05)
+    assert model_payload.weights_size(SPECS['medium_cnn_rnn']) == pytest.approx(written, abs=200)
     assert model_payload.models_payload(collector, fake_run.HOSTILE, chosen) is None
 
 

@@ -1,11 +1,14 @@
 """The weights of the shown models, for the page that computes them (edge: reads the models of a run).
 
-A weight travels as a whole number of 20 bits with a scale per output, so it is within half a step, 1/1048574 of its
-output's largest weight, of the value on disk. In 16 bits trained models moved by up to 7e-4 in their scores, in half
-precision by up to 2e-2; in 20 bits they move by less than 1e-4.
+A weight travels as a whole number of 20 bits with a scale per output (24 bits in small arrays, such as the recurrent
+weights of LSTMs, whose errors add up along a sequence). So it is within half a step, 1/1048574 of its output's largest
+weight, of the value on disk. In 16 bits the scores of trained models moved by up to 7e-4, in half precision by up to
+2e-2.
 """
 
 import base64
+import functools
+import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -18,41 +21,41 @@ from demo_jax.nn.layers import Layer
 from demo_jax.nn.models import ModelSpec
 from demo_jax.report.collect import Collector
 
-#: Bits of a packed weight.
-BITS = 20
-_FULL = 2 ** (BITS - 1) - 1
-#: Characters that a weight takes on the page: two weights are five bytes, and three bytes are four characters.
-CHARACTERS = BITS / 8 * 4 / 3
+#: Bits of a weight in arrays of less than `SMALL` numbers, and in larger ones. The page reads up to 24.
+FINE, COARSE = 24, 20
+SMALL = 10_000
 
 
 def pack_weights(weights: np.ndarray) -> dict[str, Any]:
-    """float (..., F) -> {'scale': F of float32, 'width': numbers of an output, 'data'}, as base64; rows are outputs.
+    """float (..., F) -> 'scale' (F,) float32 and 'data', both as base64, with their 'bits' and 'width'.
 
-    An array (F,) is one row. Two numbers are five bytes, the first one's bits first; value = (whole number - 2**19) x
-    scale.
+    Rows are outputs, of `width` numbers each; an array (F,) is one row. Numbers follow each other without gaps, first
+    bits first; value = (whole number - 2**(bits - 1)) x scale.
     """
     rows = np.asarray(weights, np.float64)
     rows = rows.reshape(-1, rows.shape[-1]).T if rows.ndim > 1 else rows[None]
-    scale = (np.abs(rows).max(axis=1, initial=0.0) / _FULL).astype('<f4')
-    whole = np.clip(np.rint(rows / np.where(scale > 0, scale, 1.0)[:, None].astype(np.float64)), -_FULL, _FULL)
-    whole = (whole.astype(np.int64) + _FULL + 1).ravel()
-    first, second = np.append(whole, 0)[: whole.size + whole.size % 2].reshape(-1, 2).T
-    both = (first << BITS) + second
-    parts = np.stack([both >> shift & 255 for shift in (32, 24, 16, 8, 0)], axis=1).astype(np.uint8)
+    bits = FINE if rows.size < SMALL else COARSE
+    full = 2 ** (bits - 1) - 1
+    scale = (np.abs(rows).max(axis=1, initial=0.0) / full).astype('<f4')
+    whole = np.clip(np.rint(rows / np.where(scale > 0, scale, 1.0)[:, None].astype(np.float64)), -full, full)
+    unsigned = (whole.ravel() + full + 1).astype('>u4')
+    stream = np.unpackbits(unsigned.view(np.uint8).reshape(-1, 4), axis=1)[:, 32 - bits :]
     return {
         'scale': base64.b64encode(scale.tobytes()).decode('ascii'),
+        'bits': bits,
         'width': rows.shape[1],
-        'data': base64.b64encode(parts.tobytes()).decode('ascii'),
+        'data': base64.b64encode(np.packbits(stream).tobytes()).decode('ascii'),
     }
 
 
 def unpack_weights(packed: Mapping[str, Any]) -> np.ndarray:
     """What the page makes of packed weights, float32 (F, width)."""
-    parts = np.frombuffer(base64.b64decode(packed['data']), np.uint8).reshape(-1, 5).astype(np.int64)
-    both = parts @ np.array([1 << shift for shift in (32, 24, 16, 8, 0)])
-    whole = np.stack([both >> BITS, both & (2**BITS - 1)], axis=1).ravel() - _FULL - 1
     scale = np.frombuffer(base64.b64decode(packed['scale']), '<f4').astype(np.float64)[:, None]
-    return (whole[: scale.size * packed['width']].reshape(scale.size, -1) * scale).astype(np.float32)
+    stream = np.unpackbits(np.frombuffer(base64.b64decode(packed['data']), np.uint8))
+    size, bits = scale.size * packed['width'], packed['bits']
+    padded = np.pad(stream[: size * bits].reshape(size, bits), ((0, 0), (32 - bits, 0)))
+    whole = np.packbits(padded, axis=1).view('>u4').astype(np.float64) - 2 ** (bits - 1)
+    return (whole.reshape(scale.size, -1) * scale).astype(np.float32)
 
 
 def why_not(architecture: AnyArchitecture) -> str:
@@ -96,11 +99,13 @@ def model_payload(architecture: ModelSpec, params: Mapping[str, Any], *, average
     }
 
 
-def weights_size(architecture: AnyArchitecture) -> float:
-    """Bytes that the weights of one model take on the page, roughly; 0 where the page cannot compute it."""
-    if why_not(architecture):
-        return 0.0
-    return CHARACTERS * sum(leaf.size for leaf in jax.tree.leaves(parameter_shapes(architecture)))
+@functools.lru_cache(maxsize=256)
+def weights_size(architecture: AnyArchitecture) -> int:
+    """Bytes that the weights of one model take on the page; 0 where the page cannot compute it."""
+    if why_not(architecture) or not isinstance(architecture, ModelSpec):
+        return 0
+    params = jax.tree.map(lambda leaf: np.zeros(leaf.shape, np.float32), parameter_shapes(architecture))
+    return len(json.dumps(model_payload(architecture, params, average_strands=False), separators=(',', ':')))
 
 
 def models_payload(collector: Collector, task: str, specs: Collection[str]) -> dict[str, Any] | None:
@@ -138,17 +143,17 @@ def models_payload(collector: Collector, task: str, specs: Collection[str]) -> d
     return {'models': models, 'without': without} if models else None
 
 
-def affordable_specs(collector: Collector, most: float) -> tuple[dict[str, float], list[str]]:
+def affordable_specs(collector: Collector, most: float) -> tuple[dict[str, int], list[str]]:
     """The architectures whose weights travel with the page, the smallest first, as long as all take `most` bytes.
 
     Returns:
-      Architecture -> bytes, roughly, over all tasks; and those that take too much.
+      Architecture -> bytes over all tasks; and those that take too much.
     """
-    sizes: dict[str, float] = {}
+    sizes: dict[str, int] = {}
     for task in collector.corpus.tasks:
         for job in collector.explained(task):
-            sizes[job.spec] = sizes.get(job.spec, 0.0) + weights_size(resolve(job.spec))
-    chosen: dict[str, float] = {}
+            sizes[job.spec] = sizes.get(job.spec, 0) + weights_size(resolve(job.spec))
+    chosen: dict[str, int] = {}
     for spec, size in sorted(sizes.items(), key=lambda entry: entry[1]):
         if sum(chosen.values()) + size <= most:
             chosen[spec] = size

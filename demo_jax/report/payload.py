@@ -5,6 +5,7 @@ Arrays travel as 16-bit whole numbers with a scale per sequence, so a value on t
 """
 
 import base64
+import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -69,6 +70,16 @@ def bytes_per_sequence(collector: Collector) -> float:
     jobs = [job for task in collector.corpus.tasks for job in collector.explained(task)]
     tracks = sum(len(TRACKS) + (2 if 'rnn' in kind_of(job.spec) else 0) for job in jobs)
     return tracks * longest * 2 * 4 / 3 + len({job.task for job in jobs}) * (longest + 300)
+
+
+def bytes_without_sequences(collector: Collector) -> float:
+    """What all tasks take on the page beside their sequences, roughly, in bytes: as much each as the first one."""
+    tasks = [task for task in collector.corpus.tasks if collector.explained(task)]
+    if not tasks:
+        return 0.0
+    first = task_payload(collector, collector.task(tasks[0]), sequences=1)
+    text = json.dumps(first, separators=(',', ':'))
+    return len(tasks) * max(0.0, len(text) - bytes_per_sequence(collector) / len(tasks))
 
 
 def run_payload(collector: Collector, *, title: str, made: Sequence[str]) -> dict[str, Any]:

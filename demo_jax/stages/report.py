@@ -28,7 +28,7 @@ from demo_jax.runs.done import Made, Records, digest
 FORMATS = ('png', 'svg', 'pdf')
 _DPI = 180
 #: The largest share of the page that weights of models may take.
-_MOST_WEIGHTS = 0.6
+_MOST_WEIGHTS = 2 / 3
 _HPARAMS = ('task', 'spec', 'seed', 'learning_rate', 'dropout', 'weight_decay')
 _MEASURES = ('valid_auroc', 'test_auroc', 'test_auprc')
 
@@ -41,8 +41,8 @@ class ReportSettings:
       sequences: test sequences per task on the page, see `report.choose.choose_sequences`.
       dashboards: dashboard figures per task: the best-scored positive, then those that the models disagree on
         most; 0 = none.
-      page_megabytes: where the page would be larger, it shows fewer sequences per task (and says so). At most 60% of it
-        are weights of models; the largest architectures whose weights do not fit are not computed on the page.
+      page_megabytes: where the page would be larger, it shows fewer sequences per task (and says so). At most two
+        thirds of it are weights of models; architectures whose weights do not fit are not computed on the page.
     """
 
     sequences: int = 50
@@ -227,12 +227,12 @@ def _write_task(
     return [folder / 'data' / f'{page.task_key(place)}.js', *([models] if models else [])]
 
 
-def _weights(collector: Collector, settings: ReportSettings) -> dict[str, float]:
+def _weights(collector: Collector, settings: ReportSettings) -> dict[str, int]:
     """The architectures that the page computes, and the bytes of their weights over all tasks."""
     chosen, others = model_payload.affordable_specs(collector, _MOST_WEIGHTS * 1e6 * settings.page_megabytes)
     if others:
         collector.missing.append(
-            f'The page does not compute {", ".join(others)}: the weights would take more than {_MOST_WEIGHTS:.0%} of '
+            f'The page does not compute {", ".join(others)}: the weights would take more than two thirds of '
             f'{settings.page_megabytes:g} MB (setting page_megabytes).'
         )
     return chosen
@@ -240,8 +240,10 @@ def _weights(collector: Collector, settings: ReportSettings) -> dict[str, float]
 
 def _affordable(collector: Collector, settings: ReportSettings, weights: float = 0.0) -> int:
     """How many sequences per task fit in the page beside `weights` bytes; the settings say how large it may become."""
-    each = payload.bytes_per_sequence(collector)
-    fit = int((0.95 * 1e6 * settings.page_megabytes - weights) / each) if each else settings.sequences
+    each, room = payload.bytes_per_sequence(collector), 0.95 * 1e6 * settings.page_megabytes - weights
+    if each * settings.sequences < room / 2:  # far from it: the rest need not be measured
+        return settings.sequences
+    fit = int((room - payload.bytes_without_sequences(collector)) / each) if each else settings.sequences
     if fit >= settings.sequences:
         return settings.sequences
     collector.missing.append(

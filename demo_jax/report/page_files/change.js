@@ -123,6 +123,7 @@
       changed();
     }
     function back(from, to) {
+      if (box.hasAttribute('aria-invalid') && box.value !== view.letters) { change(view.letters); return; }  // what was typed last is no sequence
       if (!from.length) return;
       to.push(view.letters);
       view.letters = from.pop();
@@ -346,7 +347,7 @@
       event.preventDefault();
     });
     function keys(event) {
-      if (!(event.ctrlKey || event.metaKey) || /^(INPUT|TEXTAREA|SELECT)$/.test(event.target.tagName)) return;
+      if (!(event.ctrlKey || event.metaKey) || /^(INPUT|SELECT)$/.test(event.target.tagName)) return;
       const key = event.key.toLowerCase();
       if (key === 'z' && !event.shiftKey) back(past, future);
       else if (key === 'y' || key === 'z') back(future, past);

@@ -4,25 +4,25 @@
 
 demo.modelCode = () => {
   const LETTERS = 'ACGT';
-  const BITS = 20;  // of a packed weight, see report/model_payload.py
-  const HALF = 2 ** (BITS - 1);
 
   /** Letters as 0 to 3, anything else (N) as 4. */
   const tokensOf = (text) => Uint8Array.from(text, (letter) => { const at = LETTERS.indexOf(letter); return at < 0 ? 4 : at; });
   const complement = (tokens) => tokens.slice().reverse().map((token) => (token < 4 ? 3 - token : 4));
 
-  /** Packed weights: Float64Array, a row for each output. */
+  /** Packed weights (see report/model_payload.py): Float64Array, a row for each output. */
   function unpack(packed) {
-    const bytesOf = (text) => Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
-    const bytes = bytesOf(packed.data);
-    const scales = new DataView(bytesOf(packed.scale).buffer);
-    const scale = Float64Array.from({length: scales.byteLength / 4}, (_, at) => scales.getFloat32(4 * at, true));
+    /** Bytes, and three more: every number is read as a part of four bytes. */
+    const read = (text) => { const characters = atob(text); return new DataView(Uint8Array.from({length: characters.length + 3}, (_, at) => (at < characters.length ? characters.charCodeAt(at) : 0)).buffer); };
+    const scales = read(packed.scale);
+    const scale = Float64Array.from({length: scales.byteLength >> 2}, (_, at) => scales.getFloat32(4 * at, true));
     const values = new Float64Array(scale.length * packed.width);
+    const {bits, width} = packed;
+    const half = 2 ** (bits - 1);
+    const words = read(packed.data);
     for (let at = 0; at < values.length; at += 1) {
-      const first = Math.floor(at * 5 / 2);  // two numbers are five bytes
-      const whole = at % 2 ? (bytes[first] & 15) * 65536 + bytes[first + 1] * 256 + bytes[first + 2]
-        : bytes[first] * 4096 + bytes[first + 1] * 16 + (bytes[first + 2] >> 4);
-      values[at] = (whole - HALF) * scale[Math.floor(at / packed.width)];
+      const first = at * bits;
+      const whole = (words.getUint32(first >> 3) << (first & 7)) >>> (32 - bits);
+      values[at] = (whole - half) * scale[Math.floor(at / width)];
     }
     return values;
   }
