@@ -30,6 +30,8 @@ load) and `suites`. A repeated measurement is an object with `median`, `quartile
 - `suites.scaling.rows`: one per spec and number of equal tasks: `seconds_per_task` without compilation,
   `times_that_of_6`, `operations_per_task`, `share_of_peak`. `suites.scaling.utilisation`: the share of the slots'
   steps that were used when tasks of very different sizes were trained.
+- `suites.ask.rows`: effects of words in backgrounds on models, per second (also of processor time);
+  `suites.ask.comparison`: ours against a loop over models with tangermeme.
 - `suites.data.rows`: `name`, `unit` ('sequences/s' or 'ms') and `value`.
 """
 
@@ -46,7 +48,7 @@ from demo_jax.compute import devices
 from demo_jax.errors import InputError, brief
 from demo_jax.io import files
 from experiments import cli
-from experiments.benchmarks import data, explaining, measure, scaling, training
+from experiments.benchmarks import asking, data, explaining, measure, scaling, training
 
 FORMAT = 'demo_jax.benchmark'
 VERSION = 1
@@ -64,6 +66,7 @@ SUITES: dict[str, Suite] = {
     'explain': Suite(explaining.run, explaining.tables),
     'data': Suite(data.run, data.tables),
     'scaling': Suite(scaling.run, scaling.tables),
+    'ask': Suite(asking.run, asking.tables),
 }
 
 _DEFAULT = measure.Settings()

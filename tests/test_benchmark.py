@@ -18,7 +18,7 @@ from demo_jax.nn import kernels, models
 from demo_jax.nn.cost import forward_operations, operations_per_step
 from demo_jax.nn.models import SPECS
 from experiments import benchmark
-from experiments.benchmarks import explaining
+from experiments.benchmarks import asking, explaining
 from experiments.benchmarks.measure import Settings, interleaved, summarise
 from tests.helpers_commands import run_command
 
@@ -200,6 +200,24 @@ def test_what_temporal_scores_are_compared_with_gives_the_same(monkeypatch):
     tokens = np.random.default_rng(0).integers(4, size=(3, 11), dtype=np.uint8)
     expected = temporal_scores_models(params, spec, tokens)
     np.testing.assert_allclose(explaining._every_prefix(params, spec, tokens), expected, atol=1e-5)
+
+
+def test_ask_suite(result):
+    suite = result[0]['suites']['ask']
+    ours = suite['rows'][0]
+    assert (ours['program'], ours['effects']) == ('demo_jax', 2 * 4 * 3) and is_summary(ours['per_second'])
+    assert ours['per_processor_second'] > 0
+    assert all(line['times'] > 0 for line in suite['comparison'])
+
+
+def test_designs_are_measured_by_their_real_scores():
+    spec = SPECS['small_cnn']
+    params = jax.tree.map(lambda leaf: 3 * np.asarray(leaf)[None], spec.init(jax.random.key(0)))
+    backgrounds = np.random.default_rng(0).integers(4, size=(3, 24), dtype=np.uint8)
+    asked = asking.Asked(spec, params, False, backgrounds, ('ACGT',))
+    goal = float(asked.models().score(backgrounds).max()) + 0.2
+    for row in asking.design_rows(asked, count=2, target=goal, peers=False):
+        assert row['of'] == 2 and row['reached'] == 2 and row['score'] >= goal - 1e-3 and row['edits'] >= 1
 
 
 def test_data_suite(result):

@@ -141,14 +141,15 @@ def test_half_of_the_examples_are_turned_and_all_sets_of_negatives_are_used():
     assert sorted(order.rows.reshape(-1) // 4) == list(range(4000))
 
 
-def test_shuffles_come_in_the_first_epochs():
-    recipe = Recipe(batch_size=8, epochs=10, shuffles_first=0.25)
-    rows = dataclasses.replace(rows_of(20), first=100 + np.arange(20, dtype=np.int32))
-    first, last = (epoch_order(recipe, job(), rows, epoch).rows for epoch in (2, 3))
-    assert sorted(first[first >= 0]) == list(range(100, 120)) and sorted(last[last >= 0]) == list(range(20))
-    same = epoch_order(dataclasses.replace(recipe, shuffles_first=0.0), job(), rows, 2).rows
-    np.testing.assert_array_equal(np.where(first < 0, -1, first - 100), same)  # the order is the same
-    np.testing.assert_array_equal(epoch_order(recipe, job(), rows_of(20), 2).rows, same)  # there are none
+def test_shuffles_come_in_the_first_epochs_and_become_fewer():
+    recipe, n = Recipe(batch_size=8, epochs=10, shuffles_first=0.5), 4000
+    rows = dataclasses.replace(rows_of(n), first=n + np.arange(n, dtype=np.int32))
+    for epoch, share in enumerate((1, 0.8, 0.6, 0.4, 0.2, 0, 0)):
+        order = epoch_order(recipe, job(), rows, epoch).rows.reshape(-1)
+        np.testing.assert_allclose((order >= n).mean(), share, atol=0.03)  # more than three standard errors
+        same = epoch_order(dataclasses.replace(recipe, shuffles_first=0.0), job(), rows, epoch).rows.reshape(-1)
+        np.testing.assert_array_equal(order % n, same)  # the order is the same
+    np.testing.assert_array_equal(epoch_order(recipe, job(), rows_of(n), 0).rows.reshape(-1) < n, True)
 
 
 def test_batches_fill_the_last_one():

@@ -32,8 +32,9 @@ class Recipe:
       reverse_complement: turn each training sequence over with probability 1/2.
       average_strands: predictions are the mean score of both strands.
       negative_sets: shuffles per training positive to draw from (see `pool.build_pool`).
-      shuffles_first: in this share of the epochs, the first ones, paired negatives that are no shuffles of their
-        positives give way to shuffles: what both classes hold is learnt before how it differs.
+      shuffles_first: paired negatives that are no shuffles of their positives give way to shuffles, all of them in the
+        first epoch, fewer in each, and none when this share of the epochs has passed: what both classes hold is learnt
+        before how it differs.
       patience: stop a job after this many epochs without a better validation AUROC; 0 = never,
         whatever `patience_share` is.
       patience_share: and not before this share of its epochs has passed without one: of a small task, an epoch is a
@@ -240,8 +241,10 @@ def epoch_order(recipe: Recipe, job: Job, rows: TaskRows, epoch: int) -> Order:
     turned = rng.random(count) < 0.5 if recipe.reverse_complement else np.zeros(count, bool)
     steps = max(1, -(-count // recipe.batch_size))
     padded = np.full(steps * recipe.batch_size, -1, np.int32)
-    easy = rows.first is not None and epoch < recipe.shuffles_first * make_plan(recipe, count).epochs
-    padded[:count] = rows.first[order] if easy and rows.first is not None else rows.train[order, chosen]
+    padded[:count] = rows.train[order, chosen]
+    until = recipe.shuffles_first * make_plan(recipe, count).epochs
+    if rows.first is not None and epoch < until:
+        padded[:count] = np.where(rng.random(count) < 1 - epoch / until, rows.first[order], padded[:count])
     flags = np.zeros(steps * recipe.batch_size, bool)
     flags[:count] = turned
     return Order(padded.reshape(steps, -1), flags.reshape(steps, -1))
