@@ -188,3 +188,29 @@ def test_figures_are_drawn(tmp_path):
     assert len(curve.axes[0].lines) == 5
     for number, figure in enumerate((few, picture, curve)):
         figure.savefig(tmp_path / f'{number}.png')
+
+
+@pytest.mark.parametrize('spec', [CNN, CNN_RNN], ids=['cnn', 'cnn_rnn'])
+def test_following_edits_gives_the_scores_of_the_whole_sequences(spec, monkeypatch):
+    params = [random_params(spec, seed) for seed in range(2)]
+    models = of_models(
+        [demo_jax.wrap(spec, one, name='m', average_strands=strands) for one in params for strands in (True, False)]
+    )
+    rng = np.random.default_rng(0)
+    backgrounds = rng.integers(0, 5, (5, 70)).astype(np.uint8)  # with N
+
+    def word(width, n=1):
+        return rng.integers(0, 5, (n, width)).astype(np.uint8)
+
+    made = [()]
+    for _ in range(14):
+        first, second = sorted(rng.permutation(60)[:2])
+        made.append(
+            (designs.Insertion(word(min(6, second - first)), int(first)), designs.Insertion(word(3, 5), int(second)))
+        )
+    made += [(designs.Insertion(word(4), 0),), (designs.Insertion(word(2), 68),)]
+    expected = np.stack([models.score(tokens) for tokens in designs.build(backgrounds, made)], axis=1)
+    calls = []
+    monkeypatch.setattr(type(models), 'score', lambda *_, **__: calls.append(1))
+    np.testing.assert_allclose(designs.score_designs(models, backgrounds, made), expected, rtol=1e-4, atol=1e-5)
+    assert not calls and np.ptp(expected, axis=1).min() > 0.003

@@ -194,12 +194,24 @@ def score_designs(
         place.append(unique[key])
     scores = np.empty((len(models), len(chosen), n), np.float32)
     step = max(1, _BLOCK // n)
+    starts, width = _windows(chosen, length)
     with tqdm(total=scores.size, desc='asking', unit='sequence', disable=not progress) as bar:
         for first in range(0, len(chosen), step):
-            tokens = build(backgrounds, chosen[first : first + step])
-            found = models.score(tokens.reshape(-1, length), progress=bar.update)
-            scores[:, first : first + step] = found.reshape(len(models), -1, n)
+            some = slice(first, first + step)
+            tokens = build(backgrounds, chosen[some])
+            scores[:, some] = models.score_edited(backgrounds, tokens, starts[some], width, progress=bar.update)
     return scores if len(chosen) == len(designs) else scores[:, place]
+
+
+def _windows(designs: Sequence[Design], length: int) -> tuple[np.ndarray, int]:
+    """Windows of one width that hold all insertions of each design: where they begin, int (D, W), and the width."""
+    width = max((one.words.shape[1] for design in designs for one in design), default=1)
+    most = max(1, *(len(design) for design in designs))
+    starts = np.zeros((len(designs), most), np.int64)
+    for row, design in zip(starts, designs, strict=True):
+        at = [min(one.start, length - width) for one in design] or [0]
+        row[:] = (at + at[:1] * most)[:most]
+    return starts, width
 
 
 def middle(width: int, length: int) -> int:

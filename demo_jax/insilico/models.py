@@ -5,14 +5,24 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from demo_jax.errors import InputError
 from demo_jax.explain import attribution, batches
-from demo_jax.explain.score import Score, check_score, name_of, of_tokens
-from demo_jax.explain.sizes import default_sizes
+from demo_jax.explain.score import Score, check_score, float_type, name_of, of_tokens
+from demo_jax.explain.sizes import default_sizes, on_accelerator
+from demo_jax.nn import edits, kernels, mutants
+from demo_jax.nn.kernels import Array
+from demo_jax.nn.models import ModelSpec
 from demo_jax.predict.ensemble import members_of
 from demo_jax.predict.predictor import Predictor
+
+#: Designs and backgrounds whose edits are followed at a time, on each device: so many that they stay in the cache.
+_TOGETHER, _BACKGROUNDS = 4, 64
+#: Letters around a window that it changes something for, roughly: where windows and these fill the sequence, nothing is
+#: gained.
+_AROUND = 16
 
 
 class Group(NamedTuple):
@@ -74,6 +84,63 @@ class ModelSet:
             )
         return scores
 
+    def score_edited(
+        self,
+        backgrounds: np.ndarray,
+        tokens: np.ndarray,
+        starts: np.ndarray,
+        width: int,
+        *,
+        progress: Callable[[int], object] | None = None,
+    ) -> np.ndarray:
+        """Scores float32 (M, D, N) of D designs in N backgrounds.
+
+        Where a model's layers can follow what a few other letters change (`nn.mutants`), nothing else is computed. The
+        scores are those of `score` up to rounding.
+
+        Args:
+          backgrounds: uint8 (N, L).
+          tokens: uint8 (D, N, L), the backgrounds with other letters in windows alone.
+          starts: int (D, W), where the windows begin; they may be the same, and overlap.
+          width: letters of each.
+          progress: as of `score`.
+
+        Raises:
+          InputError: as `score`.
+        """
+        d, n, length = tokens.shape
+        scores = np.empty((len(self), d, n), np.float32)
+        order = np.argsort(
+            starts.min(axis=1), kind='stable'
+        )  # LSTMs go on from the first letter that any of some changes
+        for group in self.groups:
+            if not _follows(group.score, starts.shape[1], width, length):
+                part = ModelSet(self.names, (group._replace(places=tuple(range(len(group.places)))),))
+                found = part._plain(tokens.reshape(-1, length), progress).reshape(-1, d, n)
+                scores[list(group.places)] = found
+                continue
+            checked, _ = batches.checked_sequences(group.score, backgrounds, None, len(group.places))
+            padded = np.append(order, np.repeat(order[-1:], -d % _TOGETHER))
+            shared = tokens[padded].transpose(1, 0, 2), np.repeat(starts[None, padded], n, axis=0)
+            arrays = (checked, *(np.broadcast_to(array, (len(group.places), *array.shape)) for array in shared))
+            n_devices = jax.local_device_count()
+            parts = -(-n // (n_devices * _BACKGROUNDS))
+            found = batches.run(
+                _edited,
+                (group.score, group.average_strands, width),
+                group.params,
+                arrays,
+                batch_size=-(-n // (n_devices * parts)),
+                progress=None if progress is None else lambda done: progress(done * d),
+            )
+            scores[np.array(group.places)[:, None], order[None]] = found[:, :, :d].transpose(0, 2, 1)
+        return scores
+
+    def _plain(self, tokens: np.ndarray, progress: Callable[[int], object] | None) -> np.ndarray:
+        return dataclasses.replace(self, names=self.names[: len(self.groups[0].places)]).score(
+            tokens, progress=progress
+        )
+
     def gradient(self, tokens: np.ndarray) -> np.ndarray:
         """The first-order change of the score by each letter in place of the one there: float32 (M, N, L, 4).
 
@@ -90,6 +157,47 @@ class ModelSet:
             )
             changes[list(group.places)] = maps.hypothetical - maps.signed[..., None]
         return changes
+
+
+def _follows(score: Score, windows: int, width: int, length: int) -> bool:
+    """Whether it pays to compute only what windows change: on a CPU, where they are a small part of the sequence."""
+    small = windows * (width + _AROUND) < length
+    return small and isinstance(score, ModelSpec) and mutants.follows(score) and not on_accelerator()
+
+
+def _edited(
+    params: Any, batch: tuple[Array, Array, Array], score: ModelSpec, average_strands: bool, width: int
+) -> Array:
+    """Scores (B, D) of mutants (B, D, L) of backgrounds (B, L), which differ in windows that begin at (B, D, W)."""
+    own, mutated, starts = batch
+    found = _edited_strand(params, own, mutated, starts[0], score, width)
+    if average_strands:
+        d, length = mutated.shape[1:]
+        turned = kernels.reverse_complement(mutated.reshape(-1, length), None).reshape(-1, d, length)
+        own = kernels.reverse_complement(own, None)
+        found = (found + _edited_strand(params, own, turned, length - width - starts[0], score, width)) / 2
+    return found
+
+
+def _edited_strand(params: Any, own: Array, mutated: Array, starts: Array, score: ModelSpec, width: int) -> Array:
+    dtype = float_type(params)
+    known = mutants.keep(params, score, kernels.one_hot(own, dtype), width=width)
+    behind = len(known.letters.array) - own.shape[1]
+    padded = jnp.pad(mutated, ((0, 0), (0, 0), (0, behind)), constant_values=4)
+
+    def some(chunk: tuple[Array, Array]) -> Array:
+        tokens, at = chunk  # (m, B, L), (m, W)
+        blocks = at // known.span.grid
+        windows = []
+        for window in range(at.shape[1]):
+            place = edits.positions(known.span, blocks[:, window])  # (width of the span, m)
+            letters = tokens[np.arange(len(tokens))[None], :, place]  # (width of the span, m, B)
+            windows.append((blocks[:, window], kernels.one_hot(letters, dtype)))
+        return mutants.score(params, score, known, windows)
+
+    b, d = mutated.shape[:2]
+    chunks = padded.transpose(1, 0, 2).reshape(-1, _TOGETHER, b, padded.shape[2])
+    return jax.lax.map(some, (chunks, starts.reshape(-1, _TOGETHER, starts.shape[1]))).reshape(d, b).T
 
 
 def of_score(score: Score, params: Any, *, names: Sequence[str] = (), average_strands: bool = False) -> ModelSet:
