@@ -81,7 +81,13 @@ def test_what_is_required_is_what_is_imported(config):
     users = of_users(config)
     assert config[''] <= first | later  # nothing that tests alone import
     # Of the benchmarks, and the pictures for README.md: extras for developers.
-    for_developers = {'torch': 'peers', 'captum': 'peers', 'tangermeme': 'peers', 'playwright': 'test'}
+    for_developers = {
+        'torch': 'peers',
+        'captum': 'peers',
+        'ledidi': 'peers',
+        'tangermeme': 'peers',
+        'playwright': 'test',
+    }
     assert all(name in config[extra] for name, extra in for_developers.items())
     wanted = {BROUGHT_BY.get(name, name) for name in first | later} - set(for_developers)
     assert wanted <= users
