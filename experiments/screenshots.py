@@ -37,6 +37,7 @@ VIEWS: tuple[tuple[str, str, int, int, Literal['light', 'dark']], ...] = (
     ('motifs', 'task', 1280, 900, 'light'),
     ('sequence', 'sequence', 1280, 1040, 'light'),
     ('sequence-dark', 'sequence', 1280, 1040, 'dark'),
+    ('ask', 'change', 1280, 1160, 'light'),
     ('phone', 'sequence', 360, 740, 'light'),
 )
 MOST_BYTES = 200_000
@@ -107,7 +108,7 @@ def _best_task(run: Any) -> str:
 def _photograph(page: Any, index: pathlib.Path, view: str, task: str, path: pathlib.Path) -> None:
     address = index.resolve().as_uri()
     if view != 'overview':
-        address += f'#/task/{urllib.parse.quote(task, safe="")}' + ('/sequence/0' if view == 'sequence' else '')
+        address += f'#/task/{urllib.parse.quote(task, safe="")}' + ('' if view == 'task' else f'/{view}/0')
     page.goto(address)
     page.wait_for_selector('.figure, .task, .tasks')
     if view == 'sequence':
@@ -116,6 +117,13 @@ def _photograph(page: Any, index: pathlib.Path, view: str, task: str, path: path
         page.mouse.move(box['x'] + 0.55 * box['width'], box['y'] + 70)  # some letter, so that values are shown
         if box['width'] < 560:
             page.evaluate('document.querySelector(".sheet").scrollIntoView()')
+    if view == 'change':
+        computed = page.get_by_text('All mutants are computed.')
+        computed.wait_for()
+        figure = page.locator('.stage .figure')
+        box = figure.bounding_box()
+        figure.click(position={'x': 0.66 * box['width'], 'y': 28})  # some letter becomes another
+        computed.wait_for()
     if view == 'task':
         page.evaluate('document.querySelector("#found").scrollIntoView()')
     page.screenshot(path=path)

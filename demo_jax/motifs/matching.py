@@ -39,7 +39,7 @@ TABLE4_COLUMNS = (
 
 def _counts(rows: Sequence[Mapping[str, Any]], release: str | None) -> str:
     """What Table 4 counts."""
-    sizes = [row['out_of'] for row in rows if row['counted'] != 'tasks']
+    sizes = [row['out_of'] for row in rows if row.get('counted') not in (None, 'tasks')]  # older tables do not say
     of = 'of the test sequences'
     if sizes:
         more = f' to {max(sizes):,.0f}' if max(sizes) > min(sizes) else ''

@@ -9,7 +9,7 @@ weight, of the value on disk. In 16 bits the scores of trained models moved by u
 import base64
 import functools
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -77,26 +77,29 @@ def _speaks_of_itself(layer: Layer) -> bool:
     return place['page'] <= place['apply']
 
 
-def model_payload(architecture: ModelSpec, params: Mapping[str, Any], *, average_strands: bool) -> dict[str, Any]:
+def model_payload(
+    architecture: ModelSpec, members: Sequence[Mapping[str, Any]], *, average_strands: bool
+) -> dict[str, Any]:
     """All that the page needs to compute a model.
 
     Args:
       architecture: one for which `why_not` is ''.
-      params: of the trained model.
-      average_strands: its scores are means over both strands.
+      members: parameters of the trained model, or of several that answer together: the score is their mean.
+      average_strands: scores are means over both strands.
     """
-    steps = []
-    for layer in architecture.layers:
-        step = layer.page(jax.tree.map(np.asarray, dict(params.get(layer.name, {}))))
-        assert step is not None  # `why_not` has said so
-        arrays = {name: pack_weights(np.asarray(array)) for name, array in step.arrays.items()}
-        steps.append({'operation': step.operation, 'settings': dict(step.settings), 'arrays': arrays})
     return {
         'spec': architecture.name,
         'min_length': architecture.min_length,
         'average_strands': average_strands,
-        'steps': steps,
+        'members': [[_step(layer, params) for layer in architecture.layers] for params in members],
     }
+
+
+def _step(layer: Layer, params: Mapping[str, Any]) -> dict[str, Any]:
+    step = layer.page(jax.tree.map(np.asarray, dict(params.get(layer.name, {}))))
+    assert step is not None  # `why_not` has said so
+    arrays = {name: pack_weights(np.asarray(array)) for name, array in step.arrays.items()}
+    return {'operation': step.operation, 'settings': dict(step.settings), 'arrays': arrays}
 
 
 @functools.lru_cache(maxsize=256)
@@ -105,7 +108,7 @@ def weights_size(architecture: AnyArchitecture) -> int:
     if why_not(architecture) or not isinstance(architecture, ModelSpec):
         return 0
     params = jax.tree.map(lambda leaf: np.zeros(leaf.shape, np.float32), parameter_shapes(architecture))
-    return len(json.dumps(model_payload(architecture, params, average_strands=False), separators=(',', ':')))
+    return len(json.dumps(model_payload(architecture, [params], average_strands=False), separators=(',', ':')))
 
 
 def models_payload(collector: Collector, task: str, specs: Collection[str]) -> dict[str, Any] | None:
@@ -125,21 +128,20 @@ def models_payload(collector: Collector, task: str, specs: Collection[str]) -> d
     for job in collector.explained(task):
         architecture = resolve(job.spec)
         why = why_not(architecture)
-        n_members = len(collector.members(job))
-        if not why and n_members > 1:
-            why = f'its scores and maps are means over {n_members} models (setting explain.members)'
         if not why and job.spec not in specs:
             why = 'its weights would make the page too large (setting page_megabytes)'
+        members = []
         try:
-            params = None if why else collector.run.load_result(job.index).params
+            members = [collector.run.load_result(index).params for index in collector.members(job) if not why]
         except InputError as error:
             why = str(error)
-        else:
-            why = why or ('' if params is not None else 'its training diverged')
-        if why:
+        trained = [params for params in members if params is not None]
+        if not why and len(trained) < len(members):
+            why = 'its training diverged'
+        if why or not isinstance(architecture, ModelSpec):
             without.append((job.spec, why))
-        elif isinstance(architecture, ModelSpec) and params is not None:
-            models.append(model_payload(architecture, params, average_strands=average) | {'spec': job.spec})
+        else:
+            models.append(model_payload(architecture, trained, average_strands=average) | {'spec': job.spec})
     return {'models': models, 'without': without} if models else None
 
 
@@ -152,7 +154,8 @@ def affordable_specs(collector: Collector, most: float) -> tuple[dict[str, int],
     sizes: dict[str, int] = {}
     for task in collector.corpus.tasks:
         for job in collector.explained(task):
-            sizes[job.spec] = sizes.get(job.spec, 0) + weights_size(resolve(job.spec))
+            size = len(collector.members(job)) * weights_size(resolve(job.spec))
+            sizes[job.spec] = sizes.get(job.spec, 0) + size
     chosen: dict[str, int] = {}
     for spec, size in sorted(sizes.items(), key=lambda entry: entry[1]):
         if sum(chosen.values()) + size <= most:

@@ -110,7 +110,7 @@ def report_run(
             {'dashboards': settings.dashboards, 'hit_p_value': collector.hit_p_value},
             {'code': code, 'files': digest(run.path, inputs, read=['motifs/own.json'])},
         )
-        models = [f'models/{job.index:05d}.npz' for job in collector.explained(task)]
+        models = [f'models/{of:05d}.npz' for job in collector.explained(task) for of in collector.members(job)]
         shown = [*(f'{folder}/{files.safe_name(task)}' for folder in ('motifs', 'grammar')), *inputs, *models]
         of_page = digest(run.path, shown, read=['tables', 'history.tsv', 'motifs/own.json'])
         for_page = Made(
@@ -190,7 +190,7 @@ def sequence_view(collector: Collector, data: TaskData, at: int) -> SequenceView
             forward=None if spec.forward is None else spec.forward[at, :length],
             reverse=None if spec.reverse is None else spec.reverse[at, :length],
             optimum=spec.optimum,
-            scale=spec.scale,
+            temperature=spec.temperature,
         )
         for spec in data.specs
     ]
@@ -290,7 +290,7 @@ def _overview(collector: Collector) -> dict[str, Callable[[], Any]]:
 
     def reliability() -> Any:
         points = _reliability(collector)
-        known = any(collector.scale(job) is not None for job in collector.jobs)
+        known = any(collector.temperature(job) is not None for job in collector.jobs)
         return figures_overview.reliability(points, calibrated=known) if points else None
 
     return {

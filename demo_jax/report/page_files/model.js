@@ -347,24 +347,26 @@ demo.modelCode = () => {
     };
   }
 
-  /** A model out of its payload. It scores what `tokensOf` makes of a text. */
+  const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
+
+  /** A model out of its payload. It scores what `tokensOf` makes of a text: the mean over its members and strands. */
   function model(payload) {
-    const steps = payload.steps.map(({operation, settings, arrays}) => {
+    const members = payload.members.map((steps) => steps.map(({operation, settings, arrays}) => {
       if (operation !== 'lstm' && operation !== 'same' && !operations[operation]) throw new Error(`model.js has no operation “${operation}”`);
       return {operation, settings, weights: Object.fromEntries(Object.entries(arrays).map(([name, packed]) => [name, unpack(packed)]))};
-    });
-    const programs = new Map();  // by length, one for each strand: a program keeps what it has computed
-    function strands(length) {
+    }));
+    const strands = payload.average_strands ? [0, 1] : [0];
+    const known = new Map();  // programs by length, one for each member and strand: each keeps what it has computed
+    function programs(length) {
       if (length < payload.min_length) throw new Error(`${payload.spec} needs at least ${payload.min_length} letters, got ${length}`);
-      if (!programs.has(length)) {
-        if (programs.size > 3) programs.clear();
-        programs.set(length, (payload.average_strands ? [0, 1] : [0]).map(() => program(steps, length)));
+      if (!known.has(length)) {
+        if (known.size > 3) known.clear();
+        known.set(length, members.flatMap((steps) => strands.map((strand) => ({strand, ...program(steps, length)}))));
       }
-      return programs.get(length);
+      return known.get(length);
     }
-    const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
     const turned = (tokens, strand) => (strand ? complement(tokens) : tokens);
-    const score = (tokens) => mean(strands(tokens.length).map((one, strand) => one.score(turned(tokens, strand))));
+    const score = (tokens) => mean(programs(tokens.length).map((one) => one.score(turned(tokens, one.strand))));
     return {
       spec: payload.spec,
       score,
@@ -373,23 +375,23 @@ demo.modelCode = () => {
         const length = tokens.length;
         const found = score(tokens);
         const values = new Float64Array(length);
-        const ways = strands(length);
-        ways.forEach((one, strand) => {
+        const all = programs(length);
+        for (const one of all) {
           const gradient = one.gradient();
-          turned(tokens, strand).forEach((token, at) => {
-            if (token < 4) values[strand ? length - 1 - at : at] += gradient[4 * at + token] / ways.length;
+          turned(tokens, one.strand).forEach((token, at) => {
+            if (token < 4) values[one.strand ? length - 1 - at : at] += gradient[4 * at + token] / all.length;
           });
-        });
+        }
         return {score: found, values};
       },
       /** A function from a position to the scores of its four letters. */
       mutants(tokens) {
         const length = tokens.length;
-        const ways = strands(length).map((one, strand) => {
-          const letters = turned(tokens, strand);
+        const ways = programs(length).map((one) => {
+          const letters = turned(tokens, one.strand);
           const whole = one.score(letters);
           one.keep();
-          return (at) => (strand ? one.mutants(letters, length - 1 - at, whole).reverse() : one.mutants(letters, at, whole));
+          return (at) => (one.strand ? one.mutants(letters, length - 1 - at, whole).reverse() : one.mutants(letters, at, whole));
         });
         return (at) => {
           const found = ways.map((way) => way(at));
