@@ -8,46 +8,51 @@ from demo_jax.evaluation import calibration, metrics
 from demo_jax.explain.score import probability
 
 
-def drawn(n, temperature, seed=0):
-    """Scores, and labels that they predict after division by the temperature."""
+def drawn(n, temperature, seed=0, shift=0.0):
+    """Scores, and labels that they predict by the temperature and the shift."""
     rng = np.random.default_rng(seed)
     scores = rng.normal(0, 4, n)
-    return (rng.random(n) < probability(scores, temperature)).astype(np.int8), scores
+    return (rng.random(n) < probability(scores, temperature, shift)).astype(np.int8), scores
 
 
-@pytest.mark.parametrize('temperature', [0.4, 1.0, 3.0])
-def test_the_temperature_of_a_simulation_is_found(temperature):
-    labels, scores = drawn(200_000, temperature)
-    found = calibration.fit_temperature(labels, scores)
-    assert found == pytest.approx(temperature, rel=0.02)
-    before, after = (probability(scores, divisor) for divisor in (1.0, found))
+@pytest.mark.parametrize('temperature, shift', [(0.4, 0.0), (1.0, -1.5), (3.0, 0.7)])
+def test_the_scale_of_a_simulation_is_found(temperature, shift):
+    labels, scores = drawn(200_000, temperature, shift=shift)
+    found = calibration.fit_scale(labels, scores)
+    assert found.temperature == pytest.approx(temperature, rel=0.02)
+    assert found.shift == pytest.approx(shift, abs=0.03)
+    before, after = probability(scores), probability(scores, *found)
     assert calibration.calibration_error(labels, after) < 0.005
     assert calibration.brier(labels, after) <= calibration.brier(labels, before)
     assert metrics.auroc(labels, after) == pytest.approx(metrics.auroc(labels, scores), abs=1e-12)
 
 
-def test_the_temperature_is_the_likeliest_of_a_grid():
-    labels, scores = drawn(300, 2.0, seed=1)
+def test_the_scale_is_the_likeliest_of_a_grid():
+    labels, scores = drawn(300, 2.0, seed=1, shift=-0.5)
 
-    def loss(temperature):
-        chances = probability(scores, temperature)
+    def loss(temperature, shift):
+        chances = probability(scores, temperature, shift)
         positives = labels.sum()
         targets = np.where(labels == 1, (positives + 1) / (positives + 2), 1 / (len(labels) - positives + 2))
         return -(targets * np.log(chances) + (1 - targets) * np.log(1 - chances)).mean()
 
-    found = calibration.fit_temperature(labels, scores)
-    assert loss(found) <= min(loss(temperature) for temperature in np.linspace(0.6, 10, 2000)) + 1e-9
+    found = calibration.fit_scale(labels, scores)
+    grid = [(t, b) for t in np.linspace(0.6, 6, 200) for b in np.linspace(-2, 2, 41)]
+    assert loss(*found) <= min(loss(*scale) for scale in grid) + 1e-9
 
 
-def test_temperatures_without_a_maximum():
+def test_scales_without_a_maximum():
     labels, scores = np.array([0, 0, 1, 1]), np.array([-2.0, -1.0, 1.0, 2.0])
     # Without an error: as if one of four had been wrong, P(positive) of a mean score is 3/4.
-    found = calibration.fit_temperature(labels, np.sign(scores))
-    assert found == pytest.approx(1 / np.log(3), rel=1e-4)
-    # Nothing but errors: all probabilities are a half.
-    assert calibration.fit_temperature(labels, -scores) == pytest.approx(calibration.MOST_TEMPERATURE)
-    assert calibration.fit_temperature(np.ones(3), np.array([1.0, 2.0, 3.0])) == 1.0
-    assert calibration.fit_temperature(np.zeros(0), np.zeros(0)) == 1.0
+    found = calibration.fit_scale(labels, np.sign(scores))
+    assert found == pytest.approx((1 / np.log(3), 0), rel=1e-4, abs=1e-6)
+    # Nothing but errors: all probabilities are nearly a half.
+    assert calibration.fit_scale(labels, -scores) == pytest.approx((calibration.MOST_TEMPERATURE, 0), abs=1e-6)
+    assert calibration.fit_scale(np.ones(3), np.array([1.0, 2.0, 3.0])) == (1, 0)
+    assert calibration.fit_scale(np.zeros(0), np.zeros(0)) == (1, 0)
+    # Scores that say nothing: the share of positives.
+    same = calibration.fit_scale(np.array([1, 0, 0, 0, 0, 0]), np.full(6, 3.0))
+    assert probability(3.0, *same) == pytest.approx((2 / 3 + 5 / 7) / 6, rel=1e-3)
 
 
 def test_brier_is_that_of_scikit_learn():
@@ -96,7 +101,7 @@ def test_nothing_and_nonsense():
     assert np.isnan(calibration.chance_error(np.zeros(0)))
     assert all(np.isnan(end) for end in calibration.bootstrap_errors(np.ones(4), np.full(4, 0.5))[0])
     with pytest.raises(ValueError, match='not finite'):
-        calibration.fit_temperature(np.array([0, 1]), np.array([0.0, np.nan]))
+        calibration.fit_scale(np.array([0, 1]), np.array([0.0, np.nan]))
     with pytest.raises(ValueError, match='expected 0 or 1'):
         calibration.brier(np.array([0, 2]), np.array([0.5, 0.5]))
 
@@ -113,11 +118,14 @@ def test_another_prior_is_bayes_rule(prior, trained):
         calibration.prior_shift(1, 0.5)
 
 
-def test_temperatures_apart_come_from_the_other_half_and_pairs_stay_together():
+def test_scales_apart_come_from_the_other_half_and_pairs_stay_together():
     labels, scores = drawn(600, 2.0, seed=5)
     groups = np.where(np.arange(600) < 500, np.arange(600) // 2, -1)
     found = calibration.fit_apart(labels, scores, groups)
-    (first, second) = np.unique(found)
-    for own, other in ((first, second), (second, first)):
-        assert own == pytest.approx(calibration.fit_temperature(labels[found == other], scores[found == other]))
-    assert (found[:500:2] == found[1:500:2]).all() and 240 < (found == first).sum() < 360
+    # Log odds on two lines; whose slope and place are those of the other half's scale.
+    line = np.polyfit(scores[:2], found[:2], 1)
+    first = np.isclose(found, np.polyval(line, scores), atol=1e-9)
+    assert 240 < first.sum() < 360 and (first[:500:2] == first[1:500:2]).all()
+    for half in (first, ~first):
+        scale = calibration.fit_scale(labels[~half], scores[~half])
+        np.testing.assert_allclose(found[half], scores[half] / scale.temperature + scale.shift, atol=1e-9)

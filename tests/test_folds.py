@@ -210,6 +210,7 @@ def test_tables_have_the_ensemble_of_folds_and_seeds(run):
     *models, together = files.read_tsv(run.tables / 'calibration.tsv')
     assert len(models) == 6 and together['job'] == '0+1+2+3+4+5' and together['n_valid'] == '24'
     assert ensemble.temperature == pytest.approx(float(together['temperature']))
+    assert ensemble.shift == pytest.approx(float(together['shift']))
     assert ensemble.members[2].temperature == pytest.approx(float(models[2]['temperature']))
 
 

@@ -108,9 +108,11 @@ def test_reported_aurocs_are_those_of_plain_strings(run):
     labels = corpus.labels[span.start : span.stop]
     assert roc_auc_score(labels, prediction.score) == pytest.approx(float(row['test_auroc']), abs=1e-5)
     assert average_precision_score(labels, prediction.score) == pytest.approx(float(row['test_auprc']), abs=1e-5)
-    temperature = float(files.read_tsv(run[0] / 'tables' / 'calibration.tsv')[0]['temperature'])
-    assert prediction.temperature == temperature
-    np.testing.assert_allclose(prediction.probability, 1 / (1 + np.exp(-prediction.score / temperature)), rtol=1e-4)
+    scale = files.read_tsv(run[0] / 'tables' / 'calibration.tsv')[0]
+    temperature, shift = float(scale['temperature']), float(scale['shift'])
+    assert (prediction.temperature, prediction.shift) == (temperature, shift)
+    log_odds = prediction.score / temperature + shift
+    np.testing.assert_allclose(prediction.probability, 1 / (1 + np.exp(-log_odds)), rtol=1e-4)
     assert list(prediction.to_frame().columns) == ['sequence', 'score', 'probability']
     assert str(prediction).count('\n') == len(span) + 1  # the last line says that they are calibrated
 

@@ -1,13 +1,17 @@
 """BigWig tracks, read back with another library than they are written with."""
 
+import types
+
 import numpy as np
 import pybigtools
 import pytest
 
 from demo_jax import dna
+from demo_jax.data.corpus import INTERVAL_DTYPE
 from demo_jax.predict import scoring, tracks
 from demo_jax.predict.model import Model
 from demo_jax.predict.windows import check_fasta
+from demo_jax.stages import motif_files
 from tests.helpers_models import fresh
 
 WIDTH = 30
@@ -105,3 +109,23 @@ def test_stretches_hold_their_letters(models, genome):
         end = stretch.start + len(stretch.tokens)
         assert dna.decode(stretch.tokens) == texts[stretch.record.name][stretch.start : end]
         assert stretch.values.shape == (1, len(stretch.tokens))
+
+
+def test_contributions_of_peaks(tmp_path):
+    """Overlapping windows, one of the other strand, one without a place; in the order of the genome."""
+    rng = np.random.default_rng(1)
+    tokens = rng.integers(0, 4, (4, 10)).astype(np.uint8)
+    tokens[2, 8:] = dna.N
+    lengths, contributions = np.array([10, 10, 8, 10]), rng.normal(size=(4, 10, 4))
+    places = np.array([(1, 100, 1), (1, 106, -1), (0, 7, 1), (-1, 0, 1)], INTERVAL_DTYPE)
+    corpus = types.SimpleNamespace(intervals=np.concatenate([places[:1], places]), chroms=('chr2', 'chr10'))
+    motif_files.write_bigwig(tmp_path, contributions, tokens, lengths, corpus, np.arange(1, 5))
+    found = read(tmp_path / 'contributions.bw', [('chr2', 15), ('chr10', 116)])
+    own = np.take_along_axis(contributions, np.minimum(tokens, 3)[..., None], 2)[..., 0]
+    np.testing.assert_allclose(found['chr2'], [*[np.nan] * 7, *own[2, :8]], rtol=1e-6)
+    turned = own[1, ::-1]  # of 106 to 115; the middles are at 105 and 111
+    np.testing.assert_allclose(found['chr10'][100:108], own[0, :8], rtol=1e-6)
+    np.testing.assert_allclose(found['chr10'][109:], turned[3:], rtol=1e-6)
+    assert np.isnan(found['chr10'][:100]).all()
+    motif_files.write_bigwig(tmp_path / 'none', contributions, tokens, lengths, corpus, np.full(4, 4))
+    assert not (tmp_path / 'none').exists()

@@ -1,18 +1,21 @@
-"""Calibration: do probabilities mean what they say? Temperature scaling, the Brier score, the calibration error (pure).
+"""Calibration: do probabilities mean what they say? A temperature and a shift, the Brier score, the calibration error.
 
-A score S is divided by a temperature before the sigmoid, which changes probabilities and no ranking. The temperature
-is fitted on validation data (Guo et al. 2017, On calibration of modern neural networks); test data measure the result.
+A score S is divided by a temperature, and shifted, before the sigmoid, which changes probabilities and no ranking. Both
+are fitted on validation data (Platt 1999; a temperature alone: Guo et al. 2017, On calibration of modern neural
+networks); test data measure the result. The shift counts where the classes are unlike: of a bound and a shuffled
+sequence the model may be surer of one (pure).
 """
 
 from typing import NamedTuple
 
 import numpy as np
-from scipy import optimize
+from scipy import optimize, special
 
 from demo_jax.evaluation import metrics
 
 #: Temperatures are sought between one and the other.
 LEAST_TEMPERATURE, MOST_TEMPERATURE = 0.05, 20.0
+MOST_SHIFT = 10.0
 BINS = 10
 
 
@@ -30,38 +33,51 @@ class Reliability(NamedTuple):
     sizes: np.ndarray
 
 
-def fit_temperature(labels: np.ndarray, scores: np.ndarray) -> float:
-    """The temperature under which the labels are likeliest.
+class Scale(NamedTuple):
+    """How scores become the log odds of calibrated probabilities: S / temperature + shift."""
+
+    temperature: float = 1.0
+    shift: float = 0.0
+
+
+def fit_scale(labels: np.ndarray, scores: np.ndarray) -> Scale:
+    """The temperature and the shift under which the labels are likeliest.
 
     The labels are drawn in by what one sequence of the other class more would do, as Platt (1999) has it: positives
     count as (P + 1) / (P + 2) and negatives as 1 / (Q + 2), with P and Q the numbers of either. Else scores that part
-    the classes without an error would make every probability 0 or 1. The likelihood is concave in 1 / temperature, so
-    there is one maximum. Where a class is absent nothing can be learned, and the answer is 1.
+    the classes without an error would make every probability 0 or 1. The likelihood is concave in 1 / temperature and
+    the shift, so there is one maximum. Where a class is absent nothing can be learned, and scores stay as they are.
 
     Args:
       labels: (N,) 0 or 1.
       scores: float (N,), log odds.
 
     Returns:
-      A number from `LEAST_TEMPERATURE` to `MOST_TEMPERATURE`.
+      A temperature from `LEAST_TEMPERATURE` to `MOST_TEMPERATURE`, and a shift of at most `MOST_SHIFT` either way.
 
     Raises:
       ValueError: shapes differ, a label is not 0 or 1, or a score is not finite.
     """
     labels, scores = metrics.checked(labels, scores)
     if np.unique(labels).size < 2:
-        return 1.0
+        return Scale()
     positives = int(labels.sum())
     targets = np.where(labels == 1, (positives + 1) / (positives + 2), 1 / (labels.size - positives + 2))
+    scores = np.asarray(scores, np.float64)
+    unit = float(np.sqrt(np.mean(scores**2))) or 1.0  # steps of both numbers are then alike
 
-    def loss(log_temperature: float) -> float:
-        divided = scores / np.exp(log_temperature)
-        return float((np.logaddexp(0.0, divided) - targets * divided).mean())
+    def loss(at: np.ndarray) -> tuple[float, np.ndarray]:
+        log_odds = at[0] * scores / unit + at[1]
+        excess = special.expit(log_odds) - targets
+        value = (np.logaddexp(0.0, log_odds) - targets * log_odds).mean()
+        return float(value), np.array([(excess * scores).mean() / unit, excess.mean()])
 
-    ends = np.log(LEAST_TEMPERATURE), np.log(MOST_TEMPERATURE)
-    found = optimize.minimize_scalar(loss, bounds=ends, method='bounded', options={'xatol': 1e-6})
-    # The search does not look at the ends themselves.
-    return float(np.exp(min((*ends, float(found.x)), key=loss)))
+    bounds = [(unit / MOST_TEMPERATURE, unit / LEAST_TEMPERATURE), (-MOST_SHIFT, MOST_SHIFT)]
+    start = np.array([np.clip(unit, *bounds[0]), 0.0])
+    found = optimize.minimize(
+        loss, start, jac=True, method='L-BFGS-B', bounds=bounds, options={'ftol': 1e-14, 'gtol': 1e-9}
+    )
+    return Scale(float(unit / found.x[0]), float(found.x[1]))
 
 
 def prior_shift(prior: float, trained: float) -> float:
@@ -86,10 +102,10 @@ def prior_shift(prior: float, trained: float) -> float:
 
 
 def fit_apart(labels: np.ndarray, scores: np.ndarray, groups: np.ndarray, seed: int = 0) -> np.ndarray:
-    """Temperatures float64 (N,) for the very sequences that they are fitted on, fairly.
+    """Calibrated log odds float64 (N,) of the very sequences that scales are fitted on, fairly.
 
-    The groups are halved at random, and each half gets the temperature that the other half chooses. It says what a
-    temperature is worth for sequences of the same kind; test sequences may be of another (stronger peaks).
+    The groups are halved at random, and each half gets the scale that the other half chooses. It says what a scale is
+    worth for sequences of the same kind; test sequences may be of another (stronger peaks).
 
     Args:
       labels: (N,) 0 or 1.
@@ -98,7 +114,7 @@ def fit_apart(labels: np.ndarray, scores: np.ndarray, groups: np.ndarray, seed: 
       seed: of the halves.
 
     Raises:
-      ValueError: as `fit_temperature`.
+      ValueError: as `fit_scale`.
     """
     labels, scores = metrics.checked(labels, scores)
     groups = np.where(groups < 0, np.max(groups, initial=0) + 1 + np.arange(len(groups)), groups)
@@ -106,7 +122,8 @@ def fit_apart(labels: np.ndarray, scores: np.ndarray, groups: np.ndarray, seed: 
     first = (np.random.default_rng(seed).permutation(len(ids)) < len(ids) / 2)[which]
     found = np.zeros(len(labels))
     for half in (first, ~first):
-        found[half] = fit_temperature(labels[~half], scores[~half])
+        scale = fit_scale(labels[~half], scores[~half])
+        found[half] = scores[half] / scale.temperature + scale.shift
     return found
 
 
@@ -114,7 +131,7 @@ def brier(labels: np.ndarray, probabilities: np.ndarray) -> float:
     """The Brier score: the mean squared difference of probability and label; 0.25 if every probability is a half.
 
     Raises:
-      ValueError: as `fit_temperature`.
+      ValueError: as `fit_scale`.
     """
     labels, probabilities = metrics.checked(labels, probabilities)
     return float(((probabilities - labels) ** 2).mean()) if labels.size else float('nan')
@@ -129,7 +146,7 @@ def reliability(labels: np.ndarray, probabilities: np.ndarray, bins: int = BINS)
       bins: how many, at most N. Sequences with equal probabilities may fall into two of them.
 
     Raises:
-      ValueError: as `fit_temperature`.
+      ValueError: as `fit_scale`.
     """
     labels, probabilities = metrics.checked(labels, probabilities)
     order = np.argsort(probabilities, kind='stable')
@@ -147,7 +164,7 @@ def calibration_error(labels: np.ndarray, probabilities: np.ndarray, bins: int =
     It is above 0 for a perfect model, too: few sequences scatter. `chance_error` says by how much.
 
     Raises:
-      ValueError: as `fit_temperature`.
+      ValueError: as `fit_scale`.
     """
     found = reliability(labels, probabilities, bins)
     gaps = np.abs(found.predicted - found.observed)

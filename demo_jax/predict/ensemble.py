@@ -4,7 +4,7 @@ An ensemble's score is the mean of its members' scores S, in log odds. Log odds 
 explanations are of log odds and a mean of maps is then the map of the mean; because a mean of log odds weighs evidence
 as a product of odds does (a geometric mean), where a mean of probabilities near 0 or 1 loses it; and because a change
 of score (a variant's, a motif's) is the mean of the members' changes. Its probability is the sigmoid of the score over
-a temperature of its own, which keeps the ranking.
+a temperature of its own and a shift, which keep the ranking.
 """
 
 import dataclasses
@@ -130,11 +130,13 @@ class Ensemble(Predictor):
     Attributes:
       members: at least one model; all of one task and spec, alike in `average_strands` and `length`.
       temperature: of the mean score, fitted on validation data by the stage evaluate; None: not calibrated.
-      prior_shift: what is added to the log odds then, see `with_prior`.
+      shift: what is added to the log odds then, fitted with the temperature.
+      prior_shift: what is added besides, see `with_prior`.
     """
 
     members: tuple[Model, ...]
     temperature: float | None = None
+    shift: float = 0.0
     prior_shift: float = 0.0
 
     def __post_init__(self) -> None:
@@ -198,7 +200,7 @@ class Ensemble(Predictor):
             found.mean,
             chances,
             self.temperature,
-            self.prior_shift,
+            self.shift + self.prior_shift,
             self._sd(found),
             len(self),
         )

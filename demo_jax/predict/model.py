@@ -41,7 +41,8 @@ class Model(Predictor):
       function: what gives the scores, see `explain.score`; None: the architecture that `spec` names.
       temperature: what scores are divided by before they become probabilities, fitted on validation data by the stage
         evaluate; None: not known, and probabilities are the sigmoids of the scores.
-      prior_shift: what is added to the log odds then, see `with_prior`.
+      shift: what is added to the log odds then, fitted with the temperature.
+      prior_shift: what is added besides, see `with_prior`.
     """
 
     task: str
@@ -52,6 +53,7 @@ class Model(Predictor):
     length: int = 0
     function: Any = dataclasses.field(default=None, repr=False)
     temperature: float | None = None
+    shift: float = 0.0
     prior_shift: float = 0.0
 
     @property
@@ -300,7 +302,11 @@ class Model(Predictor):
 
     def _prediction(self, sequences: tuple[str, ...], score: np.ndarray) -> Prediction:
         return Prediction(
-            sequences, score, self.probability(score).astype(np.float32), self.temperature, self.prior_shift
+            sequences,
+            score,
+            self.probability(score).astype(np.float32),
+            self.temperature,
+            self.shift + self.prior_shift,
         )
 
 

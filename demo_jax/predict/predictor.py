@@ -30,7 +30,8 @@ class Predictor(abc.ABC):
       average_strands: predictions are the mean score of both strands.
       length: letters of the longest sequence it was trained on; 0 = not known.
       temperature: what scores are divided by before they become probabilities; None: not calibrated.
-      prior_shift: what is added to the log odds then, see `with_prior`.
+      shift: what is added to the log odds then, fitted with the temperature.
+      prior_shift: what is added besides, see `with_prior`.
     """
 
     task: str
@@ -39,6 +40,7 @@ class Predictor(abc.ABC):
     average_strands: bool
     length: int
     temperature: float | None
+    shift: float
     prior_shift: float
 
     @property
@@ -48,7 +50,7 @@ class Predictor(abc.ABC):
 
     def probability(self, scores: Any) -> np.ndarray:
         """The probabilities of binding, float64 (...,), that scores S (...,) of this model mean."""
-        return probability(scores, self.temperature or 1.0, self.prior_shift)
+        return probability(scores, self.temperature or 1.0, self.shift + self.prior_shift)
 
     def with_prior(self, prior: float, trained: float = 0.5) -> Self:
         """The same with probabilities for data of which another share is bound; scores stay as they are.
@@ -183,7 +185,7 @@ class Predictor(abc.ABC):
             None if temporal is None else temporal.forward[0],
             None if temporal is None else temporal.reverse[0],
             self.class_optimise(length=len(sequence)).matrix,
-            self.temperature or 1.0,
+            (self.temperature or 1.0, self.shift + self.prior_shift),
         )
         if tf:
             matrices = load_matrices(release or None)

@@ -33,9 +33,9 @@ class Prediction:
     Attributes:
       sequences: as given.
       score: float32 (N,), S = logit(+) - logit(-), the log odds that the TF binds.
-      probability: float32 (N,), the probability of binding: the sigmoid of score / temperature.
+      probability: float32 (N,), the probability of binding: the sigmoid of score / temperature + shift.
       temperature: that of a calibrated model; None = not calibrated, which counts as 1.
-      prior_shift: added to score / temperature, where another share is bound than among the training data.
+      shift: fitted with the temperature, and that of another prior than the training data's.
       score_sd: float32 (N,), the SD of the score between the members of an ensemble; None for one model.
       n_members: how many models the scores are means of.
     """
@@ -44,7 +44,7 @@ class Prediction:
     score: np.ndarray
     probability: np.ndarray
     temperature: float | None = None
-    prior_shift: float = 0.0
+    shift: float = 0.0
     score_sd: np.ndarray | None = None
     n_members: int = 1
 
@@ -60,7 +60,7 @@ class Prediction:
         spread = None
         if self.score_sd is not None:
             scores, sd = (values[:limit].astype(np.float64) for values in (self.score, self.score_sd))
-            scale = self.temperature or 1.0, self.prior_shift
+            scale = self.temperature or 1.0, self.shift
             ends = (probability(scores + sign * sd, *scale) for sign in (-1, 1))
             spread = np.abs(np.stack(list(ends)) - probability(scores, *scale))
         ax.barh(np.arange(len(shown)), shown, color='#0072B2', xerr=spread, ecolor='#5F6670')
@@ -81,9 +81,10 @@ class Prediction:
         if self.score_sd is not None:
             lines.append(f'score: mean of {self.n_members} models, SD: between them')
         if self.temperature is not None:
-            lines.append(f'probabilities are calibrated on validation data: temperature {self.temperature:.3g}')
-        if self.prior_shift:
-            lines.append(f'probabilities are for another prior: log odds shifted by {self.prior_shift:.3g}')
+            scale = f'score / {self.temperature:.3g}' + (f' {self.shift:+.3g}' if self.shift else '')
+            lines.append(f'probabilities are calibrated on validation data: log odds {scale}')
+        elif self.shift:
+            lines.append(f'probabilities are for another prior: log odds score {self.shift:+.3g}')
         return '\n'.join(lines)
 
 

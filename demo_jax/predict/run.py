@@ -9,6 +9,7 @@ import numpy as np
 from demo_jax.compute import devices
 from demo_jax.errors import InputError, brief
 from demo_jax.evaluation import choose
+from demo_jax.evaluation.calibration import Scale
 from demo_jax.predict.ensemble import Ensemble
 from demo_jax.predict.model import Model
 from demo_jax.predict.predictor import Predictor
@@ -49,9 +50,9 @@ class Run:
         return float(np.mean(np.asarray(corpus.labels[rows])))
 
     @functools.cached_property
-    def temperatures(self) -> dict[tuple[int, ...], float]:
-        """As of `RunDirectory.temperatures`."""
-        return self.directory.temperatures()
+    def scales(self) -> dict[tuple[int, ...], Scale]:
+        """As of `RunDirectory.scales`."""
+        return self.directory.scales()
 
     def find_job(self, task: str, spec: str, seed: int | None = None) -> Job:
         """The job of a task and spec; the first seed (and first row of a grid) unless one is named.
@@ -111,14 +112,19 @@ class Run:
         """The trained models of some rows of the job table as one: a `Model`, or of several an `Ensemble`."""
         if len(jobs) == 1:
             return self.model_of(jobs[0])
-        temperature = self.temperatures.get(tuple(sorted(job.index for job in jobs)))
-        return Ensemble(tuple(self.model_of(job) for job in jobs), temperature)
+        temperature, shift = self._scale(jobs)
+        return Ensemble(tuple(self.model_of(job) for job in jobs), temperature, shift)
+
+    def _scale(self, jobs: Sequence[Job]) -> tuple[float | None, float]:
+        """The temperature and the shift of models that answer together; None and 0 where they are not calibrated."""
+        return self.scales.get(tuple(sorted(job.index for job in jobs)), (None, 0.0))
 
     def model_of(self, job: Job) -> Model:
         """The trained model of one row of the job table; InputError as `model`."""
         result = self.directory.load_result(job.index)
         if result.params is None:
             raise InputError(f'{self.directory.path}: the training of {job.label} diverged, there is no model')
+        temperature, shift = self._scale([job])
         average = bool(self.config.get('recipe', {}).get('average_strands', False))
         return Model(
             job.task,
@@ -127,7 +133,8 @@ class Run:
             result.params,
             average_strands=average,
             length=self.length,
-            temperature=self.temperatures.get((job.index,)),
+            temperature=temperature,
+            shift=shift,
         )
 
 

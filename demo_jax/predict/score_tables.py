@@ -156,7 +156,7 @@ def track_lines(models: Sequence[Predictor], block: ScoredBlock, threshold: floa
     at, model_of = np.nonzero(scores.T.astype(np.float64) >= threshold)
     strands = ['.' if model.average_strands or getattr(model.score, 'both_strands', False) else '+' for model in models]
     temperatures = np.array([model.temperature or 1.0 for model in models])
-    shifts = np.array([model.prior_shift for model in models])
+    shifts = np.array([model.shift + model.prior_shift for model in models])
     several = members_of(models).several
     cells = [[files.format_cell(value) or '.' for value in (model.task, model.spec, model.seed)] for model in models]
     for first in range(0, len(at), _LINES):

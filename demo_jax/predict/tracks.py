@@ -226,3 +226,32 @@ def write_contributions(
             into.add(stretch.record, stretch.start, 1, 1, stretch.values)
             n += len(stretch.tokens)
     return n
+
+
+def write_placed(
+    path: pathlib.Path, chroms: Sequence[str], chrom: np.ndarray, place: np.ndarray, value: np.ndarray
+) -> None:
+    """A bigWig file of values of single bases.
+
+    The size of a chromosome is not known here: it is written as the end of its last base.
+
+    Args:
+      path: the file.
+      chroms: names, in the order of the file.
+      chrom: int (n,), which of them.
+      place: int (n,), 0-based positions; ascending within a chromosome, none twice. Chromosomes ascend, too.
+      value: float (n,), at least one.
+    """
+    import pyBigWig
+
+    edges = np.flatnonzero((np.diff(chrom) != 0) | (np.diff(place) != 1)) + 1
+    with files.atomic_path(path) as temporary:
+        handle = pyBigWig.open(str(temporary), 'w')
+        try:
+            used = np.unique(chrom)
+            handle.addHeader([(chroms[c], int(place[chrom == c].max()) + 1) for c in used.tolist()])
+            for run in np.split(np.arange(len(place)), edges):
+                values = np.ascontiguousarray(value[run], np.float32)
+                handle.addEntries(chroms[chrom[run[0]]], int(place[run[0]]), values=values, span=1, step=1)
+        finally:
+            handle.close()

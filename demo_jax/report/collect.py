@@ -14,7 +14,7 @@ import numpy as np
 
 from demo_jax.data.corpus import ROLES
 from demo_jax.errors import InputError, brief
-from demo_jax.evaluation import choose
+from demo_jax.evaluation import calibration, choose
 from demo_jax.evaluation.proteins import Protein
 from demo_jax.evaluation.published import published_auroc
 from demo_jax.evaluation.table import Table
@@ -60,7 +60,7 @@ class SpecData:
       spec: its architecture.
       job: its index.
       score: float (N,), S of the explained sequences.
-      temperature: what they are divided by before they become probabilities; 1 where none is known.
+      scale: how they become probabilities; 1 and 0 where none is known.
       tracks: name (see `TRACKS`) -> float (N, L), signed contributions of the letters that are there.
       forward, reverse: float (N, L) temporal scores, or None.
       optimum: float (L', 4), the best class-optimised matrix, or None.
@@ -82,7 +82,7 @@ class SpecData:
     agree: dict[str, tuple[int, int]]
     matches: list[dict[str, str]]
     windows: list[dict[str, str]]
-    temperature: float = 1.0
+    scale: calibration.Scale = calibration.Scale()
     sufficient: Sufficient | None = None
 
 
@@ -236,26 +236,30 @@ class Collector:
         """The jobs that a model's maps and scores are means over, itself among them."""
         return self._explanations.members(job.index) if job in self._explained else (job.index,)
 
-    def temperature(self, job: Job) -> float | None:
-        """What a model's scores are divided by before they become probabilities; None where none is known."""
-        return self._temperatures.get(self.members(job))
+    def scale(self, job: Job) -> calibration.Scale | None:
+        """How a model's scores become probabilities; None where it is not calibrated."""
+        return self._scales.get(self.members(job))
 
     @functools.cached_property
-    def _temperatures(self) -> dict[tuple[int, ...], float]:
-        return self.run.temperatures()
+    def _scales(self) -> dict[tuple[int, ...], calibration.Scale]:
+        return self.run.scales()
 
     def probabilities(self, task: str, *, calibrated: bool = True) -> Iterator[tuple[Job, np.ndarray, np.ndarray]]:
         """Of one model per spec of a task that is scored: the job, labels (N,) and probabilities (N,) of test rows.
 
         Args:
           task: a name.
-          calibrated: divide scores by the model's temperature first, where it has one.
+          calibrated: by the model's scale, where it has one.
         """
         labels = np.asarray(self.corpus.labels[self.corpus.rows(task, 'test')])
         for job in self.shown_jobs(task):
             scores = self.predictions(job)
             if scores is not None and np.isfinite(scores).all() and len(scores):
-                yield job, labels, probability(scores, (self.temperature(job) if calibrated else None) or 1.0)
+                yield (
+                    job,
+                    labels,
+                    probability(scores, *((self.scale(job) if calibrated else None) or calibration.Scale())),
+                )
 
     def curves(self) -> dict[str, dict[str, np.ndarray]]:
         """Spec -> measure -> float (jobs, E) by epoch, NaN behind a job's last: see `training_curves`."""
@@ -366,7 +370,7 @@ class Collector:
             },
             matches=_whole(tomtom, ('Optimal_offset', 'Overlap'), formats.TOMTOM_COLUMNS),
             windows=_whole(found, ('row', 'start', 'end'), ('method',)) if windows else [],
-            temperature=self.temperature(job) or 1.0,
+            scale=self.scale(job) or calibration.Scale(),
             sufficient=None if sufficient is None else _sufficient(sufficient),
         )
 

@@ -229,9 +229,9 @@ def reliability(points: Mapping[str, Mapping[str, tuple[np.ndarray, np.ndarray]]
     """What probabilities of test sequences come to: the share that binds, in bins of equally many sequences.
 
     Args:
-      points: spec -> 'before' and 'after' the division by temperatures -> labels and probabilities, float (N,), of the
+      points: spec -> 'before' and 'after' calibration -> labels and probabilities, float (N,), of the
         test sequences of all tasks.
-      calibrated: whether there are any temperatures; without, one panel is drawn.
+      calibrated: whether any model is; without, one panel is drawn.
     """
     from matplotlib.figure import Figure
 

@@ -60,7 +60,7 @@ class ModelView:
       saliency: float (L,), not negative.
       forward, reverse: float (L,) temporal scores, NaN where there is none; None for a CNN.
       optimum: float (L', 4), class-optimised letter probabilities, or None.
-      temperature: of the model's probabilities, see `Model`.
+      scale: how the score becomes a probability: a temperature and a shift, see `evaluation.calibration.Scale`.
     """
 
     label: str
@@ -69,7 +69,7 @@ class ModelView:
     forward: np.ndarray | None = None
     reverse: np.ndarray | None = None
     optimum: np.ndarray | None = None
-    temperature: float = 1.0
+    scale: tuple[float, float] = (1.0, 0.0)
 
     @property
     def temporal(self) -> tuple[tuple[str, np.ndarray | None], ...]:
@@ -79,7 +79,7 @@ class ModelView:
     @property
     def probability(self) -> float:
         """The score as a probability of binding."""
-        return float(probability(self.score, self.temperature))
+        return float(probability(self.score, *self.scale))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -336,7 +336,7 @@ def _model(rows: _Rows, model: ModelView, letters: str) -> None:
     axes = rows.add(0.52, 0.03)
     saliency = np.nan_to_num(np.asarray(model.saliency, np.float64))
     _logo(axes, saliency[:, None] * dna.one_hot(dna.encode(letters)), '|saliency|')
-    scale = '' if model.temperature == 1 else ' (calibrated)'
+    scale = '' if tuple(model.scale) == (1.0, 0.0) else ' (calibrated)'
     title = f'{model.label}:  score {model.score:+.2f},  P(bound) {model.probability:.3f}{scale}'
     axes.set_title(title, loc='left', pad=2)
     axes.set_xticks([])

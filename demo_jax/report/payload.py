@@ -314,7 +314,8 @@ def _model(
     return {
         'spec': spec.spec,
         'label': model_label(collector, spec.spec, spec.job),
-        'temperature': rounded(spec.temperature, 6),
+        'temperature': rounded(spec.scale.temperature, 6),
+        'shift': rounded(spec.scale.shift, 6),
         'optimum': None if spec.optimum is None else _matrix(spec.optimum),
         'sufficient': None if spec.sufficient is None else _sufficient(spec.sufficient),
         'tracks': {name: packed(values) for name, values in spec.tracks.items()},
@@ -417,7 +418,7 @@ def _reliability(collector: Collector, task: str) -> list[dict[str, Any]]:
             {
                 'spec': job.spec,
                 'label': model_label(collector, job.spec, job.index),
-                'calibrated': collector.temperature(job) is not None,
+                'calibrated': collector.scale(job) is not None,
                 'error': rounded(calibration.calibration_error(bound, chances), 4),
                 'x': [rounded(value, 4) for value in found.predicted],
                 'y': [rounded(value, 4) for value in found.observed],

@@ -39,6 +39,7 @@ from demo_jax.data import storage
 from demo_jax.data.corpus import Corpus
 from demo_jax.data.folds import FOLD_COLUMNS, Folds
 from demo_jax.errors import InputError, brief
+from demo_jax.evaluation.calibration import Scale
 from demo_jax.nn.architecture import named_leaves
 from demo_jax.io.settings import updated
 from demo_jax.training.jobs import Job, Recipe
@@ -46,7 +47,7 @@ from demo_jax.training.state import EpochRecord, Finished
 
 FORMAT = 'demo_jax run'
 VERSION = 1
-#: The table of what probabilities are worth, and of the temperatures that they are made with.
+#: The table of what probabilities are worth, and of the scales that they are made with.
 CALIBRATION_TABLE = 'calibration'
 _FOLDS = 'folds.npy'
 _ONE_SPLIT = {'folds': 1, 'fold_by': 'auto'}
@@ -319,22 +320,24 @@ class RunDirectory:
             raise InputError(f'{path}: cannot be read (it is of job {stored.facts["job"]}, {stored.facts["status"]!r})')
         return JobResult(history=history, params=stored.params, **stored.facts)
 
-    def temperatures(self) -> dict[tuple[int, ...], float]:
-        """The temperature of each calibrated model or ensemble, by its jobs; none where the stage evaluate has not run.
+    def scales(self) -> dict[tuple[int, ...], Scale]:
+        """The scale of each calibrated model or ensemble, by its jobs; none where the stage evaluate has not run.
 
         Raises:
           InputError: `tables/calibration.tsv` has a line that is none of its own; the message names it.
         """
         path = self.tables / f'{CALIBRATION_TABLE}.tsv'
-        found: dict[tuple[int, ...], float] = {}
+        found: dict[tuple[int, ...], Scale] = {}
         for number, row in enumerate(files.read_tsv(path, ('job', 'temperature')) if path.exists() else [], start=2):
             try:
                 jobs = tuple(int(job) for job in row['job'].split('+'))
-                found[jobs] = temperature = float(row['temperature'])
+                found[jobs] = scale = Scale(float(row['temperature']), float(row.get('shift', 0)))
             except ValueError as error:
                 raise InputError(f'{path}: line {number}: {brief(str(error))}') from error
-            if not 0 < temperature < float('inf'):
-                raise InputError(f'{path}: line {number}: temperature is {temperature}, expected a number above 0')
+            if not 0 < scale.temperature < float('inf'):
+                raise InputError(f'{path}: line {number}: temperature is {scale.temperature}, expected one above 0')
+            if not abs(scale.shift) < float('inf'):
+                raise InputError(f'{path}: line {number}: shift is {scale.shift}, expected a finite number')
         return found
 
     def finished_jobs(self) -> set[int]:

@@ -72,7 +72,7 @@ def evaluate_run(
 
     Writes `predictions/NNNNN.npy` (float32 scores of the task's test rows, per job) and, under
     `tables/`: `auroc.tsv` (one row per model), `training.tsv` (per spec), `table2.tsv`, `table3.tsv`,
-    `calibration.tsv` (what probabilities are worth, and each model's temperature, fitted on its validation rows),
+    `calibration.tsv` (what probabilities are worth, and each model's scale, fitted on its validation rows),
     `published.tsv` (per task, the spec chosen by validation AUROC beside DeepBind's published value), and
     `ensemble.tsv` where there are several seeds or folds (scores averaged over them). With folds, validation scores
     are of the job's own fold, `predictions/out_of_fold/NNNNN.npy` holds those of all training sequences, and
@@ -283,6 +283,7 @@ _CALIBRATION = (
     'learning_rate',
     'dropout',
     'temperature',
+    'shift',
     'n_valid',
     'valid_error_before',
     'valid_error',
@@ -343,12 +344,13 @@ TABLES: tuple[Derived, ...] = (
             _CALIBRATION,
             CALIBRATION_TABLE,
             'Probabilities of test sequences: Brier score and calibration '
-            'error, before and after division of scores by the temperature that validation data chose',
+            'error, before and after validation data chose a temperature and a shift of the log odds',
             (
                 'task',
                 'spec',
                 'seed',
                 'temperature',
+                'shift',
                 'brier_before',
                 'brier',
                 'error_before',
@@ -462,20 +464,21 @@ class Outside(NamedTuple):
 
 
 def calibrate(held: Outside, scores: np.ndarray, test: Examples, n_resamples: int) -> dict[str, Any]:
-    """The temperature of a model, and what its test probabilities are worth: columns of `calibration.tsv`.
+    """The scale of a model, and what its test probabilities are worth: columns of `calibration.tsv`.
 
     Args:
-      held: the validation rows, whose scores choose the temperature.
+      held: the validation rows, whose scores choose both.
       scores: (N,) of the test rows.
       test: these rows.
       n_resamples: for the 95% intervals.
     """
-    temperature = calibration.fit_temperature(held.labels, held.scores)
-    apart = probability(held.scores, calibration.fit_apart(held.labels, held.scores, held.pairs))
-    before, after = (probability(scores, divisor) for divisor in (1.0, temperature))
+    scale = calibration.fit_scale(held.labels, held.scores)
+    apart = probability(calibration.fit_apart(held.labels, held.scores, held.pairs))
+    before, after = probability(scores), probability(scores, *scale)
     brier, error = calibration.bootstrap_errors(test.labels, after, test.pairs, n_resamples=n_resamples)
     return {
-        'temperature': temperature,
+        'temperature': scale.temperature,
+        'shift': scale.shift,
         'n_valid': len(held.scores),
         'valid_error_before': calibration.calibration_error(held.labels, probability(held.scores)),
         'valid_error': calibration.calibration_error(held.labels, apart),

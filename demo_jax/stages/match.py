@@ -30,7 +30,7 @@ from demo_jax.training.jobs import Job
 from demo_jax.training.pool import name_seed
 
 #: Changes whenever the files of the same explanations and settings do, so that those of an older version are replaced.
-_FILES = 3
+_FILES = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +52,7 @@ class MatchSettings:
         for the p-value the hits are its best words, and the names in the file and the page give the p-value of these.
       chance_draws: random windows per sequence that the chance level is counted from.
       filters: also write the first-layer filters as motifs, with their matches.
-      modisco: also write the arrays that TF-MoDISco reads.
+      modisco: also write the arrays that TF-MoDISco reads, and the same map as bigWig for peaks on a genome.
       modisco_map: which map they hold: 'saliency' (the gradient), 'integrated_gradients', 'deeplift' or 'mutagenesis',
         centred; 'auto': of those that the run has, the best, see `motif_files.MODISCO_MAPS`.
     """
@@ -420,4 +420,6 @@ def _export(
         motif_files.write_filters(folder, store.load('filters', explained.job.index), targets, **matched)
     if explained.modisco_map is not None and explained.contributions is not None:
         motif_files.write_modisco(folder, explained.modisco_map, explained.contributions, explained.tokens)
+        rows = explained.lengths, corpus, explained.rows
+        motif_files.write_bigwig(folder, explained.contributions, explained.tokens, *rows)
     return [pile.verdict for pile in found.values()]

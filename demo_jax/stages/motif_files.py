@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from demo_jax import dna
 from demo_jax.data.corpus import Corpus
 from demo_jax.errors import InputError
 from demo_jax.explain.attribution import BEST_FIRST
@@ -14,6 +15,7 @@ from demo_jax.motifs import extract, formats, piles
 from demo_jax.motifs.column_scores import Targets
 from demo_jax.motifs.piles import Pile
 from demo_jax.motifs.tomtom import match_motifs
+from demo_jax.predict.tracks import write_placed
 
 WINDOW_COLUMNS = ('method', 'row', 'name', 'start', 'end', 'strand', 'word', 'score')
 #: One row per motif of `motifs.meme` (or `filters.meme`). `start` and `end` are the columns that trimming left of
@@ -157,6 +159,43 @@ def write_modisco(folder: pathlib.Path, method: str, contributions: np.ndarray, 
     n, length = tokens.shape
     facts = {'map': method, 'centred': True, 'sequences': n, 'length': length, 'window': length - length % 2}
     files.write_json(folder / 'modisco.json', facts)
+
+
+def write_bigwig(
+    folder: pathlib.Path,
+    contributions: np.ndarray,
+    tokens: np.ndarray,
+    lengths: np.ndarray,
+    corpus: Corpus,
+    rows: np.ndarray,
+) -> None:
+    """Write `contributions.bw`: the map of each base of the sequences that lie on the genome; nothing if none does.
+
+    A base of several sequences has its value from the one whose middle is nearest.
+
+    Args:
+      folder: of the model.
+      contributions: float (N, L, 4).
+      tokens: uint8 (N, L), padded with N.
+      lengths: int (N,).
+      corpus: of the sequences.
+      rows: int (N,), their corpus rows.
+    """
+    if corpus.intervals is None:
+        return
+    places = corpus.intervals[rows]
+    row, at = np.nonzero((tokens < dna.N) & (np.arange(tokens.shape[1]) < lengths[:, None]))
+    row, at = (part[places['chrom'][row] >= 0] for part in (row, at))
+    if not len(row):
+        return
+    value = contributions[row, at, tokens[row, at]]
+    turned = places['strand'][row] < 0
+    place = places['start'][row] + np.where(turned, lengths[row] - 1 - at, at)
+    chrom = places['chrom'][row]
+    order = np.lexsort((np.abs(2 * at + 1 - lengths[row]), place, chrom))
+    chrom, place, value = chrom[order], place[order], value[order]
+    first = np.append(True, (np.diff(chrom) != 0) | (np.diff(place) != 0))
+    write_placed(folder / 'contributions.bw', corpus.chroms, chrom[first], place[first], value[first])
 
 
 def _write(

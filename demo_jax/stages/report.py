@@ -190,7 +190,7 @@ def sequence_view(collector: Collector, data: TaskData, at: int) -> SequenceView
             forward=None if spec.forward is None else spec.forward[at, :length],
             reverse=None if spec.reverse is None else spec.reverse[at, :length],
             optimum=spec.optimum,
-            temperature=spec.temperature,
+            scale=spec.scale,
         )
         for spec in data.specs
     ]
@@ -290,7 +290,7 @@ def _overview(collector: Collector) -> dict[str, Callable[[], Any]]:
 
     def reliability() -> Any:
         points = _reliability(collector)
-        known = any(collector.temperature(job) is not None for job in collector.jobs)
+        known = any(collector.scale(job) is not None for job in collector.jobs)
         return figures_overview.reliability(points, calibrated=known) if points else None
 
     return {

@@ -74,7 +74,7 @@ const demo = {views: {}};
     return (value < 0.001 ? value.toExponential(1) : String(Number(value.toPrecision(2)))).replace('-', '−');
   };
   demo.count = (value) => (missing(value) ? '–' : value.toLocaleString('en'));
-  demo.probability = (score, temperature) => 1 / (1 + Math.exp(-score / (temperature || 1)));
+  demo.probability = (score, model) => 1 / (1 + Math.exp(-score / (model.temperature || 1) - (model.shift || 0)));
 
   demo.methods = {};  // label by name, from the run
   demo.methodLabel = (method) => demo.methods[method] || method;

@@ -218,7 +218,7 @@
         const mutant = (token) => (there && result.mutants && LETTERS[token] !== letter ? demo.signed(result.mutants[4 * position + token] - score) : '–');
         const cell = (name, text) => el('td', {class: 'number', 'data-cell': `${model.spec}:${name}`}, text);
         return el('tr', {}, head, cell('score', demo.signed(score)), cell('original', demo.signed(result.original)), cell('change', score === undefined ? '–' : demo.signed(score - result.original)),
-          cell('chance', score === undefined ? '–' : demo.fixed(demo.probability(score, model.temperature))), cell('gradient', there && result.values ? demo.short(result.values[position]) : '–'), [...LETTERS].map((one, token) => cell(one, mutant(token))));
+          cell('chance', score === undefined ? '–' : demo.fixed(demo.probability(score, model))), cell('gradient', there && result.values ? demo.short(result.values[position]) : '–'), [...LETTERS].map((one, token) => cell(one, mutant(token))));
       });
       const made = el('table', {}, el('thead', {}, el('tr', {}, cells.map((label, column) => el('th', {scope: 'col', class: column ? 'number' : null}, label)))), el('tbody', {}, rows));
       const old = table.querySelector('table');
@@ -267,7 +267,7 @@
       const result = resultOf(model) || {};
       const why = reason(model);
       let y = 60 + place_ * BLOCK + 14;
-      const head = why || (result.score === undefined ? 'is asked …' : `${demo.signed(result.score)}, ${view.letters === item.letters ? 'as the original' : `${demo.signed(result.score - result.original)} from the original`}, P ${demo.fixed(demo.probability(result.score, model.temperature))}`);
+      const head = why || (result.score === undefined ? 'is asked …' : `${demo.signed(result.score)}, ${view.letters === item.letters ? 'as the original' : `${demo.signed(result.score - result.original)} from the original`}, P ${demo.fixed(demo.probability(result.score, model))}`);
       group.append(
         svg('rect', {x: 0, y: y - 9, width: 10, height: 10, rx: 2, fill: demo.seriesColour(demo.specPlace(run, model.spec), palette)}),
         svg('text', {x: 16, y, 'font-size': 13, fill: palette.ink, 'font-weight': 600}, model.label, svg('tspan', {'font-weight': 400, fill: palette.soft}, `   ${head}`)));

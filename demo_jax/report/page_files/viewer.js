@@ -21,7 +21,7 @@
   }
 
   function measures(item, models) {
-    const chances = item.scores.map((score, place) => demo.probability(score, models[place].temperature));
+    const chances = item.scores.map((score, place) => demo.probability(score, models[place]));
     const errors = chances.map((chance) => Math.abs(item.label - chance));
     return {chances, errors, disagreement: Math.max(...chances) - Math.min(...chances)};
   }
@@ -241,7 +241,7 @@
             const shown = values(model, tracks[view.track], view.index);
             const cell = (name, array) => el('td', {class: 'number', 'data-cell': `${model.spec}:${name}`}, there && array ? demo.short(array[at]) : '–');
             return el('tr', {}, el('th', {scope: 'row'}, model.label),
-              el('td', {class: 'number extra'}, demo.signed(one.scores[place])), el('td', {class: 'number extra'}, demo.fixed(demo.probability(one.scores[place], task.models[place].temperature))),
+              el('td', {class: 'number extra'}, demo.signed(one.scores[place])), el('td', {class: 'number extra'}, demo.fixed(demo.probability(one.scores[place], task.models[place]))),
               cell('main', shown.main), cell('forward', shown.forward), cell('reverse', shown.reverse));
           }))));
     }
@@ -402,7 +402,7 @@
     // Each model: letters as high as their values, then strips.
     task.models.forEach((model, place) => {
       const shown = values(model, tracks[view.track], view.index);
-      const chance = demo.probability(item.scores[place], model.temperature);
+      const chance = demo.probability(item.scores[place], model);
       const right = (chance > 0.5) === (item.label === 1);
       y += 24;
       picture.append(svg('rect', {x: 0, y: y - 9, width: 10, height: 10, rx: 2, fill: demo.seriesColour(demo.specPlace(run, model.spec), palette)}));
