@@ -72,12 +72,14 @@ _EXPLAIN = flags.DEFINE_bool(
     'explain',
     False,
     'Also write, for the best window of each sequence, saliency and (recurrent specs) temporal '
-    'scores per letter, to OUT with _explain.tsv.',
+    'scores per letter, to OUT with _explain.tsv. With --variants: maps of both alleles of those that change most, as '
+    'figures and a page, in the folder OUT_alleles.',
 )
 _FIGURES = flags.DEFINE_integer(
     'figures',
     20,
-    'With --explain, draw the first so many sequences as PNG, in the folder OUT_explain; 0 = none.',
+    'With --explain, draw the first so many sequences as PNG, in the folder OUT_explain; 0 = none. With --variants, '
+    'so many rows of the table.',
     lower_bound=0,
 )
 _TRACK = cli.define_path(
@@ -127,6 +129,19 @@ _VARIANTS = cli.define_path(
 _STRICT = flags.DEFINE_bool(
     'strict', False, 'With --variants: refuse the file for one variant that cannot be read or does not fit the FASTA.'
 )
+_NULL = flags.DEFINE_integer(
+    'null',
+    500,
+    "With --variants of a run: p-values and percentiles among so many random substitutions of each kind in the task's "
+    'own sequences (of the same letter between the same neighbours); 0 = none.',
+    lower_bound=0,
+)
+_MOTIFS = flags.DEFINE_bool(
+    'motifs',
+    True,
+    'With --variants of a run: say which motifs match over one allele only, of those that the run has found, '
+    "else the TF's own of JASPAR.",
+)
 _OUT = cli.define_path('out', None, 'Table to write; default scores.tsv, or variant_scores.tsv with --variants.')
 
 _PRINTED = ('sequence', 'length', 'task', 'spec', 'start', 'end', 'score', 'score_sd', 'probability')
@@ -143,6 +158,10 @@ _PRINTED_VARIANTS = (
     'score_change',
     'score_change_sd',
     'probability_change',
+    'p_value',
+    'q_value',
+    'motifs_gained',
+    'motifs_lost',
 )
 _MOST_ROWS = 30
 
@@ -160,7 +179,7 @@ def main(argv: Sequence[str]) -> None:
                 raise InputError(f'{path}: is an input file, choose another --{flag}')
         if path and path.is_dir():
             raise InputError(f'{path}: is a directory, expected a file name for --{flag}')
-    for flag, given in (('explain', _EXPLAIN.value), ('track', track), ('hits', hits)):
+    for flag, given in (('track', track), ('hits', hits)):
         if _VARIANTS.value and given:
             raise InputError(f'--{flag} goes with sequences, not with --variants')
     if _STRICT.value and not _VARIANTS.value:
@@ -321,23 +340,54 @@ def _wanted(models: Sequence[Any]) -> list[Any]:
 
 def _variants(models: Sequence[Any], path: str, out: pathlib.Path) -> None:
     from demo_jax.data.variants import UNKNOWN
-    from demo_jax.io import files
-    from demo_jax.predict import variant_effects
+    from demo_jax.predict import variant_effects, variant_maps
     from demo_jax.predict.scoring import describe_probabilities
 
+    notes: list[str] = []
+    nulls, banks = _of_variants(models)
     with variant_effects.skipped_table(_skipped(out)) as enter:
-        scores = variant_effects.score_variants(models, path, _FASTA.value, strict=_STRICT.value, passed_over=enter)
-        rows = list(scores.rows())
-        files.write_tsv(out, rows, scores.columns)
+        done = variant_effects.write_variants(
+            models,
+            path,
+            _FASTA.value,
+            out,
+            strict=_STRICT.value,
+            passed_over=enter,
+            say=notes.append,
+            nulls=nulls,
+            banks=banks,
+            n_top=max(_MOST_ROWS, _FIGURES.value if _EXPLAIN.value else 0),
+        )
     title = 'Variants: score (log odds) of either allele, and what changes from ref to alt (positions from 1)'
-    _print(rows, _PRINTED_VARIANTS, 'score_change', title, out, len(rows))
-    for reason, count in scores.skipped.items():
-        named = f': {", ".join(map(brief, scores.unknown))}, ...' if reason == UNKNOWN else ''
+    printed = [name for name in _PRINTED_VARIANTS if name in done.columns]
+    _print(done.top, printed, 'score_change', title, out, done.n_rows)
+    for note in dict.fromkeys(notes):
+        print(f'note: {note}')
+    for reason, count in done.skipped.items():
+        named = f': {", ".join(map(brief, done.unknown))}, ...' if reason == UNKNOWN else ''
         print(f'passed over: {count:,} {reason}{named}')
-    if scores.skipped:
+    if done.skipped:
         print(f'passed over, one by one: {_skipped(out)}')
     print(describe_probabilities(models, _PRIOR.value))
+    if _EXPLAIN.value:
+        page = variant_maps.write_maps(models, done, out.with_name(f'{out.stem}_alleles'), figures=_FIGURES.value)
+        print(f'maps of both alleles: {page}')
     print(f'variant scores: {out}')
+
+
+def _of_variants(models: Sequence[Any]) -> tuple[Any, Any]:
+    """What makes the nulls, and the motifs of each model of a run; None where not wanted, or where there is no run."""
+    if _RUN.value is None:
+        return None, None
+    from demo_jax.predict import variant_motifs, variant_null
+    from demo_jax.predict.run import load_run
+
+    run = load_run(_RUN.value, own_specs=_OWN_SPECS.value)
+
+    def nulls() -> Any:
+        return variant_null.nulls_of(run, models, draws=_NULL.value)
+
+    return nulls if _NULL.value else None, variant_motifs.banks_of(run, models) if _MOTIFS.value else None
 
 
 def _print(

@@ -72,6 +72,10 @@ EDGE = (
     'demo_jax.predict.scoring',
     'demo_jax.predict.score_tables',
     'demo_jax.predict.variant_effects',
+    'demo_jax.predict.variant_maps',
+    'demo_jax.predict.variant_motifs',
+    'demo_jax.predict.variant_null',
+    'demo_jax.predict.alleles',
     'demo_jax.stages',
 )
 EDGE_PACKAGES = (

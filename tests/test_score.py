@@ -626,7 +626,6 @@ def test_the_command_refuses_to_overwrite_its_input(run, tmp_path, call):
     for values, message in (
         ({'out': str(path)}, 'is an input file'),
         ({'out': str(tmp_path)}, 'is a directory'),
-        ({'explain': True, 'variants': str(path)}, '--explain goes with sequences'),
         ({'track': 'x.bed', 'variants': str(path)}, '--track goes with sequences'),
         ({'track': str(path)}, 'is an input file, choose another --track'),
         ({'track': str(tmp_path)}, 'is a directory, expected a file name for --track'),

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from demo_jax.data import names, variants
+from demo_jax.data.genome import Genome
 from demo_jax.errors import InputError
 from demo_jax.io import files
 from demo_jax.predict import variant_effects
@@ -60,7 +61,7 @@ REASONS = [
     (('chr1', 9, '.', 'R', 'A'), variants.AMBIGUOUS, "ref is 'R', expected letters ACGTN"),
     (('chr1', 9, '.', at(9), 'am'), variants.AMBIGUOUS, "alt is 'am', expected letters ACGTN"),
     (('chr1', 9, '.', at(9), '-'), variants.NOT_DNA, "alt is '-', expected letters ACGTN"),
-    (('1', 9, '.', 'A', 'C'), variants.UNKNOWN, "sequence '1' is not in .*; it may be called 'chr1' there"),
+    (('NC_1', 9, '.', 'A', 'C'), variants.UNKNOWN, "sequence 'NC_1' is not in .*x.fa, which has 'chr1'"),
     (('chrUn', 9, '.', 'A', 'C'), variants.UNKNOWN, "sequence 'chrUn' is not in .* which has 'chr1', 'chr2', 'tiny'$"),
     (('chr1', 91, '.', 'A', 'C'), variants.BEYOND, "position 91 with REF 'A' lies beyond the 90 letters of 'chr1'"),
     (('chr1', 90, '.', f'{at(90)}A', 'C'), variants.BEYOND, "position 90 with REF '..' lies beyond the 90 letters"),
@@ -93,7 +94,7 @@ def test_every_kind_is_passed_over_counted_and_listed(models, tmp_path):
         ]
         assert re.search(detail, row['detail'])
         counts[reason] = counts.get(reason, 0) + 1
-    assert found.skipped == counts and counts[variants.SYMBOLIC] == 4 and found.unknown == ['1', 'chrUn']
+    assert found.skipped == counts and counts[variants.SYMBOLIC] == 4 and found.unknown == ['NC_1', 'chrUn']
 
 
 @pytest.mark.parametrize('line, reason, detail', REASONS)
@@ -157,14 +158,7 @@ def test_when_nothing_is_left_the_counts_are_told(models, tmp_path):
 
 
 @pytest.mark.parametrize(
-    'there, here, hint',
-    [
-        ('chr1', '1', "; '1' may be called 'chr1' there"),
-        ('1', 'chr1', "; 'chr1' may be called '1' there"),
-        ('chrM', 'MT', "; 'MT' may be called 'chrM' there"),
-        ('MT', 'chrM', "; 'chrM' may be called 'MT' there"),
-        ('NC_000001.11', 'chr1', '$'),
-    ],
+    'there, here, hint', [('CHR1', 'chr1', "; 'chr1' may be called 'CHR1' there"), ('NC_000001.11', 'chr1', '$')]
 )
 def test_a_file_that_meets_no_sequence_is_refused(models, tmp_path, there, here, hint):
     lines = [(here, 45, '.', 'A', 'C'), (here, 5, '.', 'A', '<DEL>'), (here, 6, '.', 'A', 'A' * 40)]
@@ -174,6 +168,82 @@ def test_a_file_that_meets_no_sequence_is_refused(models, tmp_path, there, here,
         rf"\('{there}', \.\.\.\){hint}",
     ):
         scored(models, tmp_path, lines, **{there: TEXT})
+
+
+def test_lines_are_read_however_they_are_packed_and_ordered(models, tmp_path):
+    lines = [*GOOD, ('chr1', 20, 'rs3', at(20), other(at(20)))]
+    expected, _ = scored(models, tmp_path, lines)
+    body = ''.join('\t'.join(map(str, line)) + '\n' for line in lines[::-1])  # unsorted, without any header
+    members = [gzip.compress(part.replace('\n', '\r\n').encode()) for part in (body[:25], body[25:])]
+    (tmp_path / 'packed.vcf.gz').write_bytes(b''.join(members))
+    notes = []
+    found = variant_effects.score_variants(
+        models, tmp_path / 'packed.vcf.gz', tmp_path / 'x.fa', say=notes.append, progress=False
+    )
+    assert [variant[1:] for variant in found.variants] == [variant[1:] for variant in expected.variants[::-1]]
+    np.testing.assert_allclose(found.alt, expected.alt[:, ::-1], atol=1e-5)
+    (note,) = notes
+    assert 'packed.vcf.gz: has no header line' in note and '\n' not in note
+
+
+def test_chromosomes_are_matched_with_and_without_chr(models, tmp_path):
+    plain = [('1', *line[1:]) for line in (GOOD[0], ('chr1', 20, 'rs3', at(20), other(at(20))))]
+    expected, _ = scored(models, tmp_path, [('chr1', *line[1:]) for line in plain])
+    notes = []
+    (tmp_path / 'v.vcf').write_text(vcf(*plain))
+    found = variant_effects.score_variants(
+        models, tmp_path / 'v.vcf', tmp_path / 'x.fa', say=notes.append, progress=False
+    )
+    np.testing.assert_array_equal(found.alt, expected.alt)
+    assert {variant.sequence for variant in found.variants} == {'1'}  # as its own file calls it
+    (note,) = notes
+    assert "'1' is called 'chr1' in" in note
+    other_way = ('chr7', 4, '.', at(4, FAR), other(at(4, FAR)))
+    assert not scored(models, tmp_path, [*GOOD, other_way], chr1=TEXT, chr2=FAR, **{'7': FAR})[1]
+    _, rows = scored(models, tmp_path, [*GOOD, ('MT', 4, '.', 'A', 'C')], chr1=TEXT, chr2=FAR, chrMT=FAR, chrM=FAR)
+    assert [row['reason'] for row in rows] == [variants.UNKNOWN]  # it may be either
+
+
+def normal_forms(text, changed):
+    """All ways to write a change of one text into another, fewest letters first, then from the left."""
+    forms = []
+    for first in range(len(text)):
+        for length in range(1, len(text) - first + 1):
+            width = length + len(changed) - len(text)
+            alt = changed[first : first + width]
+            if width > 0 and text[:first] + alt + text[first + length :] == changed:
+                forms.append((length + width, first + 1, text[first : first + length], alt))
+    return [form[1:] for form in sorted(forms)]
+
+
+def test_every_way_to_write_an_allele_has_one_normal_form(tmp_path):
+    rng = np.random.default_rng(3)
+    for _ in range(25):
+        letters_of = list('ACGT'[: rng.integers(1, 5)])
+        text = ''.join(rng.choice(letters_of, rng.integers(3, 9)))
+        first = int(rng.integers(0, len(text)))
+        behind = int(rng.integers(first + 1, len(text) + 1))
+        changed = text[:first] + ''.join(rng.choice(letters_of, rng.integers(1, 4))) + text[behind:]
+        if changed == text:
+            continue
+        genome = Genome(fasta(tmp_path / 'n.fa', s=text))
+        forms = normal_forms(text, changed)
+        for form in forms:
+            assert variants.normalised(genome, variants.Variant(1, '', 's', *form))[3:] == forms[0]
+        genome.close()
+
+
+def test_an_indel_scores_alike_however_it_is_written(models, tmp_path):
+    text = f'{TEXT[:40]}CAGAGAGAGT{TEXT[50:]}'
+    left, middle, long = (41, 'CAG', 'C'), (43, 'GAG', 'G'), (41, 'CAGAGAGAGT', 'CAGAGAGT')
+    more = (45, 'G', 'GAG'), (41, 'C', 'CAG')
+    found, _ = scored(
+        models, tmp_path, [('s', at, '.', *alleles) for at, *alleles in (left, middle, long, *more)], s=text
+    )
+    np.testing.assert_array_equal(found.alt[:, :2], found.alt[:, 1:3])
+    np.testing.assert_array_equal(found.alt[:, 3], found.alt[:, 4])
+    assert [variant.position for variant in found.variants] == [41, 43, 41, 45, 41]  # as the file has them
+    assert np.abs(found.alt[0, 0] - found.alt[0, 3]) > 1e-3
 
 
 def test_chromosomes_are_spelt_in_two_ways():

@@ -14,6 +14,7 @@ from demo_jax.io.files import open_input
 from demo_jax.io.textfile import MAX_LETTERS, PART, read_blocks
 
 _BLOCK = 1 << 20  # bytes that are looked at together
+_NEARBY = 1 << 16  # letters that `Nearby` keeps
 
 
 class Genome:
@@ -67,6 +68,30 @@ class Genome:
     def close(self) -> None:
         """Close the file."""
         self._closing()
+
+
+class Nearby:
+    """A genome from which letters are read that mostly lie near those read before: a stretch of it is kept in memory.
+
+    Attributes:
+      path, sizes: those of the genome.
+    """
+
+    def __init__(self, genome: Genome) -> None:
+        """Read from an open genome."""
+        self.path, self.sizes = genome.path, genome.sizes
+        self._genome = genome
+        self._chrom, self._first, self._held = '', 0, b''
+
+    def letters(self, chrom: str, start: int, end: int) -> bytes:
+        """As `Genome.letters`."""
+        if chrom != self._chrom or start < self._first or end > self._first + len(self._held):
+            if end - start > _NEARBY // 4 or not 0 <= start <= end <= self.sizes[chrom]:
+                return self._genome.letters(chrom, start, end)
+            first = max(0, start - _NEARBY // 8)
+            held = self._genome.letters(chrom, first, min(first + _NEARBY, self.sizes[chrom]))
+            self._chrom, self._first, self._held = chrom, first, held
+        return self._held[start - self._first : end - self._first]
 
 
 class _Source(Protocol):

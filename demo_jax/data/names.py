@@ -10,11 +10,16 @@ from demo_jax.errors import InputError, brief
 _MITOCHONDRIAL = {'chrM': 'MT', 'MT': 'chrM', 'M': 'MT'}
 
 
-def other_spelling(name: str, known: Collection[str]) -> str | None:
-    """What a chromosome that is not among `known` names is called there: '1' for 'chr1', 'chrM' for 'MT'; or None."""
+def spellings(name: str, known: Collection[str]) -> list[str]:
+    """What a chromosome may be called among `known` names other than `name`: '1' for 'chr1', 'chrM' for 'MT'."""
     bare = name[3:] if name[:3].lower() == 'chr' else name
-    spellings = (bare, f'chr{bare}', f'Chr{bare}', _MITOCHONDRIAL.get(name, ''))
-    return next((other for other in spellings if other and other != name and other in known), None)
+    other = dict.fromkeys((bare, f'chr{bare}', f'Chr{bare}', _MITOCHONDRIAL.get(name, '')))
+    return [spelling for spelling in other if spelling and spelling != name and spelling in known]
+
+
+def other_spelling(name: str, known: Collection[str]) -> str | None:
+    """The first of `spellings`, or None."""
+    return next(iter(spellings(name, known)), None)
 
 
 def spelling_hint(names: Iterable[str], known: Collection[str]) -> str:

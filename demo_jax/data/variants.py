@@ -3,16 +3,19 @@
 import itertools
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
-from demo_jax.data.genome import Genome
-from demo_jax.data.names import other_spelling
+from demo_jax.data.genome import Genome, Nearby
+from demo_jax.data.names import other_spelling, spellings
 from demo_jax.errors import InputError, brief
 from demo_jax.io.textfile import Line, read_lines
 
 COLUMNS = ('sequence', 'position', 'ref', 'alt')
+_LETTERS = frozenset('ACGTN')
 _VCF_COLUMNS = ('#CHROM', 'POS', 'ID', 'REF', 'ALT')
+#: Letters of a sequence that are read at a time while an allele moves to the left.
+_SHIFT = 100
 _ALLELE = re.compile(r'[ACGTUN]+', re.IGNORECASE)
 #: IUPAC letters for more than one base; a VCF names one of the bases as REF.
 _AMBIGUOUS = frozenset('RYSWKMBDHV')
@@ -83,7 +86,9 @@ def skipped(variant: Variant, reason: str, detail: str) -> Skipped:
     return Skipped(variant.line, variant.id, variant.sequence, str(variant.position), *variant[4:], reason, detail)
 
 
-def read_variants(path: str | os.PathLike, *, strict: bool = False) -> Iterator[Variant | Skipped]:
+def read_variants(
+    path: str | os.PathLike, *, strict: bool = False, say: Callable[[str], object] = lambda text: None
+) -> Iterator[Variant | Skipped]:
     """Read a VCF (plain or gzipped), or a table with a header and tab-separated columns, allele by allele.
 
     The columns of a table are sequence, position (from 1, as in VCF), ref and alt, and optionally id, in any order;
@@ -94,9 +99,13 @@ def read_variants(path: str | os.PathLike, *, strict: bool = False) -> Iterator[
     position and REF; position 0 (a telomere); alleles with an IUPAC letter for several bases; and alleles that are not
     DNA.
 
+    A file without a header whose first line looks like that of a VCF (a whole number in the second of at least five
+    columns, letters in the fourth) is read as one.
+
     Args:
       path: the file.
       strict: refuse the file if an allele with letters cannot be read.
+      say: called with a sentence if something had to be guessed.
 
     Yields:
       The variants and the skipped alleles, in the order of the file.
@@ -107,8 +116,11 @@ def read_variants(path: str | os.PathLike, *, strict: bool = False) -> Iterator[
       UnfitVariant: with `strict`.
     """
     lines = (line for line in read_lines(path, 'variants') if line.text.strip())
-    for line, row in _rows(path, lines):
+    for line, row in _rows(path, lines, say):
         raw = (line, row.get('id', ''), row['sequence'], row['position'], row['ref'])
+        if _is_plain(row):
+            yield Variant(*raw[:3], int(row['position']), row['ref'], row['alt'])
+            continue
         for alt in row['alt'].split(','):
             reason = {'.': NO_ALLELE, '*': DELETED}.get(alt) or (SYMBOLIC if _SYMBOLIC.match(alt) else None)
             if reason:
@@ -128,11 +140,25 @@ def read_variants(path: str | os.PathLike, *, strict: bool = False) -> Iterator[
             yield Variant(*raw[:3], int(row['position']), *letters)
 
 
+def _is_plain(row: Mapping[str, str]) -> bool:
+    """Whether this is one substitution of a letter by another, as most lines are: nothing else need be asked."""
+    return (
+        row['ref'] in _LETTERS
+        and row['alt'] in _LETTERS
+        and len(row['position']) <= 12
+        and row['position'].isdecimal()
+        and row['position'].isascii()
+        and row['position'] != '0' * len(row['position'])
+    )
+
+
 def _found(position: str) -> str:
     return f'{brief(position)}, expected a whole number from 1'
 
 
-def _rows(path: str | os.PathLike, lines: Iterator[Line]) -> Iterator[tuple[int, dict[str, str]]]:
+def _rows(
+    path: str | os.PathLike, lines: Iterator[Line], say: Callable[[str], object]
+) -> Iterator[tuple[int, dict[str, str]]]:
     """The line number and cells of each record, by the names of `COLUMNS` and optionally 'id'."""
     header: list[str] | None = None
     vcf = False
@@ -141,8 +167,11 @@ def _rows(path: str | os.PathLike, lines: Iterator[Line]) -> Iterator[tuple[int,
         if text.startswith('##'):
             vcf = True
             continue
-        cells = text.split('\t')
-        if header is None:
+        cells = text.split('\t', 5) if vcf else text.split('\t')
+        if header is None and _looks_like_vcf(cells):
+            vcf, header = True, list(_VCF_COLUMNS)
+            say(f'{path}: has no header line (#CHROM, ...); its columns are read as CHROM, POS, ID, REF, ALT')
+        elif header is None:
             vcf = vcf or cells[0] == '#CHROM'
             header = cells if vcf else [cell.strip().removeprefix('#').lower() for cell in cells]
             needed = _VCF_COLUMNS if vcf else COLUMNS
@@ -172,6 +201,11 @@ def _rows(path: str | os.PathLike, lines: Iterator[Line]) -> Iterator[tuple[int,
         raise InputError(f'{path}: has no header line (#CHROM, POS, ...)')
 
 
+def _looks_like_vcf(cells: list[str]) -> bool:
+    """Whether a first line holds a variant and no names of columns."""
+    return len(cells) >= 5 and cells[1].isdecimal() and _ALLELE.fullmatch(cells[3]) is not None
+
+
 def _allele(path: str | os.PathLike, line: int, name: str, letters: str) -> str:
     if not _ALLELE.fullmatch(letters):
         iupac = letters and not set(letters.upper()) - set('ACGTUN') - _AMBIGUOUS
@@ -182,6 +216,73 @@ def _allele(path: str | os.PathLike, line: int, name: str, letters: str) -> str:
             f'{name} is {brief(letters)}, expected letters ACGTN (an insertion or deletion with the base before it)',
         )
     return letters.upper().replace('U', 'T')
+
+
+class Names:
+    """The names of a file's sequences in the FASTA: as they are, or with or without 'chr' where only that fits.
+
+    Attributes:
+      respelt: the first name that was spelt otherwise, and its spelling in the FASTA; None = none so far.
+    """
+
+    def __init__(self, sizes: Mapping[str, int]) -> None:
+        """`sizes` has the letters of each sequence of the FASTA, by its name."""
+        self._sizes = sizes
+        self._known: dict[str, str] = {}
+        self.respelt: tuple[str, str] | None = None
+
+    def resolve(self, variant: Variant) -> Variant:
+        """The variant under the FASTA's name; as it is, where the FASTA has no such name, or several that could be."""
+        name = variant.sequence
+        if name not in self._known:
+            found = [name] if name in self._sizes else spellings(name, self._sizes)
+            self._known[name] = found[0] if len(found) == 1 else name
+            if len(found) == 1 and found[0] != name:
+                self.respelt = self.respelt or (name, found[0])
+        return variant if self._known[name] == name else variant._replace(sequence=self._known[name])
+
+    def told(self, path: str | os.PathLike, fasta: str | os.PathLike) -> str:
+        """A sentence about what was spelt otherwise, or ''."""
+        if self.respelt is None:
+            return ''
+        ours, theirs = map(brief, self.respelt)
+        return f'{path}: {ours} is called {theirs} in {fasta}; names that differ so were matched'
+
+
+def normalised(fasta: Genome | Nearby, variant: Variant) -> Variant:
+    """The same change at its leftmost place, with the fewest letters: what all ways to write it have in common.
+
+    The algorithm of Tan, Abecasis and Kang (2015, Bioinformatics 31:2202), as in `vt normalize` and `bcftools norm`:
+    letters that both alleles end in are dropped; an allele that becomes empty gets the letter before; then letters that
+    both begin with are dropped, down to one letter. At the left end of a sequence the letter behind is taken instead.
+
+    Args:
+      fasta: the sequences, one of which has REF at the variant's position.
+      variant: of letters.
+
+    Returns:
+      The variant; itself where both alleles are one letter, or equal.
+    """
+    ref, alt, first = variant.ref, variant.alt, variant.position - 1
+    if len(ref) == len(alt) == 1 or ref == alt:
+        return variant
+    behind = first + len(ref)
+    before = ''  # letters of the sequence, the last of which lies in front of both alleles
+    while ref and alt and ref[-1] == alt[-1]:
+        ref, alt, behind = ref[:-1], alt[:-1], behind - 1
+        if ref and alt:
+            continue
+        if not before and first:
+            before = _upper(fasta, variant.sequence, max(0, first - _SHIFT), first)
+        if before:
+            ref, alt, before, first = before[-1] + ref, before[-1] + alt, before[:-1], first - 1
+    if not (ref and alt):  # at the very beginning
+        after = _upper(fasta, variant.sequence, behind, behind + 1)
+        return variant._replace(position=first + 1, ref=ref + after, alt=alt + after)
+    same = 0
+    while same < min(len(ref), len(alt)) - 1 and ref[same] == alt[same]:
+        same += 1
+    return variant._replace(position=first + 1 + same, ref=ref[same:], alt=alt[same:])
 
 
 class Alleles(NamedTuple):
@@ -197,7 +298,7 @@ class Alleles(NamedTuple):
     alt: bytes
 
 
-def cut_alleles(fasta: Genome, path: str | os.PathLike, variant: Variant, width: int) -> Alleles:
+def cut_alleles(fasta: Genome | Nearby, path: str | os.PathLike, variant: Variant, width: int) -> Alleles:
     """Both alleles of a variant, each within `width` letters.
 
     The longer allele is in the middle, and both alleles have the same letters before them. An insertion or deletion
@@ -239,18 +340,30 @@ def cut_alleles(fasta: Genome, path: str | os.PathLike, variant: Variant, width:
             f'{", which agrees with ALT" if swapped else ""}'
         )
         raise UnfitVariant(path, variant.line, SWAPPED if swapped else DIFFERENT, detail)
-    before = (width - max(len(variant.ref), len(variant.alt))) // 2
-    windows = []
-    for allele in (variant.ref, variant.alt):
-        right = min(width - len(allele) - min(before, first), size - after)
-        left = min(width - len(allele) - right, first)
-        pieces = (
-            fasta.letters(variant.sequence, first - left, first),
-            allele.encode('ascii'),
-            fasta.letters(variant.sequence, after, after + right),
-        )
+    around = fasta.letters(variant.sequence, max(0, first - width), min(after + width, size))
+    middle, windows = min(first, width), []
+    for allele, (left, right) in zip((variant.ref, variant.alt), margins(variant, size, width), strict=True):
+        end = middle + after - first
+        pieces = (around[middle - left : middle], allele.encode('ascii'), around[end : end + right])
         windows.append((first - left, b''.join(pieces)))
     return Alleles(windows[0][0], windows[0][1], windows[1][1])
+
+
+def margins(variant: Variant, size: int, width: int) -> list[tuple[int, int]]:
+    """How many letters stand before and behind REF in its window, and ALT in its own, see `cut_alleles`.
+
+    Args:
+      variant: lies on a sequence of `size` letters.
+      size: letters of the sequence.
+      width: letters of a window.
+    """
+    first, after = variant.position - 1, variant.position - 1 + len(variant.ref)
+    before = (width - max(len(variant.ref), len(variant.alt))) // 2
+    found = []
+    for allele in (variant.ref, variant.alt):
+        right = min(width - len(allele) - min(before, first), size - after)
+        found.append((min(width - len(allele) - right, first), right))
+    return found
 
 
 def _some(names: Mapping[str, int]) -> str:
@@ -259,5 +372,5 @@ def _some(names: Mapping[str, int]) -> str:
     return ', '.join(brief(name) for name in itertools.islice(names, 5)) + more
 
 
-def _upper(fasta: Genome, sequence: str, start: int, end: int) -> str:
+def _upper(fasta: Genome | Nearby, sequence: str, start: int, end: int) -> str:
     return fasta.letters(sequence, start, end).decode('latin-1').upper().replace('U', 'T')

@@ -14,6 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+#: Letters of the words that `conv1d_tokens` looks up: 125 sums of all filters stay in the cache.
+_WORD = 3
 #: What the functions of a model take: arrays of the device or of NumPy.
 Array = jax.Array | np.ndarray
 #: The larger, or the sum, of two arrays.
@@ -136,6 +138,35 @@ def _kernel_gradient(x: Array, gradient: Array) -> Array:
     rows, filters = _of_one_type(x.reshape(-1, channels).T.reshape(channels, length, batch), gradient)
     axes = ('NWC', 'WIO', 'NWC')
     return jax.lax.conv_general_dilated(rows, filters, (1,), 'VALID', dimension_numbers=axes).transpose(1, 0, 2)
+
+
+def conv1d_tokens(tokens: Array, kernel: Array, bias: Array, padding: str) -> Array:
+    """`conv1d` of one-hot letters, by what every word of a few letters adds to the sums: no products, no gradient.
+
+    Args:
+      tokens: uint8 (L, B); N adds nothing.
+      kernel, bias, padding: as of `conv1d`, C = 4.
+
+    Returns:
+      (L', B, F).
+
+    Raises:
+      ValueError: as `conv1d`.
+    """
+    width, _, filters = kernel.shape
+    padded = jnp.pad(tokens, (_pads(padding, width), (0, 0)), constant_values=4).astype(jnp.int32)
+    steps = len(padded) - width + 1
+    if steps < 1:
+        raise ValueError(f'sequence of length {len(padded)} is shorter than the filter width {width}')
+    taps = jnp.pad(kernel, ((0, 0), (0, 1), (0, 0)))  # (width, 5, F), the fifth letter is N
+    before = bias[None, None]
+    for first in range(0, width, _WORD):
+        words, number = jnp.zeros((1, filters), kernel.dtype), jnp.zeros((1, 1), jnp.int32)
+        for place in range(first, min(first + _WORD, width)):
+            words = (words[:, None] + taps[place][None]).reshape(-1, filters)
+            number = 5 * number + padded[place : place + steps]
+        before = before + words[number]
+    return before
 
 
 def _conv1d_forward(x, kernel, bias, padding):

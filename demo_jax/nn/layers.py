@@ -400,25 +400,25 @@ class MaxPool(Layer):
         """Every position of the blocks."""
         return Reach(above.stride * self.block, above.left * self.block, above.right * self.block + self.block - 1)
 
-    def _whole(self, span: Span) -> Span:
-        """A span of what comes in, up to whole blocks."""
+    def whole(self, span: Span) -> Span:
+        """A span of what comes in, widened to whole blocks."""
         left = span.offset % self.block
         return span.wider(left, -(left + span.width) % self.block)
 
     def span(self, span: Span) -> Span:
         """The blocks that hold a position that differs."""
-        whole = self._whole(span)
+        whole = self.whole(span)
         return Span(whole.grid // self.block, whole.offset // self.block, whole.width // self.block, whole.blocks)
 
     def keep(self, params: LayerParams, signal: Signal, span: Span) -> tuple[Signal, _KeptPool]:
         """What comes in and what leaves."""
         after = self.apply(params, signal, Run())
         pooled = edits.along(after.x, self.span(span))
-        return after, _KeptPool(edits.along(signal.x, self._whole(span)), pooled, _count(after))
+        return after, _KeptPool(edits.along(signal.x, self.whole(span)), pooled, _count(after))
 
     def edit(self, params: LayerParams, kept: _KeptPool, edit: Edit) -> Edit:
         """The maxima of the blocks."""
-        whole, span = self._whole(edit.span), self.span(edit.span)
+        whole, span = self.whole(edit.span), self.span(edit.span)
         left = edit.span.offset - whole.offset
         right = whole.width - edit.span.width - left
 
