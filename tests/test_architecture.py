@@ -71,6 +71,7 @@ EDGE = (
     'demo_jax.predict.windows',
     'demo_jax.predict.scoring',
     'demo_jax.predict.score_tables',
+    'demo_jax.predict.variant_check',
     'demo_jax.predict.variant_effects',
     'demo_jax.predict.variant_maps',
     'demo_jax.predict.variant_motifs',

@@ -104,9 +104,9 @@ def test_p_and_percentile_are_counts_among_the_same_kind():
 
 def test_p_of_random_substitutions_is_uniform(models):
     """Those of other sequences of the same kind as those of the null."""
-    tokens, lengths = np.random.default_rng(5).integers(0, 4, (160, WIDTH)).astype(np.uint8), np.full(160, WIDTH)
+    tokens, lengths = np.random.default_rng(5).integers(0, 4, (300, WIDTH)).astype(np.uint8), np.full(300, WIDTH)
     scorer, changes, kinds = AlleleScorer(models[0].members), [], []
-    for half, draws in ((slice(0, 100), 60), (slice(100, 160), 5)):
+    for half, draws in ((slice(0, 200), 150), (slice(200, 300), 5)):
         drawn, kind = variant_null.substitutions(
             tokens[half], lengths[half], draws=draws, strands=True, rng=np.random.default_rng(draws)
         )

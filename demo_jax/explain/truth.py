@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -116,6 +117,74 @@ def score_truth(
         whole=float(hit[1].mean()),
         whole_chance=float(chance[1].mean()),
     )
+
+
+class PlantedAlleles(NamedTuple):
+    """A substitutions in N sequences with known sites.
+
+    Attributes:
+      row: int64 (A,), which sequence.
+      position: int64 (A,), from 0.
+      letter: uint8 (A,), what takes the place of the letter there.
+      breaks: bool (A,), it takes from a primary site the letter that fits its motif best; the others lie beside sites.
+    """
+
+    row: np.ndarray
+    position: np.ndarray
+    letter: np.ndarray
+    breaks: np.ndarray
+
+
+def planted_alleles(
+    tokens: np.ndarray, sites: np.ndarray, rows: np.ndarray, rng: np.random.Generator, *, margin: int = 3
+) -> PlantedAlleles:
+    """For each sequence with a primary site a substitution that breaks it, and one that lies beside all sites.
+
+    The motif is what the primary sites themselves show, letter by letter on the motif's strand, with one pseudocount
+    per letter. A site is broken where a letter that fits well can be replaced by the one that fits worst. A sequence
+    with several primary sites gets neither, since one of them would be left.
+
+    Args:
+      tokens: uint8 (N, L), padded with N.
+      sites: `SITE_DTYPE` (S,), as in `Corpus.sites`.
+      rows: int (N,), the corpus row of each sequence.
+      rng: source of randomness: where beside, and the letter there.
+      margin: letters between a site and what lies beside it, at least.
+    """
+    local, primary = _of_rows(sites, rows, ('primary',))
+    length = tokens.shape[1]
+    near = site_mask(sites, rows, length, roles=ROLES)
+    for _ in range(margin):
+        near[:, 1:] |= near[:, :-1]
+        near[:, :-1] |= near[:, 1:]
+    words = [_site_word(tokens[r], site) for r, site in zip(local, primary, strict=True)]
+    shares = {
+        width: np.log(np.stack([word for word in words if len(word) == width]).sum(axis=0) + 1)
+        for width in {len(word) for word in words}
+    }
+    found = []
+    counts = np.bincount(local, minlength=len(rows))
+    for r, site, word in zip(local.tolist(), primary, words, strict=True):
+        free = np.flatnonzero(~near[r] & (tokens[r] < 4))
+        if counts[r] > 1 or not len(free):
+            continue
+        fit = shares[len(word)]
+        column = int(np.argmax((fit * word).sum(axis=1) - fit.min(axis=1)))
+        worst = int(fit[column].argmin())
+        start, width = int(site['start']), int(site['width'])
+        turned = site['strand'] < 0
+        found.append((r, start + (width - 1 - column if turned else column), 3 - worst if turned else worst, True))
+        at = int(rng.choice(free))
+        found.append((r, at, int((tokens[r, at] + rng.integers(1, 4)) % 4), False))
+    columns = np.array(found, np.int64).reshape(-1, 4).T
+    return PlantedAlleles(columns[0], columns[1], columns[2].astype(np.uint8), columns[3].astype(bool))
+
+
+def _site_word(tokens: np.ndarray, site: np.void) -> np.ndarray:
+    """The letters of a site on its motif's strand, one-hot (width, 4)."""
+    word = tokens[site['start'] : site['start'] + site['width']]
+    word = np.where(word < 4, 3 - word, word)[::-1] if site['strand'] < 0 else word
+    return (word[:, None] == np.arange(4)).astype(float)
 
 
 def _of_rows(sites: np.ndarray, rows: np.ndarray, roles: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:

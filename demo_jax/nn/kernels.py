@@ -154,7 +154,7 @@ def conv1d_tokens(tokens: Array, kernel: Array, bias: Array, padding: str) -> Ar
       ValueError: as `conv1d`.
     """
     width, _, filters = kernel.shape
-    padded = jnp.pad(tokens, (_pads(padding, width), (0, 0)), constant_values=4).astype(jnp.int32)
+    padded = jnp.pad(tokens, (pads(padding, width), (0, 0)), constant_values=4).astype(jnp.int32)
     steps = len(padded) - width + 1
     if steps < 1:
         raise ValueError(f'sequence of length {len(padded)} is shorter than the filter width {width}')
