@@ -108,7 +108,8 @@ _MOTIFS = flags.DEFINE_list(
     'motifs',
     [],
     'Motifs that compete for hits, separated by commas: JASPAR ids or names, files (.meme, .jaspar), jaspar (all). '
-    "Default: those that the run's stage discover found, or else JASPAR's of the TF.",
+    "Default: those that the run's stage discover found, or else JASPAR's of the TF. With --variants: "
+    'those whose matches over one allele only are listed.',
 )
 _HIT_FDR = flags.DEFINE_float(
     'hit_fdr', 0.05, 'The largest false discovery rate of hits.', lower_bound=0.0, upper_bound=1.0
@@ -135,12 +136,6 @@ _NULL = flags.DEFINE_integer(
     "With --variants of a run: p-values and percentiles among so many random substitutions of each kind in the task's "
     'own sequences (of the same letter between the same neighbours); 0 = none.',
     lower_bound=0,
-)
-_MOTIFS = flags.DEFINE_bool(
-    'motifs',
-    True,
-    'With --variants of a run: say which motifs match over one allele only, of those that the run has found, '
-    "else the TF's own of JASPAR.",
 )
 _OUT = cli.define_path('out', None, 'Table to write; default scores.tsv, or variant_scores.tsv with --variants.')
 
@@ -195,8 +190,8 @@ def main(argv: Sequence[str]) -> None:
         raise InputError('threshold is nan, expected a number')
     if hits and _RUN.value is None:
         raise InputError('--hits goes with --run')
-    if _MOTIFS.value and not (hits or _EXPLAIN.value):
-        raise InputError('--motifs goes with --hits or --explain')
+    if _MOTIFS.value and not (hits or _EXPLAIN.value or _VARIANTS.value):
+        raise InputError('--motifs goes with --hits, --explain or --variants')
     models = _models()
     if _VARIANTS.value:
         _variants(models, _VARIANTS.value, out)
@@ -344,7 +339,7 @@ def _variants(models: Sequence[Any], path: str, out: pathlib.Path) -> None:
     from demo_jax.predict.scoring import describe_probabilities
 
     notes: list[str] = []
-    nulls, banks = _of_variants(models)
+    nulls, bank = _of_variants(models)
     with variant_effects.skipped_table(_skipped(out)) as enter:
         done = variant_effects.write_variants(
             models,
@@ -355,7 +350,7 @@ def _variants(models: Sequence[Any], path: str, out: pathlib.Path) -> None:
             passed_over=enter,
             say=notes.append,
             nulls=nulls,
-            banks=banks,
+            bank=bank,
             n_top=max(_MOST_ROWS, _FIGURES.value if _EXPLAIN.value else 0),
         )
     title = 'Variants: score (log odds) of either allele, and what changes from ref to alt (positions from 1)'
@@ -376,18 +371,29 @@ def _variants(models: Sequence[Any], path: str, out: pathlib.Path) -> None:
 
 
 def _of_variants(models: Sequence[Any]) -> tuple[Any, Any]:
-    """What makes the nulls, and the motifs of each model of a run; None where not wanted, or where there is no run."""
+    """What makes the nulls, and the motifs of the models of a run; None where not wanted, or where there is no run."""
     if _RUN.value is None:
         return None, None
     from demo_jax.predict import variant_motifs, variant_null
     from demo_jax.predict.run import load_run
+    from demo_jax.stages.sequence_hits import wanted_motifs
 
     run = load_run(_RUN.value, own_specs=_OWN_SPECS.value)
+    motifs: list[dict[str, Any]] = []
+    for model in models:
+        try:
+            wanted = wanted_motifs(run, model, _MOTIFS.value).motifs
+            motifs.append({name: pattern.probabilities for name, pattern in wanted.items()})
+        except InputError as error:
+            if _MOTIFS.value:
+                raise
+            print(f'note: no motifs: {error}')
+            motifs.append({})
 
     def nulls() -> Any:
         return variant_null.nulls_of(run, models, draws=_NULL.value)
 
-    return nulls if _NULL.value else None, variant_motifs.banks_of(run, models) if _MOTIFS.value else None
+    return nulls if _NULL.value else None, variant_motifs.make_bank(motifs)
 
 
 def _print(

@@ -74,7 +74,6 @@ EDGE = (
     'demo_jax.predict.variant_check',
     'demo_jax.predict.variant_effects',
     'demo_jax.predict.variant_maps',
-    'demo_jax.predict.variant_motifs',
     'demo_jax.predict.variant_null',
     'demo_jax.predict.alleles',
     'demo_jax.stages',

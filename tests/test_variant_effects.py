@@ -134,7 +134,7 @@ def test_the_null_is_of_the_tasks_test_sequences(run, models):
 def test_motifs_over_an_allele_are_those_that_a_scan_finds():
     rng = np.random.default_rng(6)
     motifs = {f'm{n}': rng.dirichlet([0.2] * 4, size=int(rng.integers(4, 9))) for n in range(4)}
-    bank = variant_motifs.make_bank(motifs, p_value=5e-3)
+    bank = variant_motifs.make_bank([{}, motifs], p_value=5e-3)
     tokens = rng.integers(0, 4, (200, 25)).astype(np.uint8)
     tokens[rng.random(tokens.shape) < 0.02] = dna.N
     at = rng.integers(0, 25, 200)
@@ -145,6 +145,7 @@ def test_motifs_over_an_allele_are_those_that_a_scan_finds():
         over = (hits.start < (at + length)[hits.row]) & (hits.start + hits.width > at[hits.row])
         expected[hits.row[over], k] = True
     np.testing.assert_array_equal(bank.matches(tokens, at, length), expected)
+    assert bank.names == tuple(motifs) and set(bank.model) == {1}
     assert 20 < expected.sum() < 400
 
 
@@ -157,7 +158,7 @@ def scored(run, models, tmp_path_factory):
     path, genome = folder / 'v.vcf', fasta(folder / 'x.fa', s=TEXT)
     path.write_text(vcf(*lines))
     options = {'nulls': lambda: variant_null.nulls_of(run, models, draws=40, progress=False), 'progress': False}
-    options['banks'] = [variant_motifs.make_bank({'word': np.eye(4)[[0, 2, 3]]}, p_value=0.02)] * len(models)
+    options['bank'] = variant_motifs.make_bank([{'word': np.eye(4)[[0, 2, 3]]}] * len(models), p_value=0.02)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(variant_effects, 'BLOCK', 16)
         written = variant_effects.write_variants(models, path, genome, folder / 'o.tsv', n_top=7, **options)

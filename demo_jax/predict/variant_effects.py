@@ -340,7 +340,7 @@ def score_blocks(
     passed_over: Callable[[Skipped], None] | None = None,
     say: Callable[[str], object] = lambda text: None,
     nulls: Callable[[], Sequence[Null]] | None = None,
-    banks: Sequence[Bank] | None = None,
+    bank: Bank | None = None,
     progress: bool = True,
 ) -> Iterator[VariantScores]:
     """Score both alleles of every variant, `BLOCK` variants at a time, in the order of the file.
@@ -360,7 +360,7 @@ def score_blocks(
       passed_over: called with each skipped allele, in the order of the file.
       say: called with a sentence for whatever had to be guessed.
       nulls: makes one null per model, see `variant_null.nulls_of`, and is called once there is a variant; or None.
-      banks: one per model, from `variant_motifs.banks_of`, or None.
+      bank: the motifs of all models, from `variant_motifs.make_bank`, or None.
       progress: show a bar over variants.
 
     Raises:
@@ -380,7 +380,7 @@ def score_blocks(
             means = members.combine(ref).mean, members.combine(alt).mean
             spread = members.combine(alt - ref).sd
             p_value, percentile = _ranked(made, means[1] - means[0], pairs) if made is not None else (None, None)
-            gained, lost = _motif_changes(banks, pairs, block) if banks else (None, None)
+            gained, lost = _motif_changes(bank, len(models), pairs, block) if bank else (None, None)
             variants, windows = [one.variant for one in block], [one.alleles for one in block]
             yield VariantScores(
                 models,
@@ -411,22 +411,20 @@ def _ranked(nulls: Sequence[Null], change: np.ndarray, pairs: Pairs) -> tuple[np
 
 
 def _motif_changes(
-    banks: Sequence[Bank], pairs: Pairs, block: Sequence[Placed]
+    bank: Bank, n_models: int, pairs: Pairs, block: Sequence[Placed]
 ) -> tuple[list[list[str]], list[list[str]]]:
     """The names of motifs that match over ALT alone, and over REF alone, for each model and variant."""
     at, letters = (np.array([getattr(one, name) for one in block]) for name in ('at', 'letters'))
-    gained: list[list[str]] = []
-    lost: list[list[str]] = []
-    for bank in banks:
-        ref, alt = (
-            bank.matches(tokens, at[:, which], letters[:, which]) for which, tokens in enumerate((pairs.ref, pairs.alt))
-        )
-        for into, hits in ((gained, alt & ~ref), (lost, ref & ~alt)):
-            names = [''] * len(block)
-            for v in np.flatnonzero(hits.any(axis=1)).tolist():
-                names[v] = ';'.join(bank.names[k] for k in np.flatnonzero(hits[v]))
-            into.append(names)
-    return gained, lost
+    ref, alt = (
+        bank.matches(tokens, at[:, which], letters[:, which]) for which, tokens in enumerate((pairs.ref, pairs.alt))
+    )
+    changed = []
+    for hits in (alt & ~ref, ref & ~alt):
+        names: list[list[list[str]]] = [[[] for _ in block] for _ in range(n_models)]
+        for v, k in zip(*(index.tolist() for index in np.nonzero(hits)), strict=True):
+            names[bank.model[k]][v].append(bank.names[k])
+        changed.append([[';'.join(of_variant) for of_variant in of_model] for of_model in names])
+    return changed[0], changed[1]
 
 
 def score_variants(

@@ -108,9 +108,8 @@ def substitutions(
     for step in (1, 2, 3):
         alt = np.where(tokens < 4, (tokens + step) % 4, 4)
         kind = np.full((n, length), OTHER)
-        kind[:, 1:-1] = kinds_of(
-            *(a.ravel() for a in (tokens[:, :-2], tokens[:, 1:-1], tokens[:, 2:], alt[:, 1:-1])), strands
-        ).reshape(n, -1)
+        before, ref, behind = (part.ravel() for part in (tokens[:, :-2], tokens[:, 1:-1], tokens[:, 2:]))
+        kind[:, 1:-1] = kinds_of(before, ref, behind, alt[:, 1:-1].ravel(), strands).reshape(n, -1)
         found.append(kind)
     kinds = np.stack(found, axis=-1).ravel()
     order = rng.permutation(np.flatnonzero(kinds != OTHER))
