@@ -356,6 +356,7 @@ def _variants(models: Sequence[Any], path: str, out: pathlib.Path) -> None:
     title = 'Variants: score (log odds) of either allele, and what changes from ref to alt (positions from 1)'
     printed = [name for name in _PRINTED_VARIANTS if name in done.columns]
     _print(done.top, printed, 'score_change', title, out, done.n_rows)
+    print(describe_probabilities(models, _PRIOR.value))
     for note in dict.fromkeys(notes):
         print(f'note: {note}')
     for reason, count in done.skipped.items():
@@ -363,7 +364,6 @@ def _variants(models: Sequence[Any], path: str, out: pathlib.Path) -> None:
         print(f'passed over: {count:,} {reason}{named}')
     if done.skipped:
         print(f'passed over, one by one: {_skipped(out)}')
-    print(describe_probabilities(models, _PRIOR.value))
     if _EXPLAIN.value:
         page = variant_maps.write_maps(models, done, out.with_name(f'{out.stem}_alleles'), figures=_FIGURES.value)
         print(f'maps of both alleles: {page}')

@@ -636,7 +636,7 @@ def test_the_command_refuses_to_overwrite_its_input(run, tmp_path, call):
         ({'track': 'x.bed', 'track_of': 'saliency'}, '--track_of goes with a --track in bigWig format'),
         ({'track': 'x.bw', 'track_of': 'magic'}, "--track_of is 'magic', expected score, "),
         ({'download': True}, '--download goes with --deepbind'),
-        ({'motifs': ['CTCF']}, '--motifs goes with --hits or --explain'),
+        ({'motifs': ['CTCF']}, '--motifs goes with --hits, --explain or --variants'),
         ({'hits': str(path)}, 'is an input file, choose another --hits'),
         ({'track': 'x.bed', 'threshold': math.nan}, 'threshold is nan, expected a number'),
     ):
