@@ -166,7 +166,9 @@ def _explain(prospect: Prospect, *, again: bool = False) -> tuple[int, tuple[int
         n = n_positive + min(len(labels) - int(labels.sum()), explain.negatives)
         for name in chosen:
             spec = resolve(name)
-            indices = [job.index for job in jobs if (job.task, job.spec) == (task, name)]
+            mine = [job for job in jobs if (job.task, job.spec) == (task, name)]
+            indices = [job.index for job in mine]
+            n_members = len({(job.seed, job.fold) for job in mine}) if explain.members == 'all' else 1
             for piece in explain.pieces:
                 if not PIECES[piece].applies(spec) or (again and piece not in ATTRIBUTIONS):
                     continue
@@ -176,7 +178,9 @@ def _explain(prospect: Prospect, *, again: bool = False) -> tuple[int, tuple[int
                     continue
                 strands = 2 if config['recipe']['average_strands'] else 1
                 per_sequence = strands * 3 * cost.get(name, 0) / (_EFFICIENCY[spec.kind] * rate)
-                seconds += n * per_sequence * work(piece, explain, length)
+                seconds += (
+                    n * per_sequence * work(piece, explain, length) * (n_members if PIECES[piece].together else 1)
+                )
             n_words += n_positive * sum(PIECES[piece].applies(spec) for _, piece in TRACKS.values())
     programs = sum(PIECES[piece].applies(resolve(name)) for piece in explain.pieces for name in chosen)
     seconds += 0.4 * _COMPILE_SECONDS * programs if done < total else 0.0

@@ -61,7 +61,9 @@
 
   function spec(run, name) {
     const known = run.specs.some((one) => one.spec === name);
-    return known ? [demo.key(demo.specPlace(run, name)), ' ', demo.specLabel(run, name)] : name;
+    if (known) return [demo.key(demo.specPlace(run, name)), ' ', demo.specLabel(run, name)];
+    const [, of, times] = String(name).match(/^(.*)( x \d+)$/) || [null, name, ''];  // several models together
+    return demo.specLabel(run, of) + times;
   }
 
   // Every task's test AUROC of the row's architecture.
