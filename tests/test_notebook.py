@@ -70,6 +70,6 @@ def test_ask(tmp_path, monkeypatch):
     notebook = nbformat.read(ROOT / 'experiments' / 'notebooks' / 'ask.ipynb', as_version=4)
     nbclient.NotebookClient(notebook, timeout=300, resources={'metadata': {'path': str(tmp_path)}}).execute()
     outputs = [output for cell in notebook.cells if cell.cell_type == 'code' for output in cell.outputs]
-    assert len([one for one in outputs if 'image/png' in getattr(one, 'data', {})]) == 5
+    assert len([one for one in outputs if 'image/png' in getattr(one, 'data', {})]) == 6
     text = ''.join(one.text for one in outputs if one.output_type == 'stream')
     assert 'Peak(gap=9, after=True, same_strand=True' in text and 'target reached' in text

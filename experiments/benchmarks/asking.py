@@ -26,7 +26,7 @@ from experiments.benchmarks.measure import Settings, interleaved, summarise
 #: Models, backgrounds and words; of these models the loop over models with tangermeme asks so many, one after another.
 MODELS, BACKGROUNDS, WORDS, PEER_MODELS = 30, 100, 100, 1
 #: Sequences that are designed for one model, and the score (log odds) that they have to reach.
-DESIGNS, TARGET = 3, 2.0
+DESIGNS, TARGET = 10, 2.0
 _WORD = 8  # letters
 
 
@@ -207,7 +207,7 @@ def main(arguments: list[str]) -> None:
     params = jax.tree.map(lambda *leaves: np.stack(leaves), *(model.params for model in chosen))
     backgrounds = backgrounds_of('shuffles', opened, opened.tasks[:1], BACKGROUNDS).tokens
     asked = Asked(SPECS[spec], params, chosen[0].average_strands, backgrounds, words_of(WORDS, rng))
-    rows = marginal_rows(asked, 2)
+    rows = marginal_rows(asked, 3)
     shown = [row | {'per_second': row['per_second']['median']} for row in rows]
     print(format_table(shown, ['spec', 'program', 'effects', 'per_second', 'per_processor_second']))
     print(format_table(compare(rows), ['spec', 'beside', 'times', 'times_by_processor']))

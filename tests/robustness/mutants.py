@@ -167,6 +167,42 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         'training/jobs.py',
+        'rng.random(count) < 1 - epoch / until',
+        'rng.random(count) < epoch / until',
+        'jobs::test_shuffles_come_in_the_first_epochs_and_become_fewer',
+    ),
+    Mutant(
+        'training/pool.py',
+        'first[others] = np.arange(used, used + len(source))',
+        'first[others] = np.arange(used - len(source), used)',
+        'pool::test_shuffles_stand_in_for_negatives_that_are_none',
+    ),
+    Mutant(
+        'insilico/grammar.py',
+        'np.stack([highest, highest - np.median(flat, axis=-1)], axis=-1)',
+        'np.stack([highest, highest], axis=-1)',
+        'grammar::test_synergy_at_any_distance_is_no_preference',
+    ),
+    Mutant(
+        'insilico/grammar.py',
+        '.max(axis=1))\n    return found',
+        '.min(axis=1))\n    return found',
+        'grammar::test_words_that_mean_nothing_are_called_at_the_nominal_rate_at_most',
+    ),
+    Mutant(
+        'insilico/compare.py',
+        'change = of_condition[1] - of_condition[0]',
+        'change = of_condition[0] - of_condition[1]',
+        'two_conditions::test_motif_differences_are_those_of_the_scores',
+    ),
+    Mutant(
+        'insilico/models.py',
+        'own, turned, length - width - starts[0], score, width)',
+        'own, turned, length - starts[0], score, width)',
+        'insilico::test_following_edits_gives_the_scores_of_the_whole_sequences',
+    ),
+    Mutant(
+        'training/jobs.py',
         'order = rng.permutation(count)',
         'order = rng.integers(count, size=count)',
         'jobs::test_an_epoch_has_every_example_once',
