@@ -6,9 +6,9 @@ higher that is than in the median arrangement. The same two numbers of each moti
 (`designs.meaningless`) tell how large they become by chance: the search for the best arrangement is in both.
 
 A model with little curvature has small numbers, one with much has large ones. So the numbers of a motif are compared on
-a logarithmic scale, in standard deviations from the mean of its own words. What the words of all motifs of a run reach
-on that scale, each compared with the other words of its motif, is the null distribution of `p_values`. Pooling makes
-small p possible with few words for each motif (compare Tusher et al. 2001, PNAS 98:5116).
+a logarithmic scale, in standard deviations from the median of its own words. What the words of all motifs of a run
+reach on that scale, each compared with the other words of its motif, is the null distribution of `p_values`. Pooling
+makes small p possible with few words for each motif (compare Tusher et al. 2001, PNAS 98:5116).
 """
 
 import dataclasses
@@ -266,19 +266,28 @@ def p_values(asked: Sequence[tuple[np.ndarray, np.ndarray]], pool: np.ndarray) -
       float64 (P, 2) for each: of either motif's p the larger, which is too large for a pair of which one motif is weak.
     """
     logs = np.log(np.maximum(pool[~np.isnan(pool).any(axis=(1, 2))], _NONE))
-    alone = [_surprise(logs[:, k], np.delete(logs, k, axis=1)) for k in range(logs.shape[1])]
+    usual = np.median(_spread(logs), axis=0)
+    alone = [_surprise(logs[:, k], np.delete(logs, k, axis=1), usual) for k in range(logs.shape[1])]
     against = np.sort(np.stack(alone).reshape(-1, 2), axis=0)
     found = []
     for numbers, words in asked:
         given = np.repeat(np.log(np.maximum(numbers, _NONE))[:, None], 2, axis=1)  # (P, 2 motifs, 2)
-        surprise = _surprise(given, np.log(np.maximum(words, _NONE)))
+        surprise = _surprise(given, np.log(np.maximum(words, _NONE)), usual)
         below = [np.searchsorted(against[:, t], surprise[..., t], side='left') for t in (STRENGTH, PREFERENCE)]
         found.append(((1.0 + len(against) - np.stack(below, -1)) / (1.0 + len(against))).max(axis=1))
     return found
 
 
-def _surprise(value: np.ndarray, words: np.ndarray) -> np.ndarray:
-    """Values (..., 2) in robust standard deviations from the median of words (..., K, 2): one word may be a motif."""
-    middle = np.median(words, axis=-2)
-    spread = 1.4826 * np.median(np.abs(words - middle[..., None, :]), axis=-2)
-    return (value - middle) / np.maximum(spread, _LEAST_SPREAD)
+def _spread(words: np.ndarray) -> np.ndarray:
+    """The robust standard deviation of words (..., K, 2): one of them may be a motif."""
+    return 1.4826 * np.median(np.abs(words - np.median(words, axis=-2, keepdims=True)), axis=-2)
+
+
+def _surprise(value: np.ndarray, words: np.ndarray, usual: np.ndarray) -> np.ndarray:
+    """Values (..., 2) in standard deviations from the median of words (..., K, 2).
+
+    The standard deviation is the mean of that of these words, of which there are few, and the `usual` one (2,): else
+    the largest surprises would be those of motifs whose words happen to be alike.
+    """
+    spread = (_spread(words) + usual) / 2
+    return (value - np.median(words, axis=-2)) / np.maximum(spread, _LEAST_SPREAD)
