@@ -185,7 +185,8 @@ def test_every_training_sequence_is_scored_by_models_that_have_not_seen_it(run):
     expected = np.zeros(len(rows))
     for at, row in enumerate(rows):
         blind = [opened.model_of(job) for job in opened.jobs if job.fold == folds[row]]
-        expected[at] = np.mean([model.predict([corpus.sequence(row)]).score[0] for model in blind])
+        scores = [model.predict([corpus.sequence(row)]).score[0] / model.temperature + model.shift for model in blind]
+        expected[at] = np.mean(scores)
     np.testing.assert_allclose(found, expected, atol=1e-5)
     (row,) = files.read_tsv(run.tables / 'out_of_fold.tsv')
     assert float(row['auroc']) == pytest.approx(metrics.auroc(corpus.labels[rows], expected), abs=1e-5)
@@ -211,6 +212,8 @@ def test_tables_have_the_ensemble_of_folds_and_seeds(run):
     assert len(models) == 6 and together['job'] == '0+1+2+3+4+5' and together['n_valid'] == '24'
     assert ensemble.temperature == pytest.approx(float(together['temperature']))
     assert ensemble.shift == pytest.approx(float(together['shift']))
+    assert ensemble.shift == pytest.approx(np.mean([model.shift for model in ensemble]), rel=1e-4)
+    assert 1 / ensemble.temperature == pytest.approx(np.mean([1 / model.temperature for model in ensemble]), rel=1e-4)
     assert ensemble.members[2].temperature == pytest.approx(float(models[2]['temperature']))
 
 

@@ -125,6 +125,7 @@ class _Tested:
       n_resamples: for intervals.
       rows: one per model, with `AUROC_COLUMNS`, in the order of the job table.
       scores, valid: by job, scores of its test and of its validation rows.
+      scales: by job, how its scores become log odds of calibrated probabilities.
       calibrations, ensembles, outside: rows of tables, see `Scored`.
     """
 
@@ -136,6 +137,7 @@ class _Tested:
     rows: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     scores: dict[int, np.ndarray] = dataclasses.field(default_factory=dict)
     valid: dict[int, np.ndarray] = dataclasses.field(default_factory=dict)
+    scales: dict[int, calibration.Scale] = dataclasses.field(default_factory=dict)
     calibrations: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     ensembles: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     outside: list[dict[str, Any]] = dataclasses.field(default_factory=list)
@@ -163,9 +165,9 @@ class _Tested:
         self.scores[job.index], self.valid[job.index] = scores, valid
         if job.spec != PUBLISHED:  # nothing is fitted for models of others, which our validation rows trained
             row_of = {'job': job.index} | own | {name: row[name] for name in AUROC_COLUMNS[:5]}
-            self.calibrations.append(
-                row_of | calibrate(Outside(held.labels, valid, held.pairs), scores, test, self.n_resamples)
-            )
+            found = calibrate(Outside(held.labels, valid, held.pairs), scores, test, self.n_resamples)
+            self.scales[job.index] = calibration.Scale(found['temperature'], found['shift'])
+            self.calibrations.append(row_of | found)
         row |= {'valid_auroc': result.best_auroc, 'best_epoch': result.best_epoch}
         row |= measure(scores, test, self.n_resamples)
 
@@ -186,7 +188,7 @@ class _Tested:
         first = members[0]
         apart = None
         if self.folds is not None:
-            apart = _out_of_fold(self.run, self.corpus, self.folds, members, self.valid)
+            apart = _out_of_fold(self.run, self.corpus, self.folds, members, self.valid, self.scales)
             if apart is not None:
                 self.outside.append(_rate_out_of_fold(members, apart, self.n_resamples))
         if len(members) == 1:
@@ -203,7 +205,8 @@ class _Tested:
             apart = Outside(held.labels, valid_mean, held.pairs)
         if apart is not None:
             jobs = '+'.join(str(index) for index in sorted(job.index for job in members))
-            together = calibrate(apart, mean, test, self.n_resamples)
+            scale = None if self.folds is None else _mean_scale([self.scales[job.index] for job in members])
+            together = calibrate(apart, mean, test, self.n_resamples, scale)
             self.calibrations.append({'job': jobs, 'task': first.task, 'spec': first.spec} | together)
 
 
@@ -463,7 +466,17 @@ class Outside(NamedTuple):
     folds: np.ndarray | None = None
 
 
-def calibrate(held: Outside, scores: np.ndarray, test: Examples, n_resamples: int) -> dict[str, Any]:
+def _mean_scale(scales: Sequence[calibration.Scale]) -> calibration.Scale:
+    """The scale of a mean score under which its log odds are about the mean of the members' calibrated log odds."""
+    return calibration.Scale(
+        1 / float(np.mean([1 / scale.temperature for scale in scales])),
+        float(np.mean([scale.shift for scale in scales])),
+    )
+
+
+def calibrate(
+    held: Outside, scores: np.ndarray, test: Examples, n_resamples: int, scale: calibration.Scale | None = None
+) -> dict[str, Any]:
     """The scale of a model, and what its test probabilities are worth: columns of `calibration.tsv`.
 
     Args:
@@ -471,8 +484,9 @@ def calibrate(held: Outside, scores: np.ndarray, test: Examples, n_resamples: in
       scores: (N,) of the test rows.
       test: these rows.
       n_resamples: for the 95% intervals.
+      scale: of the test scores, where it is known. None: the validation scores choose it.
     """
-    scale = calibration.fit_scale(held.labels, held.scores)
+    scale = scale or calibration.fit_scale(held.labels, held.scores)
     apart = probability(calibration.fit_apart(held.labels, held.scores, held.pairs))
     before, after = probability(scores), probability(scores, *scale)
     brier, error = calibration.bootstrap_errors(test.labels, after, test.pairs, n_resamples=n_resamples)
@@ -525,19 +539,29 @@ def _groups(alive: Sequence[tuple[Job, Mapping[str, Any]]]) -> list[list[Job]]:
 
 
 def _out_of_fold(
-    run: RunDirectory, corpus: Corpus, folds: np.ndarray, members: Sequence[Job], valid: Mapping[int, np.ndarray]
+    run: RunDirectory,
+    corpus: Corpus,
+    folds: np.ndarray,
+    members: Sequence[Job],
+    valid: Mapping[int, np.ndarray],
+    scales: Mapping[int, calibration.Scale],
 ) -> Outside | None:
     """Write the out-of-fold scores of a task and spec, and give them; None where a fold has no model.
 
-    `predictions/out_of_fold/NNNNN.npy` (NNNNN: the first of the jobs) has a float32 score for each training and
-    validation row of the task, in the corpus' order: that of the model whose fold the sequence is in, the mean over
-    seeds. Its epoch was chosen by this fold, as that of a model is by its validation rows.
+    `predictions/out_of_fold/NNNNN.npy` (NNNNN: the first of the jobs) has a float32 for each training and validation
+    row of the task, in the corpus' order: the score of the model whose fold the sequence is in, the mean over seeds,
+    as log odds of calibrated probabilities, for raw scores of several models are not on one scale. The model's epoch
+    and scale were chosen by this fold, as those of a model are by its validation rows.
     """
     rows = _training_rows(corpus, members[0].task)
     own = np.asarray(folds[rows])
     scores = np.full(len(rows), np.nan, np.float32)
     for fold in np.unique(own).tolist():
-        of_fold = [valid[job.index] for job in members if job.fold == fold]
+        of_fold = [
+            valid[job.index] / scales[job.index].temperature + scales[job.index].shift
+            for job in members
+            if job.fold == fold
+        ]
         if not of_fold:
             return None
         scores[own == fold] = combine(np.stack(of_fold)).mean
