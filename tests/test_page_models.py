@@ -364,6 +364,15 @@ def test_an_answer_that_the_run_contradicts_is_not_shown(browser, asked, tmp_pat
     view.page.close()
 
 
+def test_without_workers_it_computes_beside_the_page(watched, page):
+    watched.page.add_init_script('window.Worker = undefined')
+    item = page[1]['sequences'][0]
+    open_change(watched, item['row'])
+    assert not watched.page.workers
+    for place, spec in enumerate(fake_run.SPECS):
+        assert abs(cell(watched.page, spec, 'score') - item['scores'][place]) < 0.006
+
+
 @pytest.mark.parametrize('width', [360, 1200])
 @pytest.mark.parametrize('theme', ['light', 'dark'])
 def test_it_fits_and_is_readable(watched, page, width, theme):

@@ -7,6 +7,7 @@
   const LETTERS = 'ACGT';
   const MOST = 1000;  // letters
   const TOLERANCE = 1e-3;  // how far the score of the original may be from the one that the run holds
+  const SHADES = 40;  // of each colour of the mutants
   const LEFT = 76, CELL = 11, TALL = 54, BLOCK = 24 + TALL + 8 + 4 * CELL + 14;
 
   /** The models in a worker, or beside the page where it may have none: `ask` a question, `end` it all. */
@@ -68,6 +69,7 @@
     const past = [], future = [];
     let typed = 0;  // when letters were typed last: what is typed in one go is undone in one go
     let question = 0;
+    let looked = false;
     let results = new Map();
     let palette = demo.palette();
     const groups = new Map();
@@ -190,6 +192,11 @@
       if (found.score !== undefined) result.off = Math.abs(found.original - stored.get(found.spec)) > TOLERANCE * Math.max(1, Math.abs(found.original));
       drawModel(models.find(({spec}) => spec === found.spec));
       showReadout();
+      if (found.values && !looked) {  // where the figure is wider than the page, begin with what matters
+        looked = true;
+        const sizes = found.values.map(Math.abs);
+        stage.scrollLeft = px(sizes.indexOf(Math.max(...sizes))) - stage.clientWidth / 2;
+      }
     }
     const answer = ask(computed.map(({payload}) => payload), receive);
 
@@ -289,14 +296,19 @@
       if (!why) {
         const changes = result.mutants ? Array.from(result.mutants, (score) => score - result.score) : null;
         const largest = changes ? demo.largest(changes) || 1 : 1;
-        const squares = svg('g', {class: 'mutants', 'shape-rendering': 'crispEdges'});
+        // One path for each colour: a thousand letters have four thousand squares.
+        const paths = new Map();
         [...LETTERS].forEach((letter, token) => {
-          squares.append(svg('text', {x: LEFT - 6, y: y + token * CELL + 9, 'font-size': 10, 'text-anchor': 'end', fill: palette.soft, 'font-family': MONO}, letter));
+          group.append(svg('text', {x: LEFT - 6, y: y + token * CELL + 9, 'font-size': 10, 'text-anchor': 'end', fill: palette.soft, 'font-family': MONO}, letter));
           for (let position = 0; position < view.letters.length; position += 1) {
-            const own = view.letters[position] === letter;
-            squares.append(svg('rect', {x: px(position), y: y + token * CELL, width: view.step, height: CELL, fill: own || !changes ? palette.blank : demo.stripColour(changes[4 * position + token] / largest, palette)}));
+            const level = changes ? Math.round(SHADES * changes[4 * position + token] / largest) : 0;
+            const fill = view.letters[position] === letter ? palette.blank : level ? demo.stripColour(level / SHADES, palette) : null;
+            if (fill) paths.set(fill, `${paths.get(fill) || ''}M${px(position).toFixed(2)} ${y + token * CELL}h${view.step.toFixed(2)}v${CELL}h${(-view.step).toFixed(2)}z`);
           }
         });
+        const squares = svg('g', {class: 'mutants', 'shape-rendering': 'crispEdges'},
+          svg('rect', {x: LEFT, y, width: px(view.letters.length) - LEFT, height: 4 * CELL, fill: demo.stripColour(0, palette), stroke: palette.grid}),
+          [...paths].map(([fill, d]) => svg('path', {d, fill})));
         group.append(squares);
       }
       groups.get(model.spec).replaceWith(group);
