@@ -275,9 +275,9 @@
       const why = reason(model);
       let y = 60 + place_ * BLOCK + 14;
       const head = why || (result.score === undefined ? 'is asked …' : `${demo.signed(result.score)}, ${view.letters === item.letters ? 'as the original' : `${demo.signed(result.score - result.original)} from the original`}, P ${demo.fixed(demo.probability(result.score, model))}`);
-      group.append(
+      group.append(svg('g', {class: 'head', transform: `translate(${stage.scrollLeft} 0)`},
         svg('rect', {x: 0, y: y - 9, width: 10, height: 10, rx: 2, fill: demo.seriesColour(demo.specPlace(run, model.spec), palette)}),
-        svg('text', {x: 16, y, 'font-size': 13, fill: palette.ink, 'font-weight': 600}, model.label, svg('tspan', {'font-weight': 400, fill: palette.soft}, `   ${head}`)));
+        svg('text', {x: 16, y, 'font-size': 13, fill: palette.ink, 'font-weight': 600}, model.label, svg('tspan', {'font-weight': 400, fill: palette.soft}, `   ${head}`))));
       y += 10;
       if (result.values) {
         const largest = demo.largest(result.values) || 1;
@@ -335,6 +335,8 @@
       at.value = String(position + 1);
       showReadout();
     }
+    // The names of the models stay in sight.
+    stage.addEventListener('scroll', () => { for (const head of stage.querySelectorAll('.head')) head.setAttribute('transform', `translate(${stage.scrollLeft} 0)`); });
     stage.addEventListener('pointermove', (event) => { const {position} = under(event); if (position !== null && position !== view.cursor) point(position); });
     stage.addEventListener('click', (event) => {
       const {position, letter} = under(event);
