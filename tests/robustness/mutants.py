@@ -146,6 +146,37 @@ MUTANTS: tuple[Mutant, ...] = (
         'pass',
         'dna::test_shuffles_keep_dinucleotides_and_ends',
     ),
+    # folds, ensembles and calibration
+    Mutant(
+        'data/folds.py',
+        'fold = filled.index(min(filled))',
+        'fold = filled.index(max(filled))',
+        'folds::test_a_chromosome_is_in_one_fold_with_all_that_overlaps',
+    ),
+    Mutant(
+        'training/pool.py',
+        'apart = numbers == fold',
+        'apart = numbers != fold',
+        'folds::test_a_pool_with_folds_trains_on_all_but_its_own',
+    ),
+    Mutant(
+        'predict/ensemble.py',
+        'sd = np.sqrt(np.square(values - mean).sum(axis=0) / (len(values) - 1))',
+        'sd = np.sqrt(np.square(values - mean).sum(axis=0) / len(values))',
+        'ensemble::test_combine_is_mean_and_sd',
+    ),
+    Mutant(
+        'evaluation/calibration.py',
+        'return float(np.log(prior / (1 - prior)) - np.log(trained / (1 - trained)))',
+        'return float(np.log(prior / (1 - prior)) + np.log(trained / (1 - trained)))',
+        'calibration::test_another_prior_is_bayes_rule',
+    ),
+    Mutant(
+        'evaluation/calibration.py',
+        'scale = fit_scale(labels[~half], scores[~half])',
+        'scale = fit_scale(labels[half], scores[half])',
+        'calibration::test_scales_apart_come_from_the_other_half_and_pairs_stay_together',
+    ),
     # training
     Mutant(
         'training/jobs.py',
