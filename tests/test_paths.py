@@ -30,7 +30,7 @@ PATHS = {
     'match': ['run'],
     'dashboard': ['run', 'out'],
     'screenshots': ['run', 'out'],
-    'score': ['run', 'deepbind', 'fasta', 'track', 'variants', 'out'],
+    'score': ['run', 'deepbind', 'fasta', 'track', 'hits', 'variants', 'out'],
     'prepare': ['input', 'genome', 'blacklist', 'cache', 'out'],
     'ask': ['run', 'other', 'backgrounds', 'fasta', 'out', 'figure'],
     'simulate_peaks': ['out'],
@@ -69,6 +69,7 @@ NO_PATHS = {
     'protected',
     'banned',
     'models',
+    'track_of',
     'measure',
     'tax_group',
 }
