@@ -6,6 +6,9 @@ import pytest
 from scipy import stats
 
 from demo_jax import dna
+from demo_jax.data import genome
+from demo_jax.data.corpus import SITE_DTYPE
+from demo_jax.explain.truth import planted_alleles
 from demo_jax.io import files
 from demo_jax.motifs import scan
 from demo_jax.nn import alleles, kernels
@@ -77,6 +80,47 @@ def test_alleles_score_as_whole_windows(run):
     np.testing.assert_allclose(ref, score_all(models, pairs.ref, pairs.ref_length), atol=2e-5)
     np.testing.assert_allclose(alt, score_all(models, pairs.alt, pairs.alt_length), atol=2e-5)
     assert np.abs(ref - alt).max() > 0.05
+
+
+@pytest.mark.parametrize('padding, width', [('valid', 7), ('same', 4), ('full', 3)])
+def test_words_of_letters_are_looked_up_as_a_convolution_sums_them(padding, width):
+    rng = np.random.default_rng(9)
+    kernel, bias = rng.normal(size=(width, 4, 5)).astype(np.float32), rng.normal(size=5).astype(np.float32)
+    tokens = rng.integers(0, 5, (11, 3)).astype(np.uint8)
+    expected = kernels.conv1d(kernels.one_hot(tokens), kernel, bias, padding)
+    np.testing.assert_allclose(kernels.conv1d_tokens(tokens, kernel, bias, padding), expected, atol=1e-5)
+    with pytest.raises(ValueError, match='shorter than the filter width 9'):
+        kernels.conv1d_tokens(tokens[:5], np.zeros((9, 4, 5), np.float32), bias, 'valid')
+
+
+def test_letters_nearby_are_those_of_the_genome(tmp_path, monkeypatch):
+    monkeypatch.setattr(genome, '_NEARBY', 64)
+    whole = genome.Genome(fasta(tmp_path / 'x.fa', a=TEXT, b=TEXT[::-1]))
+    nearby, rng = genome.Nearby(whole), np.random.default_rng(10)
+    for _ in range(100):
+        name, start = rng.choice(['a', 'b']), int(rng.integers(0, 150))
+        end = int(rng.integers(start, min(start + 40, 150) + 1))
+        assert nearby.letters(name, start, end) == whole.letters(name, start, end)
+    with pytest.raises(ValueError, match='does not lie on'):
+        nearby.letters('a', 140, 151)
+    whole.close()
+
+
+def test_planted_sites_are_broken_where_it_hurts():
+    """Three sites of ACG, the last of them on the other strand (CGT); the second sequence has two and is left out."""
+    tokens = np.stack([dna.encode(text) for text in ('TTTTACGTTTTTTTTT', 'ACGTTTTTTTTTTACG', 'TTTTTTTTTTTTCGTT')])
+    sites = np.array([(10, 4, 3, 1), (11, 0, 3, 1), (11, 13, 3, 1), (12, 12, 3, -1)], 'i8,i4,i4,i1')
+    known = np.zeros(4, SITE_DTYPE)
+    for name, column in zip(('row', 'start', 'width', 'strand'), sites.dtype.names, strict=True):
+        known[name] = sites[column]
+    found = planted_alleles(tokens, known, np.array([10, 11, 12]), np.random.default_rng(0))
+    assert found.row.tolist() == [0, 0, 2, 2] and found.breaks.tolist() == [True, False] * 2
+    # All three columns are equally sure: the first, A, is replaced by C; on the other strand the last, T, by G.
+    broken = zip(found.position[found.breaks].tolist(), found.letter[found.breaks].tolist(), strict=True)
+    assert list(broken) == [(4, 1), (14, 2)]
+    for row, position, letter, breaks in zip(*found, strict=True):
+        start = {0: 4, 2: 12}[row]
+        assert letter != tokens[row, position] and (breaks or not start - 3 <= position < start + 6)
 
 
 def test_a_kind_is_the_letters_around_and_the_strand():
@@ -155,14 +199,14 @@ def scored(run, models, tmp_path_factory):
     folder = tmp_path_factory.mktemp('table')
     lines = [('s', p, f'rs{p}', TEXT[p - 1], 'ACGT'[('ACGT'.index(TEXT[p - 1]) + 1) % 4]) for p in range(3, 148, 4)]
     lines[5] = ('s', 23, '<b>&', TEXT[22:25], TEXT[22])
-    path, genome = folder / 'v.vcf', fasta(folder / 'x.fa', s=TEXT)
+    path, sequences = folder / 'v.vcf', fasta(folder / 'x.fa', s=TEXT)
     path.write_text(vcf(*lines))
     options = {'nulls': lambda: variant_null.nulls_of(run, models, draws=40, progress=False), 'progress': False}
     options['bank'] = variant_motifs.make_bank([{'word': np.eye(4)[[0, 2, 3]]}] * len(models), p_value=0.02)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(variant_effects, 'BLOCK', 16)
-        written = variant_effects.write_variants(models, path, genome, folder / 'o.tsv', n_top=7, **options)
-    return written, variant_effects.score_variants(models, path, genome, **options), folder
+        written = variant_effects.write_variants(models, path, sequences, folder / 'o.tsv', n_top=7, **options)
+    return written, variant_effects.score_variants(models, path, sequences, **options), folder
 
 
 def test_the_table_holds_the_rows_of_all_blocks(scored):
@@ -216,6 +260,6 @@ def test_maps_of_both_alleles_open_from_disk(scored, models):
 def test_a_run_of_one_model_has_no_spread(run, tmp_path):
     one = choose_models(run, ['one'], ['small_cnn'], 'best')
     (tmp_path / 'v.vcf').write_text(vcf(('s', 40, '.', TEXT[39], 'ACGT'[('ACGT'.index(TEXT[39]) + 1) % 4])))
-    genome = fasta(tmp_path / 'x.fa', s=TEXT)
-    done = variant_effects.write_variants(one, tmp_path / 'v.vcf', genome, tmp_path / 'o.tsv', progress=False)
+    sequences = fasta(tmp_path / 'x.fa', s=TEXT)
+    done = variant_effects.write_variants(one, tmp_path / 'v.vcf', sequences, tmp_path / 'o.tsv', progress=False)
     assert done.columns == variant_effects.VARIANT_COLUMNS and done.n_rows == 1

@@ -277,8 +277,8 @@ def _rows_of(group: np.ndarray, start: np.ndarray, grid: int, more: int) -> tupl
 
 
 def _filled(*arrays: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Arrays (n,), filled up with zeros to one of a few sizes, each of which is a program; integers as int32."""
+    """Arrays (n,), filled up with zeros to a power of two, of which each is a program; integers as int32."""
     n = len(arrays[0])
-    size = 64 if n <= 64 else max(512, 1 << (n - 1).bit_length())
+    size = max(64, 1 << max(n - 1, 0).bit_length())
     whole = (np.concatenate([array, np.zeros(size - n, array.dtype)]) for array in arrays)
     return tuple(array if array.dtype == np.uint8 else array.astype(np.int32) for array in whole)
