@@ -257,6 +257,17 @@ def test_maps_of_both_alleles_open_from_disk(scored, models):
     assert '<b>' not in text and 'http' not in text and 'score of alt' in text and text.count('<img') == 2
 
 
+def test_both_alleles_are_drawn_on_one_scale(scored, models):
+    written, _, _ = scored
+    row, windows = written.top[0], written.windows[0]
+    model = next(model for model in models if model.task == row['task'])
+    maps = model.mutagenesis([window.decode() for window in windows[1:]])
+    axes = variant_maps._drawn(maps, 0, row, windows).axes
+    values = np.concatenate(maps.values)
+    assert axes[0].get_ylim() == axes[1].get_ylim()
+    assert axes[0].get_ylim()[0] <= values.min() and values.max() <= axes[0].get_ylim()[1]
+
+
 def test_a_run_of_one_model_has_no_spread(run, tmp_path):
     one = choose_models(run, ['one'], ['small_cnn'], 'best')
     (tmp_path / 'v.vcf').write_text(vcf(('s', 40, '.', TEXT[39], 'ACGT'[('ACGT'.index(TEXT[39]) + 1) % 4])))

@@ -89,7 +89,7 @@ def _drawn(maps: Maps, place: int, row: Mapping[str, Any], windows: Alleles) -> 
 
     length = max(len(windows.ref), len(windows.alt))
     figure = Figure(figsize=(max(0.12 * length + 1.5, 9.0), 4.0), layout='constrained')
-    axes = figure.subplots(2, 1, sharey=True)
+    axes = figure.subplots(2, 1)
     differs = [at for at in range(length) if windows.ref[at : at + 1].upper() != windows.alt[at : at + 1].upper()]
     for which, (ax, name) in enumerate(zip(axes, ('ref', 'alt'), strict=True)):
         maps.draw(ax, 2 * place + which, first=windows.start + 1)
@@ -98,6 +98,9 @@ def _drawn(maps: Maps, place: int, row: Mapping[str, Any], windows: Alleles) -> 
         score, sd = float(maps.score[2 * place + which]), maps.score_sd
         spread = '' if sd is None else f' ± {float(sd[2 * place + which]):.2f}'
         ax.set_title(f'{name}: score {score:.2f}{spread}', loc='left', fontsize='medium', parse_math=False)
+    ends = [end for ax in axes for end in ax.get_ylim()]  # each logo has set its own
+    for ax in axes:
+        ax.set_ylim(min(ends), max(ends))
     figure.suptitle(f'{title_of(row)}, {maps.title}', fontsize='medium', parse_math=False)
     return figure
 
