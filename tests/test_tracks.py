@@ -4,6 +4,7 @@ import types
 
 import numpy as np
 import pybigtools
+import pyBigWig
 import pytest
 
 from demo_jax import dna
@@ -45,6 +46,11 @@ def read(path, sizes):
         for start, end, value in handle.records(name):
             assert np.isnan(found[name][start:end]).all()  # nothing overlaps
             found[name][start:end] = value
+        with pyBigWig.open(str(path)) as other:  # what a browser shows of the whole chromosome
+            np.testing.assert_allclose(other.stats(name, 0, length)[0], np.nanmean(found[name]), rtol=1e-4)
+    every, summary = np.concatenate(list(found.values())), handle.info()['summary']
+    assert (summary['min'], summary['max']) == (np.nanmin(every), np.nanmax(every))
+    assert summary['basesCovered'] == np.isfinite(every).sum()
     return found
 
 
@@ -129,3 +135,8 @@ def test_contributions_of_peaks(tmp_path):
     assert np.isnan(found['chr10'][:100]).all()
     motif_files.write_bigwig(tmp_path / 'none', contributions, tokens, lengths, corpus, np.full(4, 4))
     assert not (tmp_path / 'none').exists()
+
+
+def test_the_first_value_may_be_the_highest(tmp_path):
+    tracks.write_placed(tmp_path / 'x.bw', ['chr1'], np.zeros(3, int), np.array([2, 3, 7]), np.array([9.0, 1.0, 2.0]))
+    read(tmp_path / 'x.bw', [('chr1', 8)])

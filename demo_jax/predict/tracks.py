@@ -7,9 +7,10 @@ FASTA.
 import contextlib
 import os
 import pathlib
+import struct
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
@@ -61,17 +62,9 @@ class BigWigs:
         Raises:
           ValueError: it was read without.
         """
-        import pyBigWig
-
         if not fasta.sizes:
             raise ValueError('the sizes of the records were not kept')
-        self._handles = []
-        for path in paths:
-            temporary = stack.enter_context(files.atomic_path(path))
-            handle = pyBigWig.open(str(temporary), 'w')  # there already: what it cannot open ends the process
-            stack.callback(handle.close)
-            handle.addHeader(list(fasta.sizes))
-            self._handles.append(handle)
+        self._files = [stack.enter_context(_writing(path, fasta.sizes)) for path in paths]
         self._of, self._end = -1, 0
 
     def add(self, record: Record, start: int, span: int, step: int, values: np.ndarray) -> None:
@@ -90,13 +83,66 @@ class BigWigs:
             self._write(record, start, span, step, values)
 
     def _write(self, record: Record, start: int, span: int, step: int, values: np.ndarray) -> None:
-        for handle, row in zip(self._handles, values, strict=True):
-            row = np.ascontiguousarray(row, np.float32)
-            if span == step:
-                handle.addEntries(record.name, int(start), values=row, span=int(span), step=int(step))
-            else:  # the library takes a stretch to end where the next would begin, and refuses what begins before
-                handle.addEntries(record.name, start + step * np.arange(len(row)), values=row, span=int(span))
+        for file, row in zip(self._files, values, strict=True):
+            file.add(record.name, start, span, step, row)
         self._end = start + step * (values.shape[1] - 1) + span
+
+
+class _File:
+    """A bigWig file that is being written: `handle` of pyBigWig, and the extremes of what it was given."""
+
+    def __init__(self, handle: Any) -> None:
+        self.handle = handle
+        self.lowest, self.highest = np.inf, -np.inf
+
+    def add(self, chrom: str, start: int, span: int, step: int, values: np.ndarray) -> None:
+        """Values float (n,), at least one, of stretches of `span` bases, every `step` bases from `start` on."""
+        values = np.ascontiguousarray(values, np.float32)
+        if span == step:
+            self.handle.addEntries(chrom, int(start), values=values, span=int(span), step=int(step))
+        else:  # the library takes a stretch to end where the next would begin, and refuses what begins before
+            self.handle.addEntries(chrom, start + step * np.arange(len(values)), values=values, span=int(span))
+        self.lowest = min(self.lowest, float(values.min()))
+        self.highest = max(self.highest, float(values.max()))
+
+
+@contextlib.contextmanager
+def _writing(path: pathlib.Path, sizes: Iterable[tuple[str, int]]) -> Iterator[_File]:
+    """A bigWig file that appears when the block ends without an error.
+
+    It has no zoom levels: those of pyBigWig 0.3.29 lack the last block of each chromosome, and those of pybigtools
+    0.3.0 fill gaps with the value behind them, so browsers would show means that are not there. Without them a browser
+    takes means from the values.
+
+    Args:
+      path: the file.
+      sizes: chromosomes and their letters, in the order of the file.
+    """
+    import pyBigWig
+
+    with files.atomic_path(path) as temporary:
+        # The file is there already: what the library cannot open ends the process.
+        file = _File(pyBigWig.open(str(temporary), 'w'))
+        try:
+            file.handle.addHeader(list(sizes), maxZooms=0)
+            yield file
+        finally:
+            file.handle.close()
+        if np.isfinite(file.highest):
+            _set_extremes(temporary, file.lowest, file.highest)
+
+
+def _set_extremes(path: pathlib.Path, lowest: float, highest: float) -> None:
+    """Write the lowest and the highest value into the summary of a bigWig file.
+
+    pyBigWig 0.3.29 never takes the first value for the highest. The summary's place stands 44 bytes into the file; it
+    holds the number of bases, the lowest, the highest, the sum and the sum of squares (Kent et al. 2010, supplement).
+    """
+    with open(path, 'r+b') as handle:
+        handle.seek(44)
+        (place,) = struct.unpack('<Q', handle.read(8))
+        handle.seek(place + 8)
+        handle.write(struct.pack('<dd', lowest, highest))
 
 
 def add_scores(into: BigWigs, block: Block, scores: np.ndarray, stride: int) -> None:
@@ -242,16 +288,8 @@ def write_placed(
       place: int (n,), 0-based positions; ascending within a chromosome, none twice. Chromosomes ascend, too.
       value: float (n,), at least one.
     """
-    import pyBigWig
-
     edges = np.flatnonzero((np.diff(chrom) != 0) | (np.diff(place) != 1)) + 1
-    with files.atomic_path(path) as temporary:
-        handle = pyBigWig.open(str(temporary), 'w')
-        try:
-            used = np.unique(chrom)
-            handle.addHeader([(chroms[c], int(place[chrom == c].max()) + 1) for c in used.tolist()])
-            for run in np.split(np.arange(len(place)), edges):
-                values = np.ascontiguousarray(value[run], np.float32)
-                handle.addEntries(chroms[chrom[run[0]]], int(place[run[0]]), values=values, span=1, step=1)
-        finally:
-            handle.close()
+    sizes = [(chroms[c], int(place[chrom == c].max()) + 1) for c in np.unique(chrom).tolist()]
+    with _writing(path, sizes) as file:
+        for run in np.split(np.arange(len(place)), edges):
+            file.add(chroms[chrom[run[0]]], place[run[0]], 1, 1, value[run])
