@@ -1,6 +1,7 @@
 """Models are chosen by validation AUROC in one place: the best, of equals the first, and none by a missing value."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 
@@ -59,23 +60,6 @@ def test_tables_and_ensembles_take_the_same_of_equals():
     (row,) = compare.table2(rows, published=False).rows
     assert row['mean'] == pytest.approx((0.6 + 0.7) / 2)
 
-    class Reader:
-        tasks, specs = ('t',), ('x_cnn',)
-        jobs = tuple(
-            type('Job', (), {'task': 't', 'spec': 'x_cnn', 'seed': seed, 'index': at})
-            for at, seed in enumerate((0, 0, 1))
-        )
-
-    used = []
-
-    class Scores(dict):
-        def __getitem__(self, index):
-            used.append(index)
-            return super().__getitem__(index)
-
-    import numpy as np
-
-    labels = np.array([1, 0])
-    test = {'t': evaluate.Examples(None, None, labels, np.array([0, 0]))}
-    evaluate._ensembles(Reader, rows, Scores({at: np.array([1.0, 0.0]) for at in range(3)}), test, 2)
-    assert used == [0, 2]
+    jobs = [SimpleNamespace(task='t', spec='x_cnn', seed=seed, fold=0, index=at) for at, seed in enumerate((0, 0, 1))]
+    (members,) = evaluate._groups(list(zip(jobs, rows, strict=True)))
+    assert [job.index for job in members] == [0, 2]

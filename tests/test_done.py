@@ -161,7 +161,7 @@ def test_a_model_that_has_changed_is_scored_explained_and_matched_again(whole, t
     params = {name: {key: value * 1.5 for key, value in layer.items()} for name, layer in old.params.items()}
     run.save_result(Finished(one, old.attempt, old.steps, old.best_epoch, old.best_auroc, params), old.history)
     all_stages(run)
-    changed = {str(path) for path, time in times(run).items() if time != before[path]}
+    changed = {str(path) for path, time in times(run).items() if time != before.get(path)}
     assert {scores.format(one), explained.format(one), 'motifs/own.json'} <= changed
     assert not {scores.format(other), explained.format(other), 'motifs/baseline/made.json'} & changed
     assert not np.allclose(np.load(run.path / scores.format(one)), scored)

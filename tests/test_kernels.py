@@ -337,6 +337,15 @@ def test_dropout_rate_and_scale(rate, bits, exact):
     assert abs((found / np.asarray(x)).mean() - 1) < 4 * deviation / (1 - exact)
 
 
+@pytest.mark.parametrize('reverse', [False, True])
+def test_running_maximum(reverse):
+    x = np.array(normal(3, 7, 2, 3))
+    turned = x[::-1] if reverse else x
+    expected = np.maximum.accumulate(turned, axis=0)
+    found = kernels.running_maximum(x, reverse=reverse)
+    np.testing.assert_array_equal(found, expected[::-1] if reverse else expected)
+
+
 @pytest.mark.parametrize('bits', [1, 2, 4, 8])
 def test_dropout_rate_zero_changes_nothing(bits):
     x = normal(0, 7, 5)

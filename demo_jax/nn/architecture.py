@@ -111,7 +111,8 @@ class Architecture:
 @functools.lru_cache(maxsize=256)
 def parameter_shapes(architecture: 'AnyArchitecture') -> Any:
     """The parameters of an architecture as a pytree of `jax.ShapeDtypeStruct`."""
-    return jax.eval_shape(architecture.init, jax.random.key(0))
+    # The key is made where nothing is computed: a page needs no device.
+    return jax.eval_shape(lambda: architecture.init(jax.random.key(0)))
 
 
 def named_leaves(params: Any) -> dict[str, Any]:

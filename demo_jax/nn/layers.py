@@ -280,7 +280,9 @@ class Convolution(Layer):
         if self.both_strands:
             # What the filters see on the other strand, turned filters see on this one, in reverse order: the letters
             # (A<->T, C<->G) and positions of a filter are both reversed. One pass then serves both strands.
-            kernel, bias = jnp.concatenate([kernel, kernel[::-1, ::-1]], axis=-1), jnp.concatenate([bias, bias])
+            # A page's weights stay with NumPy: it needs no device.
+            join: Any = np.concatenate if isinstance(kernel, np.ndarray) else jnp.concatenate
+            kernel, bias = join([kernel, kernel[::-1, ::-1]], axis=-1), join([bias, bias])
         return kernel, bias
 
     def span(self, span: Span) -> Span:
@@ -714,8 +716,8 @@ class Summary(Layer):
             return after, _KeptSummary(Along(signal.x, 0), n, steps, *[jnp.zeros(0)] * 3)
         x = signal.x
         lowest = jnp.full((1, *x.shape[1:]), -jnp.inf, x.dtype)
-        before = jnp.concatenate([lowest, jax.lax.cummax(jnp.asarray(x))])
-        behind = jnp.concatenate([jax.lax.cummax(jnp.asarray(x), reverse=True), lowest])
+        before = jnp.concatenate([lowest, kernels.running_maximum(x)])
+        behind = jnp.concatenate([kernels.running_maximum(x, reverse=True), lowest])
         return after, _KeptSummary(edits.along(x, span), _count(signal), len(x), before, behind, x.sum(0))
 
     def edit(self, params: LayerParams, kept: _KeptSummary, edit: Edit | Tail) -> Signal:
