@@ -160,7 +160,7 @@ def sufficient_motif(
       background: float (4,), letter frequencies; None = uniform.
       width: models at a time on each device, see `batches.run`; None = what suits the device.
       chunk: steps between reports of progress.
-      progress: called with the number of steps made and the running mean scores (M, R) after each chunk.
+      progress: called with the number of steps made and the mean scores (M, R) of what is kept, after each chunk.
 
     Raises:
       InputError: a setting out of range, seeds or a background that do not fit, a length that the score cannot read, or
@@ -182,11 +182,10 @@ def sufficient_motif(
     state = jax.tree.map(np.asarray, _start(seeds, restarts, length, settings, letters, float_type(stacked_params)))
     made = 0
     while made < settings.steps:
-        n_steps = min(chunk, settings.steps - made)
-        state = run(_advance, (*static, n_steps), arrays=state)
-        made += n_steps
+        made = min(made + chunk, settings.steps)
+        state = run(_advance, static, arrays=state._replace(until=np.full_like(state.until, made)))
         if progress is not None:
-            progress(made, state.mean)
+            progress(made, state.kept_mean)
     found = run(_judge, static, arrays=state)
     return SufficientMotif(
         matrix=found.matrix,
@@ -209,6 +208,7 @@ class _State(NamedTuple):
       kept: (R, L, 4), the theta that is kept so far.
       kept_mean: (R,), its `mean`.
       target: (R,), the score to reach.
+      until: int32 (R,), steps to be made by the end of the call; an input, so that every call is of one program.
     """
 
     key: Array
@@ -219,6 +219,7 @@ class _State(NamedTuple):
     kept: Array
     kept_mean: Array
     target: Array
+    until: Array
 
 
 class _Judged(NamedTuple):
@@ -254,7 +255,7 @@ def _start(seeds, restarts, length, settings, letters, dtype) -> _State:
         low = jnp.asarray(-jnp.inf, dtype)
         state = _optimiser(settings).init(theta)
         zero, target = jnp.asarray(0, dtype), jnp.asarray(settings.target, dtype)
-        return _State(jax.random.key_data(key), jnp.int32(0), theta, state, zero, theta, low, target)
+        return _State(jax.random.key_data(key), jnp.int32(0), theta, state, zero, theta, low, target, jnp.int32(0))
 
     return jax.vmap(lambda seed: jax.vmap(functools.partial(one, seed))(jnp.arange(restarts)))(jnp.asarray(seeds))
 
@@ -286,12 +287,7 @@ def _divergence(matrix: Array, letters: tuple[float, ...]) -> Array:
 
 
 def _advance(
-    params: Any,
-    state: _State,
-    score: Score,
-    settings: SufficientMotifSettings,
-    letters: tuple[float, ...],
-    n_steps: int,
+    params: Any, state: _State, score: Score, settings: SufficientMotifSettings, letters: tuple[float, ...]
 ) -> _State:
     optimiser, (least, most) = _optimiser(settings), settings.weights
     searching = settings.search * settings.steps
@@ -322,9 +318,10 @@ def _advance(
             jnp.where(take[:, None, None], state.theta, state.kept),
             jnp.where(take, mean, state.kept_mean),
             state.target,
+            state.until,
         )
 
-    return jax.lax.fori_loop(0, n_steps, step, state)
+    return jax.lax.fori_loop(state.step[0], state.until[0], step, state)
 
 
 def _judge(

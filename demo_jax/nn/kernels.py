@@ -227,7 +227,7 @@ def running_maximum(x: Array, *, reverse: bool = False) -> Array:
     As `lax.cummax`, which takes 13 to 50 times as long on a CPU (jax 0.10): it goes over all positions for each one.
     """
 
-    def step(largest: Array, here: Array) -> tuple[Array, Array]:
+    def step(largest: jax.Array, here: jax.Array) -> tuple[jax.Array, jax.Array]:
         largest = jnp.maximum(largest, here)
         return largest, largest
 
