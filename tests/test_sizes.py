@@ -53,7 +53,7 @@ def test_a_cpu_takes_its_own_numbers():
         ('temporal', 64),
         ('activations', 256),
         ('interactions', 32),
-        ('score', 256),
+        ('score', 128),
     ):
         for shape in ((1, 1, 20), (108, 100_000, 1000)):
             assert default_sizes(work, CNN, None, shape, rows=4) == Sizes(batch_size, 1)
@@ -87,7 +87,7 @@ def test_the_numbers_reach_the_loop(monkeypatch):
     )
     demo_jax.wrap(one_layer, LAYER).predict(['ACGT'])
     attribute('saliency', LAYER, one_layer, tokens, batch_size=5)
-    assert seen == [(64, 1), (64, 1), (256, 1), (256, 1), (32, 1), (3, 1), (256, 1), (5, 1)]
+    assert seen == [(64, 1), (64, 1), (256, 1), (256, 1), (32, 1), (3, 1), (128, 1), (5, 1)]
 
 
 def test_memory_is_counted():

@@ -11,7 +11,7 @@ from demo_jax.nn.cost import bytes_per_model, intermediate_bytes
 from demo_jax.nn.models import ModelSpec
 
 #: Sequences at a time on a CPU: so few that what a layer makes stays in the cache. Models go one at a time there.
-ON_CPU = {'attribution': 64, 'temporal': 64, 'activations': 256, 'interactions': 32, 'score': 256}
+ON_CPU = {'attribution': 64, 'temporal': 64, 'activations': 256, 'interactions': 32, 'score': 128}
 #: Rows at a time on a CPU where a sequence stands for several, each of which takes little memory.
 ON_CPU_ROWS = {'mutants': 192}
 #: Rows (sequences times models, truncations or mutants) at a time on an accelerator: more make it no faster.

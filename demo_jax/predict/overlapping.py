@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from demo_jax.explain.sizes import ON_CPU, on_accelerator
+from demo_jax.explain.sizes import on_accelerator
 from demo_jax.nn import deepbind, dense, kernels
 from demo_jax.nn.deepbind import DeepBind
 from demo_jax.nn.models import ModelSpec
@@ -25,6 +25,8 @@ from demo_jax.predict.model import Model
 _ON_ACCELERATOR = 16_384
 #: Letters of a CNN's piece, on a CPU: what its layers make of them stays in the cache.
 _LETTERS = 4096
+#: Windows that LSTMs of a CPU read at once.
+_RECURRENT = 256
 #: Every kind of piece has so many times fewer windows than the kind before.
 _SHORTER = 8
 _KINDS = 3
@@ -182,7 +184,7 @@ def _kinds(score: Any, width: int, stride: int) -> list[tuple[int, int]]:
     """Windows of a piece and pieces of a call, see `pieces`."""
     recurrent = isinstance(score, ModelSpec) and any(layer.kind == 'lstm' for layer in score.layers)
     together = dense.classes(score, stride) if isinstance(score, ModelSpec) else 1
-    at_once = ON_CPU['score'] if recurrent else max(_LETTERS // stride, 64)
+    at_once = _RECURRENT if recurrent else max(_LETTERS // stride, 64)
     pieces_at_once = 1 if recurrent or isinstance(score, DeepBind) else 2
     if on_accelerator():
         pieces_at_once = max(1, _ON_ACCELERATOR // at_once)
