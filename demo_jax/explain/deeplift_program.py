@@ -352,8 +352,7 @@ def _with_inner(
             program,
             params['jaxpr'],
             step.active,
-            params['num_consts'],
-            params['num_carry'],
+            *_scan_sizes(params, len(step.inputs)),
             params['length'],
             params['reverse'],
             params.get('unroll', 1),
@@ -372,6 +371,14 @@ def _with_inner(
         flags = [any(b.outputs[n] in b.active for b in branches) for n in range(len(active))]
         return dataclasses.replace(step, inner=Branches(branches)), flags
     return step, active
+
+
+def _scan_sizes(params: Mapping[str, Any], inputs: int) -> tuple[int, int]:
+    """How many inputs of a `scan` are constants, and how many are carried: jax 0.10 says it, 0.11 groups them."""
+    if 'num_consts' in params:
+        return params['num_consts'], params['num_carry']
+    consts, carry, _ = params['ft_in'].update(range(inputs)).unpack()
+    return len(list(consts)), len(list(carry))
 
 
 def _concrete(program: Program, slot: int) -> Any:
