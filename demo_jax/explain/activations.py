@@ -18,8 +18,8 @@ from demo_jax.explain import batches
 from demo_jax.explain.sizes import default_sizes
 from demo_jax.nn import kernels
 from demo_jax.nn.kernels import Array
-from demo_jax.nn.layers import Convolution, Run, Signal, Size
-from demo_jax.nn.models import ModelSpec, Params, apply
+from demo_jax.nn.layers import Convolution, Run, Size
+from demo_jax.nn.models import ModelSpec, Params, apply, entering
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,10 +226,7 @@ def activation_effects(params: Params, tokens: Array, spec: ModelSpec, *, length
     """What each response of the first convolution adds to the scores of a batch: (B, L', F), of the given strand."""
     number = next(place for place, layer in enumerate(spec.layers) if isinstance(layer, Convolution))
     first = _first(spec)
-    x = kernels.one_hot(tokens)
-    if lengths is not None:
-        x = x * (jnp.arange(x.shape[1])[None] < lengths[:, None])[..., None]
-    signal = Signal(x.transpose(1, 0, 2), lengths)
+    signal = entering(jnp.asarray(tokens), lengths)
     for layer in spec.layers[: number + 1]:
         signal = layer.apply(params.get(layer.name, {}), signal, Run())
     assert signal.before_relu is not None  # a convolution gives it

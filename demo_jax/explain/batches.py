@@ -183,6 +183,25 @@ def count_models(stacked_params: Any) -> int:
     return sizes.pop()
 
 
+def checked_seeds(
+    score: Score, seeds: np.ndarray, n_models: int, *, length: int, restarts: int, chunk: int
+) -> np.ndarray:
+    """The seeds (M,) of a search from random starts, in letters of a length that the score can read.
+
+    Raises:
+      InputError: seeds that are not one integer per model, a number below 1, or a length below the score's shortest.
+    """
+    seeds = np.asarray(seeds)
+    if seeds.shape != (n_models,) or seeds.dtype.kind not in 'iu':
+        raise InputError(f'seeds are {seeds.dtype} {seeds.shape}, expected one integer for each of {n_models} models')
+    for name, value in (('restarts', restarts), ('chunk', chunk)):
+        if value < 1:
+            raise InputError(f'{name} is {value}, expected 1 or more')
+    if length < shortest(score):
+        raise InputError(f'length is {length}, {name_of(score)} needs at least {shortest(score)}')
+    return seeds
+
+
 def stack_one(params: Any) -> Any:
     """The parameters of one model with a leading axis of 1.
 

@@ -12,7 +12,7 @@ import optax
 
 from demo_jax.errors import InputError
 from demo_jax.explain import batches
-from demo_jax.explain.score import Score, check_score, float_type, name_of, probability, shortest
+from demo_jax.explain.score import Score, check_score, float_type, probability
 from demo_jax.explain.sizes import default_sizes
 from demo_jax.nn.kernels import Array
 
@@ -126,14 +126,7 @@ def optimise_class(
     """
     settings = ClassOptimisationSettings() if settings is None else settings
     n_models = batches.count_models(stacked_params)
-    seeds = np.asarray(seeds)
-    if seeds.shape != (n_models,) or seeds.dtype.kind not in 'iu':
-        raise InputError(f'seeds are {seeds.dtype} {seeds.shape}, expected one integer for each of {n_models} models')
-    for name, value in (('restarts', restarts), ('chunk', chunk)):
-        if value < 1:
-            raise InputError(f'{name} is {value}, expected 1 or more')
-    if length < shortest(score):
-        raise InputError(f'length is {length}, {name_of(score)} needs at least {shortest(score)}')
+    seeds = batches.checked_seeds(score, seeds, n_models, length=length, restarts=restarts, chunk=chunk)
     if starts is not None and np.shape(starts) != (n_models, restarts, length, 4):
         raise InputError(f'starts have shape {np.shape(starts)}, expected {(n_models, restarts, length, 4)}')
     one = jax.tree.map(lambda leaf: leaf[0], stacked_params)

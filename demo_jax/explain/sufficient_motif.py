@@ -27,7 +27,7 @@ import optax
 
 from demo_jax.errors import InputError
 from demo_jax.explain import batches
-from demo_jax.explain.score import Score, check_score, float_type, name_of, shortest
+from demo_jax.explain.score import Score, check_score, float_type
 from demo_jax.explain.sizes import default_sizes
 from demo_jax.motifs import extract, piles
 from demo_jax.nn.kernels import Array
@@ -168,7 +168,8 @@ def sufficient_motif(
     """
     settings = SufficientMotifSettings() if settings is None else settings
     n_models = batches.count_models(stacked_params)
-    seeds, letters = _checked(n_models, seeds, length, restarts, chunk, score, background)
+    seeds = batches.checked_seeds(score, seeds, n_models, length=length, restarts=restarts, chunk=chunk)
+    letters = _letters(background)
     one = jax.tree.map(lambda leaf: leaf[0], stacked_params)
     check_score(score, one, np.arange(length, dtype=np.uint8) % 4, gradient=True)
     shape = (n_models, restarts, length)
@@ -229,20 +230,12 @@ class _Judged(NamedTuple):
     without: Array  # (R,)
 
 
-def _checked(n_models, seeds, length, restarts, chunk, score, background) -> tuple[np.ndarray, tuple[float, ...]]:
-    """The seeds (M,) and the background's frequencies; InputError as `sufficient_motif`."""
-    seeds = np.asarray(seeds)
-    if seeds.shape != (n_models,) or seeds.dtype.kind not in 'iu':
-        raise InputError(f'seeds are {seeds.dtype} {seeds.shape}, expected one integer for each of {n_models} models')
-    for name, value in (('restarts', restarts), ('chunk', chunk)):
-        if value < 1:
-            raise InputError(f'{name} is {value}, expected 1 or more')
-    if length < shortest(score):
-        raise InputError(f'length is {length}, {name_of(score)} needs at least {shortest(score)}')
+def _letters(background: np.ndarray | None) -> tuple[float, ...]:
+    """The background's frequencies; InputError as `sufficient_motif`."""
     letters = np.full(4, 0.25) if background is None else np.asarray(background, np.float64)
     if letters.shape != (4,) or not (letters > 0).all() or abs(letters.sum() - 1) > 1e-6:
         raise InputError(f'background is {letters.tolist()}, expected four positive frequencies that add up to 1')
-    return seeds, tuple(letters.tolist())
+    return tuple(letters.tolist())
 
 
 def _start(seeds, restarts, length, settings, letters, dtype) -> _State:

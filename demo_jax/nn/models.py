@@ -262,6 +262,14 @@ def count_parameters(params: Params) -> int:
     return sum(leaf.size for leaf in jax.tree.leaves(params))
 
 
+def entering(inputs: Array, lengths: Array | None) -> Signal:
+    """What the first layer reads of tokens (B, L) or letters (B, L, 4): nothing behind a sequence's end."""
+    x = kernels.one_hot(inputs) if inputs.ndim == 2 else inputs
+    if lengths is not None:
+        x = x * (jnp.arange(x.shape[1])[None] < lengths[:, None])[..., None]
+    return Signal(x.transpose(1, 0, 2), lengths)
+
+
 def apply(
     params: Params,
     inputs: Array,
@@ -297,12 +305,8 @@ def apply(
         raise ValueError(f'{spec.name} needs sequences of at least {spec.min_length} bp, got {inputs.shape[1]}')
     if dropout is not None and key is None:
         raise ValueError('dropout needs a key')
-    inputs = jnp.asarray(inputs)
-    x = kernels.one_hot(inputs) if inputs.ndim == 2 else inputs
-    if lengths is not None:
-        x = x * (jnp.arange(x.shape[1])[None] < lengths[:, None])[..., None]
     run = Run(dropout, key, dropout_bits, hoist)
-    signal = Signal(x.transpose(1, 0, 2), lengths)
+    signal = entering(jnp.asarray(inputs), lengths)
     activations, hidden = [], None
     for layer in spec.layers:
         signal = layer.apply(params.get(layer.name, {}), signal, run)

@@ -5,6 +5,7 @@ pandas DataFrames. Figures are matplotlib Figures that need no display (`figure.
 hold the mean over its members and the standard deviation between them (`*_sd`); of one model there is none (None).
 """
 
+import abc
 import dataclasses
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -387,7 +388,7 @@ class Temporal:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class LetterDistribution:
+class LetterDistribution(abc.ABC):
     """Probabilities of the letters of each position, found for a model.
 
     Attributes:
@@ -406,9 +407,9 @@ class LetterDistribution:
         return ''.join(a if s else a.lower() for a, s in zip(dna.decode(best.astype(np.uint8)), sure, strict=True))
 
     @property
+    @abc.abstractmethod
     def summary(self) -> str:
         """What was found, in a few words."""
-        raise NotImplementedError
 
     def to_frame(self) -> Any:
         """A pandas DataFrame with four rows per position: position (from 1), base, probability, information (bits)."""
