@@ -1,8 +1,12 @@
 """Settings of every test, and the fixtures that several files share."""
 
+import atexit
+import gc
 import os
 import pathlib
+import shutil
 import sys
+import tempfile
 
 import jax
 import pytest
@@ -11,13 +15,25 @@ from absl.testing import flagsaver
 
 from demo_jax.compute import devices
 from tests import shapes
-from tests.helpers import XLA_FLAGS
+from tests.helpers import PROGRAMS, XLA_FLAGS
 
 # Before JAX starts; processes that tests start inherit it.
 os.environ['XLA_FLAGS'] = f'{os.environ.get("XLA_FLAGS", "")} {XLA_FLAGS}'.strip()
+# Those processes would translate our modules at every start.
+os.environ.pop('PYTHONDONTWRITEBYTECODE', None)
+if PROGRAMS not in os.environ:  # one folder for all workers of pytest, which inherit it
+    os.environ[PROGRAMS] = tempfile.mkdtemp(prefix='demo_jax-programs-')
+    atexit.register(shutil.rmtree, os.environ[PROGRAMS], ignore_errors=True)
 devices.configure(host_devices=2)
 jax.config.update('jax_numpy_rank_promotion', 'raise')
 shapes.install()
+
+
+def pytest_collection_finish() -> None:
+    """Keep the collector of garbage from walking over all modules again and again: tracing makes many objects."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
 
 
 @pytest.fixture(scope='session')

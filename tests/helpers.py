@@ -3,6 +3,7 @@
 import functools
 import importlib.metadata
 import json
+import os
 import pathlib
 from collections.abc import Sequence
 from typing import Any
@@ -15,9 +16,24 @@ from demo_jax.data.corpus import Corpus
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 #: Flags of the compiler for programs that run once or twice: compiling is most of what tests would wait for.
-XLA_FLAGS = '--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true'
+XLA_FLAGS = (
+    '--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true '
+    '--xla_cpu_parallel_codegen_split_count=1'  # a module for each of 32 parts costs more than they save
+)
 if importlib.metadata.version('jaxlib').startswith('0.10.'):  # later versions have no such option
     XLA_FLAGS += ' --xla_cpu_use_fusion_emitters=false'
+
+#: Names the folder of compiled programs that the commands which tests start have in common (set by `conftest.py`).
+PROGRAMS = 'DEMO_JAX_TEST_PROGRAMS'
+
+
+def keep_programs(folder: str = '') -> dict[str, str]:
+    """Variables by which a process that a test starts reads programs that another one has compiled."""
+    return {
+        'JAX_COMPILATION_CACHE_DIR': folder or os.environ[PROGRAMS],
+        'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
+        'JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES': '-1',
+    }
 
 
 def toy_corpus(sizes: dict[str, int], lengths: tuple[int, ...] = (30,), motif: str = 'TGACTCA') -> Corpus:

@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from tests.helpers import ROOT, contents
-from tests.helpers_commands import launcher, run_command
+from tests.helpers import ROOT, contents, keep_programs
+from tests.helpers_commands import run_command
 
 FLAGS = (
     '--config=configs/quickstart.py',
@@ -35,8 +35,7 @@ def start(workdir, *flags):
     environment = os.environ | {
         'JAX_PLATFORMS': 'cpu',
         'PYTHONPATH': str(ROOT),
-        'JAX_COMPILATION_CACHE_DIR': launcher().cache,
-        'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
+        **keep_programs(),
         'NPROC': '4',
     }
     arguments = [sys.executable, '-m', 'experiments.paper', *FLAGS, f'--workdir={workdir}', *flags]

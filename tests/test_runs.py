@@ -18,7 +18,7 @@ from demo_jax.errors import InputError
 from demo_jax.io import files
 from demo_jax.runs.directory import RunDirectory
 from demo_jax.training.jobs import Recipe, make_jobs
-from tests.helpers import ROOT, toy_corpus
+from tests.helpers import ROOT, keep_programs, toy_corpus
 from tests.helpers_commands import run_command
 
 TINY = (
@@ -47,7 +47,7 @@ WHOLE = (
 
 
 def command(workdir, *flags, stages=SHORT):
-    environment = os.environ | {'JAX_PLATFORMS': 'cpu', 'PYTHONPATH': str(ROOT)}
+    environment = os.environ | {'JAX_PLATFORMS': 'cpu', 'PYTHONPATH': str(ROOT), **keep_programs()}
     arguments = [sys.executable, '-m', 'experiments.paper', *TINY, *stages, f'--workdir={workdir}', *flags]
     return subprocess.Popen(
         arguments, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

@@ -30,7 +30,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.helpers import ROOT, XLA_FLAGS, contents
+from tests.helpers import PROGRAMS, ROOT, XLA_FLAGS, contents, keep_programs
 
 #: A corpus and a training that take seconds: three models, on two devices, so that one has to wait for its slot.
 CONFIG = (
@@ -95,24 +95,15 @@ class Ended:
 
 
 class Launcher:
-    """Runs commands with faults, each in a child forked off a process that has imported what they need.
-
-    Attributes:
-      cache: the folder of their compiled programs.
-    """
-
-    cache: str
+    """Runs commands with faults, each in a child forked off a process that has imported what they need."""
 
     def __enter__(self) -> 'Launcher':
         # Compilation is most of what a round costs: quick, and once for all children.
         self._folder = tempfile.TemporaryDirectory()
-        self.cache = self._folder.name
         environment = os.environ | {
             'JAX_PLATFORMS': 'cpu',
             'PYTHONPATH': str(ROOT),
-            'JAX_COMPILATION_CACHE_DIR': self.cache,
-            'JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS': '0',
-            'JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES': '-1',
+            **keep_programs(os.environ.get(PROGRAMS, self._folder.name)),
             'XLA_FLAGS': XLA_FLAGS,
         }
         self._process = subprocess.Popen(
