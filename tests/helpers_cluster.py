@@ -45,11 +45,11 @@ def start(workdir, *flags):
     return process
 
 
-def alone(workdir):
+def alone(workdir, *flags):
     """What a process without workers finds, by file."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv('NPROC', '4')
-        status, out, err = run_command('paper', *FLAGS, f'--workdir={workdir}')
+        status, out, err = run_command('paper', *FLAGS, f'--workdir={workdir}', *flags)
     assert status == 0, out + err
     return contents(workdir)
 

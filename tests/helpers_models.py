@@ -16,6 +16,9 @@ from tests.helpers import toy_corpus
 CNN = ModelSpec('cnn', conv=((3, 5), (3, 4)), pool=2)
 CNN_RNN = ModelSpec('cnn_rnn', conv=((4, 5),), padding='same', lstm_layers=1, lstm_size=3, summary='mean')
 LENGTH = 13
+#: Names of architectures that together hold every layer in every setting: LSTMs alone and in two layers, convolutions
+#: without padding and with it, pooling before either, and both strands.
+ONE_OF_EACH = ('small_rnn', 'small_cnn', 'small_cnn_rnn', 'large_cnn_rnn', 'deepbind')
 
 
 def random_params(spec, seed=0, dtype=np.float32):

@@ -3,6 +3,7 @@
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -105,19 +106,16 @@ def test_influential_activation(spec):
     params, tokens = random_params(spec, dtype=np.float64), sequences(7)
     tokens[0, 5] = dna.N
     with jax.enable_x64(True):
-        added = np.asarray(activation_effects(params, tokens, spec, lengths=LENGTHS))
+        added = np.asarray(jax.jit(lambda x: activation_effects(params, x, spec, lengths=LENGTHS))(tokens))
         found = influential_activations(params, spec, tokens, lengths=LENGTHS, batch_size=4)
         bias = params['conv0']['bias']
-        moved = [
-            models.apply(
-                {**params, 'conv0': {**params['conv0'], 'bias': bias + step * np.eye(len(bias))[number]}},
-                tokens,
-                spec,
-                lengths=LENGTHS,
-            ).score
-            for number in range(len(bias))
-            for step in (1e-6, -1e-6)
-        ]
+
+        @jax.jit
+        def score(bias):
+            moved = jax.tree.map(jnp.asarray, {**params, 'conv0': {**params['conv0'], 'bias': bias}})
+            return models.apply(moved, tokens, spec, lengths=LENGTHS).score
+
+        moved = [score(bias + step * unit) for unit in np.eye(len(bias)) for step in (1e-6, -1e-6)]
     first, last = PLACES[spec.name]
     for n, length in enumerate(LENGTHS):
         active, starts, _ = by_hand(params, spec, tokens[n, :length])
@@ -137,7 +135,7 @@ def test_effects_sum_to_the_score():
     """Of a model that is linear behind its maximum, they add up to the score but for the bias."""
     spec = ModelSpec('flat', conv=((4, 6),))
     params, tokens = random_params(spec), sequences(5)
-    added = np.asarray(activation_effects(params, tokens, spec))
-    score = np.asarray(models.apply(params, tokens, spec).score)
+    added = np.asarray(jax.jit(lambda x: activation_effects(params, x, spec))(tokens))
+    score = np.asarray(jax.jit(lambda x: models.apply(params, x, spec).score)(tokens))
     bias = params['dense']['bias']
     np.testing.assert_allclose(added.sum((1, 2)), score - (bias[1] - bias[0]), rtol=1e-5)

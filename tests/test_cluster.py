@@ -351,9 +351,11 @@ def test_a_worker_with_other_source_is_refused(tmp_path):
 
 
 def test_a_killed_worker_changes_no_bit(tmp_path):
-    expected = alone(tmp_path / 'alone')
+    """With one map per sequence; `tests/robustness/test_workers.py` has more of them, and longer trainings."""
+    less = ('--config.explain.pieces=("saliency",)', '--config.recipe.epochs=10')
+    expected = alone(tmp_path / 'alone', *less)
     workdir = tmp_path / 'run'
-    command = start(workdir, '--scheduler=local:2')
+    command = start(workdir, '--scheduler=local:2', *less)
     until(RunDirectory(workdir).finished_jobs, command)
     assert len(RunDirectory(workdir).finished_jobs()) < N_JOBS
     pids = workers_of(command)

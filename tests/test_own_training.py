@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-import subprocess
 import sys
 import textwrap
 
@@ -22,6 +21,7 @@ from demo_jax.runs.explanations import Explanations
 from demo_jax.stages import evaluate, explain, match, record, report, train
 from demo_jax.training.jobs import Recipe, make_jobs
 from tests.helpers import ROOT, toy_corpus
+from tests.helpers_commands import run_command
 
 MODULE = """
     from flax import linen as nn
@@ -91,7 +91,14 @@ def run(tmp_path_factory):
     train.train_run(run, progress=False)
     evaluate.evaluate_run(run, evaluate.EvaluateSettings(n_resamples=20), progress=False)
     settings = explain.ExplainSettings(
-        positives=8, negatives=4, integration_steps=4, references=2, optimisation_steps=5, restarts=1
+        positives=8,
+        negatives=4,
+        integration_steps=4,
+        references=2,
+        optimisation_steps=5,
+        restarts=1,
+        sufficient_starts=1,
+        sufficient_steps=5,
     )
     explain.explain_run(run, settings, progress=False)
     match.match_run(run, match.MatchSettings(jaspar='JASPAR2016', chance_draws=1), progress=False)
@@ -145,22 +152,25 @@ def test_a_training_resumes_to_the_same_bits(run, tmp_path):
     """From a checkpoint in the middle: its parameters are stored by their places, whatever the tree."""
     from demo_jax.runs import checkpoints
     from demo_jax.training.fit import fit
+    from demo_jax.training.machine import Machine
     from demo_jax.training.pool import build_pool
 
     corpus = run.corpus()
     pool, rows = build_pool(corpus, negative_sets=1, seed=0)
-    jobs = [job for job in run.jobs() if job.spec == OWN]
+    recipe = dataclasses.replace(RECIPE, epochs=3)
+    jobs, machine = make_jobs(corpus.tasks, [OWN], recipe), Machine(segment_steps=20)
 
     def finished(reports):
         return {done.job: done.params for report in reports for done in report.finished}
 
-    whole = finished(fit(jobs, pool, rows, RECIPE))
-    first = next(fit(jobs, pool, rows, RECIPE))
+    whole = finished(fit(jobs, pool, rows, recipe, machine=machine))
+    first = next(fit(jobs, pool, rows, recipe, machine=machine))
+    assert not first.finished
     with checkpoints.opened(tmp_path / 'checkpoints') as store:
         store.save(first.state.started(), {job.index: job.spec for job in jobs}, {})
         found, notes = store.restore()
     assert not notes
-    again = finished(fit(jobs, pool, rows, RECIPE, started=list(found.started.values())))
+    again = finished(fit(jobs, pool, rows, recipe, machine=machine, started=list(found.started.values())))
     assert whole.keys() == again.keys() == {job.index for job in jobs}
     for index, params in whole.items():
         jax.tree.map(np.testing.assert_array_equal, params, again[index])
@@ -281,23 +291,17 @@ def test_flat_maps_have_no_motif_and_no_match():
         model.saliency(texts).motif(width=40)
 
 
-def command(*arguments, folder):
-    """A command of the package, with the user's module on its path."""
-    path = os.pathsep.join([folder, str(ROOT), os.environ.get('PYTHONPATH', '')])
-    return subprocess.run(
-        [sys.executable, '-m', *arguments],
-        env=os.environ | {'PYTHONPATH': path},
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-def test_the_main_command_takes_modules(tmp_path):
+@pytest.fixture
+def command(monkeypatch):
+    """Runs a command of the package, with the user's module on its path."""
     folder = next(path for path in sys.path if 'mine' in path)
+    monkeypatch.setenv('PYTHONPATH', os.pathsep.join([folder, str(ROOT), os.environ.get('PYTHONPATH', '')]))
+    return run_command
+
+
+def test_the_main_command_takes_modules(command, tmp_path):
     arguments = [
-        'experiments.paper',
+        'paper',
         '--config=configs/quickstart.py',
         f'--workdir={tmp_path / "run"}',
         '--dry_run',
@@ -305,19 +309,18 @@ def test_the_main_command_takes_modules(tmp_path):
         '--config.corpus.n_train=20',
         '--config.corpus.n_test=10',
     ]
-    done = command(*arguments, f'--specs=small_cnn,{OWN}', folder=folder)
-    assert done.returncode == 0, done.stderr
-    assert f'specs: small_cnn, {OWN}' in done.stdout
-    done = command(*arguments, '--specs=small_cnn,somebodys_nets:nothing', folder=folder)
-    assert done.returncode == 2
-    assert done.stderr.splitlines()[-1].startswith('error: spec somebodys_nets:nothing: cannot be imported (Attr')
+    done = command(*arguments, f'--specs=small_cnn,{OWN}')
+    assert done.status == 0, done.err
+    assert f'specs: small_cnn, {OWN}' in done.out
+    done = command(*arguments, '--specs=small_cnn,somebodys_nets:nothing')
+    assert done.status == 2
+    assert done.err.splitlines()[-1].startswith('error: spec somebodys_nets:nothing: cannot be imported (Attr')
 
 
-def test_a_run_of_ones_own_is_read_by_commands_that_are_told_so(run):
-    folder = next(path for path in sys.path if 'mine' in path)
-    score = ['experiments.evaluate', f'--run={run.path}', '--n_resamples=20']
-    done = command(*score, folder=folder)
-    assert done.returncode == 2
-    assert 'is not of this package; to have it imported, name it (--specs or --own_specs' in done.stderr
-    done = command(*score, f'--own_specs={OWN}', folder=folder)
-    assert done.returncode == 0, done.stderr
+def test_a_run_of_ones_own_is_read_by_commands_that_are_told_so(command, run):
+    score = ['evaluate', f'--run={run.path}', '--n_resamples=20']
+    done = command(*score)
+    assert done.status == 2
+    assert 'is not of this package; to have it imported, name it (--specs or --own_specs' in done.err
+    done = command(*score, f'--own_specs={OWN}')
+    assert done.status == 0, done.err

@@ -43,6 +43,8 @@ WHOLE = (
     '--config.explain.integration_steps=2',
     '--config.explain.restarts=1',
     '--config.explain.optimisation_steps=5',
+    '--config.explain.sufficient_starts=1',
+    '--config.explain.sufficient_steps=5',
 )
 
 

@@ -35,7 +35,15 @@ from tests.motif_tools import check_jaspar, check_meme
 OWN, NONE = 'GATA1_K562_GATA-1_USC', 'no/such protein_K562'
 SPECS = ('small_cnn', 'small_rnn')
 SETTINGS = explain.ExplainSettings(
-    specs=('all',), positives=6, negatives=2, integration_steps=3, references=2, restarts=2, optimisation_steps=4
+    specs=('all',),
+    positives=6,
+    negatives=2,
+    integration_steps=3,
+    references=2,
+    restarts=2,
+    optimisation_steps=4,
+    sufficient_starts=2,
+    sufficient_steps=4,
 )
 
 

@@ -51,6 +51,8 @@ CONFIG = (
     '--config.explain.integration_steps=2',
     '--config.explain.restarts=1',
     '--config.explain.optimisation_steps=4',
+    '--config.explain.sufficient_starts=1',
+    '--config.explain.sufficient_steps=4',
     '--config.match.jaspar=JASPAR2016',
     '--config.match.chance_draws=1',
 )
@@ -197,6 +199,8 @@ def _child(request: dict[str, Any], note: pathlib.Path) -> None:
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.chdir(request['folder'])
         os.environ.update(request['environment'])
+        folders = os.environ.get('PYTHONPATH', '').split(os.pathsep)  # read before, when Python started
+        sys.path[1:1] = [folder for folder in folders if folder not in sys.path]
         _hear_platforms()
         count = _strike(Fault(**request['fault']), request['root'], note)
         sys.argv = [request['module'], *request['flags']]

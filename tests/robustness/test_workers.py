@@ -1,5 +1,6 @@
 """The main command on Dask workers, killed, stopped, and gone on with elsewhere: the same bits."""
 
+import os
 import pathlib
 import signal
 
@@ -12,6 +13,18 @@ from tests.helpers_cluster import N_JOBS, alone, assert_same, finish, start, unt
 @pytest.fixture(scope='module')
 def expected(tmp_path_factory):
     return alone(tmp_path_factory.mktemp('alone') / 'run')
+
+
+def test_a_killed_worker_changes_no_bit(expected, tmp_path):
+    workdir = tmp_path / 'run'
+    command = start(workdir, '--scheduler=local:2')
+    until(RunDirectory(workdir).finished_jobs, command)
+    assert len(RunDirectory(workdir).finished_jobs()) < N_JOBS
+    os.kill(workers_of(command)[0], signal.SIGKILL)
+    status, printed = finish(command)
+    assert status == 0, printed
+    assert 'is lost; what it had under way is given to another' in printed
+    assert_same(workdir, expected)
 
 
 def test_a_killed_main_process_keeps_what_is_finished_and_goes_on(expected, tmp_path):
