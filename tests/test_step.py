@@ -22,7 +22,7 @@ def pool() -> Pool:
 
 
 def hyper(dropout: float) -> step.Hyper:
-    limits = (np.float32(0), np.float32(np.inf), np.float32(np.inf), np.float32(3))
+    limits = (np.float32(0), np.float32(np.inf), np.float32(np.inf), np.float32(3), np.float32(0))
     return step.Hyper(np.array([1, 2], np.uint32), np.float32(dropout), *limits)
 
 
@@ -90,6 +90,35 @@ def test_lstms_and_what_is_above_learn_at_a_rate_of_their_own(pool):
     for name, part in jax.jit(whole)(pool).items():
         for moved in part.values():
             np.testing.assert_allclose(moved, RATE * (1 if name == 'conv0' else 3), rtol=1e-2)
+
+
+@pytest.mark.parametrize(
+    ('spec', 'centred'), [(SPEC, 'conv1'), (ModelSpec('one_lstm', ((3, 4),), 'same', 1, 1, 2, 'mean'), 'lstm0')]
+)
+def test_centred_updates_have_no_part_common_to_a_unit(pool, spec, centred):
+    """Of what reads a convolution, each unit's weights keep their sum; the others move as they would."""
+    rows = np.arange(8, dtype=np.int32)
+
+    @jax.jit
+    def both(pool):
+        settings = {'spec': spec, 'dropout_bits': 1, 'hoist': True}
+        how = hyper(0.0)
+        before = step.init_state(spec, how)
+        moved = [
+            step.train_step(before, one, pool, rows, None, jnp.float32(RATE), **settings)[0].params
+            for one in (how, how.replace(centred=jnp.float32(1)))
+        ]
+        return jax.tree.map(lambda p, a, b: (a - p, b - p), before.params, *moved)
+
+    for name, part in both(pool).items():
+        for key, (plain, less) in part.items():
+            plain, less = np.asarray(plain, np.float64), np.asarray(less)
+            if (name, key) == (centred, 'kernel'):  # (width, C, F) or (2, C, 4H)
+                over = (0, 1) if name == 'conv1' else 1
+                plain = plain - plain.mean(axis=over, keepdims=True)
+                np.testing.assert_allclose(less.sum(axis=over), 0, atol=1e-6)
+                assert abs(less).max() > RATE / 2
+            np.testing.assert_allclose(less, plain, atol=2e-6)
 
 
 def test_one_part_is_the_batch_as_one(pool):

@@ -123,7 +123,7 @@ class Checkpoints:
 
     def _read(self, number: int) -> Checkpoint:
         host = self._manager.restore(number, args=ocp.args.Composite(host=ocp.args.JsonRestore()))['host']
-        progress = {spec: [Progress(**p) for p in group] for spec, group in host['progress'].items()}
+        progress = {spec: [_progress(p) for p in group] for spec, group in host['progress'].items()}
         target = {spec: _shapes(spec, len(group)) for spec, group in progress.items()}
         restore_args = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), target)
         arrays = self._manager.restore(
@@ -160,6 +160,11 @@ def _shapes(spec: str, count: int) -> dict[str, Any]:
     one = stack.slot_shapes(resolve(spec), 0)
     stored = {'model': one.model, 'best': one.best}
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct((count, *x.shape), x.dtype), stored)
+
+
+def _progress(stored: dict[str, Any]) -> Progress:
+    """A job's numbers out of JSON, which has no tuples."""
+    return Progress(**stored | {'recent': tuple(stored.get('recent', ()))})
 
 
 def _checksum(arrays: Any) -> int:

@@ -5,7 +5,7 @@ Nothing here logs, prints or writes: the caller does, from the reports.
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -17,6 +17,7 @@ from demo_jax.training.jobs import Job, Order, Plan, Recipe, epoch_order, make_p
 from demo_jax.training.machine import PRECISIONS, Machine, ProgramSizes, models_that_fit, program_sizes
 from demo_jax.training.pool import Pool, TaskRows
 from demo_jax.training.state import EpochRecord, Finished, FitState, Progress, Report, Started, placed
+from demo_jax.training.waking import bar, position_auroc
 
 
 def fit(
@@ -76,6 +77,7 @@ def fit(
     def order(index: int, epoch: int) -> Order:
         return epoch_order(recipe, by_index[index], own[index], epoch)
 
+    floor = functools.cache(lambda task, fold: position_auroc(pool, rows[task].of(fold), recipe.average_strands))
     idle = segments.idle_work(recipe, sizes)
     while waiting or any(progress):
         resumed = _fill(progress, waiting, parked)
@@ -93,8 +95,8 @@ def fit(
         for slot, (before, part) in enumerate(zip(progress, parts, strict=True)):
             if before is not None and part is not None:
                 job, seen = by_index[before.job], jax.tree.map(lambda x, slot=slot: x[slot], measured)
-                valid = labels[own[job.index].valid]
-                outcomes[slot] = _settle(before, part, plans[job.index], job, recipe, seen, valid)
+                valid, letters = labels[own[job.index].valid], functools.partial(floor, job.task, job.fold)
+                outcomes[slot] = _settle(before, part, plans[job.index], job, recipe, seen, valid, letters)
         choice = np.array([-1 if outcome is None else outcome.choice for outcome in outcomes], np.int32)
         if (choice >= 0).any():
             arrays = keep(arrays, stack.put(choice, mesh))
@@ -170,16 +172,19 @@ def _settle(
     recipe: Recipe,
     seen: stack.Measured,
     labels: np.ndarray,
+    floor: Callable[[], float],
 ) -> _Outcome:
-    """What a slot's segment comes to, by what was measured; labels (n_valid,) are of the validation rows."""
+    """What a slot's segment comes to, by what was measured; see `segments.account` for the last two."""
     fault = segments.fault_of(seen, part, len(labels))
     if fault:
         again = segments.start_again(before, job, recipe, fault)
         return _Outcome(again.progress, before if again.progress is None else None, note=again.note)
-    found = segments.account(before, part, plan, job, recipe, seen, labels)
+    found = segments.account(before, part, plan, job, recipe, seen, labels, floor)
     note = ''
     if found.asleep:
-        fault = f'validation AUROC {found.progress.best_auroc:.3f}, at chance,'
+        reached = found.progress.steady or found.progress.best_auroc
+        least = f'{bar(labels, floor()):.3f} (chance or letters by position)'
+        fault = f'validation AUROC {reached:.3f}, not above {least},'
         then = dataclasses.replace(found.progress, step=found.asleep)
         again = segments.start_again(then, job, recipe, fault, asleep=True)
         if again.progress is not None:

@@ -22,6 +22,8 @@ class Recipe:
       min_steps: small tasks get more epochs until they have at least this many steps.
       learning_rate: of Adam; a job may have its own.
       lstm_rate: LSTMs and the layers above them learn at so many times the rate.
+      centred: the updates of convolutions and LSTMs above convolutions have no part that is common to a unit's weights
+        (see `step.centre`).
       schedule: 'halving' (every `halve_every` epochs), 'cosine' (to zero) or 'constant'.
       halve_every: epochs, for 'halving'.
       warmup: share of all steps over which the rate rises linearly from zero.
@@ -39,8 +41,9 @@ class Recipe:
         whatever `patience_share` is.
       patience_share: and not before this share of its epochs has passed without one: of a small task, an epoch is a
         few steps.
-      waking: a job has begun to learn by this share of its steps, or it starts again with other first weights: until
-        then its validation AUROC must have been above chance (see `segments.at_chance`); 0 = not asked.
+      waking: a job has begun to learn by this share of its steps, or it starts again with other first weights: from
+        then on it is asked after every epoch whether the mean validation AUROC of three epochs in a row has ever been
+        above chance and letters by position (`waking.bar`), unless the last three rise; 0 = not asked.
       retries: how often a job starts again when its loss is not finite, when it has died and scores every
         sequence the same, or when it has not begun to learn; each time at half the rate, but for the first time
         that it has not begun to learn.
@@ -51,6 +54,7 @@ class Recipe:
     min_steps: int = 0
     learning_rate: float = 1e-2
     lstm_rate: float = 1.0
+    centred: bool = False
     schedule: str = 'halving'
     halve_every: int = 10
     warmup: float = 0.0

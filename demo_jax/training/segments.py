@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from demo_jax.evaluation.metrics import auroc, chance_deviation
-from demo_jax.training import stack
+from demo_jax.evaluation.metrics import auroc
+from demo_jax.training import stack, waking
 from demo_jax.training.jobs import Job, Order, Plan, Recipe, batches, learning_rates
 from demo_jax.training.machine import ProgramSizes
 from demo_jax.training.pool import TaskRows
@@ -15,8 +15,6 @@ from demo_jax.training.state import EpochRecord, Progress
 from demo_jax.training.step import Hyper, job_hyper
 
 _SAME = 1e-3  # scores that differ by less are the same: a model that learns spreads them a hundred times as far
-
-_TELLING = 0.15  # a validation AUROC of .65, nobody's aim, would tell a model that learns from one that does not
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +31,7 @@ def idle_work(recipe: Recipe, sizes: ProgramSizes) -> stack.Work:
     """A segment in which a slot does nothing."""
     zero = np.zeros((), np.int32)
     return stack.Work(
-        hyper=Hyper(np.zeros(2, np.uint32), *(np.zeros((), np.float32) for _ in range(5))),
+        hyper=Hyper(np.zeros(2, np.uint32), *(np.zeros((), np.float32) for _ in range(6))),
         fresh=np.zeros((), bool),
         n_steps=zero,
         rows=np.full((sizes.steps, recipe.batch_size), -1, np.int32),
@@ -113,25 +111,15 @@ class NewStart:
     note: str
 
 
-def at_chance(best: float, labels: np.ndarray) -> bool:
-    """Whether a model has not begun to learn: a best validation AUROC so near 1/2 that scores out of the blue reach it.
-
-    Two standard deviations of the AUROC of such scores (Mann and Whitney's) are taken for near. Where they would
-    be more than `_TELLING`, validation rows with these labels (V,) are too few to say so of any model.
-    """
-    near = 2 * chance_deviation(labels)
-    return near <= _TELLING and best < 0.5 + near
-
-
 def start_again(before: Progress, job: Job, recipe: Recipe, fault: str, asleep: bool = False) -> NewStart:
-    """Start a job again at half the rate, or give it up; one that was asleep goes on when there is no attempt left.
+    """Start a job again at half the rate, or give it up; one that was asleep is kept when there is no attempt left.
 
     The first time that it was asleep, it starts again with other weights at the rate that it had.
     """
     rate = job.learning_rate * 0.5**before.halvings
     where = f'{job.label}: {fault} after step {before.step} at learning rate {rate:g}'
     if before.attempt >= recipe.retries and asleep:
-        return NewStart(None, f'{where}; it goes on, there have been {before.attempt + 1} attempts')
+        return NewStart(None, f'{where}; it is kept after {before.attempt + 1} attempts')
     if before.attempt >= recipe.retries:
         return NewStart(None, f'{where}; given up after {before.attempt + 1} attempts')
     again = Progress(before.job, before.attempt + 1, asleep=before.asleep + asleep)
@@ -147,7 +135,7 @@ class Outcome:
       progress: its new progress.
       epochs: those that ended.
       choice: which snapshot is the best so far, or -1.
-      asleep: the step by which it should have begun to learn, and has not; 0 = it has, or was not asked.
+      asleep: the step at which it was found not to have begun to learn; 0 = it has, or was not asked.
     """
 
     progress: Progress
@@ -157,11 +145,22 @@ class Outcome:
 
 
 def account(
-    before: Progress, part: Part, plan: Plan, job: Job, recipe: Recipe, seen: stack.Measured, labels: np.ndarray
+    before: Progress,
+    part: Part,
+    plan: Plan,
+    job: Job,
+    recipe: Recipe,
+    seen: stack.Measured,
+    labels: np.ndarray,
+    floor: Callable[[], float],
 ) -> Outcome:
-    """Enter the measurements of a job's segment; `labels` (V,) are those of its validation rows."""
+    """Enter the measurements of a job's segment; `labels` (V,) are those of its validation rows.
+
+    `floor()` is the AUROC of letters by position there (see `waking.position_auroc`).
+    """
     now, choice, records, asleep = before, -1, [], 0
     due = recipe.waking * plan.steps
+    attempts_left = now.attempt < recipe.retries
     patience = recipe.patience and max(recipe.patience, math.ceil(recipe.patience_share * plan.epochs))
     per_epoch, first = plan.steps_per_epoch, part.start
     n_batches = int(part.work.n_scored) // max(len(part.ends), 1)
@@ -192,13 +191,24 @@ def account(
             valid_auroc=float(auroc(labels, scores)),
         )
         records.append(record)
-        now = dataclasses.replace(now, loss_sum=0.0, gradient_sum=0.0, update_sum=0.0)
+        recent = (*now.recent, record.valid_auroc)[-waking.RECENT :]
+        now = dataclasses.replace(
+            now,
+            loss_sum=0.0,
+            gradient_sum=0.0,
+            update_sum=0.0,
+            recent=recent,
+            steady=max(now.steady, float(np.mean(recent)) if len(recent) == waking.RECENT else 0.0),
+        )
         if record.valid_auroc > now.best_auroc:
             now, choice = dataclasses.replace(now, best_epoch=epoch + 1, best_auroc=record.valid_auroc), place
         elif patience and epoch + 1 - now.best_epoch >= patience:
             now = dataclasses.replace(now, stopped=True)
-        if recipe.waking and (now.stopped or last - per_epoch < due <= last) and at_chance(now.best_auroc, labels):
-            asleep = last
-        if now.stopped or (asleep and now.attempt < recipe.retries):
+        over = now.stopped or last >= plan.steps
+        asked = over or (last >= due and len(recent) == waking.RECENT and not waking.rises(recent))
+        if recipe.waking and asked and (over or attempts_left):
+            steady = now.steady or float(np.mean(recent))
+            asleep = last if steady < waking.bar(labels, floor()) else 0
+        if now.stopped or asleep:
             break
     return Outcome(now, tuple(records), choice, asleep)

@@ -142,7 +142,7 @@ def slot_shapes(spec: AnyArchitecture, n_snapshots: int) -> SlotState:
     """Shapes and dtypes (`jax.ShapeDtypeStruct`) of one slot's arrays."""
 
     def empty() -> SlotState:
-        hyper = one_model.Hyper(jnp.zeros(2, jnp.uint32), *(jnp.zeros(()) for _ in range(5)))
+        hyper = one_model.Hyper(jnp.zeros(2, jnp.uint32), *(jnp.zeros(()) for _ in range(6)))
         model = one_model.init_state(spec, hyper)
         snapshots = jax.tree.map(lambda p: jnp.zeros((n_snapshots + 1, *p.shape), p.dtype), model.params)
         return SlotState(model, model.params, snapshots)

@@ -24,6 +24,8 @@ class Progress:
       loss_sum, gradient_sum, update_sum: sums over the steps of the epoch under way.
       best_epoch, best_auroc: the best epoch (1-based; 0 = none yet) by validation AUROC.
       stopped: patience has run out; later epochs do not count.
+      recent: the last validation AUROCs, at most `waking.RECENT`.
+      steady: the best mean of so many in a row, 0 = there were fewer.
     """
 
     job: int
@@ -36,6 +38,8 @@ class Progress:
     best_auroc: float = -1.0
     stopped: bool = False
     asleep: int = 0
+    recent: tuple[float, ...] = ()
+    steady: float = 0.0
 
     @property
     def halvings(self) -> int:

@@ -14,6 +14,7 @@ from demo_jax.training.jobs import Job, Recipe
 from demo_jax.training.pool import Pool
 
 ADAM = optax.scale_by_adam()
+_FAN_IN = {'convolution': (0, 1), 'lstm': 1}  # axes of a kernel that a unit sums over
 
 
 @struct.dataclass
@@ -36,6 +37,7 @@ class Hyper:
       clip_value: element-wise limit of the gradient, inf = none.
       clip_norm: limit of its norm, inf = none.
       lstm_rate: LSTMs and the layers above them learn at so many times the rate.
+      centred: 1 = updates are centred, 0 = not (see `centre`).
     """
 
     key: Array
@@ -44,6 +46,7 @@ class Hyper:
     clip_value: Array
     clip_norm: Array
     lstm_rate: Array
+    centred: Array
 
 
 def job_hyper(job: Job, recipe: Recipe, asleep: int = 0) -> Hyper:
@@ -52,7 +55,7 @@ def job_hyper(job: Job, recipe: Recipe, asleep: int = 0) -> Hyper:
     Each time gives it another key, and so other first weights.
     """
     limits = (recipe.clip_value or np.inf, recipe.clip_norm or np.inf)
-    numbers = (job.dropout, job.weight_decay, *limits, recipe.lstm_rate)
+    numbers = (job.dropout, job.weight_decay, *limits, recipe.lstm_rate, recipe.centred)
     seeds = job.seeds + [asleep] * bool(asleep)
     key = np.random.SeedSequence(seeds).generate_state(2, np.uint32)
     return Hyper(key, *(np.array(number, np.float32) for number in numbers))
@@ -72,6 +75,30 @@ def rates(spec: AnyArchitecture, params: Params, lstm_rate: Array) -> Params:
         name: jax.tree.map(lambda _, own=name in above: lstm_rate if own else 1.0, part)
         for name, part in params.items()
     }
+
+
+def centre(spec: AnyArchitecture, update: Params, centred: Array) -> Params:
+    """An update without the part that is common to the weights of a unit, of convolutions and LSTMs above convolutions.
+
+    What these layers read has been through a ReLU: hundreds of numbers, none of them negative. Adam moves every weight
+    by about the rate, and where all move one way the unit's input changes at all positions at once, by more than it
+    varies. A filter that this pushes below zero stays there, since a ReLU that is never on has no gradient; an LSTM's
+    gates are shut or opened for good. (Compare gradient centralization, Yong et al. 2020,
+    https://arxiv.org/abs/2004.01461, which centres what Adam reads and not what it says.)
+
+    Args:
+      spec: the architecture; one of somebody's own has no layers that could be told apart.
+      update: as its parameters: kernels (width, C, F) of convolutions, (2, C, 4H) of LSTMs.
+      centred: a scalar, 1 = so, 0 = the update as it is.
+    """
+    result, above = dict(update), False
+    for layer in getattr(spec, 'layers', ()):
+        if above and layer.kind in _FAN_IN:
+            kernel = update[layer.name]['kernel']
+            common = kernel.mean(axis=_FAN_IN[layer.kind], keepdims=True)
+            result[layer.name] = {**update[layer.name], 'kernel': kernel - centred * common}
+        above = layer.kind == 'convolution' or (above and layer.kind not in _FAN_IN)
+    return result
 
 
 @struct.dataclass
@@ -169,6 +196,7 @@ def train_step(
     scale = jnp.minimum(1.0, hyper.clip_norm / optax.tree.norm(clipped))
     clipped = jax.tree.map(lambda g: g * scale, clipped)
     direction, adam = ADAM.update(clipped, state.adam)
+    direction = centre(spec, direction, hyper.centred)
     update = jax.tree.map(
         lambda d, p, times: -learning_rate * (times * d + hyper.weight_decay * p),
         direction,
