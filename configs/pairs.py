@@ -48,6 +48,7 @@ def get_config() -> ConfigDict:
             'patience': 0,
             'patience_share': 0.0,
             'learning_rate': 2e-3,
+            'centred': False,
             'lstm_rate': 1.0,  # at 4e-3 or more, many of the CNN-RNNs never begin to learn
         }
     )

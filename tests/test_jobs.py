@@ -50,18 +50,19 @@ def test_a_wrong_table_is_refused(arguments, message):
 
 
 @pytest.mark.parametrize(
-    ('name', 'value'),
+    ('name', 'value', 'expected'),
     [
-        ('batch_size', 0),
-        ('epochs', 0),
-        ('learning_rate', float('nan')),
-        ('schedule', 'linear'),
-        ('dropout', 1.0),
-        ('warmup', 1.0),
+        ('batch_size', 0, 'at least 1'),
+        ('epochs', 0, 'at least 1'),
+        ('learning_rate', float('nan'), 'more than 0 and finite'),
+        ('schedule', 'schedule_free', "'halving' or 'cosine' or 'constant'"),
+        ('dropout', 1.0, '0 to 0.99'),
+        ('warmup', 1.0, 'at least 0 and below 1'),
+        ('waking', -0.1, 'at least 0 and below 1'),
     ],
 )
-def test_a_recipe_out_of_range_is_refused(name, value):
-    with pytest.raises(InputError, match=f'recipe: {name} is'):
+def test_a_recipe_out_of_range_is_refused(name, value, expected):
+    with pytest.raises(InputError, match=f'^recipe: {name} is {value!r}, expected {expected}$'):
         dataclasses.replace(Recipe(), **{name: value})
 
 

@@ -205,7 +205,7 @@ def test_a_stop_signal_leaves_a_checkpoint_and_a_second_process_is_refused(tmp_p
     [
         (['--config.recipe.epochz=3'], 'epochz'),
         (['--config.recipe.epochs=many'], 'epochs'),
-        (['--config.recipe.learning_rate=-1.0'], 'recipe: learning_rate is -1.0, which is out of range'),
+        (['--config.recipe.learning_rate=-1.0'], 'recipe: learning_rate is -1.0, expected more than 0 and finite'),
         (['--config.specs=("tiny_cnn",)'], "unknown spec 'tiny_cnn'; the specs are"),
         (['--config.machine.precision=bf16'], 'was started with machine.precision float32, now bf16'),
         (['--config.machine.precision=half'], "machine: precision is 'half', expected one of float32, tf32, bf16"),

@@ -11,6 +11,8 @@ from demo_jax.errors import InputError, brief
 from demo_jax.nn.architecture import resolve
 from demo_jax.training.pool import TaskRows, name_seed
 
+_SCHEDULES = ('halving', 'cosine', 'constant')
+
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
@@ -72,29 +74,30 @@ class Recipe:
     retries: int = 3
 
     def __post_init__(self) -> None:
+        share, positive = 'at least 0 and below 1', 'more than 0 and finite'
         checks = {
-            'batch_size': self.batch_size >= 1,
-            'epochs': self.epochs >= 1,
-            'min_steps': self.min_steps >= 0,
-            'learning_rate': 0 < self.learning_rate < math.inf,
-            'lstm_rate': 0 < self.lstm_rate < math.inf,
-            'schedule': self.schedule in ('halving', 'cosine', 'constant'),
-            'halve_every': self.halve_every >= 1,
-            'warmup': 0 <= self.warmup < 1,
-            'dropout': 0 <= self.dropout <= 0.99,  # masks know 256ths: above, some would drop everything
-            'weight_decay': 0 <= self.weight_decay < math.inf,
-            'clip_value': self.clip_value >= 0,
-            'clip_norm': self.clip_norm >= 0,
-            'negative_sets': self.negative_sets >= 1,
-            'shuffles_first': 0 <= self.shuffles_first < 1,
-            'patience': self.patience >= 0,
-            'patience_share': 0 <= self.patience_share < 1,
-            'waking': 0 <= self.waking < 1,
-            'retries': self.retries >= 0,
+            'batch_size': (self.batch_size >= 1, 'at least 1'),
+            'epochs': (self.epochs >= 1, 'at least 1'),
+            'min_steps': (self.min_steps >= 0, 'at least 0'),
+            'learning_rate': (0 < self.learning_rate < math.inf, positive),
+            'lstm_rate': (0 < self.lstm_rate < math.inf, positive),
+            'schedule': (self.schedule in _SCHEDULES, ' or '.join(map(repr, _SCHEDULES))),
+            'halve_every': (self.halve_every >= 1, 'at least 1'),
+            'warmup': (0 <= self.warmup < 1, share),
+            'dropout': (0 <= self.dropout <= 0.99, '0 to 0.99'),  # masks know 256ths: above, some would drop everything
+            'weight_decay': (0 <= self.weight_decay < math.inf, 'at least 0 and finite'),
+            'clip_value': (self.clip_value >= 0, 'at least 0'),
+            'clip_norm': (self.clip_norm >= 0, 'at least 0'),
+            'negative_sets': (self.negative_sets >= 1, 'at least 1'),
+            'shuffles_first': (0 <= self.shuffles_first < 1, share),
+            'patience': (self.patience >= 0, 'at least 0'),
+            'patience_share': (0 <= self.patience_share < 1, share),
+            'waking': (0 <= self.waking < 1, share),
+            'retries': (self.retries >= 0, 'at least 0'),
         }
-        for name, good in checks.items():
+        for name, (good, expected) in checks.items():
             if not good:
-                raise InputError(f'recipe: {name} is {getattr(self, name)!r}, which is out of range')
+                raise InputError(f'recipe: {name} is {getattr(self, name)!r}, expected {expected}')
 
 
 _FOLDS = 1000  # apart from other numbers in seeds: new starts, epochs
