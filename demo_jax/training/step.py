@@ -14,7 +14,7 @@ from demo_jax.training.jobs import Job, Recipe
 from demo_jax.training.pool import Pool
 
 ADAM = optax.scale_by_adam()
-_FAN_IN = {'convolution': (0, 1), 'lstm': 1}  # axes of a kernel that a unit sums over
+_FAN_IN: dict[str, tuple[int, ...]] = {'convolution': (0, 1), 'lstm': (1,)}  # axes of a kernel that a unit sums over
 
 
 @struct.dataclass
