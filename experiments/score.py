@@ -181,7 +181,7 @@ def main(argv: Sequence[str]) -> None:
         raise InputError('--strict goes with --variants')
     if track and os.path.realpath(track) in (os.path.realpath(out), os.path.realpath(_explained(out))):
         raise InputError(f'{track}: is a table of scores, choose another --track')
-    bigwig = track is not None and track.suffix.lower() in ('.bw', '.bigwig')
+    bigwig = track is not None and _is_bigwig(track)
     if _THRESHOLD.value is not None and (not track or bigwig):
         raise InputError('--threshold goes with a --track in BED format')
     if _TRACK_OF.value != 'score' and not bigwig:
@@ -237,6 +237,12 @@ def _models() -> Sequence[Any]:
     if n_rna:
         print(f'note: {n_rna} of {len(models)} models are of RNA: T counts as U, and the given strand alone is scored')
     return models
+
+
+def _is_bigwig(track: pathlib.Path) -> bool:
+    from demo_jax.predict.tracks import is_bigwig
+
+    return is_bigwig(track)
 
 
 def _explained(out: pathlib.Path) -> pathlib.Path:

@@ -126,6 +126,44 @@ def test_conv1d_over_models_is_no_grouped_convolution():
     assert 'dot_general' in text
 
 
+@pytest.mark.parametrize(('width', 'length'), [(3, 5), (3, 21), (4, 14), (5, 9), (5, 46)])
+def test_conv1d_of_fewer_products(width, length):
+    """Whole tiles and parts of one, alone and over models."""
+    x, kernel, bias = normal(0, 2, length, 3, 32), normal(1, 2, width, 32, 40) / np.sqrt(32 * width), normal(2, 2, 40)
+    assert kernels._saves_products(x[0], kernel[0])
+    steps = length - width + 1
+    exact = np.asarray(bias, np.float64)[:, None, None] + sum(
+        np.einsum('mlbc,mcf->mlbf', np.asarray(x[:, i : i + steps], np.float64), np.asarray(kernel[:, i], np.float64))
+        for i in range(width)
+    )
+    conv = functools.partial(kernels.conv1d, padding='valid')
+    np.testing.assert_allclose(jax.vmap(conv)(x, kernel, bias), exact, rtol=0, atol=1e-5)
+    weights = normal(3, steps, 3, 40)
+    found, gradients = with_gradients(conv, weights, x[0], kernel[0], bias[0])
+    np.testing.assert_allclose(found, exact[0], rtol=0, atol=1e-5)
+
+    def plain(x, kernel, bias):
+        return kernels._correlate(x, kernel) + bias[None, None]
+
+    assert_close(gradients, with_gradients(plain, weights, x[0], kernel[0], bias[0])[1], 2e-5)
+
+
+def test_conv1d_of_fewer_products_is_exact_in_double_precision():
+    x, kernel = np.random.default_rng(0).normal(size=(17, 2, 32)), np.random.default_rng(1).normal(size=(5, 32, 32))
+    with jax.enable_x64(True):
+        found = kernels._correlate_tiles(jnp.asarray(x), jnp.asarray(kernel))
+        np.testing.assert_allclose(found, sum(x[i : i + 13] @ kernel[i] for i in range(5)), rtol=0, atol=1e-11)
+
+
+def test_who_saves_products():
+    x, kernel = jnp.zeros((46, 2, 64)), jnp.zeros((5, 64, 64))
+    assert kernels._saves_products(x, kernel)
+    assert not kernels._saves_products(x[:5], kernel)  # one output
+    assert not kernels._saves_products(x[..., :4], kernel[:, :4])  # letters
+    assert not kernels._saves_products(x, jnp.zeros((9, 64, 64)))
+    assert not kernels._saves_products(x.astype(jnp.bfloat16), kernel.astype(jnp.bfloat16))
+
+
 def test_conv1d_refuses():
     x, bias = jnp.zeros((4, 1, 2)), jnp.zeros(3)
     assert kernels.conv1d(x, jnp.zeros((4, 2, 3)), bias, 'valid').shape == (1, 1, 3)

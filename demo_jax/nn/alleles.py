@@ -95,16 +95,15 @@ def score(
                 held, before = (kernels.conv1d_tokens(seen, kernel, bias, 'valid') for seen in (row, changed))
             else:
                 held = kernels.conv1d(row, kernel, bias, 'valid')
-                change = changed - _cut(row, mutants.row, edits.positions(span, block))
-                spread = edits.spread(change[:, :, None], kernel)[:, :, 0]
-                before = _cut(held, mutants.row, edits.positions(after, block)) + spread
+                seen = after.wider(0, layer.width - 1)
+                around = _cut(row, mutants.row, edits.positions(seen, block))
+                before = kernels.conv1d(_within(changed, around, span.offset - seen.offset), kernel, bias, 'valid')
             row, changed, span, letters = jax.nn.relu(held), jax.nn.relu(before), after, False
         elif isinstance(layer, MaxPool):
             whole = layer.whole(span)
             left = span.offset - whole.offset
             if whole.width > span.width:
-                around = _cut(row, mutants.row, edits.positions(whole, block))
-                changed = jnp.concatenate([around[:left], changed, around[left + span.width :]])
+                changed = _within(changed, _cut(row, mutants.row, edits.positions(whole, block)), left)
             row, span = kernels.max_pool1d(row, layer.block), layer.span(span)
             changed = changed.reshape(span.width, layer.block, *changed.shape[1:]).max(axis=1)
     n, dense = spec.sizes(length)[-3].positions, params[spec.layers[-1].name]
@@ -149,6 +148,11 @@ def _mutant_letters(tokens: Array, items: Mutants, span: Span, spec: ModelSpec) 
     at = edits.positions(first.span(span).wider(0, first.width - 1), items.position // span.grid)
     found = jnp.asarray(tokens).at[items.row[None], jnp.maximum(at, 0)].get(mode='clip')
     return jnp.where(at == items.position[None], items.letter[None], found)
+
+
+def _within(changed: Array, around: Array, left: int) -> Array:
+    """What is around a change, (n, I, C), with the change (width, I, C) in its place from position `left` on."""
+    return jnp.concatenate([around[:left], changed, around[left + len(changed) :]])
 
 
 def _cut(row: Array, of: Array, at: Array) -> Array:
