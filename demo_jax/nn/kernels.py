@@ -141,6 +141,7 @@ def _tile_matrices(width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         return np.vstack([np.vander(_POINTS[: n - 1], coefficients, increasing=True), np.eye(coefficients)[-1]])
 
     inputs = np.linalg.inv(values(n)).T
+    inputs = np.where(np.abs(inputs) < 1e-9, 0.0, inputs)
     scale = 2.0 ** np.round(np.log2(np.abs(inputs).max(axis=1, keepdims=True)))  # products of like size round less
     return inputs / scale, values(width) * scale, values(_TILE).T
 
