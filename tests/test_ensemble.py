@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from demo_jax.errors import InputError
-from demo_jax.explain.class_optimisation import ClassOptimisationSettings
+from demo_jax.explain.batches import stack_one
+from demo_jax.explain.class_optimisation import ClassOptimisationSettings, optimise_class
+from demo_jax.explain.pieces import optimisation_settings
 from demo_jax.explain.score import probability
 from demo_jax.insilico.models import of_models
 from demo_jax.io import files
@@ -15,6 +17,7 @@ from demo_jax.predict.ensemble import Ensemble, combine, members_of
 from demo_jax.predict.model import Model
 from demo_jax.predict.scoring import choose_models
 from demo_jax.stages.explain import ExplainSettings, explain_run, mean_piece
+from demo_jax.training.pool import name_seed
 from tests.helpers_commands import run_command
 from tests.helpers_models import save_run
 from tests.helpers_score import checked, fasta, letters, other, vcf
@@ -187,6 +190,32 @@ def test_the_maps_of_a_run_are_means_over_members(tmp_path):
         ExplainSettings(members='one')
 
 
+def test_the_optima_and_the_grammar_of_a_run_are_of_the_mean_score(tmp_path):
+    """Against the ensemble's own optimum, and the mean of its members' curves."""
+    run = save_run(tmp_path / 'run', ('small_rnn',), tasks=('one',), seeds=(0, 1, 2))
+    options = {'restarts': 2, 'optimisation_steps': 3, 'sufficient_starts': 1, 'sufficient_steps': 2}
+    settings = ExplainSettings(pieces=('class_optimisation', 'sufficient_motif'), **options)
+    store = explain_run(run.directory, settings, progress=False)
+    ensemble = run.model('one', 'small_rnn')
+    together, length = ensemble._together(), run.directory.corpus().lengths.max()
+    for piece, score in (('class_optimisation', 'score'), ('sufficient_motif', 'score')):
+        found = store.load(piece, 2)
+        tokens = found['matrix'].argmax(axis=-1).astype(np.uint8)
+        assert tokens.shape[1] == length and np.isfinite(found[score]).all()
+    seed = np.random.SeedSequence([2, name_seed('one')]).generate_state(1)
+    alone = optimise_class(
+        stack_one(together.params),
+        together.score,
+        seeds=seed,
+        length=int(length),
+        restarts=2,
+        settings=optimisation_settings(settings.options),
+    )
+    np.testing.assert_allclose(store.load('class_optimisation', 2)['raw'], alone.raw[0], atol=1e-5)
+    again = explain_run(run.directory, settings, progress=False)
+    assert again.made('class_optimisation', 2) == store.made('class_optimisation', 2)
+
+
 def test_a_mean_of_one_is_itself():
     given = {'start': np.arange(3), 'width': np.array(9)}
     assert mean_piece([given]) == given
@@ -200,6 +229,22 @@ def test_questions_ask_each_member(run):
     asked = of_models(models)
     assert asked.names[:2] == ('one / small_cnn / seed 0', 'one / small_cnn / seed 1') and len(asked) == 6
     assert members_of(models).parts == (slice(0, 3), slice(3, 6))
+    tokens = np.random.default_rng(0).integers(0, 4, (4, 30)).astype(np.uint8)
+    together = of_models(models, together=True)
+    assert len(together) == 2 and together.names == tuple(model.title for model in models)
+    np.testing.assert_allclose(together.score(tokens), asked.score(tokens).reshape(2, 3, 4).mean(axis=1), atol=1e-6)
+    np.testing.assert_allclose(together.score(tokens)[1], models[1].score_tokens(tokens), atol=1e-6)
+    np.testing.assert_allclose(
+        together.gradient(tokens), asked.gradient(tokens).reshape(2, 3, 4, 30, 4).mean(axis=1), atol=1e-6
+    )
+    edited = np.broadcast_to(tokens, (2, *tokens.shape)).copy()
+    edited[1, :, 11:13] = 3
+    starts = np.array([[11], [11]])
+    np.testing.assert_allclose(
+        together.score_edited(tokens, edited, starts, 2),
+        np.stack([together.score(one) for one in edited], axis=1),
+        atol=1e-5,
+    )
     assert of_models(choose_models(run, ['one'], ['small_cnn'], 'best')).names == ('one / small_cnn',)
 
 

@@ -118,7 +118,8 @@ class Piece(NamedTuple):
       cost: operations in gradients of all sequences, of (options, letters L).
       of: 'sequences' (all that are explained), 'positives', or 'model' (none).
       averages: it is an average over strands where predictions are.
-      together: of several models that answer together it is the mean; other pieces are of the best one alone.
+      together: of several models that answer together it is the mean, or what is searched for their mean score; other
+        pieces say something of filters, which are a model's own, and are of the best one alone.
       tracks: what it says of positions.
       search: how it is found of many models at once; of a piece of 'model' alone.
     """
@@ -416,6 +417,7 @@ PIECES: Mapping[str, Piece] = {
             _check_optimisation,
             cost=lambda options, length: options['optimisation_steps'] * options['restarts'] / 100,
             of='model',
+            together=True,
             search=Search('Class optimisation', _optimise, _nine_columns),
         ),
         Piece(
@@ -426,6 +428,7 @@ PIECES: Mapping[str, Piece] = {
             _check_sufficient,
             cost=lambda options, length: options['sufficient_steps'] * options['sufficient_starts'] * 4 / 100,
             of='model',
+            together=True,
             search=Search(
                 'Sufficient motif', _suffice, lambda arrays: motif_of(arrays['matrix'][best_sufficient(arrays)])
             ),
@@ -447,8 +450,14 @@ def options() -> dict[str, Any]:
     return {name: default for piece in PIECES.values() for name, default in piece.options.items()}
 
 
-def labels() -> dict[str, str]:
-    """What pages call the methods that motifs come from: tracks, and what is searched for in models."""
-    return {name: track.label for name, (track, _) in TRACKS.items()} | {
-        name: search.label for name, search in SEARCHES.items()
+def labels(several: bool = False) -> dict[str, str]:
+    """What pages call the methods that motifs come from: tracks, and what is searched for in models.
+
+    Args:
+      several: models of several seeds or folds answer together. What is of the best of them alone says so.
+    """
+    found = {name: (track.label, piece) for name, (track, piece) in TRACKS.items()} | {
+        name: (search.label, name) for name, search in SEARCHES.items()
     }
+    alone = ' (best seed alone)'
+    return {name: label + alone * (several and not PIECES[piece].together) for name, (label, piece) in found.items()}

@@ -15,7 +15,7 @@ from demo_jax.explain.sizes import default_sizes, on_accelerator
 from demo_jax.nn import edits, kernels, mutants
 from demo_jax.nn.kernels import Array
 from demo_jax.nn.models import ModelSpec
-from demo_jax.predict.ensemble import members_of
+from demo_jax.predict.ensemble import combine, members_of
 from demo_jax.predict.predictor import Predictor
 
 #: Designs and backgrounds whose edits are followed at a time, on each device: so many that they stay in the cache.
@@ -159,6 +159,37 @@ class ModelSet:
         return changes
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class MeanSet(ModelSet):
+    """Predictors of which each answers with the mean score of its members.
+
+    Attributes:
+      names: of the predictors.
+      groups: the members by architecture; places are those of all members.
+      parts: which members are whose.
+    """
+
+    parts: tuple[slice, ...] = ()
+
+    def score(self, tokens: np.ndarray, *, progress: Callable[[int], object] | None = None) -> np.ndarray:
+        """See `ModelSet.score`."""
+        return self._mean(self._members().score(tokens, progress=progress))
+
+    def score_edited(self, *arrays: Any, **options: Any) -> np.ndarray:
+        """See `ModelSet.score_edited`."""
+        return self._mean(self._members().score_edited(*arrays, **options))
+
+    def gradient(self, tokens: np.ndarray) -> np.ndarray:
+        """See `ModelSet.gradient`."""
+        return self._mean(self._members().gradient(tokens))
+
+    def _members(self) -> ModelSet:
+        return ModelSet(('',) * self.parts[-1].stop, self.groups)
+
+    def _mean(self, of_members: np.ndarray) -> np.ndarray:
+        return np.stack([combine(of_members[part]).mean for part in self.parts])
+
+
 def _follows(score: Score, windows: int, width: int, length: int) -> bool:
     """Whether it pays to compute only what windows change: on a CPU, where they are a small part of the sequence."""
     small = windows * (width + _AROUND) < length
@@ -219,15 +250,18 @@ def of_score(score: Score, params: Any, *, names: Sequence[str] = (), average_st
     return ModelSet(tuple(made), (Group(score, params, average_strands, tuple(range(n))),))
 
 
-def of_models(predictors: Sequence[Predictor]) -> ModelSet:
+def of_models(predictors: Sequence[Predictor], *, together: bool = False) -> ModelSet:
     """Models such as `run.model(task, spec)` or `demo_jax.wrap(score, params)`, of any architectures.
 
-    Each member of an ensemble is a model of its own, so that intervals over models are over its members, too.
+    Args:
+      predictors: at least one.
+      together: members of an ensemble answer with their mean score. Else each is a model of its own, so that intervals
+        over models are over its members, too.
 
     Raises:
       InputError: there is none.
     """
-    models = members_of(predictors).models
+    models, parts = members_of(predictors)
     if not models:
         raise InputError('no model was given to ask, expected at least one')
     alike: dict[Any, list[int]] = {}
@@ -239,6 +273,8 @@ def of_models(predictors: Sequence[Predictor]) -> ModelSet:
     for (score, average_strands, *_), places in alike.items():
         stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *(models[place].params for place in places))
         groups.append(Group(score, stacked, average_strands, tuple(places)))
+    if together:
+        return MeanSet(tuple(one.title for one in predictors), tuple(groups), parts)
     titles = [model.title for model in models]
     names = [
         f'{title} / seed {model.seed}' if titles.count(title) > 1 else title

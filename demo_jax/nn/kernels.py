@@ -176,7 +176,7 @@ def _correlate_tiles(x: Array, kernel: Array) -> Array:
 
 
 def _quickest(x: Array, kernel: Array) -> Array:
-    """`_correlate`, on a CPU with fewer products where that is quicker; accelerators have a convolution of their own."""
+    """`_correlate`; on a CPU with fewer products, where that is quicker. Accelerators have a better one."""
     if not _saves_products(x, kernel):
         return _correlate(x, kernel)
     return jax.lax.platform_dependent(x, kernel, cpu=_correlate_tiles, default=_correlate)

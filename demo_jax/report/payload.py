@@ -118,7 +118,7 @@ def run_payload(collector: Collector, *, title: str, made: Sequence[str]) -> dic
         'title': title,
         'source': str(config.get('corpus', {}).get('source', '')),
         'release': collector.release,
-        'methods': labels(),
+        'methods': labels(any(len(collector.members(job)) > 1 for task in made for job in collector.explained(task))),
         # What the letters of the viewer can show; a track that reads another's numbers names it.
         'tracks': [
             {

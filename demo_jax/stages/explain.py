@@ -18,7 +18,7 @@ from demo_jax.evaluation.compare import kind_of
 from demo_jax.explain.pieces import PIECES, SEARCHES, Piece, Subject, options
 from demo_jax.explain.sizes import models_together
 from demo_jax.nn.architecture import resolve
-from demo_jax.predict.ensemble import combine
+from demo_jax.predict.ensemble import MeanScore, combine
 from demo_jax.predict.run import MEMBERS
 from demo_jax.runs.directory import JobResult, RunDirectory
 from demo_jax.runs.done import Made
@@ -46,7 +46,7 @@ class ExplainSettings(_OfPieces):
       specs: names; empty = of each kind (RNN, CNN, CNN-RNN, other) the spec with the best mean validation AUROC,
         as in the paper; ('all',) = every spec of the run.
       members: of models of several seeds or folds, 'all': maps and temporal scores are means over them; 'best': of the
-        best by validation alone. Activations, filters and class optima are of the best in any case.
+        best by validation alone, and optima those of their mean score. Activations and filters are of the best anyway.
       pieces: which explanations, of `explain.pieces.PIECES`; those that a spec has no use for are left out.
       positives: at most so many test positives per task, in their order; 0 = all.
       negatives: at most so many test negatives per task.
@@ -96,7 +96,7 @@ class _Bundle:
       settings: see `ExplainSettings`.
       length: bp of the longest sequence of the corpus.
       fill: whether a search fills the group of models up to `_GROUP`.
-      n_members: parameters per job, over which the pieces are means.
+      n_members: parameters per job, over which the pieces are means, or of whose mean score they are.
     """
 
     jobs: tuple[Job, ...]
@@ -120,7 +120,8 @@ def explain_run(
     """Explain the trained models of a run on their tasks' test sequences, and keep what is found.
 
     Of several rows of a grid of a task and spec, the model with the best validation AUROC is explained. Of several
-    seeds and folds maps are means (see `ExplainSettings.members`), kept under the job with the best AUROC. What is
+    seeds and folds maps are means, and optima those of the mean score (see `ExplainSettings.members`), kept under the
+    job with the best AUROC. What is
     there already, made with the same settings of the same models, is not made again. Attributions are averages over
     both strands where the run's predictions are; temporal scores, activations and class optima are of the strand as
     given.
@@ -187,6 +188,11 @@ def _bundles(
 ) -> Iterator[_Bundle]:
     """What is to be made, in groups of models of one architecture: pieces of sequences, then those of models alone."""
     length = int(corpus.lengths.max(initial=1))
+
+    def parameters(jobs: Iterable[Job], n: int) -> tuple[Any, ...]:
+        own = [members[job].values() if n > 1 else [results[job]] for job in jobs]
+        return tuple(result.params for found in own for result in found)
+
     alike: dict[tuple[str, tuple[str, ...], int], list[Job]] = {}
     for job in results:
         pieces = [piece for piece in settings.pieces if PIECES[piece].make and (piece, job.index) in todo]
@@ -205,15 +211,13 @@ def _bundles(
             tokens = tuple(
                 {of: sequences(corpus, _rows_of(of, corpus, rows[job.task])) for of in read} for job in group
             )
-            own = [members[job].values() if n > 1 else [results[job]] for job in group]
-            params = tuple(result.params for found in own for result in found)
-            yield _Bundle(group, params, pieces_of, tokens, average, settings, length, n_members=n)
-    for piece, spec in itertools.product(SEARCHES, dict.fromkeys(job.spec for job in results)):
-        waiting = [job for job in results if job.spec == spec and (piece, job.index) in todo]
+            yield _Bundle(group, parameters(group, n), pieces_of, tokens, average, settings, length, n_members=n)
+    kinds = {job: (job.spec, len(members.get(job, ())) or 1) for job in results}
+    for piece, (spec, n) in itertools.product(SEARCHES, dict.fromkeys(kinds.values())):
+        waiting = [job for job in results if kinds[job] == (spec, n) and (piece, job.index) in todo]
         for first in range(0, len(waiting), _GROUP):
-            group = tuple(waiting[first : first + _GROUP])
-            params, fill = tuple(results[job].params for job in group), len(waiting) > _GROUP
-            yield _Bundle(group, params, (piece,), (), average, settings, length, fill)
+            group, fill = tuple(waiting[first : first + _GROUP]), len(waiting) > _GROUP
+            yield _Bundle(group, parameters(group, n), (piece,), (), average, settings, length, fill, n)
 
 
 def _rows_of(of: str, corpus: Corpus, rows: np.ndarray) -> np.ndarray:
@@ -377,12 +381,15 @@ def _search(piece: str, bundle: _Bundle, tell: Callable[[float, str], None]) -> 
     """What `Search.run` finds in some models of one architecture, in one program that is compiled once per spec.
 
     `fill` fills the group up to `_GROUP` by repeating its last model, so that the last group of several needs
-    no program of its own. A start depends on the job's task and seed alone, whatever is searched beside it.
+    no program of its own. A start depends on the job's task and seed alone, whatever is searched beside it. Models that
+    answer together are one, whose score is their mean.
     """
-    more = _GROUP - len(bundle.jobs) if bundle.fill else 0
-    jobs, params = [*bundle.jobs, *[bundle.jobs[-1]] * more], [*bundle.params, *[bundle.params[-1]] * more]
+    more, n = _GROUP - len(bundle.jobs) if bundle.fill else 0, bundle.n_members
+    own = [bundle.params[at : at + n] if n > 1 else bundle.params[at] for at in range(0, len(bundle.params), n)]
+    jobs, params = [*bundle.jobs, *[bundle.jobs[-1]] * more], [*own, *[own[-1]] * more]
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *params)
     seeds = [int(np.random.SeedSequence([job.seed, name_seed(job.task)]).generate_state(1)[0]) for job in jobs]
     spec, seeds_of = resolve(jobs[0].spec), np.array(seeds, np.uint32)
     length = max(bundle.length, spec.min_length)
-    return SEARCHES[piece].run(stacked, spec, seeds_of, length, bundle.settings.options, tell)
+    score = MeanScore(spec) if n > 1 else spec
+    return SEARCHES[piece].run(stacked, score, seeds_of, length, bundle.settings.options, tell)

@@ -265,18 +265,20 @@ def _ask(
     pairs: Sequence[tuple[int, int]],
     settings: GrammarSettings,
 ) -> _Answer:
-    """Ask a model, or read what it said before."""
+    """Ask a model, or those that answer together by their mean score, or read what they said before."""
     run = opened.directory
+    models = {number: run.load_result(number).digest for number in sorted(store.members(job.index))}
     folder = folder_of(run, job.task, job.spec)
     path, records = folder / 'curves.npz', Records(folder)
     backgrounds = _backgrounds(run, store, job.task, settings.backgrounds, settings.random_seed)
     words = {motif.name: _word(motif.matrix) for motif in motifs}
     said = ' '.join(f'{name}={word}' for name, word in words.items())
-    made = Made(dataclasses.asdict(settings), {'model': run.load_result(job.index).digest, 'motifs': said}, _FILES)
+    digests = {'model' if len(models) == 1 else f'model{number}': digest for number, digest in models.items()}
+    made = Made(dataclasses.asdict(settings), {**digests, 'motifs': said}, _FILES)
     if not records.has('curves', made):
         records.forget('curves')
         found = asked.grammar(
-            of_models([opened.model_of(job)]),
+            of_models([opened.predictor_of([one for one in opened.jobs if one.index in models])], together=True),
             words,
             backgrounds,
             pairs=pairs,
