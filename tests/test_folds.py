@@ -11,6 +11,8 @@ from demo_jax.data.build import Records, TaskRecords, build_corpus
 from demo_jax.data.folds import make_folds, overlaps_across, split_rows
 from demo_jax.errors import InputError
 from demo_jax.evaluation import metrics
+from demo_jax.evaluation.calibration import calibration_error
+from demo_jax.explain.score import probability
 from demo_jax.io import files
 from demo_jax.nn.models import SPECS
 from demo_jax.predict.run import Run
@@ -191,6 +193,14 @@ def test_every_training_sequence_is_scored_by_models_that_have_not_seen_it(run):
     (row,) = files.read_tsv(run.tables / 'out_of_fold.tsv')
     assert float(row['auroc']) == pytest.approx(metrics.auroc(corpus.labels[rows], expected), abs=1e-5)
     assert (row['folds'], row['seeds'], row['n']) == ('3', '2', '24')
+    log_odds = np.zeros(len(rows))
+    for at, row_of in enumerate(rows):
+        blind = [opened.model_of(job) for job in opened.jobs if job.fold == folds[row_of]]
+        others = [opened.model_of(job) for job in opened.jobs if job.fold != folds[row_of]]
+        slope, shift = np.mean([1 / one.temperature for one in others]), np.mean([one.shift for one in others])
+        log_odds[at] = np.mean([one.predict([corpus.sequence(row_of)]).score[0] for one in blind]) * slope + shift
+    after = calibration_error(corpus.labels[rows], probability(log_odds))
+    assert float(row['error']) == pytest.approx(after, abs=1e-5) and row['error'] != row['error_before']
 
 
 def test_tables_have_the_ensemble_of_folds_and_seeds(run):

@@ -312,6 +312,9 @@ _OUT_OF_FOLD = (
     'auroc_high',
     'lowest_fold',
     'highest_fold',
+    'error_before',
+    'error',
+    'error_by_chance',
     'n',
 )
 _TRAINING = ('spec', 'models', 'steps', 'planned_steps', 'saved', 'died', 'asleep', 'given_up')
@@ -402,7 +405,7 @@ TABLES: tuple[Derived, ...] = (
             [],
             _OUT_OF_FOLD,
             'out_of_fold',
-            'Out of fold: AUROC of all training sequences, each scored by the model that has not trained on it',
+            'Out of fold: all training sequences, each scored by the models that have not trained on it',
         ),
         lambda scored: list(scored.outside) or None,
     ),
@@ -458,12 +461,16 @@ class Outside(NamedTuple):
       scores: float32 (N,), of several models the mean.
       pairs: int (N,), equal for a positive and its shuffle.
       folds: int (N,), the fold of each; None where there are none.
+      raw: float32 (N,), the scores before calibration, where there are folds.
+      apart: float32 (N,), the scores with the mean scale of the other folds' models, which this fold did not choose.
     """
 
     labels: np.ndarray
     scores: np.ndarray
     pairs: np.ndarray
     folds: np.ndarray | None = None
+    raw: np.ndarray | None = None
+    apart: np.ndarray | None = None
 
 
 def _mean_scale(scales: Sequence[calibration.Scale]) -> calibration.Scale:
@@ -555,18 +562,22 @@ def _out_of_fold(
     """
     rows = _training_rows(corpus, members[0].task)
     own = np.asarray(folds[rows])
-    scores = np.full(len(rows), np.nan, np.float32)
+    raw, scores, apart = (np.full(len(rows), np.nan, np.float32) for _ in range(3))
     for fold in np.unique(own).tolist():
-        of_fold = [
-            valid[job.index] / scales[job.index].temperature + scales[job.index].shift
-            for job in members
-            if job.fold == fold
-        ]
+        of_fold = [job for job in members if job.fold == fold]
         if not of_fold:
             return None
-        scores[own == fold] = combine(np.stack(of_fold)).mean
+        others = [scales[job.index] for job in members if job.fold != fold]
+        elsewhere = _mean_scale(others) if others else calibration.Scale()
+        for into, scale_of in (
+            (raw, lambda job: calibration.Scale()),
+            (scores, lambda job: scales[job.index]),
+            (apart, lambda job, scale=elsewhere: scale),
+        ):
+            scaled = [valid[job.index] / scale_of(job).temperature + scale_of(job).shift for job in of_fold]
+            into[own == fold] = combine(np.stack(scaled)).mean
     _write_scores(run.path / 'predictions' / 'out_of_fold' / f'{members[0].index:05d}.npy', scores)
-    return Outside(np.asarray(corpus.labels[rows]), scores, np.asarray(corpus.pairs[rows]), own)
+    return Outside(np.asarray(corpus.labels[rows]), scores, np.asarray(corpus.pairs[rows]), own, raw, apart)
 
 
 def _training_rows(corpus: Corpus, task: str) -> np.ndarray:
@@ -575,9 +586,10 @@ def _training_rows(corpus: Corpus, task: str) -> np.ndarray:
 
 
 def _rate_out_of_fold(members: Sequence[Job], found: Outside, n_resamples: int) -> dict[str, Any]:
-    """The row of out_of_fold.tsv: AUROC over all folds, and of the folds with the lowest and the highest."""
+    """The row of out_of_fold.tsv: AUROC over all folds, of the lowest and of the highest, and calibration."""
     interval = metrics.bootstrap_auroc(found.labels, found.scores, found.pairs, n_resamples=n_resamples)
-    assert found.folds is not None
+    assert found.folds is not None and found.raw is not None and found.apart is not None
+    before, after = probability(found.raw), probability(found.apart)
     parts = [found.folds == fold for fold in np.unique(found.folds)]
     each = [metrics.auroc(found.labels[part], found.scores[part]) for part in parts]
     return {
@@ -590,5 +602,8 @@ def _rate_out_of_fold(members: Sequence[Job], found: Outside, n_resamples: int) 
         'auroc_high': interval.high,
         'lowest_fold': min(each),
         'highest_fold': max(each),
+        'error_before': calibration.calibration_error(found.labels, before),
+        'error': calibration.calibration_error(found.labels, after),
+        'error_by_chance': calibration.chance_error(after),
         'n': len(found.labels),
     }
