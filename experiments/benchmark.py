@@ -84,6 +84,9 @@ _BATCH = flags.DEFINE_integer('batch', _DEFAULT.batch, 'Sequences per training s
 _LENGTH = flags.DEFINE_integer('length', _DEFAULT.length, 'Letters per sequence.')
 _STEPS = flags.DEFINE_integer('steps', _DEFAULT.steps, 'Steps per model and call; 0 = 4 on a CPU, 64 elsewhere.')
 _SEQUENCES = flags.DEFINE_integer('sequences', _DEFAULT.sequences, 'Sequences that the data suite handles.')
+_COUNTS = flags.DEFINE_list(
+    'counts', [str(count) for count in _DEFAULT.tasks], 'Numbers of tasks that the scaling suite trains, 6 among them.'
+)
 _PEERS = flags.DEFINE_bool('peers', _DEFAULT.peers, 'Measure PyTorch too, where it is installed.')
 _HOST_DEVICES = flags.DEFINE_integer(
     'host_devices', 0, 'Split the CPU into so many single-threaded devices; 0 = one per core, 1 = one with all threads.'
@@ -142,6 +145,7 @@ def main(argv: Sequence[str]) -> None:
         length=_LENGTH.value,
         steps=_STEPS.value,
         sequences=_SEQUENCES.value,
+        tasks=whole_numbers('counts', _COUNTS.value),
         peers=_PEERS.value,
     )
     result = run(list(SUITES) if _SUITE.value == 'all' else [_SUITE.value], settings)

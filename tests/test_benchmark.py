@@ -100,6 +100,7 @@ def test_summary_and_turns():
         ({'widths': (1, -2)}, 'widths holds -2'),
         ({'widths': ()}, 'at least one'),
         ({'repeats': 0}, 'repeats is 0, expected 1 or more'),
+        ({'tasks': (1, 27)}, r'tasks is \(1, 27\), expected numbers of 1 or more, 6 among them'),
     ],
 )
 def test_bad_settings(change, message):
@@ -118,7 +119,7 @@ def result(tmp_path_factory):
     """What the command measures on two host devices, tiny, and what it prints."""
     path = tmp_path_factory.mktemp('benchmark') / 'measured.json'
     flags = ['--suite=all', f'--json={path}', '--specs=small_cnn', '--widths=1,8,0', '--models=1', '--repeats=2']
-    flags += ['--batch=4', '--length=24', '--steps=2', '--sequences=40', '--host_devices=2']
+    flags += ['--batch=4', '--length=24', '--steps=2', '--sequences=40', '--counts=1,6', '--host_devices=2']
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv('OMP_WAIT_POLICY', 'PASSIVE')  # threads of torch that spin take seconds of a busy machine
         status, out, err = run_command('benchmark', *flags)
@@ -218,6 +219,15 @@ def test_designs_are_measured_by_their_real_scores():
     goal = float(asked.models().score(backgrounds).max()) + 0.2
     for row in asking.design_rows(asked, count=2, target=goal, peers=False):
         assert row['of'] == 2 and row['reached'] == 2 and row['score'] >= goal - 1e-3 and row['edits'] >= 1
+
+
+def test_scaling_suite(result):
+    suite = result[0]['suites']['scaling']
+    one, six = suite['rows']
+    assert (one['tasks'], six['tasks'], six['times_that_of_6']) == (1, 6, 1)
+    assert one['times_that_of_6'] == one['seconds_per_task']['median'] / six['seconds_per_task']['median']
+    busy = suite['utilisation']
+    assert (busy['tasks'], busy['slots']) == (6, 2) and 0.5 < busy['utilisation'] <= 1
 
 
 def test_data_suite(result):

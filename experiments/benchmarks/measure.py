@@ -37,6 +37,8 @@ class Settings:
       length: letters per sequence.
       steps: training steps per model and call; 0 = 4 on a CPU, 64 elsewhere.
       sequences: how many sequences the data suite handles.
+      tasks: numbers of equal tasks that the scaling suite trains; 6, with which it compares, is among them. The largest
+        is also how many tasks of different sizes it trains.
       peers: measure PyTorch too, where it is installed.
     """
 
@@ -48,6 +50,7 @@ class Settings:
     length: int = 101
     steps: int = 0
     sequences: int = 20_000
+    tasks: tuple[int, ...] = (1, 6, 27, 108)
     peers: bool = True
 
     def __post_init__(self) -> None:
@@ -62,6 +65,8 @@ class Settings:
         for name, minimum in least.items():
             if getattr(self, name) < minimum:
                 raise InputError(f'benchmark: {name} is {getattr(self, name)}, expected {minimum} or more')
+        if 6 not in self.tasks or min(self.tasks) < 1:
+            raise InputError(f'benchmark: tasks is {self.tasks}, expected numbers of 1 or more, 6 among them')
         for width in self.widths:
             if width < 0:
                 raise InputError(f'benchmark: widths holds {width}, expected 0 (all) or more')

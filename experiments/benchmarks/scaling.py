@@ -17,10 +17,10 @@ from demo_jax.training.pool import Pool, TaskRows
 from demo_jax.training.state import Report
 from experiments.benchmarks.measure import MatrixPeak, Settings, summarise
 
-#: How many tasks of one size are trained, their steps, and the steps of one call.
-COUNTS, STEPS, SEGMENT = (1, 6, 27, 108), 32, 8
-#: Training examples of the smallest and the largest of the tasks of different sizes, and how many there are.
-SMALLEST, LARGEST, SPREAD = 4_000, 90_000, 108
+#: Steps of the tasks of one size, and of one call.
+STEPS, SEGMENT = 32, 8
+#: Training examples of the smallest and the largest of the tasks of different sizes.
+SMALLEST, LARGEST = 4_000, 90_000
 #: The tasks of different sizes take as many steps as theirs would, of so many times smaller a batch and number.
 SHRUNK = 64
 
@@ -31,9 +31,9 @@ def run(settings: Settings) -> dict[str, Any]:
     rows: list[dict[str, Any]] = []
     for name in settings.specs:
         peak.measure(1)
-        seconds: dict[int, list[float]] = {count: [] for count in COUNTS}
+        seconds: dict[int, list[float]] = {count: [] for count in settings.tasks}
         for _ in range(settings.repeats):  # in turns, so that what else the machine does falls on all of them
-            for count in COUNTS:
+            for count in settings.tasks:
                 seconds[count].append(_seconds_per_task(name, count, settings))
         peak.measure(1)
         operations = STEPS * operations_per_step(SPECS[name], settings.batch, settings.length)
@@ -47,7 +47,7 @@ def run(settings: Settings) -> dict[str, Any]:
                 'operations_per_task': operations,
                 'share_of_peak': operations / found['median'] / peak.best,
             }
-            for count in COUNTS
+            for count in settings.tasks
         ]
     return {
         'batch': settings.batch,
@@ -55,7 +55,7 @@ def run(settings: Settings) -> dict[str, Any]:
         'steps': STEPS,
         'peak': peak.facts(),
         'rows': rows,
-        'utilisation': _utilisation(),
+        'utilisation': _utilisation(max(settings.tasks)),
     }
 
 
@@ -86,16 +86,16 @@ def _seconds_per_task(spec: str, count: int, settings: Settings) -> float:
     return (time.perf_counter() - start) * STEPS / steps
 
 
-def _utilisation() -> dict[str, float]:
-    """How busy the slots are while tasks of very different sizes are trained: by steps, whatever a step takes."""
-    sizes = np.geomspace(SMALLEST, LARGEST, SPREAD) // SHRUNK
+def _utilisation(n_tasks: int) -> dict[str, float]:
+    """How busy the slots are while so many tasks of very different sizes are trained, counted in steps."""
+    sizes = np.geomspace(SMALLEST, LARGEST, n_tasks) // SHRUNK
     batch = 256 // SHRUNK
     names, pool, rows = _tasks(sizes.astype(int).tolist(), batch, 12)
     recipe = Recipe(batch_size=batch, epochs=1, learning_rate=1e-4, retries=0)
     reports: list[Report] = list(fit(make_jobs(names, ['small_rnn'], recipe), pool, rows, recipe))
     done = sum(report.steps for report in reports)
     room = sum(max(report.slot_steps) * len(report.slot_steps) for report in reports)
-    return {'tasks': SPREAD, 'slots': len(reports[0].slot_steps), 'steps': done, 'utilisation': done / room}
+    return {'tasks': n_tasks, 'slots': len(reports[0].slot_steps), 'steps': done, 'utilisation': done / room}
 
 
 def tables(result: Mapping[str, Any]) -> list[str]:
