@@ -1,12 +1,14 @@
 """Attributions against finite differences, path integrals, and every mutant scored by itself."""
 
 import functools
+from concurrent.futures import ThreadPoolExecutor
 
 import jax
 import numpy as np
 import pytest
 
 from demo_jax import dna
+from demo_jax.compute.devices import compilations
 from demo_jax.errors import InputError
 from demo_jax.explain import batches
 from demo_jax.explain.attribution import attribute, attribute_models
@@ -158,11 +160,29 @@ def test_models_are_explained_as_if_alone(width):
 
 def test_another_number_of_sequences_does_not_compile_again():
     params, tokens = random_params(CNN), sequences(40)
-    whole = attribute('saliency', params, CNN, tokens[:17], batch_size=4)
-    compiled = batches._program._cache_size()
-    more = attribute('saliency', params, CNN, tokens, batch_size=4)
-    assert batches._program._cache_size() == compiled
+    with compilations() as first:
+        whole = attribute('saliency', params, CNN, tokens[:17], batch_size=4)
+    with compilations() as second:
+        more = attribute('saliency', params, CNN, tokens, batch_size=4)
+    assert (first.programs, second.programs) == (1, 0)
     np.testing.assert_allclose(more.signed[:17], whole.signed, atol=1e-6)
+
+
+def test_what_another_thread_rehearsed_is_compiled():
+    params, tokens = random_params(CNN), sequences(9)
+
+    def rehearse():
+        with batches.rehearsal():
+            return attribute('integrated_gradients', params, CNN, tokens, batch_size=3, steps=5)
+
+    with ThreadPoolExecutor(1) as pool, compilations() as before:
+        shapes = pool.submit(rehearse).result()
+    assert before.programs == 1 and not shapes.hypothetical.any()
+    with compilations() as after:
+        found = attribute('integrated_gradients', params, CNN, tokens, batch_size=3, steps=5)
+    assert after.programs == 0
+    assert found.score.all() and found.hypothetical.shape == shapes.hypothetical.shape
+    np.testing.assert_allclose(found.score, attribute('saliency', params, CNN, tokens).score, atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,9 @@
 """One compiled program over many models and sequences: the loop that every explanation shares (pure)."""
 
-import functools
-from collections.abc import Callable
+import contextlib
+import contextvars
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -12,6 +14,26 @@ from demo_jax.errors import InputError
 from demo_jax.explain.score import Score, check_params, name_of, shortest
 
 _AXIS = 'shard'
+#: XLA's lower level takes half the time for programs that draw random numbers, on a CPU, where they run as fast.
+_ON_CPU = {'xla_backend_optimization_level': 1}
+#: Whether this thread compiles programs without running them, see `rehearsal`.
+_rehearsing = contextvars.ContextVar('_rehearsing', default=False)
+#: Held while a program is compiled, by the hash of what makes it: no two threads compile the same.
+_compiling: dict[int, threading.Lock] = {}
+
+
+@contextlib.contextmanager
+def rehearsal() -> Iterator[None]:
+    """Compile what `run` would run while the block lasts, in this thread: results are zeros of the right shapes.
+
+    XLA compiles on one core and without Python's lock. So a thread that rehearses what is to come lets another
+    thread find its programs ready. A rehearsal leaves out what another thread compiles just then.
+    """
+    token = _rehearsing.set(True)
+    try:
+        yield
+    finally:
+        _rehearsing.reset(token)
 
 
 def run(
@@ -63,25 +85,48 @@ def run(
     over_params = PartitionSpec(_AXIS) if shard == 'models' else PartitionSpec()
     params = jax.device_put(stacked_params, NamedSharding(mesh, over_params))
     size = spread * min(batch_size, 1 << (-(-n // spread) - 1).bit_length())
-    parts = []
+    parts: list[Any] = []
+    program = _on_cpu if mesh.devices.flat[0].platform == 'cpu' else _program
     for start in range(0, n, size):
         rows = np.minimum(np.arange(start, start + size), n - 1)
         batch = jax.tree.map(lambda array, rows=rows: array[models[:, None], rows[None]], arrays)
-        parts.append(_program(function, static, width, mesh, (over_params, along), params, batch))
+        call = (function, static, width, mesh, (over_params, along), params, batch)
+        if not parts:
+            _compile(program, call)
+        if _rehearsing.get():
+            shapes = program.eval_shape(*call)
+            return jax.tree.map(lambda leaf: np.zeros((n_models, n, *leaf.shape[2:]), leaf.dtype), shapes)
+        parts.append(program(*call))
         if progress is not None:
             jax.block_until_ready(parts[-1])
             progress(n_models * (min(start + size, n) - start))
     return jax.tree.map(lambda *leaves: np.concatenate([np.asarray(a) for a in leaves], axis=1)[:n_models, :n], *parts)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1, 2, 3, 4))
-def _program(function, static, width, mesh, specs, params, batch):
+def _compile(program: Any, call: tuple[Any, ...]) -> None:
+    """Have JAX know the program of a call, compiled by this thread or by another."""
+    *made_of, params, batch = call
+    leaves, tree = jax.tree.flatten((params, batch))
+    key = hash((*made_of, tree, *((leaf.shape, leaf.dtype) for leaf in leaves)))
+    lock = _compiling.setdefault(key, threading.Lock())
+    if lock.acquire(blocking=not _rehearsing.get()):
+        try:
+            program.lower(*call).compile()
+        finally:
+            lock.release()
+
+
+def _of_devices(function, static, width, mesh, specs, params, batch):
     def of_device(params: Any, batch: Any) -> Any:
         return jax.lax.map(
             lambda one: function(*one, *static), (params, batch), batch_size=width if width > 1 else None
         )
 
     return jax.shard_map(of_device, mesh=mesh, in_specs=specs, out_specs=specs[1], check_vma=False)(params, batch)
+
+
+_program = jax.jit(_of_devices, static_argnums=(0, 1, 2, 3, 4))
+_on_cpu = jax.jit(_of_devices, static_argnums=(0, 1, 2, 3, 4), compiler_options=_ON_CPU)
 
 
 def checked_sequences(

@@ -180,7 +180,7 @@ def sufficient_motif(
     )
     # The target is an input of the program: another one needs no other program.
     static = (score, dataclasses.replace(settings, target=0.0), letters)
-    state = jax.tree.map(np.asarray, _start(seeds, restarts, length, settings, letters, float_type(stacked_params)))
+    state = _start(seeds, restarts, length, settings, letters, float_type(stacked_params))
     made = 0
     while made < settings.steps:
         made = min(made + chunk, settings.steps)
@@ -239,18 +239,33 @@ def _letters(background: np.ndarray | None) -> tuple[float, ...]:
 
 
 def _start(seeds, restarts, length, settings, letters, dtype) -> _State:
-    """The states of all models (M, R, ...): near the background, so that no place is preferred."""
+    """The states of all models (M, R, ...): near the background, so that no place is preferred.
 
-    def one(seed: Array, restart: Array) -> _State:
+    All but what is drawn is NumPy's: JAX would compile a program for every step of it.
+    """
+    key, noise = map(np.asarray, _drawn(jnp.asarray(seeds), restarts, length, dtype))
+    shape = key.shape[:2]
+    theta = np.log(np.asarray(letters, dtype)) + np.asarray(0.5, dtype) * noise
+    zeros = jax.tree.map(lambda leaf: np.zeros((*shape, *leaf.shape), leaf.dtype), _optimiser_shapes(settings, theta))
+    step, mean = np.zeros(shape, np.int32), np.zeros(shape, dtype)
+    low, target = np.full(shape, -np.inf, dtype), np.full(shape, settings.target, dtype)
+    return _State(key, step, theta, zeros, mean, theta, low, target, step)
+
+
+def _optimiser_shapes(settings: SufficientMotifSettings, theta: Array) -> optax.OptState:
+    """Shapes of the optimiser's state of one start; Adam begins with zeros."""
+    return jax.eval_shape(_optimiser(settings).init, jax.ShapeDtypeStruct(theta.shape[2:], theta.dtype))
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2, 3))
+def _drawn(seeds: Array, restarts: int, length: int, dtype: Any) -> tuple[Array, Array]:
+    """The keys (M, R, 2) of all starts, and a normal number for each entry of theta (M, R, L, 4)."""
+
+    def one(seed: Array, restart: Array) -> tuple[Array, Array]:
         key = jax.random.fold_in(jax.random.key(seed), restart)
-        noise = 0.5 * jax.random.normal(jax.random.fold_in(key, 0), (length, 4), dtype)
-        theta = jnp.log(jnp.asarray(letters, dtype))[None] + noise
-        low = jnp.asarray(-jnp.inf, dtype)
-        state = _optimiser(settings).init(theta)
-        zero, target = jnp.asarray(0, dtype), jnp.asarray(settings.target, dtype)
-        return _State(jax.random.key_data(key), jnp.int32(0), theta, state, zero, theta, low, target, jnp.int32(0))
+        return jax.random.key_data(key), jax.random.normal(jax.random.fold_in(key, 0), (length, 4), dtype)
 
-    return jax.vmap(lambda seed: jax.vmap(functools.partial(one, seed))(jnp.arange(restarts)))(jnp.asarray(seeds))
+    return jax.vmap(lambda seed: jax.vmap(functools.partial(one, seed))(jnp.arange(restarts)))(seeds)
 
 
 def _optimiser(settings: SufficientMotifSettings) -> optax.GradientTransformation:

@@ -2,8 +2,11 @@
 
 import contextlib
 import dataclasses
+import functools
 import itertools
+import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
@@ -15,6 +18,7 @@ from demo_jax.data.corpus import Corpus
 from demo_jax.errors import InputError, brief
 from demo_jax.evaluation import choose
 from demo_jax.evaluation.compare import kind_of
+from demo_jax.explain import batches
 from demo_jax.explain.pieces import PIECES, SEARCHES, Piece, Subject, options
 from demo_jax.explain.sizes import models_together
 from demo_jax.nn.architecture import resolve
@@ -28,6 +32,8 @@ from demo_jax.training.pool import name_seed
 
 #: Class optimisation runs so many models per program call, and keeps them as they end.
 _GROUP = 16
+#: At most so many threads compile ahead of what is made, each of which takes memory (some 100 MB).
+_MOST_AHEAD = 3
 #: The settings that choose which sequences are explained.
 _OF_ROWS = ('positives', 'negatives')
 
@@ -159,14 +165,16 @@ def explain_run(
             if PIECES[piece].applies(resolve(job.spec)) and not store.has(piece, job.index, facts):
                 todo[piece, job.index] = facts
     weights = {piece: max(1, round(10 * work(piece, settings, longest))) for piece in PIECES}
-    bundles = _bundles(results, together, todo, rows, corpus, average, settings)
+    bundles = functools.partial(_bundles, results, together, todo, rows, corpus, average, settings)
     left, total = len(todo), sum(weights[piece] for piece, _ in todo)
-    with tqdm(total=total, disable=not progress, bar_format='{l_bar}{bar}| [{elapsed}<{remaining}{postfix}]') as bar:
+    bar_format = '{l_bar}{bar}| [{elapsed}<{remaining}{postfix}]'
+    ahead = _rehearsed(bundles()) if cluster is None else contextlib.nullcontext()
+    with ahead, tqdm(total=total, disable=not progress, bar_format=bar_format) as bar:
 
         def show(text: str) -> None:
             bar.set_description(f'{len(todo) - left}/{len(todo)} {text}')
 
-        for piece, job_index, arrays in _made(bundles, cluster, specs, show):
+        for piece, job_index, arrays in _made(bundles(), cluster, specs, show):
             store.save(piece, job_index, arrays, todo[piece, job_index])
             left -= 1
             bar.update(weights[piece])
@@ -238,6 +246,35 @@ def _made(
     with contextlib.closing(found):
         for _, made in found:
             yield from made
+
+
+@contextlib.contextmanager
+def _rehearsed(bundles: Iterable[_Bundle]) -> Iterator[None]:
+    """Let other cores compile the programs of bundles while the block makes them, see `batches.rehearsal`.
+
+    The block makes the first bundle first, so threads begin with the last: where they meet, all is compiled.
+    """
+    threads = min(len(os.sched_getaffinity(0)) - 1, _MOST_AHEAD)
+    if threads < 1:
+        yield
+        return
+    # Bundles of the same architecture and pieces share their programs.
+    kinds = {(bundle.jobs[0].spec, bundle.pieces, bundle.n_members): bundle for bundle in bundles}
+    with ThreadPoolExecutor(threads) as pool:
+        for bundle in reversed(kinds.values()):
+            for piece in reversed(bundle.pieces):
+                pool.submit(_rehearse, dataclasses.replace(bundle, pieces=(piece,)))
+        try:
+            yield
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _rehearse(bundle: _Bundle) -> None:
+    """Compile the programs of a bundle's pieces. What fails here will fail, and be told, where it is made."""
+    with contextlib.suppress(Exception), batches.rehearsal():
+        for _ in _make(bundle, lambda done, text: None):
+            pass
 
 
 def explain_bundle(bundle: _Bundle, shared: None, tell: Callable[[float, str], None]) -> list[_Made]:
