@@ -161,9 +161,9 @@ def test_models_are_explained_as_if_alone(width):
 def test_another_number_of_sequences_does_not_compile_again():
     params, tokens = random_params(CNN), sequences(40)
     with compilations() as first:
-        whole = attribute('saliency', params, CNN, tokens[:17], batch_size=4)
+        whole = attribute('saliency', params, CNN, tokens[:17], batch_size=6)
     with compilations() as second:
-        more = attribute('saliency', params, CNN, tokens, batch_size=4)
+        more = attribute('saliency', params, CNN, tokens, batch_size=6)
     assert (first.programs, second.programs) == (1, 0)
     np.testing.assert_allclose(more.signed[:17], whole.signed, atol=1e-6)
 
