@@ -330,6 +330,17 @@ FUNCTIONS = {
     'updated': lambda x: jax.lax.dynamic_update_slice(x * x, x[:2], (3,)) + jax.lax.dynamic_slice(x, (1,), (1,)),
     'pooled': lambda x: jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, (3,), (2,), [(1, 1)]) ** 2,
     'averaged': lambda x: jax.lax.reduce_window(jnp.tanh(x), 0.0, jax.lax.add, (3,), (1,), 'SAME'),
+    'running': lambda x: jax.lax.cummax(x, reverse=True) * x + jax.lax.cummin(jnp.stack([x, x**2]), axis=1).sum(0),
+    'sorted': lambda x: (
+        jnp.sort(x) * jnp.arange(6) ** 2 + jnp.median(x**2) + jnp.sort(x.reshape(3, 2), 0).ravel()[::-1]
+    ),
+    'any and all': lambda x: (
+        (x > 0.5).any() * x + (x > -3).all() * x[0] + (x.reshape(3, 2) > 0).all(1).astype(x.dtype).sum()
+    ),
+    'place': lambda x: jnp.argmax(x) * x + jnp.argmin(x.reshape(2, 3), 1).astype(x.dtype).sum(),
+    'one of the places': lambda x: (
+        x**2 @ jax.nn.one_hot(jnp.argmax(x.reshape(3, 2), 1), 2, dtype=x.dtype).reshape(6, 1)
+    ),
     'correlated': lambda x: jnp.convolve(jnp.tanh(x), x[:3]),
     'jit': lambda x: jax.jit(lambda y: jnp.tanh(y) * y)(x),
     'remat': lambda x: jax.checkpoint(lambda y: jnp.sin(y) * y)(x),
@@ -417,6 +428,32 @@ def test_the_rule_of_the_maximum(x, r, expected):
         np.testing.assert_allclose(pair_multipliers(better, x, r)[0], pair_multipliers(two, x, r)[0])
 
 
+def test_places_and_orders():
+    """By hand: what moved the place of the maximum, a running maximum, and the middle one of three."""
+    with jax.enable_x64(True):
+        x, r = jnp.array([3.0, 1.0, 2.0]), jnp.array([0.0, 1.5, 0.5])
+        # The place goes from 1 to 0; number 0 is ahead of number 1 by 2, after -1.5.
+        place = lambda x: jnp.argmax(x).astype(x.dtype)[None]  # noqa: E731
+        np.testing.assert_allclose(pair_multipliers(place, x, r)[0], [-1 / 3.5, 1 / 3.5, 0])
+        # Weights 1, 2, 3: first place 3 / 3; both others go from 1.5 to 3, over 3 - 0.
+        np.testing.assert_allclose(pair_multipliers(jax.lax.cummax, x, r)[0], [1 + (2 + 3) * 0.5, 0, 0])
+        m, y, reference = pair_multipliers(jnp.sort, x, r)
+        assert (m * (x - r)).sum() == pytest.approx(float((y - reference).sum()), abs=1e-12)
+        same = pair_multipliers(jnp.sort, jnp.array([1.0, 3.0, 2.0]), jnp.array([0.0, 2.5, 1.0]))[0]
+        np.testing.assert_allclose(same, [1, 3, 2])  # the order stays: the weights of the ranks
+
+
+@pytest.mark.parametrize(
+    'score', [lambda p, x: jnp.sort(jnp.cumsum(x @ p, axis=1), axis=1)[:, -3:].sum(1)], ids=['largest three']
+)
+def test_the_largest_responses_as_a_score(score):
+    rng = np.random.default_rng(0)
+    with jax.enable_x64(True):
+        x, others = letters_of(sequences(2)), letters_of(sequences(6)).reshape(2, 3, -1, 4)
+        found = jax.jit(deeplift(score))(rng.normal(size=4), x, others)
+    assert np.abs(found.error).max() < 1e-12 < 0.1 < np.abs(found.score[:, None] - found.reference_score).max()
+
+
 def test_a_flax_lstm():
     class Model(nnx.Module):
         def __init__(self, rngs):
@@ -441,7 +478,7 @@ def test_a_flax_lstm():
 
 
 def sorts(params, x):
-    return jnp.sort(x.sum((1, 2)))
+    return jnp.argsort(x.sum(2), axis=1)[:, 0].astype(x.dtype)
 
 
 def branches(params, x):
@@ -449,8 +486,8 @@ def branches(params, x):
     return jax.lax.cond(y[0] > 0, lambda z: z, lambda z: -z, y)
 
 
-def argmax(params, x):
-    return jnp.argmax(x, axis=1).sum(-1).astype(x.dtype)
+def reads(params, x):
+    return jnp.take_along_axis(x[..., 0], jnp.argmax(x[..., 1], axis=1)[:, None], axis=1)[:, 0]
 
 
 def waits(params, x):
@@ -469,9 +506,9 @@ def drops(params, x):
 @pytest.mark.parametrize(
     'score, message',
     [
-        (sorts, r'no rule for sort \(.*test_deeplift.py:\d+ in sorts\)'),
+        (sorts, r'no rule for sort.* \(.*test_deeplift.py:\d+ in sorts\)'),
         (branches, r'no rule for cond whose predicate depends on the letters \(.*test_deeplift.py:\d+ in branches\)'),
-        (argmax, r'no rule for argmax \(.*test_deeplift.py:\d+ in argmax\)'),
+        (reads, r'no rule for \w+, which makes whole numbers of the letters \(.*test_deeplift.py:\d+ in reads\)'),
         (waits, r'no rule for while whose number of turns is not fixed \(.*test_deeplift.py:\d+ in waits\)'),
         (prints, r'this one has debug_\w+, a side effect \(.*test_deeplift.py:\d+ in prints\)'),
         (

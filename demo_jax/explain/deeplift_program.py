@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from demo_jax.errors import InputError
-from demo_jax.explain.deeplift_rules import CHEAP, RULES, Call, Contest, Held, Step, draws
+from demo_jax.explain.deeplift_rules import CHEAP, RULES, WHOLE, Call, Contest, Held, Step, draws, sorting
 from demo_jax.nn import kernels
 from demo_jax.nn.kernels import Array
 
@@ -227,7 +227,7 @@ def _check_all(program: Program) -> None:
     for step in program.steps:
         _check(step)
         types = [program.shapes[slot].dtype for slot in step.outputs if slot in program.active]
-        if any(jnp.issubdtype(dtype, jnp.integer) for dtype in types):
+        if step.name not in WHOLE and any(jnp.issubdtype(dtype, jnp.integer) for dtype in types):
             raise _refusal(step, ', which makes whole numbers of the letters')
 
 
@@ -311,6 +311,9 @@ def _called(program: Program, equation: Any, read: list[int], calls: tuple[Any, 
             return None
         inner = params['branches'][int(np.clip(index, 0, len(params['branches']) - 1))]
         return _inline(program, inner.jaxpr, inner.consts, read[1:], calls)
+    if name == 'sort' and len(read) == 1 and jnp.issubdtype(program.shapes[read[0]].dtype, jnp.floating):
+        network = jax.make_jaxpr(functools.partial(sorting, dimension=params['dimension']))(program.shapes[read[0]])
+        return _inline(program, network.jaxpr, network.consts, read, calls)
     if name not in _CALLS or _is_linear_kernel(equation, program, read):
         return None
     inner = params[_CALLS[name]]

@@ -11,6 +11,8 @@ multipliers of what comes out of a primitive to those of what goes in, and keeps
 - a product of two numbers that both depend on x: half of the change with either factor moved first (the Shapley value
   of two players), which is the derivative in the middle between r and x; so with matrix products and quotients;
 - a maximum: the change goes to the place that holds the larger one of the maxima at x and at r; equal maxima share it;
+  a running maximum is a maximum at each place; sorting is a network of maxima and minima of two;
+- the place of a maximum: its change goes to what is largest at x and to what is largest at r, as in their comparison;
 - a choice between two values by a comparison that depends on x: if it is a maximum of something, as a maximum; else
   each value counts by the half for each point where it is chosen, and the rest goes to what is compared.
 """
@@ -184,8 +186,13 @@ def _transposed(call: Call, points: Sequence[Array]) -> list[Any]:
     places = call.active
     dtype = next(m.dtype for m in call.multipliers if m is not None)
 
-    def number(value: Array) -> Array:  # truth values can be laid out, too
-        return value.astype(dtype) if value.dtype == jnp.bool_ and call.step.name != 'select_n' else value
+    places_of = jnp.issubdtype(call.shapes[call.step.outputs[0]].dtype, jnp.integer)
+    if any(jnp.issubdtype(call.shape(p).dtype, jnp.integer) for p in places) and not places_of:
+        raise NotImplementedError  # letters choose what is read
+
+    def number(value: Array) -> Array:  # truth values can be laid out, too, and so can the places of maxima
+        whole = places_of and jnp.issubdtype(value.dtype, jnp.integer)
+        return value.astype(dtype) if (value.dtype == jnp.bool_ and call.step.name != 'select_n') or whole else value
 
     def outputs(*values: Array) -> list[Array]:
         inputs = [None if p in places else number(call.x(p)) for p in range(len(call.step.inputs))]
@@ -350,10 +357,13 @@ def _share(x: Array, r: Array, axes: Any) -> Array:
 
 
 def extreme(call: Call) -> list[Any]:
-    """Of the maximum (minimum) over axes."""
-    sign = 1 if call.step.name == 'reduce_max' else -1
+    """Of the maximum (minimum) over axes; of truth values that is whether any (all) of them hold."""
+    sign = 1 if call.step.name in ('reduce_max', 'reduce_or') else -1
     axes = tuple(call.step.params['axes'])
-    return [_share(sign * call.x(0), sign * call.r(0), axes) * jnp.expand_dims(call.m, axes)]
+    if call.shape(0).dtype != jnp.bool_ and call.step.name in ('reduce_or', 'reduce_and'):
+        raise NotImplementedError
+    x, r = (sign * value.astype(call.m.dtype) for value in (call.x(0), call.r(0)))
+    return [_share(x, r, axes) * jnp.expand_dims(call.m, axes)]
 
 
 def window_extreme(call: Call) -> list[Any]:
@@ -379,6 +389,54 @@ def window_extreme(call: Call) -> list[Any]:
     # Laying out is linear but for the padding, which gets nothing.
     _, pull = jax.vjp(places, jnp.zeros(call.shape(0).shape, call.shape(0).dtype))
     return list(pull(shares))
+
+
+def running_extreme(call: Call) -> list[Any]:
+    """Of the running maximum (minimum) along an axis: at each of L places that of up to L numbers, L x L in memory."""
+    sign = 1 if call.step.name == 'cummax' else -1
+    axis, reverse = call.step.params['axis'], call.step.params['reverse']
+    n = call.shape(0).shape[axis]
+    place, read = jnp.arange(n)[:, None], jnp.arange(n)[None]
+    within = read >= place if reverse else read <= place
+
+    def rows(value: Array) -> Array:
+        wide = jnp.moveaxis(sign * value, axis, -1)[..., None, :]
+        return jnp.where(within.reshape((1,) * (wide.ndim - 2) + (n, n)), wide, -jnp.inf)
+
+    shares = _share(rows(call.x(0)), rows(call.r(0)), -1) * jnp.moveaxis(call.m, axis, -1)[..., None]
+    return [jnp.moveaxis(shares.sum(-2), -1, axis)]
+
+
+def place_of_extreme(call: Call) -> list[Any]:
+    """Of the place p of the largest (smallest) number at x, and q at the reference: a comparison of numbers p and q.
+
+    Number p is ahead of q by a >= 0 at x and by b <= 0 at the reference, and a - b brings p - q.
+    """
+    (axis,) = call.step.params['axes']
+    at_x, at_r = call.x(0), call.r(0)
+    p, q = (jnp.expand_dims(place, axis) for place in call.y())
+    there = jax.lax.broadcasted_iota(p.dtype, at_x.shape, axis)
+    ahead = lambda value: jnp.take_along_axis(value, p, axis) - jnp.take_along_axis(value, q, axis)  # noqa: E731
+    m = jnp.expand_dims(call.m, axis)
+    slope = m * secant((p - q).astype(m.dtype), ahead(at_x), ahead(at_r), 0.0)
+    return [slope * ((there == p).astype(m.dtype) - (there == q).astype(m.dtype))]
+
+
+def sorting(value: Array, dimension: int) -> Array:
+    """The numbers of an array in rising order along an axis, by maxima and minima of neighbours, which have rules."""
+    value = jnp.moveaxis(value, dimension, -1)
+    n = value.shape[-1]
+
+    def swap(value: Array, first: int) -> Array:
+        last = first + (n - first) // 2 * 2
+        pairs = value[..., first:last].reshape(*value.shape[:-1], -1, 2)
+        one, other = pairs[..., 0], pairs[..., 1]
+        swapped = jnp.stack([jnp.minimum(one, other), jnp.maximum(one, other)], -1)
+        middle = swapped.reshape(*value.shape[:-1], -1)
+        return jnp.concatenate([value[..., :first], middle, value[..., last:]], -1)
+
+    ordered, _ = jax.lax.scan(lambda value, _: (swap(swap(value, 0), 1), None), value, length=(n + 1) // 2)
+    return jnp.moveaxis(ordered, -1, dimension)
 
 
 def choose(call: Call) -> list[Any]:
@@ -454,6 +512,8 @@ def convert(call: Call) -> list[Any]:
     """Of another type of number; truth values become 0 and 1."""
     old, new = call.shape(0).dtype, call.step.params['new_dtype']
     if old == jnp.bool_:
+        return [call.m]
+    if jnp.issubdtype(old, jnp.integer) and jnp.issubdtype(new, jnp.floating):
         return [call.m]
     if not (jnp.issubdtype(old, jnp.floating) and jnp.issubdtype(new, jnp.floating)):
         raise NotImplementedError
@@ -564,9 +624,11 @@ RULES: Mapping[str, Rule] = {
     **dict.fromkeys(('eq', 'ge', 'gt', 'le', 'lt', 'ne'), compare),
     **dict.fromkeys(('and', 'not', 'or', 'xor'), logic),
     **dict.fromkeys(('max', 'min'), _extreme_of_two),
-    **dict.fromkeys(('reduce_max', 'reduce_min'), extreme),
+    **dict.fromkeys(('reduce_and', 'reduce_max', 'reduce_min', 'reduce_or'), extreme),
     **dict.fromkeys(('reduce_window_max', 'reduce_window_min'), window_extreme),
+    **dict.fromkeys(('argmax', 'argmin'), place_of_extreme),
     **dict.fromkeys(('atan2', 'pow'), two_numbers),
+    **dict.fromkeys(('cummax', 'cummin'), running_extreme),
     'convert_element_type': convert,
     'div': quotient,
     'dynamic_slice': read_slice,
@@ -585,6 +647,11 @@ RULES: Mapping[str, Rule] = {
     'square': _slope(lambda x, r, y, s, params: x + r),
     'tanh': _smooth(lambda x, y: 1 - y * y),
 }
+
+#: Primitives that may make whole numbers of the letters: the places of maxima, laid out.
+WHOLE = frozenset(
+    {'argmax', 'argmin', 'broadcast_in_dim', 'copy', 'expand_dims', 'reshape', 'rev', 'slice', 'squeeze', 'transpose'}
+)
 
 #: Primitives whose results are cheaper to compute again than to keep, in a loop.
 CHEAP = frozenset(
