@@ -422,12 +422,12 @@ def place_of_extreme(call: Call) -> list[Any]:
     return [slope * ((there == p).astype(m.dtype) - (there == q).astype(m.dtype))]
 
 
-def sorting(value: Array, dimension: int) -> Array:
+def sorting(value: jax.Array, dimension: int) -> jax.Array:
     """The numbers of an array in rising order along an axis, by maxima and minima of neighbours, which have rules."""
     value = jnp.moveaxis(value, dimension, -1)
     n = value.shape[-1]
 
-    def swap(value: Array, first: int) -> Array:
+    def swap(value: jax.Array, first: int) -> jax.Array:
         last = first + (n - first) // 2 * 2
         pairs = value[..., first:last].reshape(*value.shape[:-1], -1, 2)
         one, other = pairs[..., 0], pairs[..., 1]
