@@ -36,6 +36,20 @@ def test_stretches_are_those_of_brute_force(length, low, high):
         np.testing.assert_allclose([place[2] for place in found], [place[2] for place in expected], atol=1e-9)
 
 
+@pytest.mark.parametrize('kind', [np.float64, np.int32])
+def test_stretches_end_where_the_sequence_does(kind):
+    rng = np.random.default_rng(3)
+    gains, lengths = rng.integers(-30, 20, (40, 50)).astype(kind) * 64 + 1, rng.integers(3, 51, 40)
+    row, start, width, score = seqlets.best_stretches(gains, widths=(4, 9), lengths=lengths)
+    assert score.dtype == kind
+    for number, one in enumerate(gains):
+        mine = row == number
+        # Of equal sums any may be taken, so the sums are compared.
+        expected = _brute_force(one[: lengths[number]].astype(float), 4, min(9, lengths[number]))
+        np.testing.assert_array_equal(np.sort(score[mine])[-1:], np.sort([place[2] for place in expected])[-1:])
+        assert (start[mine] + width[mine] <= lengths[number]).all()
+
+
 def test_sequences_shorter_than_a_seqlet_have_none():
     assert [len(column) for column in seqlets.best_stretches(np.ones((3, 3)))] == [0, 0, 0, 0]
 

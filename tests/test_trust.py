@@ -28,7 +28,7 @@ def _like(share=1.0):
     return trust.Arrangement(
         {name: np.eye(4)[dna.encode(word)] for name, word in words.items()},
         [[('for_1', 10, 1), ('for_2', 22, -1)], [('for_1', 30, -1)], [('for_1', 55, 1)]],
-        share,
+        {1.0: share},
     )
 
 
@@ -59,24 +59,57 @@ def test_sequences_are_like_those_of_the_task_and_hold_its_motifs():
     assert all((one == two).all() for one, two in zip(made.test.tokens, again.test.tokens, strict=True))
 
 
-def test_the_share_of_positives_with_sites_is_that_of_the_auroc(tmp_path):
+def test_sites_get_into_a_share_of_the_positives_and_the_weak_ones_vary_more():
     corpus = _corpus(n=600)
     rows = {site[0] for site in trust.simulate_task('A', corpus, _like(0.4), seed=0).train.sites}
     assert abs(len(rows) / 600 - 0.4 * 2 / 3) < 0.08  # a third of the arrangements does not fit
-    found = {
-        'for_1/probabilities': tomtom.word_motif('ACGTACG'),
-        'for_1/counts': np.ones((7, 4)),
-        'for_1/sign': np.array(1),
-        'for_1/row': np.array([0, 0, 4]),
-        'for_1/start': np.array([3, 20, 9]),
-        'for_1/strand': np.array([1, -1, 1]),
-    }
-    np.savez(tmp_path / 'found.npz', **found)
-    like = trust.arrangement(tmp_path, 0.9)
-    assert like.share == pytest.approx(0.8)
-    assert like.sites == [[('for_1', 3, 1), ('for_1', 20, -1)], [('for_1', 9, 1)]]
-    np.savez(tmp_path / 'found.npz', **(found | {'for_1/sign': np.array(-1)}))
-    assert trust.arrangement(tmp_path, 0.9) is None
+    motif = np.full((8, 4), 0.05) + 0.8 * np.eye(4)[dna.encode('TGACTCAG')]
+    like = trust.Arrangement({'for_1': motif}, [[('for_1', 20, 1)]], {0.5: 0.3, 1.5: 0.6})
+    made = trust.simulate_task('A', corpus, like, seed=1)
+    consensus = [(made.train.tokens[row][20:28] == dna.encode('TGACTCAG')).mean() for row, *_ in made.train.sites]
+    sharp, weak = (motif[0] ** power / (motif[0] ** power).sum() for power in (1.5, 0.5))
+    assert np.mean(consensus) == pytest.approx((2 * sharp.max() + weak.max()) / 3, abs=0.03)
+    assert len(consensus) / 600 == pytest.approx(0.9, abs=0.05)
+
+
+def test_shares_of_a_mixture_are_found():
+    rng = np.random.default_rng(0)
+    none, weak, strong = (rng.normal(mean, 1, 4000) for mean in (0, 2, 5))
+    mixed = np.concatenate([rng.normal(0, 1, 200), rng.normal(2, 1, 300), rng.normal(5, 1, 500)])
+    shares = trust.mix_strengths(mixed, [none, weak, strong])
+    np.testing.assert_allclose(shares, [0.2, 0.3, 0.5], atol=0.05)
+    np.testing.assert_allclose(trust.mix_strengths(none, [none, strong]), [1, 0], atol=0.01)
+
+
+def _found(**changes):
+    """A folder's found.npz: for_1 that the model uses, for_2 that it does without, against_1."""
+    stored = {}
+    for name, contribution, sign in (('for_2', 0.1, 1), ('for_1', 4.0, 1), ('against_1', -3.0, -1)):
+        stored |= {
+            f'{name}/probabilities': tomtom.word_motif('ACGTACG'),
+            f'{name}/counts': np.ones((7, 4)),
+            f'{name}/sign': np.array(sign),
+            f'{name}/row': np.array([0, 0, 4]),
+            f'{name}/start': np.array([3, 20, 9]),
+            f'{name}/strand': np.array([1, -1, 1]),
+            f'{name}/contribution': np.full(3, contribution),
+        }
+    return stored | changes
+
+
+def test_motifs_that_the_model_does_without_are_not_planted(tmp_path):
+    np.savez(tmp_path / 'found.npz', **_found())
+    tokens = np.random.default_rng(0).integers(0, 4, (300, 40)).astype(np.uint8)
+    tokens[:240, 9:16] = dna.encode('ACGTACG')  # four of five hold the site
+    score = lambda tokens, lengths: (tokens[:, 9:16] == dna.encode('ACGTACG')).sum(axis=1).astype(float)  # noqa: E731
+    of = trust.Modelled(tmp_path, 0.9, score, tokens, np.full(300, 40))
+    np.savez(tmp_path / 'found.npz', **_found(**{'for_1/row': np.array([0, 3, 4]), 'for_1/start': np.array([9, 9, 9])}))
+    like = trust.arrangement(of, np.random.default_rng(1))
+    assert list(like.motifs) == ['for_1']
+    assert like.sites == [[('for_1', 9, 1)], [('for_1', 9, -1)], [('for_1', 9, 1)]]
+    assert set(like.strengths) == set(trust.STRENGTHS) and sum(like.strengths.values()) <= 1
+    np.savez(tmp_path / 'found.npz', **{key: value for key, value in _found().items() if key.startswith('against')})
+    assert trust.arrangement(of, np.random.default_rng(1)) is None
 
 
 def test_recall_and_false_discoveries_are_counted(tmp_path):

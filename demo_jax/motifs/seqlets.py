@@ -30,8 +30,10 @@ LEAST_SEQUENCES = 20
 #: same false discovery rate, and more than sums of contributions do.
 DRIFT = 0.5
 _BINS = 1 << 12  # of contributions, for shares of the null
-_CELLS = 1 << 16  # letters looked at together: their sums stay in the cache
-_NEVER = 1e6  # a loss that no stretch makes up for
+_CELLS = 1 << 18  # letters looked at together: their sums stay in the cache
+_NOTHING = 1e-9  # sums of floats up to here are rounding errors
+_SHORT = 1000  # letters whose gains, at most 14 nats each, sum up to less than 2^30 in `_UNIT`
+_UNIT = 1 << 16  # gains are whole numbers of 1 / _UNIT: sums are exact, and what ties does
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -111,15 +113,21 @@ def call_seqlets(
         raise InputError(f'widths of seqlets are {low} to {high}, expected 1 or more and in order')
     maps, lengths = checked_map(maps, lengths, 'the map')
     null, null_lengths = checked_map(null, null_lengths, 'the null map')
+    gains = _gains(maps, lengths, null, null_lengths, signs)
+    n, every_length = len(maps) + len(null), np.concatenate([lengths, null_lengths])
+    row, start, width, score = best_stretches(
+        gains.reshape(-1, gains.shape[2]), widths=widths, lengths=np.tile(every_length, len(signs))
+    )
+    of_sign, row = np.divmod(row, n)
+    total = np.zeros((len(maps), maps.shape[1] + 1))
+    np.cumsum(maps, axis=1, out=total[:, 1:])
     found = []
-    for sign in signs:
-        gains, null_gains = _gains(sign * maps, lengths, sign * null, null_lengths)
-        row, start, width, score = best_stretches(gains, widths=widths)
-        background = best_stretches(null_gains, widths=widths)[3]
-        significance = against_null(score, background, len(maps), len(null))
-        total = np.cumsum(np.pad(maps, ((0, 0), (1, 0))), axis=1)
-        contribution = total[row, start + width] - total[row, start]
-        found.append(Seqlets(row, start, width, np.full(len(row), sign, np.int8), contribution, score, *significance))
+    for number, sign in enumerate(signs):
+        mine, background = ((of_sign == number) & (side == (row < len(maps))) for side in (True, False))
+        at, first, size, value = (column[mine] for column in (row, start, width, score / _UNIT))
+        significance = against_null(value, score[background] / _UNIT, len(maps), len(null))
+        contribution = total[at, first + size] - total[at, first]
+        found.append(Seqlets(at, first, size, np.full(len(at), sign, np.int8), contribution, value, *significance))
     every = Seqlets(
         *(np.concatenate([getattr(part, field.name) for part in found]) for field in dataclasses.fields(Seqlets))
     )
@@ -151,88 +159,136 @@ def against_null(score: np.ndarray, null: np.ndarray, sequences: int, null_seque
     above = len(null) - np.searchsorted(np.sort(null), score, side='left')
     p_value = (above + 1.0) / (len(null) + 1.0)
     expected = min(null_share(p_value[None])[0] * len(score), max(len(null), 1) * sequences / null_sequences)
-    order = np.argsort(p_value, kind='stable')
-    ranks = np.searchsorted(p_value[order], p_value[order], side='right')  # scores that tie are taken together
-    rates = np.minimum.accumulate((expected * p_value[order] / ranks)[::-1])[::-1]
-    q_value = np.empty(len(score))
-    q_value[order] = np.minimum(rates, 1)
-    return Significance(p_value, q_value)
+    taken = np.cumsum(np.bincount(above, minlength=len(null) + 1))  # scores that at most 0, 1, ... of the null's reach
+    rates = expected * (np.arange(len(null) + 1) + 1.0) / (len(null) + 1.0) / np.maximum(taken, 1)
+    rates = np.where(taken > 0, rates, np.inf)
+    rates = np.minimum.accumulate(rates[::-1])[::-1]
+    return Significance(p_value, np.minimum(rates, 1)[above])
 
 
 def best_stretches(
-    gains: np.ndarray, *, widths: tuple[int, int] = (LEAST_WIDTH, MOST_WIDTH)
+    gains: np.ndarray, *, widths: tuple[int, int] = (LEAST_WIDTH, MOST_WIDTH), lengths: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """The stretches of each sequence with the highest sums above 0, greedily and without overlap.
 
     Args:
-      gains: float (N, L), what each position adds; hugely negative where there is no sequence.
+      gains: float or integer (N, L), what each position adds. Sums of integers are exact; they must stay below a
+        quarter of what their type can hold.
       widths: the fewest and most positions of a stretch.
+      lengths: int (N,), where each sequence ends; None: all at L.
 
     Returns:
-      Rows, starts, widths (all int64) and sums (float64) of S stretches, (S,) each, in no order.
+      Rows, starts, widths (all int64) and sums (of the type of the gains) of S stretches, (S,) each, in no order.
     """
-    gains = np.asarray(gains, np.float64)
     none = np.zeros(0, np.int64)
-    parts = [(none, none, none, np.zeros(0))]
+    parts = [(none, none, none, np.zeros(0, gains.dtype))]
     if widths[0] <= gains.shape[1]:
         step = max(1, _CELLS // gains.shape[1])
+        lengths = np.full(len(gains), gains.shape[1]) if lengths is None else lengths
+        # One piece of memory for all blocks: to ask for it, and to touch it first, costs more than the work in it.
+        room = np.empty(
+            (4, min(step, len(gains)), gains.shape[1] + 1 + 2 * min(widths[1], gains.shape[1])), gains.dtype
+        )
         for first in range(0, len(gains), step):
-            parts += _rounds(gains[first : first + step].copy(), widths[0], min(widths[1], gains.shape[1]), first)
+            block = slice(first, first + step)
+            parts += _rounds(gains[block], lengths[block], widths[0], min(widths[1], gains.shape[1]), first, room)
     row, start, width, score = (np.concatenate(column) for column in zip(*parts, strict=True))
     return row, start, width, score
 
 
 def _rounds(
-    gains: np.ndarray, low: int, high: int, first: int
+    gains: np.ndarray, lengths: np.ndarray, low: int, high: int, first: int, room: np.ndarray
 ) -> list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
-    """The best stretch of each sequence of a block, then the best beside it, ... The block is overwritten."""
-    parts, rows = [], np.arange(first, first + len(gains))
-    length, place = gains.shape[1], np.arange(gains.shape[1])
-    while len(rows):
-        # The best stretch that ends before position t starts where the sum up to there is least, high to low before t.
-        total = np.full((len(rows), high - low + length + 1), np.inf)
-        total[:, high - low] = 0
-        np.cumsum(gains, axis=1, out=total[:, high - low + 1 :])
-        rises = total[:, high:] - _least_of(total, high - low + 1)[:, : length - low + 1]
-        best = rises.argmax(axis=1)
-        score = rises[np.arange(len(rows)), best]
-        good = score > 1e-9
-        rows, gains, total, best, score = rows[good], gains[good], total[good], best[good], score[good]
-        before = np.lib.stride_tricks.sliding_window_view(total, high - low + 1, axis=1)[np.arange(len(rows)), best]
-        width = high - before.argmin(axis=1)
-        start = best + low - width
-        parts.append((rows, start, width, score))
-        gains[(place >= start[:, None]) & (place < (start + width)[:, None])] = -_NEVER
+    """The best stretch of each sequence of a block, then the best beside it, ...
+
+    The best stretch that ends before position t starts where the sum up to there is least, high to low before t. Once a
+    stretch is taken, none ends in it, and none that ends behind it starts before its end: what an end is worth changes
+    from the stretch's start to `high` behind it, and nowhere else.
+    """
+    (n, length), reach, whole = gains.shape, high - low, gains.dtype.kind == 'i'
+    far = np.iinfo(gains.dtype).max // 2 if whole else np.inf
+    # Sums up to each position, and what each end is worth, both with room for `high` positions on either side.
+    total, worth, *buffers = room[:, :n]
+    total[:], worth[:] = far, -far
+    total[:, high] = 0
+    np.cumsum(gains, axis=1, out=total[:, high + 1 : high + 1 + length])
+    ends = slice(high + low, high + 1 + length)
+    np.subtract(total[:, ends], _least_of(total, reach + 1, buffers)[:, low : length + 1], out=worth[:, ends])
+    if (lengths < length).any():
+        worth[np.arange(-high, length + 1 + high) > lengths[:, None]] = -far
+    sums_around, worth_around = (
+        np.lib.stride_tricks.sliding_window_view(array, 2 * high + 1, axis=1, writeable=True)
+        for array in (total, worth)
+    )
+    inside = np.arange(-high, 1) > -np.arange(high + 1)[:, None]  # of a stretch of 0, 1, ... positions
+    ended = np.where(inside, -far, far).astype(gains.dtype)
+    parts, at = [], np.arange(n)
+    while len(at):
+        stop = worth[at].argmax(axis=1) if 2 * len(at) < n else worth.argmax(axis=1)[at]  # a copy of most costs more
+        score = worth[at, stop]
+        good = score > (0 if whole else _NOTHING)
+        at, stop, score = at[good], stop[good] - high, score[good]
+        sums, values = sums_around[at, stop], worth_around[at, stop]
+        # The last start that gives this score: an earlier one may lie before a stretch that was taken.
+        misses = np.abs(sums[:, reach::-1] - (sums[:, high] - score)[:, None])
+        width = low + misses.argmin(axis=1)
+        parts.append((first + at, stop - width, width, score))
+        values[:, high + 1 : high + low] = -far
+        before = sums[:, high : high + 1 + reach].T.copy()  # contiguous
+        for later, earlier in zip(before[1:], before, strict=False):  # the least so far
+            np.minimum(later, earlier, out=later)
+        fresh = sums[:, high + low :] - before.T
+        np.minimum(values[:, high + low :], fresh, out=values[:, high + low :])
+        np.minimum(values[:, : high + 1], ended[width], out=values[:, : high + 1])
+        worth_around[at, stop] = values
     return parts
 
 
-def _least_of(values: np.ndarray, size: int) -> np.ndarray:
-    """The least of every `size` neighbours: (n, m) -> (n, m - size + 1), in about log2(size) passes."""
-    reach = 1
-    while 2 * reach <= size:
-        values = np.minimum(values[:, :-reach], values[:, reach:])
-        reach *= 2
-    rest = size - reach
-    return np.minimum(values[:, : values.shape[1] - rest], values[:, rest:]) if rest else values
+def _least_of(values: np.ndarray, size: int, buffers: Sequence[np.ndarray]) -> np.ndarray:
+    """The least of each place and the `size - 1` behind it, in about log2(size) passes: (n, m) -> (n, m).
+
+    The last `size - 1` places of a row, which have fewer behind them, mean nothing. The result is the values, or one of
+    two buffers of their shape.
+    """
+    now, reach, turn = values.reshape(-1), 1, 0  # one long row: few calls, and contiguous
+    while reach < size:
+        step = min(reach, size - reach)
+        then = buffers[turn].reshape(-1)
+        np.minimum(now[: len(now) - step], now[step:], out=then[: len(now) - step])
+        now, reach, turn = then, reach + step, 1 - turn
+    return now.reshape(values.shape)
 
 
 def _gains(
-    maps: np.ndarray, lengths: np.ndarray, null: np.ndarray, null_lengths: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Surprise less 1 and the drift, of each letter of the map and of the null; hugely negative behind an end."""
-    inside, null_inside = (np.arange(a.shape[1]) < n[:, None] for a, n in ((maps, lengths), (null, null_lengths)))
-    known = null[null_inside]
-    # Contributions below the mean share one bin: only the tail matters.
-    low, high = float(known.mean()), float(known.max())
-    scale = (_BINS - 1) / (high - low) if high > low else 0.0
+    maps: np.ndarray, lengths: np.ndarray, null: np.ndarray, null_lengths: np.ndarray, signs: Sequence[int]
+) -> np.ndarray:
+    """Surprise less 1 and the drift, in 1 / `_UNIT`, of each letter of the map (N, L) and of the null (M, L'), by sign.
 
-    def bins(values: np.ndarray) -> np.ndarray:
-        return np.clip((values - low) * scale + 1, 0, _BINS + 1).astype(np.int64)
-
-    counts = np.bincount(bins(known), minlength=_BINS + 2)
-    share = (np.cumsum(counts[::-1])[::-1] + 1.0) / (len(known) + 1.0)
-    gain = -np.log(share) - 1 - DRIFT
-    return (np.where(inside, gain[bins(maps)], -_NEVER), np.where(null_inside, gain[bins(null)], -_NEVER))
+    Returns:
+      Integers (signs, N + M, the larger of L and L').
+    """
+    longest = max(maps.shape[1], null.shape[1])
+    gains = np.zeros((len(signs), len(maps) + len(null), longest), np.int32 if longest <= _SHORT else np.int64)
+    inside = None if (null_lengths == null.shape[1]).all() else np.arange(null.shape[1]) < null_lengths[:, None]
+    known = null if inside is None else null[inside]
+    mean, highest, lowest = float(known.mean()), float(known.max()), float(known.min())
+    bins = [np.empty(array.shape, np.int64) for array in (maps, null)]
+    scaled = [np.empty(array.shape) for array in (maps, null)]
+    for sign, into in zip(signs, gains, strict=True):
+        # Contributions below the mean share one bin: only the tail matters.
+        low, high = sign * mean, highest if sign > 0 else -lowest
+        scale = (_BINS - 1) / (high - low) if high > low else 0.0
+        for array, room, out in zip((maps, null), scaled, bins, strict=True):
+            np.multiply(array, sign * scale, out=room)
+            np.minimum(room, _BINS + low * scale, out=room)
+            np.add(room, 1 - low * scale, out=out, casting='unsafe')
+            np.maximum(out, 0, out=out)
+        counts = np.bincount((bins[1] if inside is None else bins[1][inside]).ravel(), minlength=_BINS + 2)
+        share = (np.cumsum(counts[::-1])[::-1] + 1.0) / (known.size + 1.0)
+        gain = np.rint((-np.log(share) - 1 - DRIFT) * _UNIT).astype(gains.dtype)
+        into[: len(maps), : maps.shape[1]] = gain.take(bins[0])
+        into[len(maps) :, : null.shape[1]] = gain.take(bins[1])
+    return gains
 
 
 def checked_map(
@@ -258,7 +314,8 @@ def checked_map(
     lengths = np.full(len(values), values.shape[1]) if lengths is None else np.asarray(lengths, np.int64)
     if lengths.shape != (len(values),) or lengths.max() > values.shape[1]:
         raise InputError(f'{what} of shape {values.shape} has lengths of shape {lengths.shape} up to {lengths.max()}')
-    values = np.where(np.arange(values.shape[1]) < lengths[:, None], values, 0)
+    if (lengths < values.shape[1]).any():
+        values = np.where(np.arange(values.shape[1]) < lengths[:, None], values, 0)
     if not np.isfinite(values).all():
         row = int(np.argmax(~np.isfinite(values).all(axis=1)))
         raise InputError(f'{what} holds a value that is not finite, in sequence {row}')

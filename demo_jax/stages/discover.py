@@ -2,7 +2,7 @@
 
 import dataclasses
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +23,8 @@ from demo_jax.motifs.jaspar import JasparMatrix
 from demo_jax.motifs.spacing import Pairing, Sites, pair_motifs
 from demo_jax.motifs.tomtom import match_motifs, prepare_targets
 from demo_jax.nn.architecture import resolve
+from demo_jax.predict.ensemble import combine
+from demo_jax.predict.model import Model
 from demo_jax.report.found_payload import best_method
 from demo_jax.runs.directory import RunDirectory
 from demo_jax.runs.done import Made, Records
@@ -213,9 +215,9 @@ def _certify(
     progress: bool,
 ) -> Table:
     """The certificate of trust: train, explain and search a matched simulation, and judge what was found there."""
-    jobs = store.jobs()
+    jobs, corpus = store.jobs(), run.corpus()
     results = {job: run.load_result(job.index) for job in jobs}
-    maps: dict[str, tuple[pathlib.Path, float]] = {}
+    maps: dict[str, trust.Modelled] = {}
     for task in dict.fromkeys(job.task for job in jobs):
         found = [row for row in motifs if row['task'] == task and str(row['sign']) == '1']
         if found:
@@ -224,7 +226,14 @@ def _certify(
                 key=lambda job: results[job].best_auroc,
             )
             method = best_method([row['method'] for row in found if row['spec'] == job.spec])
-            maps[task] = folder_of(run, task, job.spec, str(method)), results[job].best_auroc
+            rows = _positives(store, corpus, task)
+            maps[task] = trust.Modelled(
+                folder_of(run, task, job.spec, str(method)),
+                results[job].best_auroc,
+                _scorer(run, store, job),
+                corpus.padded(rows),
+                np.asarray(corpus.lengths[rows]),
+            )
     specs = list(dict.fromkeys(job.spec for job in jobs))
     beside = trust.prepare(run, maps, specs, settings.random_seed, progress=progress)
     if beside is None:
@@ -233,7 +242,8 @@ def _certify(
     methods = list(dict.fromkeys(method for job in jobs for method in methods_of(store, job, settings.methods)))
     pieces = tuple(dict.fromkeys(ATTRIBUTIONS[method].reads or method for method in methods))
     explained = read_settings(explain.ExplainSettings, run.config().get('explain', {}), 'explain')
-    chosen = dataclasses.replace(explained, specs=('all',), pieces=pieces, negatives=0)
+    most = max(len(of.tokens) for of in maps.values())
+    chosen = dataclasses.replace(explained, specs=('all',), pieces=pieces, positives=most, negatives=0)
     explain.explain_run(beside, chosen, progress=progress)
     tables = discover_run(beside, dataclasses.replace(settings, certificate=False), matching, progress=progress)
     folders = {
@@ -241,6 +251,22 @@ def _certify(
         for row in tables['seqlets'].rows
     }
     return trust.write(run, trust.judge(beside, tables['motifs'].rows, maps, folders))
+
+
+def _positives(store: Explanations, corpus: Corpus, task: str) -> np.ndarray:
+    """The corpus rows (N,) of the positives that a task's models are explained on."""
+    rows = store.rows(task)
+    return rows[np.asarray(corpus.labels[rows]) == 1]
+
+
+def _scorer(run: RunDirectory, store: Explanations, job: Job) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """How the models that an explanation is the mean of score tokens (N, L) of some lengths (N,)."""
+    average = bool(run.config()['recipe']['average_strands'])
+    models = [
+        Model(job.task, job.spec, job.seed, run.load_result(member).params, average)
+        for member in store.members(job.index)
+    ]
+    return lambda tokens, lengths: combine(np.stack([one.score_tokens(tokens, lengths) for one in models])).mean
 
 
 def methods_of(store: Explanations, job: Job, wanted: Sequence[str] = ()) -> list[str]:

@@ -1,23 +1,29 @@
 """The certificate of trust: how much of a run's seqlets, motifs and hits to believe, by a matched simulation (edge).
 
 For every task with motifs, sequences are made that are like its own: as many, as long, with the same dinucleotides
-(shuffles of the task's positives), with the task's own motifs in the arrangements in which they were found, in such a
-share of the positives that a model that knows the sites would have the validation AUROC of the real one. The same
-architectures are trained on them by the same recipe, in a run of its own (WORKDIR/trust), explained and searched in
-the same way. There it is known where the sites are.
+(shuffles of the task's positives), with the task's own motifs in the arrangements in which they were found. Only motifs
+that the model uses are planted (`USED`). How many positives hold sites, and how strong these are, is read from the
+model's scores: those of the real positives are a mixture of those of sequences without sites and with sites of several
+strengths (`mix_strengths`). The same architectures are trained on them by the same recipe, in a run of its own
+(WORKDIR/trust), explained on as many positives, and searched in the same way. There it is known where the sites are.
+
+Recall counts the sites of motifs that a map shows: a partner that a model does without contributes nothing at its
+sites, and no map can find it (`shown_sites`).
 """
 
 import pathlib
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from demo_jax import dna
 from demo_jax.data.build import Records, TaskRecords, build_corpus, task_rng
-from demo_jax.data.corpus import Corpus
+from demo_jax.data.corpus import ROLES, Corpus
 from demo_jax.evaluation.table import Table
+from demo_jax.explain.attribution import ATTRIBUTIONS
+from demo_jax.explain.pieces import stored_maps
 from demo_jax.io import files
 from demo_jax.io.settings import read_settings
 from demo_jax.motifs import formats, own
@@ -25,7 +31,7 @@ from demo_jax.motifs.jaspar import JasparMatrix
 from demo_jax.runs.directory import RunDirectory
 from demo_jax.runs.explanations import Explanations
 from demo_jax.stages import discovered, explain, train
-from demo_jax.training.jobs import Recipe, make_jobs
+from demo_jax.training.jobs import Job, Recipe, make_jobs
 
 #: One row per simulated task, architecture and method. Shares are NaN, an empty cell, where nothing was called.
 TRUST = Table(
@@ -66,41 +72,111 @@ TRUST = Table(
 )
 #: Two motifs are the same if they agree so well, see `own.compare`.
 SAME = 0.75
+#: A model uses a motif whose sites contribute, on average, at least this share of what those of its first motif do.
+USED = 0.1
+#: How strong sites are: their letters are drawn from probabilities ** strength.
+STRENGTHS = (0.6, 1.0, 1.5)
+_BINS = 40  # of scores, for their distributions
 
 
 class Arrangement(NamedTuple):
     """What is known of a task's own sites.
 
     Attributes:
-      motifs: name -> probabilities (w, 4), those for binding.
+      motifs: name -> probabilities (w, 4), those for binding that the model uses, what contributes most first.
       sites: one entry per explained positive that has some: (motif, start, strand) of each.
-      share: of the positives that get sites in the simulation.
+      strengths: of `STRENGTHS`, the share of the positives that get sites of this strength in the simulation.
     """
 
     motifs: Mapping[str, np.ndarray]
     sites: Sequence[Sequence[tuple[str, int, int]]]
-    share: float
+    strengths: Mapping[float, float]
 
 
-def arrangement(folder: pathlib.Path, auroc: float) -> Arrangement | None:
-    """The motifs of a map and how they lie, of the files of `stages.discovered`; None where it has none for binding.
+class Modelled(NamedTuple):
+    """A map of the real run whose motifs are planted, and the model that it explains.
 
-    Args:
-      folder: of the map.
-      auroc: of the model. One that tells sites from none, and knows nothing else, has 1/2 + share/2.
+    Attributes:
+      folder: of the map, see `stages.discovered`.
+      auroc: validation AUROC of the model.
+      score: tokens uint8 (N, L) and lengths int (N,) -> the model's scores (N,).
+      tokens: uint8 (N, L), the explained positives.
+      lengths: int (N,), theirs.
+    """
+
+    folder: pathlib.Path
+    auroc: float
+    score: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    tokens: np.ndarray
+    lengths: np.ndarray
+
+
+def used_motifs(folder: pathlib.Path) -> dict[str, dict[str, np.ndarray]]:
+    """The motifs of a map that speak for binding and that the model uses (`USED`), what contributes most first.
 
     Raises:
       InputError: found.npz is missing or damaged.
     """
     found = {name: motif for name, motif in discovered.read_found(folder).items() if int(motif['sign']) > 0}
-    if not found:
+    mean = {name: float(motif['contribution'].mean()) for name, motif in found.items()}
+    least = USED * max(mean.values(), default=0.0)
+    return {name: found[name] for name in sorted(mean, key=lambda name: -mean[name]) if mean[name] >= least}
+
+
+def arrangement(of: Modelled, rng: np.random.Generator) -> Arrangement | None:
+    """The motifs of a map, how they lie and how strong they are; None where it has none for binding.
+
+    Args:
+      of: the map.
+      rng: of the shuffles and sites that the model scores for `mix_strengths`.
+
+    Raises:
+      InputError: found.npz is missing or damaged.
+    """
+    used = used_motifs(of.folder)
+    if not used:
         return None
     by_row: dict[int, list[tuple[str, int, int]]] = {}
-    for name, motif in found.items():
+    for name, motif in used.items():
         for row, start, strand in zip(motif['row'], motif['start'], motif['strand'], strict=True):
             by_row.setdefault(int(row), []).append((name, int(start), int(strand)))
-    share = float(np.clip(2 * auroc - 1, 0.05, 1))
-    return Arrangement({name: motif['probabilities'] for name, motif in found.items()}, list(by_row.values()), share)
+    like = Arrangement({name: motif['probabilities'] for name, motif in used.items()}, list(by_row.values()), {})
+    known = []
+    for strength in (None, *STRENGTHS):
+        tokens = dna.dinucleotide_shuffle(of.tokens, rng, of.lengths)
+        if strength is not None:
+            _plant(tokens, of.lengths, like._replace(strengths={strength: 1.0}), rng)
+        known.append(of.score(tokens, of.lengths))
+    shares = mix_strengths(of.score(of.tokens, of.lengths), known)
+    return like._replace(strengths=dict(zip(STRENGTHS, shares[1:].tolist(), strict=True)))
+
+
+def mix_strengths(scores: np.ndarray, known: Sequence[np.ndarray], *, rounds: int = 500) -> np.ndarray:
+    """The shares in which known distributions of scores make up another, by maximum likelihood.
+
+    Expectation maximisation over the histograms of all, with bins that hold equal numbers of scores.
+
+    Args:
+      scores: float (N,), those that are a mixture.
+      known: K arrays (n,), samples of each of its parts.
+      rounds: of the expectation maximisation.
+
+    Returns:
+      float64 (K,), which sum to 1.
+    """
+    edges = np.quantile(np.concatenate([scores, *known]), np.linspace(0, 1, _BINS + 1)[1:-1])
+    mixed, *parts = (
+        np.bincount(np.searchsorted(edges, sample), minlength=_BINS) / len(sample) for sample in (scores, *known)
+    )
+    # One score of each sample's number is spread over all bins, so that none is impossible.
+    rates = np.stack(
+        [(part * len(sample) + 1 / _BINS) / (len(sample) + 1) for part, sample in zip(parts, known, strict=True)], 1
+    )
+    shares = np.full(len(known), 1 / len(known))
+    for _ in range(rounds):
+        weights = rates * shares
+        shares = mixed @ (weights / weights.sum(axis=1, keepdims=True))
+    return shares
 
 
 def simulate_task(name: str, corpus: Corpus, like: Arrangement, seed: int) -> TaskRecords:
@@ -141,14 +217,21 @@ def _plant(
 ) -> list[tuple[int, int, int, int, str, str]]:
     """Write sites into a share of the sequences (N, L), in place, as they lie in one that is drawn for each."""
     primary, planted = next(iter(like.motifs)), []
-    cumulative = {name: np.cumsum(matrix, axis=1) for name, matrix in like.motifs.items()}
-    for row in np.flatnonzero(rng.random(len(tokens)) < like.share).tolist():
+    kinds = list(like.strengths)
+    drawn = np.searchsorted(np.cumsum(list(like.strengths.values())), rng.random(len(tokens)), side='right')
+    cumulative = {
+        (name, kind): np.cumsum(matrix**kind / (matrix**kind).sum(axis=1, keepdims=True), axis=1)
+        for name, matrix in like.motifs.items()
+        for kind in kinds
+    }
+    for row in np.flatnonzero(drawn < len(kinds)).tolist():
         taken = np.zeros(tokens.shape[1], bool)
         for name, start, strand in like.sites[int(rng.integers(len(like.sites)))]:
-            width = len(cumulative[name])
+            columns = cumulative[name, kinds[drawn[row]]]
+            width = len(columns)
             if start < 0 or start + width > lengths[row] or taken[start : start + width].any():
                 continue
-            letters = (rng.random((width, 1)) * cumulative[name][:, 3:] >= cumulative[name][:, :3]).sum(axis=1)
+            letters = (rng.random((width, 1)) * columns[:, 3:] >= columns[:, :3]).sum(axis=1)
             letters = letters.astype(np.uint8)
             tokens[row, start : start + width] = letters if strand > 0 else dna.reverse_complement(letters)
             taken[start : start + width] = True
@@ -158,7 +241,7 @@ def _plant(
 
 def prepare(
     run: RunDirectory,
-    maps: Mapping[str, tuple[pathlib.Path, float]],
+    maps: Mapping[str, Modelled],
     specs: Sequence[str],
     seed: int,
     *,
@@ -168,7 +251,7 @@ def prepare(
 
     Args:
       run: the real run; the caller holds its lock.
-      maps: task -> the folder of the map whose motifs are planted, and its model's validation AUROC.
+      maps: task -> the map whose motifs are planted.
       specs: architectures.
       seed: of the simulation.
       progress: show bars.
@@ -177,7 +260,7 @@ def prepare(
       InputError: as `train_run`.
     """
     corpus, config = run.corpus(), run.config()
-    found = {task: arrangement(folder, auroc) for task, (folder, auroc) in maps.items()}
+    found = {task: arrangement(of, task_rng(seed, task, 'trust strengths')) for task, of in maps.items()}
     tasks = [simulate_task(task, corpus, like, seed) for task, like in found.items() if like is not None]
     if not tasks:
         return None
@@ -197,7 +280,7 @@ def prepare(
 def judge(
     beside: RunDirectory,
     rows: Sequence[Mapping[str, Any]],
-    maps: Mapping[str, tuple[pathlib.Path, float]],
+    maps: Mapping[str, Modelled],
     folders: Mapping[tuple[str, str, str], pathlib.Path],
 ) -> list[dict[str, Any]]:
     """Rows of trust.tsv: what was found in the simulated run, against what was planted.
@@ -213,20 +296,15 @@ def judge(
     simulated = {(job.task, job.spec): result.best_auroc for job, result in best.items()}
     made: list[dict[str, Any]] = []
     assert corpus.sites is not None  # it is simulated
+    jobs = {(job.task, job.spec): job for job in store.jobs()}
     for (task, spec, method), folder in folders.items():
-        explained = store.rows(task)
-        of_task: dict[str, list[tuple[int, int]]] = {
-            corpus.name(int(row)): [] for row in explained if corpus.labels[row] == 1
-        }
-        names = {int(row): corpus.name(int(row)) for row in explained}
-        for site in corpus.sites[np.isin(corpus.sites['row'], explained)]:
-            of_task[names[int(site['row'])]].append((int(site['start']), int(site['start'] + site['width'])))
+        of_task = shown_sites(store, corpus, jobs[task, spec], method)
         n_sites = sum(map(len, of_task.values()))
         row: dict[str, Any] = {
             'task': task,
             'spec': spec,
             'method': method,
-            'auroc': maps[task][1],
+            'auroc': maps[task].auroc,
             'simulated_auroc': simulated[task, spec],
             'sites': n_sites,
             'best': 0,
@@ -234,7 +312,7 @@ def judge(
         for what, name in (('seqlet', 'seqlets.bed'), ('hit', 'hits.bed')):
             recall, false = score_bed(folder / name, of_task)
             row |= {f'{what}_recall': recall, f'{what}_fdr': false}
-        planted = discovered.read_found(maps[task][0])
+        planted = used_motifs(maps[task].folder)
         mine = [one for one in rows if (one['task'], one['spec'], one['method']) == (task, spec, method)]
         row |= _motifs(planted, mine, discovered.read_found(folder))
         made.append(row)
@@ -243,6 +321,38 @@ def judge(
         if mine:
             max(mine, key=_worth)['best'] = 1
     return made
+
+
+def shown_sites(store: Explanations, corpus: Corpus, job: Job, method: str) -> dict[str, list[tuple[int, int]]]:
+    """Name of each explained positive -> (start, stop) of its planted sites of the motifs that a map shows.
+
+    A map shows a motif if its sites contribute, on average, at least `USED` of what those of the motif that
+    contributes most do.
+
+    Args:
+      store: explanations of a simulated run.
+      corpus: with the sites of primary motifs and cofactors.
+      job: the model.
+      method: of the map.
+    """
+    rows = store.rows(job.task)
+    tokens, _ = explain.sequences(corpus, rows)
+    signed = stored_maps(method, store.load(ATTRIBUTIONS[method].reads or method, job.index), tokens).signed
+    total = np.cumsum(np.pad(signed, ((0, 0), (1, 0))), axis=1)
+    place = {int(row): number for number, row in enumerate(rows)}
+    assert corpus.sites is not None  # it is simulated
+    sites = corpus.sites[np.isin(corpus.sites['row'], rows[np.asarray(corpus.labels[rows]) == 1])]
+    sites = sites[np.isin(sites['role'], [ROLES.index(role) for role in ('primary', 'cofactor')])]
+    at, start = np.array([place[int(row)] for row in sites['row']], np.int64), sites['start'].astype(np.int64)
+    stop = start + sites['width']
+    contribution = total[at, stop] - total[at, start]
+    mean = {motif: contribution[sites['motif'] == motif].mean() for motif in np.unique(sites['motif']).tolist()}
+    shown = [motif for motif in mean if mean[motif] >= USED * max(mean.values())]
+    found: dict[str, list[tuple[int, int]]] = {corpus.name(int(row)): [] for row in rows if corpus.labels[row] == 1}
+    for row, motif, first, last in zip(sites['row'], sites['motif'], start, stop, strict=True):
+        if motif in shown:
+            found[corpus.name(int(row))].append((int(first), int(last)))
+    return found
 
 
 def score_bed(path: pathlib.Path, sites: Mapping[str, Sequence[tuple[int, int]]]) -> tuple[float, float]:
@@ -280,7 +390,7 @@ def _motifs(
     found: Mapping[str, Mapping[str, np.ndarray]],
 ) -> dict[str, Any]:
     """How many motifs were found, which share of those planted is among them, and how many are none of these."""
-    truth = [_matrix(motif) for motif in planted.values() if int(motif['sign']) > 0]
+    truth = [_matrix(motif) for motif in planted.values()]
     mine = [_matrix(found[row['motif']]) for row in rows if str(row['sign']) == '1']
     same = np.array([[own.compare(one, other).agreement >= SAME for other in truth] for one in mine], bool)
     same = same.reshape(len(mine), len(truth))
