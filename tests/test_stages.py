@@ -23,7 +23,7 @@ from demo_jax.motifs.tomtom import match_motifs, prepare_targets, word_motif
 from demo_jax.nn import models
 from demo_jax.report.collect import Collector
 from demo_jax.report.payload import task_payload
-from demo_jax.runs import done
+from demo_jax.runs import done, preferred
 from demo_jax.runs.directory import RunDirectory
 from demo_jax.runs.explanations import PIECES, Explanations
 from demo_jax.stages import evaluate, explain, match, motif_files, record
@@ -512,13 +512,14 @@ def test_the_map_that_is_exported_for_modisco(tmp_path, run, capsys, wanted, exp
     match.match_run(copy, settings, progress=False)
     store = Explanations(copy)
     printed = capsys.readouterr().out
-    assert f'TF-MoDISco is given the maps {expected} of 4 models\n' in printed
+    why = 'their order on simulated data' if wanted == 'auto' else 'match.modisco_map'
+    assert f'TF-MoDISco is given the maps {expected} of 4 models (by {why})\n' in printed
     verdicts = [row['verdict'] for path in copy.path.rglob('motifs.tsv') for row in files.read_tsv(path)]
     vague = len(verdicts) - verdicts.count('motif')
     assert f'{vague} of {len(verdicts)} motifs have fewer than 6 bits in their best 6 columns' in printed and vague
     for job in store.jobs():
         folder = copy.path / 'motifs' / files.safe_name(job.task) / job.spec
-        facts = {'map': expected, 'centred': True, 'sequences': 6, 'length': 61, 'window': 60}
+        facts = {'map': expected, 'chosen_by': why, 'centred': True, 'sequences': 6, 'length': 61, 'window': 60}
         assert files.read_json(folder / 'modisco.json') == facts
         contributions = formats.read_arr_0(folder / 'modisco_contributions.npz').transpose(0, 2, 1)
         rows = store.rows(job.task)
@@ -527,6 +528,31 @@ def test_the_map_that_is_exported_for_modisco(tmp_path, run, capsys, wanted, exp
         np.testing.assert_allclose(contributions, stored - stored.mean(axis=-1, keepdims=True), atol=1e-6)
         letters = formats.read_arr_0(folder / 'modisco_sequences.npz').transpose(0, 2, 1)
         assert np.abs((contributions * letters).sum(axis=-1)).max() > 0  # mutagenesis has 0 there before it is centred
+
+
+def test_the_certificate_chooses_the_map_that_is_exported(tmp_path, run, capsys):
+    copy = RunDirectory(tmp_path / 'run')
+    shutil.copytree(run.path, copy.path)
+    settings, store, corpus = match.MatchSettings(jaspar='JASPAR2016', filters=False), Explanations(copy), run.corpus()
+    job = next(job for job in store.jobs() if job.task == OWN)
+    rows = [('saliency', '0.9', '0.1'), ('mutagenesis', '0.9', '0.5'), ('integrated_gradients', '', '')]
+    columns = ('task', 'spec', 'method', 'seqlet_recall', 'seqlet_fdr')
+    table = [dict(zip(columns, (job.task, job.spec, *row), strict=True)) for row in rows]
+    files.write_tsv(copy.tables / 'trust.tsv', table, columns)
+    assert preferred.prefer(copy.tables, job.task, job.spec, preferred.BEST_FIRST) == (
+        ('saliency', 'mutagenesis', 'integrated_gradients', 'deeplift'),
+        preferred.CERTIFICATE,
+    )
+    assert preferred.prefer(copy.tables, 'another', job.spec, ['saliency', 'deeplift']) == (
+        ('deeplift', 'saliency'),
+        preferred.SIMULATIONS,
+    )
+    chosen = match.map_to_export(copy, store, job, settings)
+    folder = copy.path / 'motifs' / files.safe_name(job.task) / job.spec
+    folder.mkdir(parents=True, exist_ok=True)
+    assert match.export_map(copy, store, corpus, job, chosen) and not match.export_map(copy, store, corpus, job, chosen)
+    facts = files.read_json(folder / 'modisco.json')
+    assert (facts['map'], facts['chosen_by']) == ('saliency', 'the certificate of trust')
 
 
 def test_auto_takes_the_best_map_that_there_is(tmp_path, run):

@@ -21,6 +21,7 @@ from demo_jax.motifs import formats, own, scan
 from demo_jax.motifs.jaspar import JasparMatrix, load_matrices
 from demo_jax.predict.run import Run
 from demo_jax.runs.explanations import Explanations
+from demo_jax.runs.preferred import prefer
 
 #: Motifs by the hundred: every matrix of JASPAR, or every motif that `discover` has found for the tasks.
 ALL_JASPAR, ALL_FOUND = 'jaspar', 'found'
@@ -226,8 +227,8 @@ def find_hits(motifs: dict[str, Motif], tokens: np.ndarray, *, p_value: float = 
 def hits_of_run(run: Run, task: str, spec: str, n: int) -> tuple[Sequences, list[Hit]]:
     """The explained positives of a task, and the hits that the stage discover called in them.
 
-    The hits are those of the best map that has some, of methods as in `explain.attribution.BEST_FIRST`. Where windows
-    of the genome overlap, a hit lies in each of them that holds the whole of it.
+    The hits are those of the best map that has some, see `runs.preferred`. Where windows of the genome overlap, a hit
+    lies in each of them that holds the whole of it.
 
     Args:
       run: a run with hits.
@@ -238,7 +239,8 @@ def hits_of_run(run: Run, task: str, spec: str, n: int) -> tuple[Sequences, list
       InputError: there are no hits (of these sequences), or a line of `hits.bed` is none.
     """
     folder = run.directory.path / 'motifs' / files.safe_name(task) / files.safe_name(spec)
-    paths = [folder / method / 'hits.bed' for method in BEST_FIRST]
+    methods = prefer(run.directory.tables, task, spec, BEST_FIRST).methods
+    paths = [folder / method / 'hits.bed' for method in methods]
     lines: list[tuple[str, int, int, str]] = []
     for path in filter(pathlib.Path.is_file, paths):
         lines = _bed_lines(path)
@@ -336,7 +338,8 @@ def motifs_of_both(
     found_in: dict[str, str] = {}
     for which, (run, task, spec) in enumerate(conditions, start=1):
         folder = run.directory.path / 'motifs' / files.safe_name(task) / files.safe_name(spec)
-        paths = ((method, folder / method / 'found.meme') for method in BEST_FIRST)
+        methods = prefer(run.directory.tables, task, spec, BEST_FIRST).methods
+        paths = ((method, folder / method / 'found.meme') for method in methods)
         method, path = next(
             (
                 (method, path)

@@ -1,15 +1,15 @@
 """What the page shows of the motifs that the stage `discover` found in a task (edge: reads `found.npz`)."""
 
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from demo_jax.errors import InputError
-from demo_jax.explain.attribution import BEST_FIRST
 from demo_jax.io import arrays, files
 from demo_jax.report.collect import Collector, TaskData, number
+from demo_jax.runs.preferred import prefer
 
 #: What the page shows of trust.tsv.
 _EXPECTED = ('seqlet_recall', 'seqlet_fdr', 'hit_recall', 'hit_fdr', 'motif_recall', 'invented')
@@ -24,7 +24,9 @@ def found_payload(collector: Collector, data: TaskData, targets: dict[str, Any])
       targets: gets the JASPAR matrices that motifs match: id -> name and matrix.
 
     Returns:
-      'motifs': one entry per motif, the best method's first, and in each map in the order of its sites.
+      'motifs': one entry per motif, in each map in the order of its sites; those with 'default' are of the map of
+        their architecture that is to be trusted most, see `runs.preferred`.
+      'chosen_by': what makes it so.
       'trust': rows of trust.tsv: what to expect of each map.
       'empty': model, method and reason of each map without a motif.
       'spacings': pairs of motifs that prefer a spacing or occur together (q at most 0.05), rows of spacings.tsv.
@@ -35,17 +37,21 @@ def found_payload(collector: Collector, data: TaskData, targets: dict[str, Any])
     rows = [row for row in collector.table('motifs') if row['task'] == data.task]
     stored: dict[tuple[str, str], Mapping[str, np.ndarray]] = {}
     trust = [row for row in collector.table('trust') if row['task'] == data.task]
-    judged = {row['method'] for row in trust if row['best'] == '1'}
+    order = {
+        spec: prefer(collector.run.tables, data.task, spec, [row['method'] for row in rows if row['spec'] == spec])
+        for spec in dict.fromkeys(row['spec'] for row in rows)
+    }
     motifs = []
-    for row in sorted(rows, key=lambda row: (row['method'] not in judged, _rank(row['method']))):
+    for row in sorted(rows, key=lambda row: order[row['spec']].methods.index(row['method'])):
         key = row['spec'], row['method']
         if key not in stored:
             stored[key] = _stored(collector, data.task, *key)
         motif = _motif(collector, row, stored[key], data, targets)
         if motif is not None:
-            motifs.append(motif)
+            motifs.append(motif | {'default': row['method'] == order[row['spec']].best})
     return {
         'motifs': motifs,
+        'chosen_by': ' and '.join(dict.fromkeys(found.why for found in order.values())),
         'trust': [
             {name: number(row[name]) if row[name] else None for name in _EXPECTED}
             | {'spec': row['spec'], 'method': row['method']}
@@ -60,15 +66,6 @@ def found_payload(collector: Collector, data: TaskData, targets: dict[str, Any])
             if row['task'] == data.task and min(_q(row['q_spacing']), _q(row['q_together'])) <= 0.05
         ],
     }
-
-
-def best_method(methods: Sequence[str]) -> str | None:
-    """The method whose motifs are shown first; None of none."""
-    return min(methods, key=_rank, default=None)
-
-
-def _rank(method: str) -> int:
-    return BEST_FIRST.index(method) if method in BEST_FIRST else len(BEST_FIRST)
 
 
 def _q(cell: str) -> float:

@@ -12,7 +12,7 @@ from demo_jax import dna
 from demo_jax.data.corpus import Corpus
 from demo_jax.errors import InputError, brief
 from demo_jax.evaluation.table import Table
-from demo_jax.explain.attribution import ATTRIBUTIONS
+from demo_jax.explain.attribution import ATTRIBUTIONS, BEST_FIRST
 from demo_jax.explain.pieces import PIECES, Subject, stored_maps
 from demo_jax.io import arrays, files
 from demo_jax.io.settings import read_settings
@@ -25,13 +25,12 @@ from demo_jax.motifs.tomtom import match_motifs, prepare_targets
 from demo_jax.nn.architecture import resolve
 from demo_jax.predict.ensemble import combine
 from demo_jax.predict.model import Model
-from demo_jax.report.found_payload import best_method
 from demo_jax.runs.directory import RunDirectory
-from demo_jax.runs.done import Made, Records
+from demo_jax.runs.done import Made, Records, digest
 from demo_jax.runs.explanations import Explanations
-from demo_jax.stages import discovered, explain, trust
+from demo_jax.stages import discovered, explain, motif_files, trust
 from demo_jax.stages.explain import mean_piece, sequences
-from demo_jax.stages.match import MatchSettings
+from demo_jax.stages.match import MatchSettings, export_map, map_to_export
 from demo_jax.training.jobs import Job
 from demo_jax.training.pool import name_seed
 
@@ -200,9 +199,34 @@ def discover_run(
     for name, table in tables.items():
         files.write_tsv(run.tables / f'{name}.tsv', table.rows, table.columns)
     _say(results)
+    records, made = Records(run.path / 'motifs'), _certified(run, store, settings)
     if settings.certificate:
+        records.forget('trust')
         tables['trust'] = _certify(run, store, settings, matching, motifs, progress=progress)
+        records.keep('trust', made)
+    elif (run.tables / 'trust.tsv').exists() and not records.has('trust', made):
+        print('trust.tsv is of other motifs than there are now, and is removed (--config.discover.certificate=True)')
+        (run.tables / 'trust.tsv').unlink()
+    _export_best(run, store, corpus, matching)
     return tables
+
+
+def _certified(run: RunDirectory, store: Explanations, settings: DiscoverSettings) -> Made:
+    """What a certificate of trust is of: the motifs that were planted."""
+    folders = {folder_of(run, job.task, job.spec, name) for job in store.jobs() for name in methods_of(store, job)}
+    names = [str((folder / 'found.npz').relative_to(run.path)) for folder in sorted(folders)]
+    return Made({'seqlet_fdr': settings.seqlet_fdr}, {'motifs': digest(run.path, [], read=names)})
+
+
+def _export_best(run: RunDirectory, store: Explanations, corpus: Corpus, matching: MatchSettings) -> None:
+    """Let the exports of the stage `match` hold the map that is best now, where that is another one."""
+    changed = []
+    for job in store.jobs():
+        if (run.path / 'motifs' / files.safe_name(job.task) / files.safe_name(job.spec) / 'modisco.json').is_file():
+            chosen = map_to_export(run, store, job, matching)
+            if chosen is not None and export_map(run, store, corpus, job, chosen):
+                changed.append(chosen)
+    motif_files.say_maps(changed)
 
 
 def _certify(
@@ -225,7 +249,8 @@ def _certify(
                 (job for job in jobs if job.task == task and job.spec in {row['spec'] for row in found}),
                 key=lambda job: results[job].best_auroc,
             )
-            method = best_method([row['method'] for row in found if row['spec'] == job.spec])
+            there = [row['method'] for row in found if row['spec'] == job.spec]
+            method = sorted(there, key=BEST_FIRST.index)[0]
             rows = _positives(store, corpus, task)
             maps[task] = trust.Modelled(
                 folder_of(run, task, job.spec, str(method)),

@@ -24,10 +24,10 @@ from demo_jax.motifs import own
 from demo_jax.motifs.jaspar import JasparMatrix
 from demo_jax.motifs.spacing import FARTHEST
 from demo_jax.predict.run import Run
-from demo_jax.report.found_payload import best_method
 from demo_jax.runs.directory import RunDirectory
 from demo_jax.runs.done import Made, Records
 from demo_jax.runs.explanations import Explanations
+from demo_jax.runs.preferred import prefer
 from demo_jax.stages import discover, discovered
 from demo_jax.training.jobs import Job
 from demo_jax.training.pool import name_seed
@@ -204,7 +204,7 @@ def _motifs_of(run: RunDirectory, rows: Sequence[Mapping[str, str]], most: int) 
     found: list[tuple[float, _Motif]] = []
     for spec in dict.fromkeys(row['spec'] for row in rows):
         mine = [row for row in rows if row['spec'] == spec]
-        method = best_method([row['method'] for row in mine])
+        method = prefer(run.tables, mine[0]['task'], spec, [row['method'] for row in mine]).best
         stored = discovered.read_found(discover.folder_of(run, mine[0]['task'], spec, str(method)))
         for row in mine:
             if row['method'] == method:

@@ -1,6 +1,7 @@
 """Stage `match`: motifs out of the explanations, their JASPAR matches, Table 4, and planted truth (edge)."""
 
 import dataclasses
+import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -23,6 +24,7 @@ from demo_jax.runs import schema
 from demo_jax.runs.directory import RunDirectory
 from demo_jax.runs.done import Made, Records, digest
 from demo_jax.runs.explanations import Explanations
+from demo_jax.runs.preferred import prefer
 from demo_jax.stages import motif_files, truth_tables
 from demo_jax.stages.explain import sequences
 from demo_jax.stages.hits import write_hits
@@ -54,7 +56,8 @@ class MatchSettings:
       filters: also write the first-layer filters as motifs, with their matches.
       modisco: also write the arrays that TF-MoDISco reads, and the same map as bigWig for peaks on a genome.
       modisco_map: which map they hold: 'saliency' (the gradient), 'integrated_gradients', 'deeplift' or 'mutagenesis',
-        centred; 'auto': of those that the run has, the best, see `motif_files.MODISCO_MAPS`.
+        centred; 'auto': of those that the run has, the best by its certificate of trust, or else the first of
+        `motif_files.MODISCO_MAPS`; `modisco.json` says which, and why.
     """
 
     jaspar: str = ''
@@ -97,8 +100,6 @@ class _Explained:
     score: np.ndarray | None  # (N,) of the model
     values: dict[str, np.ndarray]  # per method (N, L): how much each base matters
     windows: dict[str, extract.Windows]
-    contributions: np.ndarray | None  # (N, L, 4), centred, of the map that is exported for TF-MoDISco
-    modisco_map: str | None  # which map that is
 
 
 def match_run(run: RunDirectory, settings: MatchSettings | None = None, *, progress: bool = True) -> dict[str, Table]:
@@ -137,7 +138,7 @@ def match_run(run: RunDirectory, settings: MatchSettings | None = None, *, progr
     settings = MatchSettings() if settings is None else settings
     store, folder = Explanations(run), run.path / 'motifs'
     jobs, corpus = store.jobs(), run.corpus()
-    maps = {job: _modisco_map(settings, store, job) for job in jobs}
+    maps = {job: map_to_export(run, store, job, settings) for job in jobs}
     records = Records(folder)
     of_motifs, of_hits = _made_from(settings, store, jobs)
     matched = records.has('motifs', of_motifs)
@@ -209,7 +210,7 @@ def _make_motifs(
     settings: MatchSettings,
     store: Explanations,
     found: own.OwnMatrices,
-    maps: Mapping[Job, str | None],
+    maps: Mapping[Job, tuple[str, str] | None],
     *,
     progress: bool,
 ) -> dict[str, Table]:
@@ -243,7 +244,7 @@ def _make_motifs(
             f'Table 4 leaves out {len(found.without)} of {len(found.ids)} tasks, whose TF has no matrix in '
             f'{found.release}: {", ".join(found.without[:6])}{" ..." if len(found.without) > 6 else ""}'
         )
-    motif_files.say_what_is_there(candidates.verdicts, [name for name in maps.values() if name is not None])
+    motif_files.say_what_is_there(candidates.verdicts, [chosen for chosen in maps.values() if chosen])
     return tables
 
 
@@ -252,7 +253,7 @@ def _candidates(
     settings: MatchSettings,
     store: Explanations,
     targets: Targets,
-    maps: Mapping[Job, str | None],
+    maps: Mapping[Job, tuple[str, str] | None],
     *,
     progress: bool,
 ) -> _Candidates:
@@ -260,7 +261,7 @@ def _candidates(
     corpus, candidates = run.corpus(), _Candidates()
     chance_of_task: dict[str, list[str]] = {}
     for job in tqdm(maps, desc='motifs', unit='model', disable=not progress):
-        explained = _explained(store, corpus, job, maps[job])
+        explained = _explained(store, corpus, job)
         if job.task not in chance_of_task:
             chance_of_task[job.task] = _random_words(explained, settings.chance_draws)
         aligned = {name: _aligned(windows, explained.tokens) for name, windows in explained.windows.items()}
@@ -283,8 +284,10 @@ def _candidates(
                     explained.score,
                 )
             )
-        place = run.path / 'motifs' / files.safe_name(job.task) / files.safe_name(job.spec)
+        place = _folder_of(run, job)
         candidates.verdicts.extend(_export(place, store, explained, aligned, optima, corpus, targets, settings))
+        (place / 'modisco.json').unlink(missing_ok=True)  # of maps that may have changed since
+        export_map(run, store, corpus, job, maps[job])
     return candidates
 
 
@@ -340,16 +343,55 @@ TABLES: tuple[Derived, ...] = (
 )
 
 
-def _modisco_map(settings: MatchSettings, store: Explanations, job: Job) -> str | None:
-    """The map of a model that is exported for TF-MoDISco, None for none."""
+def map_to_export(run: RunDirectory, store: Explanations, job: Job, settings: MatchSettings) -> tuple[str, str] | None:
+    """The map of a model that is exported for TF-MoDISco and as bigWig, and what it was chosen by; None for none.
+
+    Raises:
+      InputError: the settings name one that there is not.
+    """
     if not settings.modisco:
         return None
-    available = [name for name in motif_files.MODISCO_MAPS if store.has(name, job.index)]
-    return motif_files.modisco_map(settings.modisco_map, available, job.label)
+    there = [name for name in motif_files.MODISCO_MAPS if store.has(name, job.index)]
+    return motif_files.modisco_map(settings.modisco_map, prefer(run.tables, job.task, job.spec, there), job.label)
 
 
-def _explained(store: Explanations, corpus: Corpus, job: Job, modisco_map: str | None) -> _Explained:
-    """What a model's explanations say; `contributions` are those of the map that is named."""
+def export_map(
+    run: RunDirectory, store: Explanations, corpus: Corpus, job: Job, chosen: tuple[str, str] | None
+) -> bool:
+    """Write a map of a model for TF-MoDISco and as bigWig, unless that is what is there.
+
+    Args:
+      run: of the model; its folder is there.
+      store: the run's explanations.
+      corpus: the run's.
+      job: the model.
+      chosen: of `map_to_export`.
+
+    Returns:
+      Whether it was written.
+    """
+    folder = _folder_of(run, job)
+    facts = files.read_json(folder / 'modisco.json') if (folder / 'modisco.json').is_file() else {}
+    if chosen is None or (facts.get('map'), facts.get('chosen_by')) == chosen:
+        return False
+    rows = store.rows(job.task)
+    positive = np.flatnonzero(np.asarray(corpus.labels[rows]) == 1)
+    tokens, _ = sequences(corpus, rows)
+    maps = store.load(ATTRIBUTIONS[chosen[0]].reads or chosen[0], job.index)
+    contributions = stored_maps(chosen[0], maps, tokens).centred[positive]
+    rows, tokens = rows[positive], tokens[positive]
+    motif_files.write_modisco(folder, *chosen, contributions, tokens)
+    motif_files.write_bigwig(folder, contributions, tokens, np.asarray(corpus.lengths[rows]), corpus, rows)
+    return True
+
+
+def _folder_of(run: RunDirectory, job: Job) -> pathlib.Path:
+    """Where the files of a model go."""
+    return run.path / 'motifs' / files.safe_name(job.task) / files.safe_name(job.spec)
+
+
+def _explained(store: Explanations, corpus: Corpus, job: Job) -> _Explained:
+    """What a model's explanations say."""
     rows = store.rows(job.task)
     positive = np.flatnonzero(np.asarray(corpus.labels[rows]) == 1)
     tokens, lengths = sequences(corpus, rows)  # as wide as the maps, whose longest sequence may be a negative
@@ -357,7 +399,7 @@ def _explained(store: Explanations, corpus: Corpus, job: Job, modisco_map: str |
     rows, tokens, lengths = rows[positive], tokens[positive], lengths[positive]
     values: dict[str, np.ndarray] = {}
     windows: dict[str, extract.Windows] = {}
-    score, contributions = None, None
+    score = None
     stored: dict[str, dict[str, np.ndarray]] = {}
     for name, (track, piece) in TRACKS.items():
         if piece not in stored:
@@ -368,11 +410,9 @@ def _explained(store: Explanations, corpus: Corpus, job: Job, modisco_map: str |
         arrays = stored[piece]
         values[name], windows[name] = track.read(arrays, tokens, lengths)
         score = arrays['score'] if score is None and name in ATTRIBUTIONS else score
-        if name == modisco_map:
-            contributions = stored_maps(name, arrays, tokens).centred
     if not windows:
         raise InputError(f'{store.path}: {job.label} has no explanations to take motifs from; run the stage explain')
-    return _Explained(job, rows, tokens, lengths, score, values, windows, contributions, modisco_map)
+    return _Explained(job, rows, tokens, lengths, score, values, windows)
 
 
 def _aligned(windows: extract.Windows, tokens: np.ndarray) -> extract.Windows:
@@ -418,8 +458,4 @@ def _export(
     motif_files.write_motifs(folder, found, targets, **matched)
     if settings.filters and store.has('filters', explained.job.index):
         motif_files.write_filters(folder, store.load('filters', explained.job.index), targets, **matched)
-    if explained.modisco_map is not None and explained.contributions is not None:
-        motif_files.write_modisco(folder, explained.modisco_map, explained.contributions, explained.tokens)
-        rows = explained.lengths, corpus, explained.rows
-        motif_files.write_bigwig(folder, explained.contributions, explained.tokens, *rows)
     return [pile.verdict for pile in found.values()]

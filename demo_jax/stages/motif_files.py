@@ -16,6 +16,7 @@ from demo_jax.motifs.column_scores import Targets
 from demo_jax.motifs.piles import Pile
 from demo_jax.motifs.tomtom import match_motifs
 from demo_jax.predict.tracks import write_placed
+from demo_jax.runs.preferred import Preferred
 
 WINDOW_COLUMNS = ('method', 'row', 'name', 'start', 'end', 'strand', 'word', 'score')
 #: One row per motif of `motifs.meme` (or `filters.meme`). `start` and `end` are the columns that trimming left of
@@ -28,11 +29,11 @@ MODISCO_MAPS = BEST_FIRST
 _OPTIMUM_SITES = 1000
 
 
-def modisco_map(wanted: str, available: Sequence[str], what: str) -> str | None:
-    """The map that is exported for TF-MoDISco.
+def modisco_map(wanted: str, available: Preferred, what: str) -> tuple[str, str] | None:
+    """The map that is exported for TF-MoDISco, and why.
 
     Args:
-      wanted: one of `MODISCO_MAPS`, or 'auto': the first of these that there is.
+      wanted: one of `MODISCO_MAPS`, or 'auto': the best.
       available: the maps of one model.
       what: the model, as an error names it.
 
@@ -43,21 +44,21 @@ def modisco_map(wanted: str, available: Sequence[str], what: str) -> str | None:
       InputError: the map that is wanted is not there.
     """
     if wanted == 'auto':
-        return next((name for name in MODISCO_MAPS if name in available), None)
-    if wanted not in available:
+        return None if available.best is None else (available.best, available.why)
+    if wanted not in available.methods:
         raise InputError(
-            f'{what} has no map {wanted} for TF-MoDISco, only {", ".join(available) or "none"}: add it to '
+            f'{what} has no map {wanted} for TF-MoDISco, only {", ".join(available.methods) or "none"}: add it to '
             f'explain.pieces, or set match.modisco_map to auto'
         )
-    return wanted
+    return wanted, 'match.modisco_map'
 
 
-def say_what_is_there(verdicts: Sequence[str], maps: Sequence[str]) -> None:
+def say_what_is_there(verdicts: Sequence[str], maps: Sequence[tuple[str, str]]) -> None:
     """Print how many motifs were too vague to be matched, and which maps TF-MoDISco is given.
 
     Args:
       verdicts: of every motif, see `piles.judge`.
-      maps: of every model that has one, see `modisco_map`.
+      maps: of every model that has one, and why, see `modisco_map`.
     """
     vague = sum(verdict != 'motif' for verdict in verdicts)
     if vague:
@@ -65,8 +66,15 @@ def say_what_is_there(verdicts: Sequence[str], maps: Sequence[str]) -> None:
             f'{vague} of {len(verdicts)} motifs have fewer than {piles.CLEAR:g} bits in their best '
             f'{piles.BEST_COLUMNS} columns and are not matched (motifs/TASK/SPEC/motifs.tsv)'
         )
+    say_maps(maps)
+
+
+def say_maps(maps: Sequence[tuple[str, str]]) -> None:
+    """Print which maps are exported, of how many models, and why."""
     if maps:
-        counts = ', '.join(f'{name} of {maps.count(name)} models' for name in dict.fromkeys(maps))
+        counts = ', '.join(
+            f'{name} of {maps.count((name, why))} models (by {why})' for name, why in dict.fromkeys(maps)
+        )
         print(f'TF-MoDISco is given the maps {counts}')
 
 
@@ -143,7 +151,7 @@ def write_filters(
         _write(folder, 'filters', 'filters_tomtom.tsv', found, targets, measure, threshold)
 
 
-def write_modisco(folder: pathlib.Path, method: str, contributions: np.ndarray, tokens: np.ndarray) -> None:
+def write_modisco(folder: pathlib.Path, method: str, why: str, contributions: np.ndarray, tokens: np.ndarray) -> None:
     """Write the arrays that TF-MoDISco reads, and `modisco.json`, which says what they are.
 
     `window` there is the largest that `modisco motifs -w` takes: an even number, at most the sequences' length.
@@ -151,13 +159,21 @@ def write_modisco(folder: pathlib.Path, method: str, contributions: np.ndarray, 
     Args:
       folder: of the model.
       method: the map, one of `MODISCO_MAPS`.
+      why: what it was chosen by.
       contributions: float (N, L, 4), centred: TF-MoDISco reads the contribution of the letter that is there out of
         them, which mutagenesis as stored has at 0.
       tokens: uint8 (N, L).
     """
     formats.write_modisco(folder / 'modisco_contributions.npz', folder / 'modisco_sequences.npz', contributions, tokens)
     n, length = tokens.shape
-    facts = {'map': method, 'centred': True, 'sequences': n, 'length': length, 'window': length - length % 2}
+    facts = {
+        'map': method,
+        'chosen_by': why,
+        'centred': True,
+        'sequences': n,
+        'length': length,
+        'window': length - length % 2,
+    }
     files.write_json(folder / 'modisco.json', facts)
 
 

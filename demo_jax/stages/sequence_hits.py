@@ -23,7 +23,7 @@ from demo_jax.predict.run import Run
 from demo_jax.predict.scoring import BestWindows
 from demo_jax.predict.tracks import Stretch, explain_bases
 from demo_jax.predict.windows import Fasta, read_blocks
-from demo_jax.report.found_payload import best_method
+from demo_jax.runs.preferred import prefer
 
 COLUMNS = ('chrom', 'start', 'end', 'name', 'score', 'strand', 'contribution', 'similarity', 'q', 'task', 'spec')
 #: How bases are explained where motifs do not come with a method.
@@ -76,7 +76,8 @@ def wanted_motifs(run: Run, model: Predictor, names: Sequence[str] = ()) -> Want
         patterns = {name: known_pattern(np.asarray(motif)) for name, motif in found.items()}
         return Wanted(patterns, METHOD, 'given motifs')
     folder = run.directory.path / 'motifs' / files.safe_name(model.task) / files.safe_name(model.spec)
-    method = best_method([path.parent.name for path in sorted(folder.glob('*/found.npz')) if _found(path.parent)])
+    there = [path.parent.name for path in sorted(folder.glob('*/found.npz')) if _found(path.parent)]
+    method = prefer(run.directory.tables, model.task, model.spec, there).best
     if method is not None:
         return Wanted(_found(folder / method), method, 'motifs found')
     matrices = own.find_own(run.directory.corpus(), [model.task])

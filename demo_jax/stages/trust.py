@@ -22,7 +22,7 @@ from demo_jax import dna
 from demo_jax.data.build import Records, TaskRecords, build_corpus, task_rng
 from demo_jax.data.corpus import ROLES, Corpus
 from demo_jax.evaluation.table import Table
-from demo_jax.explain.attribution import ATTRIBUTIONS
+from demo_jax.explain.attribution import ATTRIBUTIONS, BEST_FIRST
 from demo_jax.explain.pieces import stored_maps
 from demo_jax.io import files
 from demo_jax.io.settings import read_settings
@@ -30,6 +30,7 @@ from demo_jax.motifs import formats, own
 from demo_jax.motifs.jaspar import JasparMatrix
 from demo_jax.runs.directory import RunDirectory
 from demo_jax.runs.explanations import Explanations
+from demo_jax.runs.preferred import worth
 from demo_jax.stages import discovered, explain, train
 from demo_jax.training.jobs import Job, Recipe, make_jobs
 
@@ -316,10 +317,10 @@ def judge(
         mine = [one for one in rows if (one['task'], one['spec'], one['method']) == (task, spec, method)]
         row |= _motifs(planted, mine, discovered.read_found(folder))
         made.append(row)
-    for task in maps:
-        mine = [row for row in made if row['task'] == task]
-        if mine:
-            max(mine, key=_worth)['best'] = 1
+    for model in dict.fromkeys((row['task'], row['spec']) for row in made):
+        mine = [row for row in made if (row['task'], row['spec']) == model]
+        rank = {method: place for place, method in enumerate(BEST_FIRST)}
+        max(mine, key=lambda row: (worth(row), -rank.get(row['method'], len(rank))))['best'] = 1
     return made
 
 
@@ -403,13 +404,6 @@ def _motifs(
 
 def _matrix(motif: Mapping[str, np.ndarray]) -> JasparMatrix:
     return JasparMatrix('', '', motif['counts'], motif['probabilities'])
-
-
-def _worth(row: Mapping[str, Any]) -> float:
-    """The harmonic mean of the seqlets' recall and precision."""
-    recall, precision = row['seqlet_recall'], 1 - row['seqlet_fdr']
-    worth = 2 * recall * precision / (recall + precision) if recall + precision > 0 else 0.0
-    return worth if np.isfinite(worth) else 0.0
 
 
 def write(run: RunDirectory, rows: Sequence[Mapping[str, Any]]) -> Table:

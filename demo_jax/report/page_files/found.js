@@ -6,23 +6,25 @@
   demo.found = (run, task) => {
     const {found} = task;
     if (!found) return el('section', {'aria-labelledby': 'found'}, el('h2', {id: 'found'}, 'Motifs found'), el('p', {class: 'empty'}, 'No seqlets yet (run the stage discover).'));
-    const methods = [...new Set(found.motifs.map((motif) => motif.method))];
-    const [best, ...others] = methods;
+    const defaults = found.motifs.filter((motif) => motif.default), rest = found.motifs.filter((motif) => !motif.default);
+    const others = [...new Set(rest.map((motif) => motif.method))];
     return el('section', {'aria-labelledby': 'found'},
       el('h2', {id: 'found'}, 'Motifs found'),
-      el('p', {class: 'lead'}, 'Stretches that matter to a model, clustered by what they contribute. Above: the mean contribution of each letter. Below: the letters of the sites, under the JASPAR motif that they match best, aligned as by Tomtom (shaded).'),
-      best ? list(run, task, best) : el('p', {class: 'empty'}, 'No motif in any map.'),
-      others.length ? el('details', {}, el('summary', {}, `Motifs in ${others.length} other ${others.length > 1 ? 'maps' : 'map'}: ${others.map(demo.methodLabel).join(', ')}`), others.map((method) => list(run, task, method))) : null,
-      reasons(run, found), spacings(run, found, best));
+      el('p', {class: 'lead'}, 'Stretches that matter to a model, clustered by what they contribute. Above: the mean contribution of each letter. Below: the letters of the sites, under the JASPAR motif that they match best, aligned as by Tomtom (shaded).', defaults.length ? ` Of each architecture’s maps the best one comes first, by ${found.chosen_by}.` : ''),
+      defaults.length ? list(run, task, defaults) : el('p', {class: 'empty'}, 'No motif in any map.'),
+      others.length ? el('details', {}, el('summary', {}, `Motifs in ${others.length} other ${others.length > 1 ? 'maps' : 'map'}: ${others.map(demo.methodLabel).join(', ')}`), others.map((method) => list(run, task, rest.filter((motif) => motif.method === method)))) : null,
+      reasons(run, found), spacings(run, found, defaults));
   };
 
-  function list(run, task, method) {
-    const motifs = task.found.motifs.filter((motif) => motif.method === method);
+  // The motifs of one map of each architecture.
+  function list(run, task, motifs) {
     const specs = run.specs.filter((spec) => motifs.some((motif) => motif.spec === spec.spec));
-    return el('div', {class: 'method'}, el('h3', {}, demo.methodLabel(method)),
-      specs.map((spec) => el('div', {class: 'of-model'}, el('h4', {}, demo.key(demo.specPlace(run, spec.spec)), ` ${spec.label}`),
-        expected(task, spec.spec, method),
-        el('div', {class: 'cards'}, motifs.filter((motif) => motif.spec === spec.spec).map((motif) => card(run, task, motif))))));
+    return el('div', {class: 'method'}, specs.map((spec) => {
+      const mine = motifs.filter((motif) => motif.spec === spec.spec);
+      return el('div', {class: 'of-model'}, el('h3', {}, demo.key(demo.specPlace(run, spec.spec)), ` ${spec.label}: ${demo.methodLabel(mine[0].method)}`),
+        expected(task, spec.spec, mine[0].method),
+        el('div', {class: 'cards'}, mine.map((motif) => card(run, task, motif))));
+    }));
   }
 
   function card(run, task, motif) {
@@ -48,7 +50,7 @@
     const row = task.found.trust.find((one) => one.spec === spec && one.method === method);
     if (!row) return null;
     const percent = (value) => (value === null ? '–' : `${demo.fixed(100 * value, 0)}%`);
-    return el('p', {class: 'numbers'}, `In a matched simulation seqlets found ${percent(row.seqlet_recall)} of the sites and ${percent(row.seqlet_fdr)} of them were false; hits ${percent(row.hit_recall)} and ${percent(row.hit_fdr)}; ${percent(row.motif_recall)} of the motifs were found, ${demo.count(row.invented)} invented.`);
+    return el('p', {class: 'numbers'}, `In a matched simulation seqlets found ${percent(row.seqlet_recall)} of the sites that the map shows and ${percent(row.seqlet_fdr)} of them were false; hits ${percent(row.hit_recall)} and ${percent(row.hit_fdr)}; ${percent(row.motif_recall)} of the motifs were found, ${demo.count(row.invented)} invented.`);
   }
 
   // Letters as high as they contribute, those against binding below the line.
@@ -90,8 +92,9 @@
     return el('p', {class: 'note'}, 'Without a motif: ', found.empty.map((one) => `${demo.methodLabel(one.method)} of ${label(one.spec)} (${one.note})`).join('; '), '.');
   }
 
-  function spacings(run, found, best) {
-    const rows = found.spacings.filter((row) => row.method === best && row.first !== row.second);
+  function spacings(run, found, defaults) {
+    const shown = new Set(defaults.map((motif) => `${motif.spec} ${motif.method}`));
+    const rows = found.spacings.filter((row) => shown.has(`${row.spec} ${row.method}`) && row.first !== row.second);
     if (!rows.length) return null;
     const label = (spec) => (run.specs.find((one) => one.spec === spec) || {label: spec}).label;
     const gap = (row) => (Number(row.gap) < 0 ? `${-Number(row.gap) - 1} bp upstream` : `${row.gap} bp downstream`);
