@@ -32,7 +32,7 @@ from demo_jax.training.jobs import Job
 from demo_jax.training.pool import name_seed
 
 #: Changes whenever the files of the same explanations and settings do, so that those of an older version are replaced.
-_FILES = 4
+_FILES = 5
 
 
 @dataclasses.dataclass(frozen=True)
