@@ -19,7 +19,7 @@
   // The motifs of one map of each architecture.
   function list(run, task, motifs) {
     const specs = run.specs.filter((spec) => motifs.some((motif) => motif.spec === spec.spec));
-    return el('div', {}, specs.map((spec) => {
+    return el('div', {class: 'maps'}, specs.map((spec) => {
       const mine = motifs.filter((motif) => motif.spec === spec.spec);
       return el('div', {class: 'of-model'}, el('h3', {}, demo.key(demo.specPlace(run, spec.spec)), ` ${spec.label}: ${demo.methodLabel(mine[0].method)}`),
         expected(task, spec.spec, mine[0].method),
