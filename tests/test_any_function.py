@@ -179,12 +179,12 @@ def test_temporal_scores_are_those_of_the_truncated_sequences(direction):
     lengths = np.array([12, 8, 12, 6], np.int32)
     with_argument = temporal_scores(params, softly_scanned, tokens, lengths=lengths, direction=direction)
     without = temporal_scores(params, without_lengths, tokens, lengths=lengths, direction=direction)
-    expected = np.full(tokens.shape, np.nan, np.float32)
+    expected, score = np.full(tokens.shape, np.nan, np.float32), jax.jit(softly_scanned)
     for row, length in enumerate(lengths):
         for size in range(len(MOTIF), length + 1):
             cut = tokens[row, length - size : length] if direction == 'reverse' else tokens[row, :size]
             at = length - size if direction == 'reverse' else size - 1
-            expected[row, at] = softly_scanned(params, np.asarray(dna.one_hot(cut[None])))[0]
+            expected[row, at] = score(params, np.asarray(dna.one_hot(cut[None])))[0]
     np.testing.assert_allclose(with_argument, expected, rtol=1e-5)
     known = ~np.isnan(without)
     np.testing.assert_allclose(without[known], expected[known], rtol=1e-5)
@@ -224,7 +224,7 @@ def test_interactions_are_second_derivatives():
         params = pwm_params(np.float64)
         found = interactions(params, softly_scanned, tokens, positions=np.array([3, 8]))
         x = jnp.eye(4)[tokens]
-        hessian = jax.hessian(lambda x: softly_scanned(params, x[None])[0])(x)
+        hessian = jax.jit(jax.hessian(lambda x: softly_scanned(params, x[None])[0]))(x)
         at = jnp.einsum('iajb,ia,jb->ij', hessian, x, x)
         np.testing.assert_allclose(found.rows, at[np.array([3, 8])], atol=1e-9)
         assert np.abs(found.rows).max() > 1e-3

@@ -68,7 +68,7 @@ def load_matrices(
     """The newest version of every matrix of a JASPAR release.
 
     One query reads all counts, so that hundreds of matrices take well under a second (pyjaspar makes four queries per
-    matrix).
+    matrix), and a process reads them once.
 
     Args:
       release: e.g. 'JASPAR2016'; None is the newest release installed.
@@ -76,12 +76,17 @@ def load_matrices(
       collection: e.g. 'CORE'.
 
     Returns:
-      id -> matrix, sorted by id.
+      id -> matrix, sorted by id; their arrays cannot be written to.
 
     Raises:
       InputError: no such release (the message lists the installed ones), or no matrix of that group and collection.
     """
-    release = releases()[0] if release is None else release
+    return dict(_read(releases()[0] if release is None else release, tax_group, collection))
+
+
+@functools.lru_cache(maxsize=16)
+def _read(release: str, tax_group: str, collection: str) -> dict[str, JasparMatrix]:
+    """See `load_matrices`."""
     with _opened(release) as connection:
         chosen = connection.execute(
             """
@@ -108,6 +113,8 @@ def load_matrices(
         values = [value for _, _, value in sorted(by_number[number])]  # column by column, A C G T
         counts = np.array(values, np.float64).reshape(-1, 4)
         probabilities = counts / counts.sum(axis=1, keepdims=True)
+        for array in (counts, probabilities):  # of all who ask
+            array.flags.writeable = False
         wrong, right = MISNAMED.get(base, ('', ''))
         name = right if name.strip() == wrong else name.strip()
         matrices[f'{base}.{version}'] = JasparMatrix(f'{base}.{version}', name, counts, probabilities)
