@@ -73,6 +73,12 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         'nn/kernels.py',
+        'return inputs / scale, values(width) * scale',
+        'return inputs / scale, values(width) / scale',
+        'kernels::test_conv1d_of_fewer_products',
+    ),
+    Mutant(
+        'nn/kernels.py',
         'return _blocks(x, size).max(axis=1)',
         'return _blocks(x, size).min(axis=1)',
         'kernels::test_max_pool1d_is_flax_max_pool',

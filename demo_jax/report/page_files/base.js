@@ -77,6 +77,8 @@ const demo = {views: {}};
   demo.probability = (score, model) => 1 / (1 + Math.exp(-score / (model.temperature || 1) - (model.shift || 0)));
 
   demo.methods = {};  // label by name, from the run
+  /** What a task's page calls a model: with the number of seeds that answer together. */
+  demo.modelLabel = (task, model) => (task.models.find((one) => one.spec === model.spec) || model).label;
   demo.methodLabel = (method) => demo.methods[method] || method;
 
   // Colours. Text and letters have a contrast of 4.5 or more against `panel` (a test measures it).

@@ -21,7 +21,7 @@
     const specs = run.specs.filter((spec) => motifs.some((motif) => motif.spec === spec.spec));
     return el('div', {class: 'maps'}, specs.map((spec) => {
       const mine = motifs.filter((motif) => motif.spec === spec.spec);
-      return el('div', {class: 'of-model'}, el('h3', {}, demo.key(demo.specPlace(run, spec.spec)), ` ${spec.label}: ${demo.methodLabel(mine[0].method)}`),
+      return el('div', {class: 'of-model'}, el('h3', {}, demo.key(demo.specPlace(run, spec.spec)), ` ${demo.modelLabel(task, spec)}: ${demo.methodLabel(mine[0].method)}`),
         expected(task, spec.spec, mine[0].method),
         el('div', {class: 'cards'}, mine.map((motif) => card(run, task, motif))));
     }));

@@ -11,13 +11,13 @@
     if (!grammar.pairs.length) return el('section', {'aria-labelledby': 'grammar'}, heading, el('p', {class: 'empty'}, 'No two different motifs were found in this task, so there is no pair to test.'));
     return el('section', {'aria-labelledby': 'grammar'}, heading,
       el('p', {class: 'lead'}, 'Two motifs are put into shuffled sequences at every distance. Epistasis is what both together add to the score (log odds) beyond the sum of what each adds alone. q compares its highest with that of either motif beside words that mean nothing, searched in the same way.'),
-      grammar.pairs.map((pair) => picture(run, pair)));
+      grammar.pairs.map((pair) => picture(run, task, pair)));
   };
 
-  function picture(run, pair) {
+  function picture(run, task, pair) {
     const title = `${pair.first.name} and ${pair.second.name}`;
     const series = pair.models.map((one) => ({
-      place: demo.specPlace(run, one.spec), label: one.label, x: one.x, y: one.y,
+      place: demo.specPlace(run, one.spec), label: demo.modelLabel(task, one), x: one.x, y: one.y,
       detail: `highest ${demo.signed(one.epistasis)}, ${distance(pair, one)}`,
     }));
     return el('div', {class: 'method'}, el('h3', {}, title, el('span', {class: 'soft'}, ` ${pair.first.consensus}, ${pair.second.consensus}`)),
@@ -25,7 +25,7 @@
       el('div', {class: 'charts'}, el('figure', {}, demo.chart(`Epistasis of ${title}`, series, {
         xLabel: `letters between (below 0: ${short(pair.second.name)} first)`, yLabel: 'epistasis (log odds)', width: 520, height: 230}))),
       demo.table('', [
-        {label: 'Model', cell: (one) => [demo.key(demo.specPlace(run, one.spec)), ` ${one.label}`]},
+        {label: 'Model', cell: (one) => [demo.key(demo.specPlace(run, one.spec)), ` ${demo.modelLabel(task, one)}`]},
         {label: `${short(pair.first.name)} alone`, number: true, cell: (one) => demo.signed(one.effect_first)},
         {label: `${short(pair.second.name)} alone`, number: true, cell: (one) => demo.signed(one.effect_second)},
         {label: 'Both', number: true, cell: (one) => demo.signed(one.effect_both)},
