@@ -280,7 +280,7 @@ def _gains(
         scale = (_BINS - 1) / (high - low) if high > low else 0.0
         for array, room, out in zip((maps, null), scaled, bins, strict=True):
             np.multiply(array, sign * scale, out=room)
-            np.minimum(room, _BINS + low * scale, out=room)
+            np.clip(room, low * scale - 1, low * scale + _BINS, out=room)  # what is far outside would not fit integers
             np.add(room, 1 - low * scale, out=out, casting='unsafe')
             np.maximum(out, 0, out=out)
         counts = np.bincount((bins[1] if inside is None else bins[1][inside]).ravel(), minlength=_BINS + 2)
