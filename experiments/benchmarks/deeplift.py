@@ -34,7 +34,7 @@ class Timed(NamedTuple):
     run: Callable[[], Any]
 
 
-def programs(spec: ModelSpec, *, length: int = 101, peers: bool = True) -> list[Timed]:
+def programs(spec: ModelSpec, *, length: int = 101, peers: bool = True, sequences: int = SEQUENCES) -> list[Timed]:
     """DeepLIFT of one model with the same references: ours, and those of the peers that are installed.
 
     Integrated gradients with 32 steps from each of the references stand beside recurrent models, for which the peers
@@ -44,19 +44,20 @@ def programs(spec: ModelSpec, *, length: int = 101, peers: bool = True) -> list[
       spec: the architecture.
       length: letters of a sequence.
       peers: whether to look for tangermeme and captum.
+      sequences: how many the fast programs explain.
     """
     rng = np.random.default_rng(0)
     params = jax.tree.map(np.asarray, spec.init(jax.random.key(0)))
-    tokens = rng.integers(4, size=(SEQUENCES, length), dtype=np.uint8)
+    tokens = rng.integers(4, size=(sequences, length), dtype=np.uint8)
     given = shuffles(tokens, None, REFERENCES, 0)
-    few = FEW if spec.lstm_layers else SEQUENCES
+    few = min(FEW, sequences) if spec.lstm_layers else sequences
     ours = functools.partial(attribute, 'deeplift', params, spec, tokens, references=given)
-    found = [Timed('demo_jax', SEQUENCES, ours)]
+    found = [Timed('demo_jax', sequences, ours)]
     if spec.lstm_layers:
         path = functools.partial(
-            attribute, 'integrated_gradients', params, spec, tokens[:FEW], baseline='shuffled', shuffles=given[:FEW]
+            attribute, 'integrated_gradients', params, spec, tokens[:few], baseline='shuffled', shuffles=given[:few]
         )
-        found.append(Timed('32 steps of integrated gradients', FEW, path))
+        found.append(Timed('32 steps of integrated gradients', few, path))
     if not peers or importlib.util.find_spec('torch') is None:
         return found
     from experiments.benchmarks import deeplift_peers

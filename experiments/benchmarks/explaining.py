@@ -25,6 +25,7 @@ from demo_jax.nn import models
 from demo_jax.nn.kernels import Array
 from demo_jax.nn.models import SPECS, ModelSpec, Params
 from demo_jax.report.tables import format_table
+from experiments.benchmarks import deeplift
 from experiments.benchmarks.measure import Settings, interleaved, summarise
 
 #: Models per spec: the same sequences through each, as for six tasks.
@@ -66,6 +67,7 @@ def run(settings: Settings) -> dict[str, Any]:
         params = _params(SPECS[name])
         programs = _programs(SPECS[name], params, tokens)
         programs += _torch(SPECS[name], params, tokens) if torch_found else []
+        programs += _deeplift(SPECS[name], tokens.shape, peers=torch_found)
         # Programs that answer the same question take turns.
         for what in dict.fromkeys(program.what for program in programs):
             group = {program.program: program for program in programs if program.what == what}
@@ -174,6 +176,13 @@ def _torch(spec: ModelSpec, params: Params, tokens: np.ndarray) -> list[_Program
                 _Program(spec.name, 'mutagenesis', f'tangermeme batch {size}', 'sequences', len(some), tangermeme)
             )
     return programs
+
+
+def _deeplift(spec: ModelSpec, shape: tuple[int, ...], *, peers: bool) -> list[_Program]:
+    """DeepLIFT of one model with 20 shuffles of each of up to 64 sequences, ours and (with our weights) the peers'."""
+    n, length = min(deeplift.SEQUENCES, shape[0]), shape[1]
+    made = deeplift.programs(spec, length=length, peers=peers, sequences=n)
+    return [_Program(spec.name, 'deeplift', one.program, 'sequences', one.sequences, one.run) for one in made]
 
 
 def reference() -> dict[str, Any]:
