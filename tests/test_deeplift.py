@@ -544,11 +544,18 @@ GOOD = np.zeros((2, 5, 4), np.float32)
         (GOOD.astype(np.int32), GOOD[:, None], r'x is int32, expected float \(B, L, 4\)'),
         (GOOD, GOOD[:, None].astype(np.uint8), r'references is uint8, expected float'),
         (GOOD[0], GOOD[:, None], r'x has shape \(5, 4\), expected \(B, L, 4\)'),
+        (GOOD, None, r'references is None, expected float \(B, K, L, 4\)'),
+        (GOOD, 'shuffled', r"references is 'shuffled', expected float \(B, K, L, 4\)"),
     ],
 )
 def test_arrays_that_are_refused(x, references, message):
     with pytest.raises(InputError, match=message):
         deeplift(total)({}, x, references)
+
+
+def test_lengths_of_a_score_without_them():
+    with pytest.raises(InputError, match='score total takes no lengths'):
+        deeplift(total)({}, GOOD, GOOD[:, None], np.array([5, 3]))
 
 
 @pytest.mark.parametrize(
@@ -557,6 +564,7 @@ def test_arrays_that_are_refused(x, references, message):
         ({'references': 'black'}, "references is 'black', expected one of shuffled, uniform, zeros, gc"),
         ({'references': sequences(1)[:, None]}, r'references have shape \(1, 1, 1, 13\), expected \(1, 2\) \+ \(K,\)'),
         ({'references': sequences(2)[:, None] + 3}, 'expected A C G T N = 0..4'),
+        ({'references': None}, 'references is None, expected one of shuffled, uniform, zeros, gc, or tokens'),
         ({'n_references': 0}, 'n_references is 0, expected a whole number, 1 or more'),
         ({'seed': -1}, 'seed is -1, expected a whole number, 0 or more'),
         ({'steps': 3}, "deeplift has no setting 'steps'; its settings are references, n_references, seed"),

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from demo_jax.errors import InputError
+from demo_jax.errors import InputError, brief
 from demo_jax.explain.deeplift_program import program_of
-from demo_jax.explain.score import call
+from demo_jax.explain.score import call, name_of, takes_lengths
 from demo_jax.nn.kernels import Array
 
 
@@ -52,13 +52,16 @@ def deeplift(score: Callable[..., Array], *, rows: int | None = None) -> Callabl
 
     Returns:
       A function of (params, x, references, lengths=None), x float (B, L, 4), references float (B, K, L, 4) and lengths
-      None or int (B,), to `Contributions`. It raises InputError for arrays of other shapes or types, for a score with
-      side effects or randomness, and for a primitive without a rule (`NoRule`), which the message names with its line.
+      None or int (B,), to `Contributions`. It raises InputError for arrays of other shapes or types, for lengths that
+      the score does not take, for side effects or randomness, and for a primitive without a rule (`NoRule`), which the
+      message names with its line.
     """
 
     def explain(params: Any, x: Array, references: Array, lengths: Array | None = None) -> Contributions:
-        x, references = jnp.asarray(x), jnp.asarray(references)
+        x, references = _array('x', x, '(B, L, 4)'), _array('references', references, '(B, K, L, 4)')
         _check_shapes(x, references)
+        if lengths is not None and not takes_lengths(score):
+            raise InputError(f'score {name_of(score)} takes no lengths: explain sequences of each length by themselves')
         batch, k = references.shape[:2]
         at_once = _divisor(k, k if rows is None else max(1, rows // batch))
         spread = lambda array: jnp.repeat(array, at_once, axis=0)  # noqa: E731
@@ -106,6 +109,14 @@ def deeplift(score: Callable[..., Array], *, rows: int | None = None) -> Callabl
 def _divisor(k: int, most: int) -> int:
     """The largest divisor of k that is no more than `most`."""
     return next(n for n in range(min(k, most), 0, -1) if k % n == 0)
+
+
+def _array(name: str, value: Any, axes: str) -> Array:
+    """An array of what should be one; InputError for None, text and the like."""
+    try:
+        return jnp.asarray(value)
+    except (TypeError, ValueError) as error:
+        raise InputError(f'{name} is {brief(value)}, expected float {axes}') from error
 
 
 def _check_shapes(x: Array, references: Array) -> None:

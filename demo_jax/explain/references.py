@@ -87,6 +87,8 @@ def drawn(
             raise InputError(f'references is {kind!r}, expected one of {", ".join(KINDS)}, or tokens')
         return {'references': kind}, shuffles(tokens, lengths, int(count), int(seed)) if kind == 'shuffled' else None
     given = np.asarray(kind)
+    if given.dtype.kind not in 'iufb':  # None, say
+        raise InputError(f'references is {brief(given.flat[0])}, expected one of {", ".join(KINDS)}, or tokens')
     shape = tokens.shape
     if given.ndim != 4 or given.shape[:2] + given.shape[3:] != shape or not given.shape[2]:
         raise InputError(f'references have shape {given.shape}, expected {shape[:2]} + (K,) + {shape[2:]}')
