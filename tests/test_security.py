@@ -471,7 +471,7 @@ def test_hostile_run_files_are_refused(run, facts, message):
     'config, message',
     [
         ([1], r'is \[1\], expected settings'),
-        ({'recipe': 'x'}, "recipe is 'x', expected settings by name"),
+        ({'recipe': 'x'}, "'recipe' is 'x', expected settings by name"),
         ({'recipe': {'average_strands': 'yes'}}, "average_strands is 'yes', expected true or false"),
     ],
 )

@@ -141,7 +141,7 @@ def read_config(path: str | os.PathLike) -> dict[str, Any]:
         raise InputError(f'{path}: is {brief(config)}, expected settings by name')
     for section in config:
         if section not in _SINGLE and not isinstance(config[section], dict):
-            raise InputError(f'{path}: {section} is {brief(config[section])}, expected settings by name')
+            raise InputError(f'{path}: {brief(section)} is {brief(config[section])}, expected settings by name')
     average = config.get('recipe', {}).get('average_strands', False)
     if not isinstance(average, bool):
         raise InputError(f'{path}: recipe: average_strands is {brief(average)}, expected true or false')

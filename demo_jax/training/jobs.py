@@ -97,7 +97,7 @@ class Recipe:
         }
         for name, (good, expected) in checks.items():
             if not good:
-                raise InputError(f'recipe: {name} is {getattr(self, name)!r}, expected {expected}')
+                raise InputError(f'recipe: {name} is {brief(getattr(self, name))}, expected {expected}')
 
 
 _FOLDS = 1000  # apart from other numbers in seeds: new starts, epochs

@@ -73,8 +73,9 @@ def _blacklisted(path: pathlib.Path) -> Any:
 
 
 def _variants(path: pathlib.Path) -> None:
-    for _ in variants.read_variants(path):
-        pass
+    """As `experiments.score` does: lines that cannot be scored are skipped, a file of nothing else is refused."""
+    if not any(isinstance(line, variants.Variant) for line in variants.read_variants(path)):
+        raise InputError(f'{path}: holds no variants that can be scored')
 
 
 def _genome(path: pathlib.Path) -> None:
