@@ -182,7 +182,7 @@ def test_explain_suite(result):
     suite = result[0]['suites']['explain']
     rows = {(row['what'], row['program']): row for row in suite['rows']}
     ours = {what for what, program in rows if program == 'demo_jax'}
-    assert ours == {'saliency', 'integrated_gradients', 'mutagenesis', 'class_optimisation'}
+    assert ours == {'saliency', 'integrated_gradients', 'deeplift', 'mutagenesis', 'class_optimisation'}
     assert all(is_summary(row['per_second']) for row in rows.values())
     assert rows['saliency', 'demo_jax']['count'] == 6 * 40
     assert suite['tomtom']['words'] == 400 and suite['tomtom']['targets'] == 519 and suite['tomtom']['seconds'] > 0

@@ -52,6 +52,7 @@ NO_PATHS = {
     'corpus',
     'tasks',
     'specs',
+    'counts',
     'stages',
     'scheduler',
     'config',
