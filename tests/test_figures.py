@@ -8,6 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from demo_jax.report import figures_overview as overview
+from demo_jax.report.figures_found import MOST_MOTIFS, found_figure
 from demo_jax.report.figures_sequence import (
     MOST_LETTERS,
     WIDTH,
@@ -280,3 +281,49 @@ def test_titles_of_jaspar_logos_do_not_meet(labels, widths):
         assert title.startswith(f'JASPAR {label.split()[0]}')  # the id can always be read
     if sum(map(len, labels)) < 50:
         assert [axes.get_title(loc='left') for axes in logos] == [f'JASPAR {label}' for label in labels]
+
+
+def a_motif(**changes) -> dict:
+    return {
+        'spec': 'medium_cnn',
+        'method': 'mutagenesis',
+        'sign': 1,
+        'source': 'seqlets',
+        'heights': (2 * np.eye(4)[[2, 3]]).tolist(),
+        'matrix': np.eye(4)[[2, 3]].tolist(),
+        'match': {'target': 'MA1', 'offset': 1, 'overlap': 2, 'strand': '-', 'q': 0.002},
+        'own': True,
+        'profile': [0, 3, 1],
+        'sites': 4,
+        'sequences': 3,
+        'of': 9,
+        'share': 0.25,
+    } | changes
+
+
+def test_a_motif_lies_under_its_match():
+    targets = {'MA1': {'name': 'FOS', 'matrix': np.eye(4)[[2, 0, 1, 3]].tolist()}}  # GACT; turned around AGTC
+    figure = found_figure('a task', [a_motif(), a_motif(match=None, own=False, share=None)], targets)
+    contributions, above, letters, profile, *others = figure.axes
+    assert set(drawn_letters(contributions)) == {('G+', 1), ('T+', 2)}
+    assert drawn_letters(contributions)['G+', 1] == pytest.approx((0, 2))
+    assert set(drawn_letters(above)) == {('A+', 0), ('G+', 1), ('T+', 2), ('C+', 3)}
+    assert set(drawn_letters(letters)) == {('G+', 1), ('T+', 2)}
+    assert [bar.get_height() for bar in profile.patches] == [0, 3, 1]
+    assert len(others) == 3 and set(drawn_letters(others[1])) == {('G+', 0), ('T+', 1)}  # no match, no frame
+    texts = [text.get_text() for text in figure.texts]
+    told = [
+        'FOS (MA1)',
+        'medium CNN, Mutagenesis',
+        '4 sites in 3 of 9 sequences',
+        '25% of the score',
+        'q 2.0e-03, own TF',
+    ]
+    assert texts[4:9] == told
+    assert texts[9:] == ['Unknown', *told[1:3]]
+
+
+def test_more_motifs_than_a_figure_holds_are_counted():
+    figure = found_figure('a task', [a_motif(match=None)] * (MOST_MOTIFS + 2), {})
+    assert len(figure.axes) == 3 * MOST_MOTIFS
+    assert f'{MOST_MOTIFS} of {MOST_MOTIFS + 2}' in [text.get_text() for text in figure.texts]

@@ -5,7 +5,7 @@ import hashlib
 import importlib.resources
 import pathlib
 import shutil
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from demo_jax.io import files
 from demo_jax.nn.architecture import resolve
 from demo_jax.report import architecture, collect, figures_overview, model_payload, page, payload
 from demo_jax.report.collect import Collector, TaskData
+from demo_jax.report.figures_found import found_figure
 from demo_jax.report.figures_sequence import ModelView, SequenceView, Span, dashboard_figure
 from demo_jax.runs import monitor
 from demo_jax.runs.directory import RunDirectory
@@ -67,9 +68,9 @@ def report_run(
 ) -> pathlib.Path:
     """Draw what a run found. Nothing is drawn again unless what it is drawn from has changed.
 
-    Writes `figures/` (figures over all tasks as PNG, SVG and PDF, and in `figures/dashboards/TASK/` some
-    sequences), `dashboard/` (the page) and `tensorboard/report/` (the same pictures, and every model in the
-    hparams view). What a run does not hold yet is left out, and the page says so.
+    Writes `figures/` (figures over all tasks as PNG, SVG and PDF, in `figures/dashboards/TASK/` some sequences, and in
+    `figures/motifs/` the motifs that were found in each task), `dashboard/` (the page) and `tensorboard/report/` (the
+    same pictures, and every model in the hparams view). What a run does not hold yet is left out, and the page says so.
 
     Args:
       run: a run; the caller holds its lock.
@@ -220,11 +221,25 @@ def _write_task(
     sequences: int,
     weights: Collection[str],
 ) -> list[pathlib.Path]:
-    """Write what the page shows of a task, and the weights of its models; returns the files."""
+    """Write what the page shows of a task, the weights of its models, and a figure of its motifs; returns the files."""
     models = page.write_models(folder, place, model_payload.models_payload(collector, data.task, weights))
     shown = payload.task_payload(collector, data, sequences=sequences, answers=models is not None)
     page.write_task(folder, place, shown)
-    return [folder / 'data' / f'{page.task_key(place)}.js', *([models] if models else [])]
+    written = [folder / 'data' / f'{page.task_key(place)}.js', *([models] if models else [])]
+    return written + _write_found(collector.run, data.task, shown)
+
+
+def _write_found(run: RunDirectory, task: str, shown: Mapping[str, Any]) -> list[pathlib.Path]:
+    """Draw the motifs that the page lists first, if there are any; returns the files."""
+    path = run.path / 'figures' / 'motifs' / files.safe_name(task)
+    drawn = [path.with_name(f'{path.name}.{kind}') for kind in FORMATS]
+    for old in drawn:
+        old.unlink(missing_ok=True)
+    motifs = [motif for motif in (shown['found'] or {'motifs': []})['motifs'] if motif['default']]
+    if not motifs:
+        return []
+    _save(found_figure(task, motifs, shown['targets']), path)
+    return drawn
 
 
 def _weights(collector: Collector, settings: ReportSettings) -> dict[str, int]:
@@ -392,6 +407,9 @@ def _pictures(figures: pathlib.Path, tasks: Sequence[str]) -> Iterator[tuple[str
     for task, tag in monitor.task_tags(tasks).items():
         for path in sorted((figures / 'dashboards' / files.safe_name(task)).glob('*.png')):
             yield f'dashboards/{tag}/{path.stem}', path.read_bytes()
+        found = figures / 'motifs' / f'{files.safe_name(task)}.png'
+        if found.is_file():
+            yield f'motifs/{tag}', found.read_bytes()
 
 
 def _inputs(collector: Collector, task: str) -> list[str]:
