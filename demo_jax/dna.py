@@ -71,9 +71,16 @@ def one_hot(tokens: np.ndarray) -> np.ndarray:
     return _ONE_HOT[tokens]
 
 
-def reverse_complement(tokens: np.ndarray) -> np.ndarray:
-    """The other strand, uint8 (..., L), of tokens uint8 (..., L); N stays N."""
-    return _COMPLEMENT[tokens[..., ::-1]]
+def reverse_complement(tokens: np.ndarray, lengths: np.ndarray | None = None) -> np.ndarray:
+    """The other strand, uint8 (..., L), of tokens uint8 (..., L); N stays N.
+
+    With `lengths` (N,), each row of (N, L) is turned within its own length, and N stands behind it.
+    """
+    if lengths is None:
+        return _COMPLEMENT[tokens[..., ::-1]]
+    place = lengths[:, None] - 1 - np.arange(tokens.shape[1])
+    turned = np.take_along_axis(_COMPLEMENT[tokens], np.maximum(place, 0), axis=1)
+    return np.where(place >= 0, turned, np.uint8(4))
 
 
 def is_mostly_unknown(n_unknown: np.ndarray | int, length: np.ndarray | int) -> np.ndarray:

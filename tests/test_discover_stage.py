@@ -24,7 +24,7 @@ from demo_jax.report.collect import Collector
 from demo_jax.runs.directory import RunDirectory
 from demo_jax.runs.done import Made
 from demo_jax.runs.explanations import Explanations
-from demo_jax.stages import discover, discovered, record
+from demo_jax.stages import discover, discovered, record, report
 from demo_jax.training.fit import Finished
 from demo_jax.training.jobs import Recipe, make_jobs
 
@@ -204,6 +204,11 @@ def test_the_page_is_given_the_motifs_and_the_sequences_that_hold_them(made, tab
     assert motif['own'] and motif['sites'] == len(stored['row'])
     json.dumps(shown, allow_nan=False)
     few = found_payload.found_payload(collector, collector.task(FEW), targets)
+    # Its figure for print is drawn where there are motifs, and goes where there are none any more.
+    drawn = report._write_found(made, TASK, {'found': shown, 'targets': targets})
+    assert [path.suffix for path in drawn] == ['.png', '.svg', '.pdf'] and all(path.stat().st_size for path in drawn)
+    assert report._write_found(made, TASK, {'found': few, 'targets': targets}) == []
+    assert not any(path.exists() for path in drawn)
     assert few['motifs'] == [] and few['empty'][0]['note'].startswith('the map is of 4')
     # A damaged file is noted, and leaves the motif out.
     (folder(made, 'mutagenesis') / 'found.npz').rename(folder(made, 'mutagenesis') / 'moved.npz')

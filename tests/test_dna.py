@@ -158,3 +158,9 @@ def test_mostly_unknown_is_more_than_half():
     counts, lengths = np.array([0, 5, 6, 10, 0]), np.array([10, 10, 10, 10, 0])
     assert dna.is_mostly_unknown(counts, lengths).tolist() == [False, False, True, True, False]
     assert dna.is_mostly_unknown(51, 101) and not dna.is_mostly_unknown(50, 101)
+
+
+def test_rows_are_turned_within_their_lengths():
+    tokens = np.array([[0, 1, 2, 4], [3, 3, 0, 1]], np.uint8)  # ACG and TTAC
+    turned = dna.reverse_complement(tokens, np.array([3, 4]))
+    assert turned.dtype == np.uint8 and turned.tolist() == [[1, 2, 3, 4], [2, 3, 0, 0]]  # CGT and GTAA

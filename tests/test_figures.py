@@ -324,6 +324,10 @@ def test_a_motif_lies_under_its_match():
 
 
 def test_more_motifs_than_a_figure_holds_are_counted():
-    figure = found_figure('a task', [a_motif(match=None)] * (MOST_MOTIFS + 2), {})
+    motifs = [a_motif(match=None)] * (MOST_MOTIFS + 1) + [a_motif(match=None, spec='medium_rnn', share=0.0032)]
+    figure = found_figure('a task', motifs, {})
     assert len(figure.axes) == 3 * MOST_MOTIFS
-    assert f'{MOST_MOTIFS} of {MOST_MOTIFS + 2}' in [text.get_text() for text in figure.texts]
+    texts = [text.get_text() for text in figure.texts]
+    assert f'{MOST_MOTIFS} of {MOST_MOTIFS + 2}' in texts
+    assert texts.count('medium RNN, Mutagenesis') == 1  # no architecture is left out
+    assert '0.3% of the score' in texts

@@ -1,5 +1,6 @@
 """The motifs that the stage `discover` found in a task, a row each (edge: matplotlib, but no display; no files)."""
 
+import collections
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -28,7 +29,8 @@ def found_figure(task: str, motifs: Sequence[Mapping[str, Any]], targets: Mappin
 
     Args:
       task: name of the task.
-      motifs: entries of `found_payload.found_payload`, at least one; `MOST_MOTIFS` of them are drawn.
+      motifs: entries of `found_payload.found_payload`, at least one; `MOST_MOTIFS` of them are drawn, the
+        first of each architecture before the second of any.
       targets: the JASPAR matrices that they match, id -> 'name' and 'matrix'.
 
     Returns:
@@ -37,7 +39,7 @@ def found_figure(task: str, motifs: Sequence[Mapping[str, Any]], targets: Mappin
     import matplotlib
     from matplotlib.figure import Figure
 
-    shown = motifs[:MOST_MOTIFS]
+    shown = _fitting(motifs)
     total = _TOP + _ROW * len(shown) + _BOTTOM
     with matplotlib.rc_context(RC):
         figure = Figure(figsize=(WIDTH, total), facecolor='white')
@@ -53,6 +55,16 @@ def found_figure(task: str, motifs: Sequence[Mapping[str, Any]], targets: Mappin
             match = motif['match']
             _row(figure, total, _TOP + _ROW * number, motif, targets[match['target']] if match else None)
     return figure
+
+
+def _fitting(motifs: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """As many motifs as fit, in their order: the first of each architecture, then the second, ..."""
+    number: collections.Counter[str] = collections.Counter()
+    ranks = []
+    for place, motif in enumerate(motifs):
+        ranks.append((number[motif['spec']], place))
+        number[motif['spec']] += 1
+    return [motifs[place] for place in sorted(place for _, place in sorted(ranks)[:MOST_MOTIFS])]
 
 
 def _row(figure: Any, total: float, at: float, motif: Mapping[str, Any], target: Mapping[str, Any] | None) -> None:
@@ -94,7 +106,8 @@ def _numbers(motif: Mapping[str, Any]) -> list[str]:
         f'{motif["sites"]:.0f} sites in {motif["sequences"]:.0f} of {motif["of"]:.0f} sequences',
     ]
     if motif['share'] is not None:
-        lines.append(f'{100 * motif["share"]:.0f}% of the score')
+        percent = 100 * motif['share']
+        lines.append(f'{percent:.{1 if abs(percent) < 10 else 0}f}% of the score')
     if motif['match']:
         lines.append(f'q {motif["match"]["q"]:.1e}' + ', own TF' * motif['own'])
     if motif['sign'] < 0 or motif['source'] == 'neighbour':

@@ -57,10 +57,8 @@ def position_auroc(pool: Pool, rows: TaskRows, both_strands: bool) -> float:
     score = np.zeros(len(valid))
     strands = [valid]
     if both_strands:
-        sizes = np.full(len(valid), valid.shape[1]) if pool.lengths is None else np.asarray(pool.lengths)[rows.valid]
-        place = sizes[:, None] - 1 - np.arange(valid.shape[1])[None]
-        turned = np.take_along_axis(dna.reverse_complement(valid)[:, ::-1], np.maximum(place, 0), axis=1)
-        strands.append(np.where(place >= 0, turned, _LETTERS))
+        lengths = None if pool.lengths is None else np.asarray(pool.lengths)[rows.valid]
+        strands.append(dna.reverse_complement(valid, lengths))
     seen = [_pairs(tokens) for tokens in strands]
     for pair in range(_LETTERS**2):
         found = pairs == pair
