@@ -19,12 +19,14 @@ from tests.helpers import PROGRAMS, XLA_FLAGS
 
 # Before JAX starts; processes that tests start inherit it.
 os.environ['XLA_FLAGS'] = f'{os.environ.get("XLA_FLAGS", "")} {XLA_FLAGS}'.strip()
+os.environ['JAX_DISABLE_MOST_OPTIMIZATIONS'] = '1'
 # Those processes would translate our modules at every start.
 os.environ.pop('PYTHONDONTWRITEBYTECODE', None)
 if PROGRAMS not in os.environ:  # one folder for all workers of pytest, which inherit it
     os.environ[PROGRAMS] = tempfile.mkdtemp(prefix='demo_jax-programs-')
     atexit.register(shutil.rmtree, os.environ[PROGRAMS], ignore_errors=True)
 devices.configure(host_devices=2)
+jax.config.update('jax_disable_most_optimizations', True)  # this process has read its variables
 jax.config.update('jax_numpy_rank_promotion', 'raise')
 shapes.install()
 

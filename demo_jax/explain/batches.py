@@ -15,6 +15,7 @@ from demo_jax.explain.score import Score, check_params, name_of, shortest
 
 _AXIS = 'shard'
 #: XLA's lower level takes half the time for programs that draw random numbers, on a CPU, where they run as fast.
+#: Where JAX is told to optimise hardly at all (`JAX_DISABLE_MOST_OPTIMIZATIONS`), this level would be the higher one.
 _ON_CPU = {'xla_backend_optimization_level': 1}
 #: Whether this thread compiles programs without running them, see `rehearsal`.
 _rehearsing = contextvars.ContextVar('_rehearsing', default=False)
@@ -86,7 +87,8 @@ def run(
     params = jax.device_put(stacked_params, NamedSharding(mesh, over_params))
     size = spread * min(batch_size, 1 << (-(-n // spread) - 1).bit_length())
     parts: list[Any] = []
-    program = _on_cpu if mesh.devices.flat[0].platform == 'cpu' else _program
+    lower = mesh.devices.flat[0].platform == 'cpu' and not jax.config.read('jax_disable_most_optimizations')
+    program = _on_cpu if lower else _program
     for start in range(0, n, size):
         rows = np.minimum(np.arange(start, start + size), n - 1)
         batch = jax.tree.map(lambda array, rows=rows: array[models[:, None], rows[None]], arrays)
