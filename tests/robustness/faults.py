@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import dataclasses
 import errno
+import faulthandler
 import itertools
 import json
 import os
@@ -58,6 +59,8 @@ CONFIG = (
 )
 #: The stages of the main command that each kind of kill interrupts.
 STAGES = {'train': 'train,evaluate', 'explain': 'explain,match'}
+#: Seconds after which a command that has not ended says where each of its threads stands, and ends with status 1.
+LIMIT = 300
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _EVENTS = ('open', 'os.rename', 'os.remove', 'os.rmdir', 'os.mkdir', 'os.truncate', 'os.link', 'os.symlink')
 
@@ -196,6 +199,7 @@ def _child(request: dict[str, Any], note: pathlib.Path) -> None:
     try:
         for number, name in ((1, 'out'), (2, 'err')):
             os.dup2(os.open(note / name, os.O_WRONLY | os.O_CREAT), number)
+        faulthandler.dump_traceback_later(LIMIT, exit=True, file=2)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.chdir(request['folder'])
         os.environ.update(request['environment'])
