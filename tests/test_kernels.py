@@ -84,10 +84,10 @@ def test_reverse_complement_within_lengths():
 # Convolution and pooling
 
 
-@pytest.mark.parametrize('width', [1, 4, 5])
+@pytest.mark.parametrize(('width', 'channels'), [(1, 3), (4, 3), (5, 3), (4, kernels._FEW_CHANNELS + 1)])
 @pytest.mark.parametrize('padding', ['valid', 'same', 'full'])
-def test_conv1d_is_flax_conv(padding, width):
-    x, kernel, bias = normal(0, 11, 2, 3), normal(1, width, 3, 6), normal(2, 6)
+def test_conv1d_is_flax_conv(padding, width, channels):
+    x, kernel, bias = normal(0, 11, 2, channels), normal(1, width, channels, 6), normal(2, 6)
     flax_padding = [(width - 1, width - 1)] if padding == 'full' else padding.upper()
     layer = nn.Conv(6, (width,), padding=flax_padding)
 
@@ -119,7 +119,8 @@ def test_conv1d_over_models_is_each_model():
 
 def test_conv1d_over_models_is_no_grouped_convolution():
     """Its gradient is very slow."""
-    x, kernel, bias = normal(0, 3, 9, 2, 3), normal(1, 3, 4, 3, 5), normal(2, 3, 5)
+    many = kernels._FEW_CHANNELS + 1  # with few the gradient is a product anyway
+    x, kernel, bias = normal(0, 3, 9, 2, many), normal(1, 3, 4, many, 5), normal(2, 3, 5)
     over = jax.vmap(jax.grad(lambda *args: (kernels.conv1d(*args, 'same') ** 2).sum(), (0, 1, 2)))
     text = str(jax.make_jaxpr(over)(x, kernel, bias))
     assert 'conv_general_dilated' not in text

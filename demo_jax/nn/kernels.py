@@ -21,6 +21,8 @@ _TILE = 4
 _POINTS = (0.0, 1.0, -1.0, 0.5, -0.5, 2.0, -2.0)
 #: With fewer channels or filters the mixing takes longer than the products that it saves.
 _LEAST_CHANNELS = 32
+#: So few channels, as letters have, get their gradient by `_spread`: a convolution to few outputs is slow on a CPU.
+_FEW_CHANNELS = 16
 #: What the functions of a model take: arrays of the device or of NumPy.
 Array = jax.Array | np.ndarray
 #: The larger, or the sum, of two arrays.
@@ -182,6 +184,19 @@ def _quickest(x: Array, kernel: Array) -> Array:
     return jax.lax.platform_dependent(x, kernel, cpu=_correlate_tiles, default=_correlate)
 
 
+def _spread(gradient: Array, kernel: Array) -> Array:
+    """The transpose of `_correlate`: of dy (L', B, F) and the kernel (width, C, F), dx (L' + width - 1, B, C).
+
+    One product gives what each position sends to all letters under its filter; a sum of shifts gathers it. With few
+    channels this takes a third of the time of a convolution with the turned kernel on a CPU, or less.
+    """
+    width, channels, filters = kernel.shape
+    sent = jax.lax.optimization_barrier(gradient @ kernel.reshape(width * channels, filters).T)
+    shifts = (((i, width - 1 - i), (0, 0), (0, 0)) for i in range(width))
+    parts = jnp.split(sent, width, axis=-1)
+    return functools.reduce(jnp.add, [jnp.pad(part, shift) for part, shift in zip(parts, shifts, strict=True)])
+
+
 def _mix(weights: np.ndarray, arrays: list[jax.Array]) -> jax.Array:
     """The weighted sum of arrays; those of weight 0 are left out."""
     kept = [
@@ -247,9 +262,12 @@ def _conv1d_forward(x, kernel, bias, padding):
 def _conv1d_backward(padding, residuals, gradient):
     padded, kernel = residuals
     left, right = pads(padding, len(kernel))
-    around = jnp.pad(gradient, ((len(kernel) - 1 - left, len(kernel) - 1 - right), (0, 0), (0, 0)))
-    # The gradient of the input is a convolution too, of the output's gradient with the turned kernel.
-    dx = _quickest(around, kernel[::-1].transpose(0, 2, 1))
+    if kernel.shape[1] <= _FEW_CHANNELS:
+        dx = _spread(gradient, kernel)[left : len(padded) - right]
+    else:
+        around = jnp.pad(gradient, ((len(kernel) - 1 - left, len(kernel) - 1 - right), (0, 0), (0, 0)))
+        # The gradient of the input is a convolution too, of the output's gradient with the turned kernel.
+        dx = _quickest(around, kernel[::-1].transpose(0, 2, 1))
     return dx, _kernel_gradient(padded, gradient), gradient.sum((0, 1))
 
 
