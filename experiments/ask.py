@@ -33,7 +33,10 @@ _RUN = cli.define_run()
 _OWN_SPECS = cli.define_own_specs()
 _TASKS = flags.DEFINE_list('tasks', [], 'Only the models of these tasks, separated by commas; default all.')
 _SPECS = flags.DEFINE_list(
-    'specs', [], 'Ask these specs; default, for each task, the one with the best validation AUROC.'
+    'specs',
+    [],
+    'Ask these specs; all = the models of all of them together (their mean score). Default, for each task, '
+    'the one with the best validation AUROC.',
 )
 _MEMBERS = cli.define_members()
 _MOTIFS = flags.DEFINE_list(

@@ -53,7 +53,10 @@ _FASTA = cli.define_path(
 )
 _TASKS = flags.DEFINE_list('tasks', [], 'Only these tasks of the run, separated by commas; default all.')
 _SPECS = flags.DEFINE_list(
-    'specs', [], 'Score with these specs; default, for each task, the one with the best validation AUROC.'
+    'specs',
+    [],
+    'Score with these specs; all = the models of all of them together (their mean score). Default, for each task, '
+    'the one with the best validation AUROC.',
 )
 _MEMBERS = cli.define_members()
 _PRIOR = flags.DEFINE_float(

@@ -248,6 +248,45 @@ def test_questions_ask_each_member(run):
     assert of_models(choose_models(run, ['one'], ['small_cnn'], 'best')).names == ('one / small_cnn',)
 
 
+def test_architectures_answer_together(run):
+    """Their scores, maps, changes and optimum are means over all models; the best of them is one."""
+    found = run.model('one', 'all')
+    assert (found.spec, found.title, len(found)) == ('all', 'one / all x 6', 6)
+    assert [model.spec for model in found] == ['small_cnn'] * 3 + ['small_rnn'] * 3
+    alone = [run.model('one', spec, seed) for spec in ('small_cnn', 'small_rnn') for seed in (0, 1, 2)]
+    scores = np.stack([model.predict(SEQUENCES).score for model in alone])
+    np.testing.assert_allclose(found.predict(SEQUENCES).score, scores.mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(found.predict(SEQUENCES).score_sd, scores.std(axis=0, ddof=1), rtol=1e-5)
+    maps = np.stack([model.saliency(SEQUENCES[:1]).signed[0] for model in alone])
+    np.testing.assert_allclose(found.saliency(SEQUENCES[:1]).signed[0], maps.mean(axis=0), atol=1e-6)
+    best = found.class_optimise(length=20, restarts=1, settings=ClassOptimisationSettings(steps=2))
+    each = [float(np.asarray(m.score(m.params, best.raw[None]))[0]) for m in alone]
+    assert best.score == pytest.approx(np.mean(each), rel=1e-4) and best.title == 'one / all x 6'
+    assert [model.spec for model in run.model('one', 'all', 1)] == ['small_cnn', 'small_rnn']
+    assert run.model('one', 'all', members='best').seed == 2
+    (chosen,) = choose_models(run, ['one'], ['all'])
+    asked = of_models([chosen], together=True)
+    tokens = np.random.default_rng(0).integers(0, 4, (2, 30)).astype(np.uint8)
+    np.testing.assert_allclose(asked.score(tokens)[0], chosen.score_tokens(tokens), atol=1e-6)
+    with pytest.raises(InputError, match='sequence 1: has 3 letters, small_cnn needs at least'):
+        found.predict(['ACG'])
+
+
+def test_a_vcf_is_scored_by_all_architectures_together(run, tmp_path):
+    text = letters(90, 5)
+    (tmp_path / 'v.vcf').write_text(vcf(('s', 45, 'rs1', text[44], other(text[44]))))
+    genome = fasta(tmp_path / 'x.fa', s=text)
+    (row,) = variant_effects.score_variants(
+        choose_models(run, ['one'], ['all']), tmp_path / 'v.vcf', genome, progress=False
+    ).rows()
+    pair = [text[row['start'] - 1 : row['end']], '']
+    at = 45 - row['start']
+    pair[1] = pair[0][:at] + other(text[44]) + pair[0][at + 1 :]
+    changes = [float(np.diff(m.predict(pair).score)[0]) for m in run.model('one', 'all')]
+    assert row['score_change'] == pytest.approx(np.mean(changes), abs=1e-5)
+    assert (row['spec'], row['members']) == ('all', 6)
+
+
 def test_the_command_explains_and_prints_means(run, tmp_path):
     path = fasta(tmp_path / 'x.fa', s=letters(60, 3))
     start = ('score', f'--run={run.directory.path}', f'--fasta={path}', '--tasks=one', '--specs=small_cnn')

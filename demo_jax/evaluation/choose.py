@@ -9,6 +9,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+#: In place of an architecture's name: the models of all architectures of a task answer together.
+ALL_SPECS = 'all'
+
 Item = TypeVar('Item')
 Group = TypeVar('Group', bound=Hashable)
 

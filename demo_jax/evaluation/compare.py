@@ -172,10 +172,10 @@ class _Result(NamedTuple):
 
 
 def kind_of(spec: str) -> str:
-    """The kind of model that a spec is: 'rnn', 'cnn', 'cnn_rnn', 'deepbind', 'motifs' or 'other'.
+    """The kind of model that a spec is: 'rnn', 'cnn', 'cnn_rnn', 'deepbind', 'motifs', 'together' or 'other'.
 
     A name that is not in `SPECS` (the motif baseline, results of other programs) is classified by the words in it:
-    'cnn_rnn_wide' is 'cnn_rnn'.
+    'cnn_rnn_wide' is 'cnn_rnn'. What answers for all architectures together is 'together'.
     """
     from demo_jax.nn.deepbind import PUBLISHED  # not needed to read tables
     from demo_jax.nn.models import SPECS
@@ -184,6 +184,8 @@ def kind_of(spec: str) -> str:
         return SPECS[spec].kind.lower().replace('-', '_')
     if spec == PUBLISHED:
         return 'published_models'
+    if spec == choose.ALL_SPECS:
+        return 'together'
     words = spec.rsplit(':', 1)[-1].lower().split('_')  # the module of 'my_cnn_models:dilated' says nothing
     if 'motifs' in words:
         return 'motifs'
@@ -266,7 +268,8 @@ def table2(
     'chosen') takes for each task the spec with the best validation AUROC. The `published_` columns are the
     paper's own over its 108 tasks. Rows of kind 'published' give the published baselines over those of our
     tasks that have published values, which is what ours should be compared with. Below each spec stands its ensemble
-    ('medium_cnn x 3': the models of all seeds and folds together), where there is one.
+    ('medium_cnn x 3': the models of all seeds and folds together), where there is one, and below all of them that of
+    all specs ('all x 9').
 
     Args:
       rows: see the module.
@@ -280,13 +283,18 @@ def table2(
     results, together = _results(rows), _results(ensembles)
     members = {spec: max(int(row['members']) for row in ensembles if row['spec'] == spec) for spec in together}
     out: list[dict[str, Any]] = []
+
+    def ensemble(spec: str) -> dict[str, Any]:
+        summary = summarise(result.test for result in together[spec].values())
+        return {'model': f'{spec} x {members[spec]}', 'kind': 'ensemble'} | summary._asdict()
+
     for spec, by_task in results.items():
         summary = summarise(result.test for result in by_task.values())
         row = {'model': spec, 'kind': kind_of(spec)} | summary._asdict()
         out.append(row | (_paper_row(spec) if published else {}))
         if spec in together:
-            summary = summarise(result.test for result in together[spec].values())
-            out.append({'model': f'{spec} x {members[spec]}', 'kind': 'ensemble'} | summary._asdict())
+            out.append(ensemble(spec))
+    out += [ensemble(spec) for spec in together if spec not in results]
     for found, name in ((results, 'best by validation'), (together, 'best ensemble by validation')):
         if sum(kind_of(spec) != 'motifs' for spec in found) > 1:
             chosen = summarise(found[spec][task].test for task, spec in _chosen(found).items())

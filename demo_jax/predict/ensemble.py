@@ -1,4 +1,4 @@
-"""Models of one task and architecture that answer together: mean scores, mean maps, and their spread (edge).
+"""Models of one task that answer together: mean scores, mean maps, and their spread (edge).
 
 An ensemble's score is the mean of its members' scores S, in log odds. Log odds and not probabilities, because
 explanations are of log odds and a mean of maps is then the map of the mean; because a mean of log odds weighs evidence
@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from demo_jax.evaluation.choose import ALL_SPECS
 from demo_jax.explain import class_optimisation
 from demo_jax.explain.score import call, name_of, shortest, takes_lengths
 from demo_jax.explain.sufficient_motif import SufficientMotifSettings
@@ -92,43 +93,44 @@ def count_members(predictor: Predictor) -> int:
 
 @dataclasses.dataclass(frozen=True)
 class MeanScore:
-    """The mean of one score under several parameters, as a score itself: of (tuple of params, x).
+    """The mean of several scores, each with parameters of its own, as a score itself: of (tuple of params, x).
 
     Attributes:
-      of: the score, see `explain.score`.
+      of: the score of each, see `explain.score`; at least one.
     """
 
-    of: Any
+    of: tuple[Any, ...]
 
     def __call__(self, params: Any, x: Any, lengths: Any = None) -> Any:
         """Scores (B,); see `explain.score.Score`."""
-        return jnp.mean(jnp.stack([call(self.of, one, x, lengths) for one in params]), axis=0)
+        each = [call(score, one, x, lengths) for score, one in zip(self.of, params, strict=True)]
+        return jnp.mean(jnp.stack(each), axis=0)
 
     @property
     def name(self) -> str:
         """For messages and titles."""
-        return f'mean of {name_of(self.of)}'
+        return f'mean of {", ".join(dict.fromkeys(map(name_of, self.of)))}'
 
     @property
     def min_length(self) -> int:
         """Letters of the shortest sequence that it can read."""
-        return shortest(self.of)
+        return max(map(shortest, self.of))
 
     @property
     def takes_lengths(self) -> bool:
-        """Whether the score has an argument `lengths`."""
-        return takes_lengths(self.of)
+        """Whether each of the scores has an argument `lengths`."""
+        return all(map(takes_lengths, self.of))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Ensemble(Predictor):
-    """The models of one task and architecture, of several seeds or folds, as one.
+    """The models of one task, of several seeds, folds or architectures, as one.
 
     Every method is that of `Model`. Results hold means over the members and SDs between them; the class optimum is
     that of the mean score.
 
     Attributes:
-      members: at least one model; all of one task and spec, alike in `average_strands` and `length`.
+      members: at least one model; all of one task, alike in `average_strands` and `length`.
       temperature: of the mean score, fitted on validation data by the stage evaluate; None: not calibrated.
       shift: what is added to the log odds then, fitted with the temperature.
       prior_shift: what is added besides, see `with_prior`.
@@ -142,9 +144,9 @@ class Ensemble(Predictor):
     def __post_init__(self) -> None:
         if not self.members:
             raise ValueError('an ensemble needs a member')
-        kinds = {(model.task, model.spec, model.average_strands) for model in self.members}
+        kinds = {(model.task, model.average_strands) for model in self.members}
         if len(kinds) > 1:
-            raise ValueError(f'members differ in task, spec or strands: {sorted(kinds)}')
+            raise ValueError(f'members differ in task or strands: {sorted(kinds)}')
 
     def __len__(self) -> int:
         return len(self.members)
@@ -159,8 +161,9 @@ class Ensemble(Predictor):
 
     @property
     def spec(self) -> str:  # type: ignore[override]
-        """Name of the members' architecture."""
-        return self.members[0].spec
+        """Name of the members' architecture; 'all' where they have several."""
+        specs = {model.spec for model in self.members}
+        return specs.pop() if len(specs) == 1 else ALL_SPECS
 
     @property
     def seed(self) -> None:  # type: ignore[override]
@@ -179,8 +182,9 @@ class Ensemble(Predictor):
 
     @property
     def score(self) -> Any:
-        """What gives the scores of each member, with parameters of its own."""
-        return self.members[0].score
+        """What gives the scores of each member, with parameters of its own; of several architectures their mean."""
+        scores = tuple(model.score for model in self.members)
+        return scores[0] if len(set(scores)) == 1 else MeanScore(scores)
 
     @property
     def title(self) -> str:
@@ -192,7 +196,8 @@ class Ensemble(Predictor):
 
     def predict(self, sequences: Sequence[str]) -> Prediction:
         """Mean scores and their SD; see `Model.predict`."""
-        encoded = self.members[0].encode(sequences)
+        needy = max(self.members, key=lambda model: shortest(model.score))  # what it can read, all can
+        encoded = needy.encode(sequences)
         found = combine(self.member_scores(*encoded))
         chances = self.probability(found.mean).astype(np.float32)
         return Prediction(
@@ -272,7 +277,8 @@ class Ensemble(Predictor):
     def _together(self) -> Model:
         """One model whose score is the mean of the members'."""
         params = tuple(jax.tree.map(jnp.asarray, model.params) for model in self.members)
-        return dataclasses.replace(self.members[0], params=params, function=MeanScore(self.score))
+        function = MeanScore(tuple(model.score for model in self.members))
+        return dataclasses.replace(self.members[0], spec=self.spec, params=params, function=function)
 
     def score_tokens(self, tokens: np.ndarray, lengths: np.ndarray | None = None) -> np.ndarray:
         """Mean scores S, float32 (N,), of tokens uint8 (N, L); `lengths` int (N,) where they differ."""

@@ -10,6 +10,8 @@ from demo_jax.compute import devices
 from demo_jax.errors import InputError, brief
 from demo_jax.evaluation import choose
 from demo_jax.evaluation.calibration import Scale
+from demo_jax.evaluation.choose import ALL_SPECS
+from demo_jax.nn.deepbind import PUBLISHED
 from demo_jax.predict.ensemble import Ensemble
 from demo_jax.predict.model import Model
 from demo_jax.predict.predictor import Predictor
@@ -55,15 +57,15 @@ class Run:
         return self.directory.scales()
 
     def find_job(self, task: str, spec: str, seed: int | None = None) -> Job:
-        """The job of a task and spec; the first seed (and first row of a grid) unless one is named.
+        """The job of a task and spec ('all' = any); the first seed (and first row of a grid) unless one is named.
 
         Raises:
           InputError: the run has no such task, spec or seed; the message lists those it has.
         """
         for what, value, known in (('task', task, self.tasks), ('spec', spec, self.specs)):
-            if value not in known:
+            if value not in known and (what, value) != ('spec', ALL_SPECS):
                 raise InputError(f'{self.directory.path}: no {what} {value!r}; it has {", ".join(known)}')
-        found = [job for job in self.jobs if job.task == task and job.spec == spec]
+        found = self._jobs_of(task, spec)
         seeds = sorted({job.seed for job in found})
         found = [job for job in found if seed is None or job.seed == seed]
         if not found:
@@ -76,8 +78,8 @@ class Run:
 
         Args:
           task: a name.
-          spec: a name.
-          seed: the one model of this seed. None: all of them, see `members`.
+          spec: a name. 'all': the models of all architectures as one `Ensemble`, whose score is their mean.
+          seed: the one model of this seed (of 'all', one of each architecture). None: all of them, see `members`.
           members: 'all': models of several seeds (or folds) as an `Ensemble`, where there are several; 'best': of
             these the one with the best validation AUROC.
 
@@ -85,28 +87,35 @@ class Run:
           InputError: the run has no such model, it diverged, or `members` is something else.
         """
         job = self.find_job(task, spec, seed)
-        found = [] if seed is not None else self.members(task, spec, members)
+        found = [] if seed is not None and spec != ALL_SPECS else self.members(task, spec, members)
+        found = [one for one in found if seed in (None, one[0].seed)]
         return self.predictor_of([one for one, _ in found]) if found else self.model_of(job)
 
     def members(self, task: str, spec: str, members: str = 'all') -> list[tuple[Job, float]]:
         """The trained models that answer together for a task and spec, and the validation AUROC of each.
 
-        One per seed and fold (of a grid, the best of each by validation); models that diverged or are not trained yet
-        are left out. Arguments are those of `model`.
+        One per architecture, seed and fold (of a grid, the best of each by validation); models that diverged or are not
+        trained yet are left out. Arguments are those of `model`.
 
         Raises:
           InputError: `members` is something else.
         """
         if members not in MEMBERS:
             raise InputError(f'members is {brief(members)}, expected one of {", ".join(MEMBERS)}')
-        mine = [job for job in self.jobs if (job.task, job.spec) == (task, spec)]
+        mine = self._jobs_of(task, spec)
         trained = self.directory.finished_jobs()
         read = ((job, self.directory.load_result(job.index)) for job in mine if job.index in trained)
         alive = [(job, result.best_auroc) for job, result in read if result.params is not None]
         if members == 'best':
             best = choose.best(alive, lambda one: one[1])
             return [] if best is None else [best]
-        return list(choose.best_of_each(alive, lambda one: (one[0].seed, one[0].fold), lambda one: one[1]).values())
+        each = choose.best_of_each(alive, lambda one: (one[0].spec, one[0].seed, one[0].fold), lambda one: one[1])
+        return list(each.values())
+
+    def _jobs_of(self, task: str, spec: str) -> list[Job]:
+        """The rows of a task and spec; of 'all', those of all architectures but models that others have published."""
+        specs = [one for one in self.specs if one != PUBLISHED] if spec == ALL_SPECS else [spec]
+        return [job for job in self.jobs if job.task == task and job.spec in specs]
 
     def predictor_of(self, jobs: Sequence[Job]) -> Predictor:
         """The trained models of some rows of the job table as one: a `Model`, or of several an `Ensemble`."""

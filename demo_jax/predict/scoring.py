@@ -77,8 +77,8 @@ def choose_models(
     Args:
       run: a trained run.
       tasks: names; none = all of the run.
-      specs: names, of each of which every task gets a model; none = per task the spec with the best validation
-        AUROC (of several members, their mean).
+      specs: names, of each of which every task gets a model, or 'all', the models of all specs together; none = per
+        task the spec with the best validation AUROC (of several members, their mean).
       members: of models of several seeds (or folds), 'all' together, as an `Ensemble`, or the 'best' by validation.
       prior: share of the sequences to be scored that are bound, for probabilities; None = that of each task's training
         sequences, usually a half.

@@ -1,6 +1,7 @@
 """Stage `evaluate`: test scores, and the tables of AUROCs (edge)."""
 
 import dataclasses
+import math
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -12,6 +13,7 @@ from demo_jax.data.corpus import Corpus
 from demo_jax.data.folds import split_rows
 from demo_jax.errors import InputError
 from demo_jax.evaluation import calibration, choose, compare, metrics
+from demo_jax.evaluation.choose import ALL_SPECS
 from demo_jax.evaluation.table import Table
 from demo_jax.explain.score import probability
 from demo_jax.io import arrays, files
@@ -74,11 +76,12 @@ def evaluate_run(
     `tables/`: `auroc.tsv` (one row per model), `training.tsv` (per spec), `table2.tsv`, `table3.tsv`,
     `calibration.tsv` (what probabilities are worth, and each model's scale, fitted on its validation rows),
     `published.tsv` (per task, the spec chosen by validation AUROC beside DeepBind's published value), and
-    `ensemble.tsv` where there are several seeds or folds (scores averaged over them). With folds, validation scores
-    are of the job's own fold, `predictions/out_of_fold/NNNNN.npy` holds those of all training sequences, and
-    `out_of_fold.tsv` rates them. Where only the spacing of two
-    motifs tells in some tasks of a simulation, `table3_pairs.tsv` and `table3_single.tsv` are Table 3 over
-    these and over the others. The rows of the stage `baseline`, where it has run, stand in the same tables.
+    `ensemble.tsv` where there are several seeds, folds or specs (scores averaged over them; of several specs, also over
+    all of these, as spec 'all'); its `valid_auroc` is that of the mean score. With folds, validation scores are of the
+    job's own fold, `predictions/out_of_fold/NNNNN.npy` (NNNNN: the first of the jobs; `NNNNN_all.npy` of all specs)
+    holds those of all training sequences, and `out_of_fold.tsv` rates them. Where only the spacing of two motifs tells
+    in some tasks of a simulation, `table3_pairs.tsv` and `table3_single.tsv` are Table 3 over these and over the
+    others. The rows of the stage `baseline`, where it has run, stand in the same tables.
 
     Args:
       run: the run directory; its jobs must have been trained.
@@ -184,30 +187,32 @@ class _Tested:
         return arrays.read_npy(path), arrays.read_npy(validation)
 
     def add_together(self, members: Sequence[Job]) -> None:
-        """Rate what the models of a task and spec say together, and out of fold."""
-        first = members[0]
+        """Rate what the models of a task and spec (or of all its specs) say together, and out of fold."""
+        first, spec = members[0], _spec_of(members)
         apart = None
         if self.folds is not None:
-            apart = _out_of_fold(self.run, self.corpus, self.folds, members, self.valid, self.scales)
+            apart = _out_of_fold(self.corpus, self.folds, members, self.valid, self.scales)
             if apart is not None:
+                name = f'{first.index:05d}' + (f'_{ALL_SPECS}' if spec == ALL_SPECS else '')
+                _write_scores(self.run.path / 'predictions' / 'out_of_fold' / f'{name}.npy', apart.scores)
                 self.outside.append(_rate_out_of_fold(members, apart, self.n_resamples))
         if len(members) == 1:
             return
         test = self.test[first.task]
         mean = combine(np.stack([self.scores[job.index] for job in members])).mean
-        valid = [row['valid_auroc'] for row, job in zip(self.rows, self.run.jobs(), strict=True) if job in members]
-        row: dict[str, Any] = {'task': first.task, 'spec': first.spec, 'members': len(members)}
-        row |= {'seed': '', 'valid_auroc': float(np.mean(valid))}
-        self.ensembles.append(row | measure(mean, test, self.n_resamples))
         if apart is None and self.folds is None:
             held = read_rows(self.corpus, first.task, 'valid')
             valid_mean = combine(np.stack([self.valid[job.index] for job in members])).mean
             apart = Outside(held.labels, valid_mean, held.pairs)
+        valid = math.nan if apart is None else metrics.auroc(apart.labels, apart.scores)
+        row: dict[str, Any] = {'task': first.task, 'spec': spec, 'members': len(members)}
+        row |= {'seed': '', 'valid_auroc': valid}
+        self.ensembles.append(row | measure(mean, test, self.n_resamples))
         if apart is not None:
             jobs = '+'.join(str(index) for index in sorted(job.index for job in members))
             scale = None if self.folds is None else _mean_scale([self.scales[job.index] for job in members])
             together = calibrate(apart, mean, test, self.n_resamples, scale)
-            self.calibrations.append({'job': jobs, 'task': first.task, 'spec': first.spec} | together)
+            self.calibrations.append({'job': jobs, 'task': first.task, 'spec': spec} | together)
 
 
 class Scored(NamedTuple):
@@ -251,6 +256,12 @@ def _pairs(scored: Scored, wanted: bool) -> list[dict[str, Any]] | None:
 def _ensembles_published(scored: Scored) -> list[dict[str, Any]] | None:
     beside = compare.beside_published(scored.ensembles, published=scored.published) if scored.ensembles else None
     return None if beside is None else beside.rows
+
+
+def _ensembles_table3(scored: Scored) -> list[dict[str, Any]] | None:
+    """Table 3 is between kinds of architectures, and what answers for all of them is none."""
+    rows = [row for row in scored.ensembles if row['spec'] != ALL_SPECS]
+    return compare.table3(rows, published=scored.published).rows if rows else None
 
 
 def _training(scored: Scored) -> list[dict[str, Any]]:
@@ -391,14 +402,14 @@ TABLES: tuple[Derived, ...] = (
             [],
             _TOGETHER,
             'ensemble',
-            'Ensembles: scores averaged over seeds and folds',
+            f'Ensembles: scores averaged over seeds and folds ({ALL_SPECS}: over the architectures, too)',
             ('task', 'spec', 'members', *_INTERVAL),
         ),
         lambda scored: scored.ensembles or None,
     ),
     Derived(
         compare.TABLE3._replace(name='table3_ensemble', figures=(), title='Table 3 of ensembles'),
-        lambda scored: compare.table3(scored.ensembles, published=scored.published).rows if scored.ensembles else None,
+        _ensembles_table3,
     ),
     Derived(
         Table(
@@ -533,7 +544,10 @@ def measure(scores: np.ndarray, test: Examples, n_resamples: int) -> dict[str, A
 
 
 def _groups(alive: Sequence[tuple[Job, Mapping[str, Any]]]) -> list[list[Job]]:
-    """The models that answer together: of a task and spec those of all seeds and folds, of a grid each one's best."""
+    """The models that answer together: of a task and spec those of all seeds and folds, of a grid each one's best.
+
+    Last come those of all specs of a task that has several; models that others have published are not among them.
+    """
     best = choose.best_of_each(
         alive,
         lambda one: (one[0].task, one[0].spec, one[0].seed, one[0].fold),
@@ -542,23 +556,32 @@ def _groups(alive: Sequence[tuple[Job, Mapping[str, Any]]]) -> list[list[Job]]:
     groups: dict[tuple[str, str], list[Job]] = {}
     for (task, spec, *_), (job, _) in best.items():
         groups.setdefault((task, spec), []).append(job)
-    return list(groups.values())
+    everything: dict[str, list[list[Job]]] = {}
+    for (task, spec), members in groups.items():
+        if spec != PUBLISHED:
+            everything.setdefault(task, []).append(members)
+    return list(groups.values()) + [sum(specs, []) for specs in everything.values() if len(specs) > 1]
+
+
+def _spec_of(members: Sequence[Job]) -> str:
+    """The name under which models answer together."""
+    specs = {job.spec for job in members}
+    return specs.pop() if len(specs) == 1 else ALL_SPECS
 
 
 def _out_of_fold(
-    run: RunDirectory,
     corpus: Corpus,
     folds: np.ndarray,
     members: Sequence[Job],
     valid: Mapping[int, np.ndarray],
     scales: Mapping[int, calibration.Scale],
 ) -> Outside | None:
-    """Write the out-of-fold scores of a task and spec, and give them; None where a fold has no model.
+    """The out-of-fold scores of a task and spec; None where a fold has no model.
 
-    `predictions/out_of_fold/NNNNN.npy` (NNNNN: the first of the jobs) has a float32 for each training and validation
-    row of the task, in the corpus' order: the score of the model whose fold the sequence is in, the mean over seeds,
-    as log odds of calibrated probabilities, for raw scores of several models are not on one scale. The model's epoch
-    and scale were chosen by this fold, as those of a model are by its validation rows.
+    There is one for each training and validation row of the task, in the corpus' order: the score of the model whose
+    fold the sequence is in, the mean over seeds, as log odds of calibrated probabilities, for raw scores of several
+    models are not on one scale. The model's epoch and scale were chosen by this fold, as those of a model are by its
+    validation rows.
     """
     rows = _training_rows(corpus, members[0].task)
     own = np.asarray(folds[rows])
@@ -576,7 +599,6 @@ def _out_of_fold(
         ):
             scaled = [valid[job.index] / scale_of(job).temperature + scale_of(job).shift for job in of_fold]
             into[own == fold] = combine(np.stack(scaled)).mean
-    _write_scores(run.path / 'predictions' / 'out_of_fold' / f'{members[0].index:05d}.npy', scores)
     return Outside(np.asarray(corpus.labels[rows]), scores, np.asarray(corpus.pairs[rows]), own, raw, apart)
 
 
@@ -594,7 +616,7 @@ def _rate_out_of_fold(members: Sequence[Job], found: Outside, n_resamples: int) 
     each = [metrics.auroc(found.labels[part], found.scores[part]) for part in parts]
     return {
         'task': members[0].task,
-        'spec': members[0].spec,
+        'spec': _spec_of(members),
         'folds': len(each),
         'seeds': len({job.seed for job in members}),
         'auroc': metrics.auroc(found.labels, found.scores),

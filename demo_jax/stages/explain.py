@@ -428,5 +428,5 @@ def _search(piece: str, bundle: _Bundle, tell: Callable[[float, str], None]) -> 
     seeds = [int(np.random.SeedSequence([job.seed, name_seed(job.task)]).generate_state(1)[0]) for job in jobs]
     spec, seeds_of = resolve(jobs[0].spec), np.array(seeds, np.uint32)
     length = max(bundle.length, spec.min_length)
-    score = MeanScore(spec) if n > 1 else spec
+    score = MeanScore((spec,) * n) if n > 1 else spec
     return SEARCHES[piece].run(stacked, score, seeds_of, length, bundle.settings.options, tell)
