@@ -19,14 +19,16 @@ from demo_jax.compute import cluster as cluster_module
 from demo_jax.compute.cluster import Scheduler, connected, parse_scheduler, versions
 from demo_jax.errors import InputError
 from demo_jax.runs.directory import RunDirectory
+from demo_jax.stages.explain import ExplainSettings, explain_run
+from demo_jax.stages.train import train_run
 from demo_jax.training.bundles import Shared, make_bundles, train_bundle
 from demo_jax.training.fit import fit
 from demo_jax.training.jobs import Recipe, make_jobs
 from demo_jax.training.machine import Machine
 from demo_jax.training.pool import build_pool
 from tests import cluster_work
-from tests.helpers import ROOT, toy_corpus
-from tests.helpers_cluster import N_JOBS, alone, assert_same, finish, start, until, workers_of
+from tests.helpers import ROOT, contents, toy_corpus
+from tests.helpers_cluster import until
 from tests.helpers_commands import run_command
 
 ADDRESS = r'(?:tcp|tls)://127\.0\.0\.1:\d+'
@@ -295,6 +297,35 @@ def test_an_architecture_of_ones_own_trains_to_the_same_bits(two):
             assert found[done.job].best_auroc == done.best_auroc
 
 
+def test_a_killed_worker_changes_no_bit(two, tmp_path, monkeypatch, capsys):
+    """Of trainings and explanations; `tests/robustness/test_workers.py` kills workers of the main command, too."""
+    recipe, save, killed = Recipe(batch_size=16, epochs=3), RunDirectory.save_result, []
+    settings = ExplainSettings(specs=('all',), positives=4, negatives=2, pieces=('saliency',))
+    pids = two._client.run(os.getpid)
+
+    def save_and_kill(run, *what):
+        save(run, *what)
+        if not killed:
+            killed.append(next(worker for worker, keys in two._client.processing().items() if keys))
+            os.kill(pids[killed[0]], signal.SIGKILL)
+
+    found = []
+    for name, cluster in (('alone', None), ('workers', two)):
+        run = RunDirectory(tmp_path / name)
+        corpus = toy_corpus({'a': 40, 'b': 24}, lengths=(24,))
+        config = {'corpus': {'source': 'fasta', 'seed': 0}, 'recipe': dataclasses.asdict(recipe)}
+        run.create(corpus, config, make_jobs(corpus.tasks, ['small_cnn'], recipe, seeds=(0, 1, 2)))
+        if cluster is not None:
+            monkeypatch.setattr(RunDirectory, 'save_result', save_and_kill)
+        train_run(run, cluster=cluster, progress=False)
+        explain_run(run, settings, cluster=cluster, progress=False)
+        found.append(contents(run.path))
+    lost = f'worker {killed[0]} is lost; what it had under way is given to another'
+    assert lost in ' '.join(capsys.readouterr())
+    assert found[0].keys() == found[1].keys() and sum(name.startswith('models/') for name in found[0]) == 6
+    assert [name for name in found[0] if found[0][name] != found[1][name]] == []
+
+
 def test_workers_that_die_together_are_replaced_and_get_the_data_again(two, tmp_path):
     items, lost = [str(tmp_path / name) for name in 'ab'], []
     found = dict(two.map(cluster_work.die, items, 2, say=lost.append))
@@ -345,27 +376,6 @@ def test_a_worker_with_other_source_is_refused(tmp_path):
             finally:
                 process.kill()
                 scheduler.kill()
-
-
-# The commands.
-
-
-def test_a_killed_worker_changes_no_bit(tmp_path):
-    """With one map per sequence; `tests/robustness/test_workers.py` has more of them, and longer trainings."""
-    less = ('--config.explain.pieces=("saliency",)', '--config.recipe.epochs=10')
-    expected = alone(tmp_path / 'alone', *less)
-    workdir = tmp_path / 'run'
-    command = start(workdir, '--scheduler=local:2', *less)
-    until(RunDirectory(workdir).finished_jobs, command)
-    assert len(RunDirectory(workdir).finished_jobs()) < N_JOBS
-    pids = workers_of(command)
-    assert len(pids) == 2
-    os.kill(pids[0], signal.SIGKILL)
-    status, printed = finish(command)
-    assert status == 0, printed
-    assert re.search(f'note: worker {ADDRESS} is lost; what it had under way is given to another', printed)
-    assert re.search(r'scheduler local:2: 2 workers with 2 CPU devices', printed) and '6/6 models' in printed
-    assert_same(workdir, expected)
 
 
 # What docs/cluster.md says.
