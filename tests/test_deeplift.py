@@ -25,14 +25,19 @@ LENGTH = 26
 
 def pair_multipliers(function, x, reference):
     """Multipliers of x for a function, whose entries count 1, 2, ...; and these times f(x) and f(reference)."""
-    program = program_of(function, x)
-    at_x = program.forward([x])
-    at_r = program.forward([reference], at_x, at_x=False)
-    (output,) = program.outputs
-    weights = jnp.arange(1.0, at_x[output].size + 1).reshape(at_x[output].shape)
-    multipliers = {output: weights}
-    program.backward(at_x, at_r, multipliers)
-    return multipliers.get(program.inputs[0], jnp.zeros_like(x)), weights * at_x[output], weights * at_r[output]
+
+    @jax.jit
+    def run(x, reference):
+        program = program_of(function, x)
+        at_x = program.forward([x])
+        at_r = program.forward([reference], at_x, at_x=False)
+        (output,) = program.outputs
+        weights = jnp.arange(1.0, at_x[output].size + 1).reshape(at_x[output].shape)
+        multipliers = {output: weights}
+        program.backward(at_x, at_r, multipliers)
+        return multipliers.get(program.inputs[0], jnp.zeros_like(x)), weights * at_x[output], weights * at_r[output]
+
+    return run(x, reference)
 
 
 # The oracle: one sequence and one reference, in NumPy, by the definition of each rule.

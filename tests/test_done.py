@@ -127,6 +127,19 @@ def all_stages(run):
     report.report_run(run, record.all_tables(), report.ReportSettings(sequences=2, dashboards=1), progress=False)
 
 
+@pytest.fixture(scope='module', autouse=True)
+def empty_figures():
+    """Files of figures without their contents: what they are made from is looked at here, and drawing takes longest."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(report, '_save', save_nothing)
+        yield
+
+
+def save_nothing(figure, path, formats=report.FORMATS):
+    for kind in formats:
+        files.write_text(path.with_name(f'{path.name}.{kind}'), '')
+
+
 @pytest.fixture(scope='module')
 def whole(tmp_path_factory):
     run = make_run(tmp_path_factory.mktemp('done') / 'run')

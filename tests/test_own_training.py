@@ -157,7 +157,7 @@ def test_a_training_resumes_to_the_same_bits(run, tmp_path):
 
     corpus = run.corpus()
     pool, rows = build_pool(corpus, negative_sets=1, seed=0)
-    recipe = dataclasses.replace(RECIPE, epochs=3)
+    recipe = dataclasses.replace(RECIPE, epochs=2)
     jobs, machine = make_jobs(corpus.tasks, [OWN], recipe), Machine(segment_steps=20)
 
     def finished(reports):

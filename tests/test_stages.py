@@ -78,15 +78,16 @@ def run(tmp_path_factory):
 
 
 def test_explained_together_is_explained_alone(run, tmp_path, monkeypatch):
-    """As an accelerator does it, on which models of one architecture go together."""
+    """As an accelerator does it, on which several models go together; `test_together.py` has every piece."""
+    settings = dataclasses.replace(SETTINGS, pieces=('saliency', 'temporal', 'class_optimisation'))
     copy = RunDirectory(shutil.copytree(run.path, tmp_path / 'run'))
     shutil.rmtree(copy.path / 'explain')
     monkeypatch.setattr(explain, 'models_together', lambda: 3)
-    explain.explain_run(copy, SETTINGS, progress=False)
+    explain.explain_run(copy, settings, progress=False)
     before, after = Explanations(run), Explanations(copy)
     assert before.jobs() == after.jobs() and len(before.jobs()) > 3
     for job in before.jobs():
-        for piece in SETTINGS.pieces:
+        for piece in settings.pieces:
             assert before.piece_path(piece, job.index).exists() == after.piece_path(piece, job.index).exists()
             if before.piece_path(piece, job.index).exists():
                 expected, found = before.load(piece, job.index), after.load(piece, job.index)

@@ -18,14 +18,14 @@ from demo_jax.motifs import tomtom
 from demo_jax.runs import directory
 from demo_jax.runs.directory import RunDirectory
 from experiments import pipeline
-from tests.helpers import ROOT
+from tests.helpers import ROOT, keep_programs
 from tests.helpers_models import save_run
 
 
 def python(*arguments, **environment):
     """Run Python here with further environment variables."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith(('SLURM', 'CUDA', 'JAX'))}
-    clean |= {'PYTHONPATH': str(ROOT), 'JAX_PLATFORMS': 'cpu'} | environment
+    clean |= {'PYTHONPATH': str(ROOT), 'JAX_PLATFORMS': 'cpu'} | keep_programs() | environment
     return subprocess.run(
         [sys.executable, *arguments], cwd=ROOT, env=clean, capture_output=True, timeout=240, check=False
     )
