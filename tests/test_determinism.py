@@ -17,6 +17,7 @@ from demo_jax.compute import devices
 from demo_jax.runs.directory import RunDirectory
 from demo_jax.runs.explanations import Explanations
 from tests.helpers import ROOT, XLA_FLAGS, contents, toy_corpus
+from tests.helpers_commands import launcher
 
 SIZES = {'a': 60, 'b': 40, 'c': 25}
 SPEC = 'small_rnn'
@@ -45,29 +46,38 @@ def work(folder: pathlib.Path, width: int, tasks: tuple[str, ...]) -> None:
     explain_run(run, ExplainSettings(pieces=('saliency',)), progress=False)
 
 
-def process(folder: pathlib.Path, *, width: int = 1, host_devices: int = 2, tasks=tuple(SIZES), hash_seed: int = 0):
-    """Do the work in a new process, and open what it wrote."""
+def process(folder: pathlib.Path, hash_seed: int):
+    """Do the work in a new process that compiles all of its programs, and open what it wrote."""
     environment = os.environ | {
         'JAX_PLATFORMS': 'cpu',
         'PYTHONPATH': str(ROOT),
         'PYTHONHASHSEED': str(hash_seed),
         'XLA_FLAGS': XLA_FLAGS,
     }
-    command = [sys.executable, '-m', 'tests.test_determinism', str(folder), str(width), str(host_devices), *tasks]
+    command = [sys.executable, '-m', 'tests.test_determinism', str(folder), '1', '2', *SIZES]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
     return RunDirectory(folder)
 
 
+def forked(folder: pathlib.Path, width: int, host_devices: int, tasks=tuple(SIZES)):
+    """Do the work in a process that has imported JAX before, and open what it wrote."""
+    ended = launcher().run(
+        'tests.test_determinism', [str(folder), str(width), str(host_devices), *tasks], folder.parent / 'none'
+    )
+    assert ended.status == 0, ended.err
+    return RunDirectory(folder)
+
+
 @pytest.fixture(scope='module')
 def first(tmp_path_factory):
-    return process(tmp_path_factory.mktemp('determinism') / 'run')
+    return forked(tmp_path_factory.mktemp('determinism') / 'run', 1, 2)
 
 
 @pytest.fixture(scope='module')
 def other(tmp_path_factory):
     """On one device in place of two, in lockstep, in shorter segments, and without task c."""
-    return process(tmp_path_factory.mktemp('determinism') / 'run', width=0, host_devices=1, tasks=('a', 'b'))
+    return forked(tmp_path_factory.mktemp('determinism') / 'run', 0, 1, ('a', 'b'))
 
 
 def results(run: RunDirectory):

@@ -22,6 +22,7 @@ from demo_jax.stages import evaluate, explain, match, record, report, train
 from demo_jax.training.jobs import Recipe, make_jobs
 from tests.helpers import ROOT, toy_corpus
 from tests.helpers_commands import run_command
+from tests.helpers_figures import pdfs_without_fonts
 
 MODULE = """
     from flax import linen as nn
@@ -102,7 +103,8 @@ def run(tmp_path_factory):
     )
     explain.explain_run(run, settings, progress=False)
     match.match_run(run, match.MatchSettings(jaspar='JASPAR2016', chance_draws=1), progress=False)
-    report.report_run(run, record.all_tables(), report.ReportSettings(sequences=4, dashboards=1), progress=False)
+    with pdfs_without_fonts():
+        report.report_run(run, record.all_tables(), report.ReportSettings(sequences=4, dashboards=1), progress=False)
     return run
 
 

@@ -25,6 +25,7 @@ from demo_jax.stages.report import ReportSettings, draw_sequence, report_run
 from demo_jax.training.jobs import Recipe, make_jobs
 from tests import fake_run
 from tests.helpers_commands import run_command
+from tests.helpers_figures import pdfs_without_fonts
 
 
 def read_script(path) -> tuple[str, dict]:
@@ -37,7 +38,8 @@ def read_script(path) -> tuple[str, dict]:
 @pytest.fixture(scope='module')
 def reported(tmp_path_factory):
     run = fake_run.make(tmp_path_factory.mktemp('run') / 'a run')
-    report_run(run, record.all_tables(), ReportSettings(sequences=12, dashboards=1), progress=False)
+    with pdfs_without_fonts():  # `test_figures.py` has whole PDFs
+        report_run(run, record.all_tables(), ReportSettings(sequences=12, dashboards=1), progress=False)
     return run
 
 
@@ -288,7 +290,8 @@ def test_own_motifs_are_those_of_the_model_that_validation_chose(tmp_path):
 
 def test_what_is_missing_is_left_out_and_said(tmp_path):
     run = fake_run.make(tmp_path / 'run', matched=False, explained=False, source='simulated')
-    index = report_run(run, record.all_tables(), progress=False)
+    with pdfs_without_fonts():
+        index = report_run(run, record.all_tables(), progress=False)
     _, shown = read_script(index.parent / 'data' / 'run.js')
     assert [re.search('stage ([a-z]+)', line).group(1) for line in shown['missing']] == ['explain', 'match']
     _, task = read_script(index.parent / 'data' / 'task-0000.js')

@@ -271,10 +271,11 @@ PARTS: dict[str, Callable[[Size, Say], list[Row]]] = {
     'determinism': tests_of('The same bits in another process; another layout of the work', ['determinism']),
     'oracles': tests_of('Every printed number against an independent oracle', ['oracles']),
     'upgrades': tests_of('A run that an earlier version wrote', ['upgrades']),
+    'tools': tests_of('TF-MoDISco on our export', ['tools']),
     'mutants': mutated,
     'coverage': covered,
 }
-LANES = (('fuzz',), ('kills', 'faults', 'workers', 'isolation', 'determinism', 'oracles', 'upgrades'))
+LANES = (('fuzz',), ('kills', 'faults', 'workers', 'isolation', 'determinism', 'oracles', 'upgrades', 'tools'))
 
 
 def measure(size: Size, only: Sequence[str], say: Say) -> dict[str, list[Row]]:
