@@ -322,6 +322,43 @@ def test_bilstm_scan_rectifies(hoist, own):
     assert_close(found, expected)
 
 
+def test_gradient_by_the_inputs_alone_of_a_ragged_stack(ragged_stack, monkeypatch):
+    """The loops for few sequences whose weights are fixed, against Flax; alone and over two models."""
+    weights, (x, layers), mask, ((forward, backward), (expected, _)) = ragged_stack
+    monkeypatch.setattr(kernels, '_bilstm_forward', None)  # it must not be called
+
+    def ours(x, layers):
+        read = x
+        for layer in layers:
+            read = kernels.bilstm_scan(read, *layer, mask)
+        return read[0], read[1][::-1]
+
+    found = with_gradients(functools.partial(ours, layers=layers), weights, x)
+    assert_close(found, ((forward, backward), (expected,)))
+    twice = jax.tree.map(lambda a: jnp.stack([0.5 * a, a]), layers)
+    over = jax.vmap(lambda layers: with_gradients(functools.partial(ours, layers=layers), weights, x))(twice)
+    assert_close(jax.tree.map(lambda a: a[1], over), found)
+
+
+@pytest.mark.parametrize('own', [False, True], ids=['one input', 'two inputs'])
+@pytest.mark.parametrize('direction', [0, 1])
+def test_gradient_by_the_inputs_alone_is_that_of_many_sequences(own, direction, monkeypatch):
+    """Of one direction's output, of relu(x), in double precision; more sequences take the gradient by everything."""
+    with jax.enable_x64(True):
+        shapes = ((6, 3, 4), (2, 4, 20), (2, 5, 20), (2, 20))
+        x, *layer = (jnp.asarray(normal(seed, *shape), jnp.float64) for seed, shape in enumerate(shapes))
+        mask = (jnp.arange(6)[:, None] < jnp.array([6, 4, 1])[None]).astype(jnp.float64)
+
+        def score(x):
+            read = (x, 2 * x[::-1]) if own else x
+            hidden = kernels.bilstm_scan(read, *layer, mask, False, True)[direction]
+            return (hidden * normal(7, 6, 3, 5)).sum()
+
+        found = jax.jit(jax.value_and_grad(score))(x)
+        monkeypatch.setattr(kernels, '_FEW_ROWS', 0)
+        assert_close(found, jax.jit(jax.value_and_grad(lambda x: score(x)))(x), 1e-12)
+
+
 @pytest.mark.parametrize(('hoist', 'order'), [(False, 2), (True, 1)])
 def test_bilstm_scan_gradients_are_finite_differences(hoist, order):
     """In double precision, of the outputs (and of their gradient); the two directions read different inputs."""

@@ -8,11 +8,13 @@ gradient per example.
 
 import functools
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+from jax.custom_derivatives import SymbolicZero
 
 #: Letters of the words that `conv1d_tokens` looks up: 125 sums of all filters stay in the cache.
 _WORD = 3
@@ -23,6 +25,8 @@ _POINTS = (0.0, 1.0, -1.0, 0.5, -0.5, 2.0, -2.0)
 _LEAST_CHANNELS = 32
 #: So few channels, as letters have, get their gradient by `_spread`: a convolution to few outputs is slow on a CPU.
 _FEW_CHANNELS = 16
+#: Up to so many sequences, loops of an LSTM on a CPU are bound by their steps and not by their products.
+_FEW_ROWS = 8
 #: What the functions of a model take: arrays of the device or of NumPy.
 Array = jax.Array | np.ndarray
 #: The larger, or the sum, of two arrays.
@@ -443,6 +447,8 @@ def bilstm_scan(
         after the scans (for GPUs).
       rectify: True reads relu(inputs), taken in the loop, which saves two passes through memory.
 
+    For a gradient of few sequences by the inputs alone, as class optimisation takes, `_frozen_forward` runs.
+
     Returns:
       The hidden states of the two directions, each (L, B, H), zero in padding: the forward direction's
       in the order of the sequence, the backward direction's in its own, from the last position to the
@@ -562,7 +568,109 @@ def _bilstm_backward(hoist, rectify, residuals, gradient):
     return dx if shared else outputs, dkernel, drecurrent, dbias, None if mask is None else jnp.zeros_like(mask)
 
 
-bilstm_scan.defvjp(_bilstm_forward, _bilstm_backward)
+class _Frozen(NamedTuple):
+    """What the gradient by the inputs alone reads; the axis of 2 is the direction, each in its own order."""
+
+    inputs: Array | tuple[Array, Array]
+    kernel: Array  # (2, C, 4H), scaled as `_scaled` says, and so is `recurrent`
+    recurrent: Array  # (2, H, 4H)
+    mask: Array | None  # (L, 2, B, 1)
+    gates: Array  # (L, 2, B, 4H)
+    cells: Array  # (L + 1, 2, B, H), before each position
+
+
+def _scaled(size: int) -> tuple[np.ndarray, np.ndarray]:
+    """By what the pre-activations z (4H,) are multiplied, so that all gates are scale * tanh(scale * z) + shift."""
+    is_sigmoid = np.arange(4 * size) < 3 * size
+    return np.where(is_sigmoid, np.float32(0.5), np.float32(1)), np.where(is_sigmoid, np.float32(0.5), np.float32(0))
+
+
+def _frozen_forward(inputs, kernel, recurrent, bias, mask, rectify):
+    """`_bilstm_forward` for a gradient by the inputs alone: both directions side by side, projected before the loop.
+
+    The loops are bound by how many small kernels a step is made of: from the ninth on, XLA's runtime for CPUs goes
+    over them as a graph, which takes longer than most of them do. So gates are one array with one formula, and what
+    can be computed for all positions together stays outside.
+    """
+    steps, size = len(_read(inputs)[0][0]), recurrent.shape[1]
+    scale, shift = (jnp.asarray(part, kernel.dtype) for part in _scaled(size))
+    kernel, recurrent, bias = kernel * scale[None, None], recurrent * scale[None, None], bias * scale[None]
+    taken = jax.nn.relu if rectify else jnp.asarray
+    if isinstance(inputs, tuple):
+        z = jnp.stack([taken(x) @ kernel[d] + bias[d][None, None] for d, x in enumerate(inputs)], axis=1)
+    else:
+        both = taken(inputs) @ jnp.concatenate([*kernel], axis=-1) + bias.reshape(1, 1, -1)
+        z = jnp.stack([both[..., : 4 * size], both[::-1][..., 4 * size :]], axis=1)
+    inside = None if mask is None else jnp.stack([mask, mask[::-1]], axis=1)[..., None]
+
+    def step(t, carry):
+        h, gates, cells = carry
+        gate = scale[None, None] * jnp.tanh(z[t] + h @ recurrent) + shift[None, None]
+        gates = jax.lax.dynamic_update_index_in_dim(gates, gate, t, 0)
+        i, f, o, g = jnp.split(gates[t], 4, axis=-1)  # read from there, or each reader would compute them again
+        c = i * g + f * cells[t]
+        cells = jax.lax.dynamic_update_index_in_dim(cells, c if inside is None else c * inside[t], t + 1, 0)
+        return o * jnp.tanh(cells[t + 1]), gates, cells
+
+    zero = jnp.zeros((2, z.shape[2], size), z.dtype)
+    start = (zero, jnp.zeros_like(z), jnp.zeros((steps + 1, *zero.shape), z.dtype))
+    _, gates, cells = jax.lax.fori_loop(0, steps, step, start)
+    hidden = gates[..., 2 * size : 3 * size] * jnp.tanh(cells[1:])
+    return (hidden[:, 0], hidden[:, 1]), _Frozen(inputs, kernel, recurrent, inside, gates, cells)
+
+
+def _frozen_backward(rectify: bool, kept: _Frozen, gradient: tuple[Array, Array]) -> Array | tuple[Array, Array]:
+    """The gradient by the inputs: what does not depend on it is computed first, for all positions together."""
+    i, f, o, g = jnp.split(kept.gates, 4, axis=-1)
+    tanh_c = jnp.tanh(kept.cells[1:])
+    # How h and c change with c, and c of the next position with c of this one.
+    to_c, onward = o * (1 - tanh_c * tanh_c), jnp.concatenate([f[1:], jnp.zeros_like(f[:1])])
+    if kept.mask is not None:
+        to_c, onward = to_c * kept.mask, onward * kept.mask
+    # How a gate changes with its z, times how c or h changes with the gate; the sigmoids' z are halved.
+    slopes = [g * i * (2 - 2 * i), kept.cells[:-1] * f * (2 - 2 * f), tanh_c * o * (2 - 2 * o), i * (1 - g * g)]
+    turned = kept.recurrent.transpose(0, 2, 1)
+
+    def step(carry, at):
+        behind, dc = carry
+        dh, to_c, onward, slope = at
+        dh = dh + behind
+        dc = dc * onward + dh * to_c
+        dz = jax.lax.optimization_barrier(jnp.concatenate([dc, dc, dh, dc], axis=-1)) * slope
+        return (dz @ turned, dc), dz
+
+    start = (jnp.zeros_like(to_c[0]),) * 2
+    at = (jnp.stack(gradient, axis=1), to_c, onward, jnp.concatenate(slopes, axis=-1))
+    _, dz = jax.lax.scan(step, start, jax.lax.optimization_barrier(at), reverse=True)
+    passed = (lambda x, dx: jnp.where(x > 0, dx, 0)) if rectify else (lambda x, dx: dx)
+    if isinstance(kept.inputs, tuple):
+        forward, backward = kept.inputs
+        return passed(forward, dz[:, 0] @ kept.kernel[0].T), passed(backward, dz[:, 1] @ kept.kernel[1].T)
+    both = jnp.concatenate([dz[:, 0], dz[::-1, 1]], axis=-1) @ jnp.concatenate([*kept.kernel], axis=-1).T
+    return passed(kept.inputs, both)
+
+
+def _differentiated_forward(inputs, kernel, recurrent, bias, mask, hoist, rectify):
+    """The forward pass with what the gradients read that are asked for."""
+    given = (inputs, kernel, recurrent, bias, mask)
+    inputs, kernel, recurrent, bias, mask = jax.tree.map(lambda leaf: leaf.value, given)
+    if any(leaf.perturbed for leaf in given[1:4]) or _read(inputs)[0][0].shape[1] > _FEW_ROWS:
+        return _bilstm_forward(inputs, kernel, recurrent, bias, mask, hoist, rectify)
+    return _frozen_forward(inputs, kernel, recurrent, bias, mask, rectify)
+
+
+def _differentiated_backward(hoist, rectify, residuals, gradient):
+    gradient = jax.tree.map(
+        lambda leaf: jnp.zeros(leaf.shape, leaf.dtype) if isinstance(leaf, SymbolicZero) else leaf,
+        gradient,
+        is_leaf=lambda leaf: isinstance(leaf, SymbolicZero),
+    )
+    if isinstance(residuals, _Frozen):
+        return _frozen_backward(rectify, residuals, gradient), None, None, None, None
+    return _bilstm_backward(hoist, rectify, residuals, gradient)
+
+
+bilstm_scan.defvjp(_differentiated_forward, _differentiated_backward, symbolic_zeros=True)
 
 #: What takes gradients back through kernels that are linear in their first argument, plus a constant: its transpose.
 LINEAR_IN_FIRST = (_conv1d_backward,)

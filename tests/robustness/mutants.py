@@ -88,6 +88,18 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         'nn/kernels.py',
+        'dc = dc * onward + dh * to_c',
+        'dc = dc + dh * to_c',
+        'kernels::test_gradient_by_the_inputs_alone_of_a_ragged_stack',
+    ),
+    Mutant(
+        'nn/kernels.py',
+        'jnp.pad(part, shift) for part, shift in zip(parts',
+        'jnp.pad(part, shift) for part, shift in zip(parts[::-1]',
+        'kernels::test_conv1d_is_flax_conv',
+    ),
+    Mutant(
+        'nn/kernels.py',
         'jnp.where(drawn >= threshold',
         'jnp.where(drawn > threshold',
         'kernels::test_dropout_rate_and_scale',
