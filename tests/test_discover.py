@@ -75,6 +75,18 @@ def test_what_speaks_against_binding_is_a_motif_of_its_own():
     assert found[1].consensus in 'CCGGAATTTA' or _same(found[1].consensus, 'CCGGAATTTA')
 
 
+def test_wrong_letters_of_sites_that_speak_for_binding_are_no_motif_against_it():
+    word = 'TGACTCAGC'
+    tokens, values, ((rows, starts, _),) = _map(400, 5, [(word, 0.8, 1.0, None)])
+    worse = rows[::2], starts[::2]
+    for offset in (1, len(word) - 2):  # both are one seqlet against binding, across the site
+        place = (worse[0], worse[1] + offset)
+        tokens[place], values[place] = (tokens[place] + 1) % 4, -2.0
+    found = _found(tokens, values)
+    assert [motif.sign for motif in found] == [1]
+    assert found[0].contribution.mean() > 3
+
+
 def test_there_is_none_where_there_is_none():
     rng = np.random.default_rng(0)
     tokens, values, _ = _map(300, 2)

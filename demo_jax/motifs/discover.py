@@ -8,7 +8,8 @@
    2000, IEEE PAMI 22:719). Weak and strong sites of one motif are one motif then; half-sites at two distances are two.
 3. The columns of a motif are those that at least half of its seqlets cover, without those at the ends that carry less
    than `piles.LEAST_COLUMN` bits. What fewer than `LEAST_SITES` seqlets share, or has less than `piles.CLEAR` bits in
-   its best columns, is no motif.
+   its best columns, is no motif. Nor is what contributes, as a whole, with the other sign than its seqlets: these are
+   then wrong letters inside or beside the sites of another motif, which would pass for one that competes with it.
 4. *Neighbours*: a partner at a fixed distance is often one seqlet with the motif, or does not contribute where the
    motif suffices. So the letters beside a motif's sites are described by two kinds of sites, with and without a second
    matrix, and by one kind. Where two are shorter, by the rule of step 2, the second matrix is a motif of its own.
@@ -231,7 +232,8 @@ def _motif(group: _Group, data: _Data, sign: int) -> FoundMotif | None:
     """A group as a motif; None where it is none."""
     tokens, _ = _read(group, data)
     part = _core(group, extract.count_matrix(tokens))
-    return None if part.stop - part.start < 4 else _cut(group, data, part, sign, 'seqlets')
+    motif = None if part.stop - part.start < 4 else _cut(group, data, part, sign, 'seqlets')
+    return None if motif is None or motif.contribution.mean() * sign <= 0 else motif
 
 
 def _cut(group: _Group, data: _Data, part: slice, sign: int, source: str) -> FoundMotif | None:
