@@ -29,6 +29,7 @@ def _like(share=1.0):
         {name: np.eye(4)[dna.encode(word)] for name, word in words.items()},
         [[('for_1', 10, 1), ('for_2', 22, -1)], [('for_1', 30, -1)], [('for_1', 55, 1)]],
         {1.0: share},
+        0.0,
     )
 
 
@@ -64,7 +65,7 @@ def test_sites_get_into_a_share_of_the_positives_and_the_weak_ones_vary_more():
     rows = {site[0] for site in trust.simulate_task('A', corpus, _like(0.4), seed=0).train.sites}
     assert abs(len(rows) / 600 - 0.4 * 2 / 3) < 0.08  # a third of the arrangements does not fit
     motif = np.full((8, 4), 0.05) + 0.8 * np.eye(4)[dna.encode('TGACTCAG')]
-    like = trust.Arrangement({'for_1': motif}, [[('for_1', 20, 1)]], {0.5: 0.3, 1.5: 0.6})
+    like = trust.Arrangement({'for_1': motif}, [[('for_1', 20, 1)]], {0.5: 0.3, 1.5: 0.6}, 0.0)
     made = trust.simulate_task('A', corpus, like, seed=1)
     consensus = [(made.train.tokens[row][20:28] == dna.encode('TGACTCAG')).mean() for row, *_ in made.train.sites]
     sharp, weak = (motif[0] ** power / (motif[0] ** power).sum() for power in (1.5, 0.5))
@@ -112,17 +113,38 @@ def test_motifs_that_the_model_does_without_are_not_planted(tmp_path):
     assert trust.arrangement(of, np.random.default_rng(1)) is None
 
 
-def test_recall_and_false_discoveries_are_counted(tmp_path):
-    path = tmp_path / 'seqlets.bed'
-    path.write_text(
-        '#chrom\tstart\tend\tname\tscore\tstrand\nx\t10\t20\tfor\t0\t.\nx\t14\t18\tfor\t0\t.\nx\t40\t50\tfor\t0\t.\n'
-        'my%20y\t0\t6\tfor\t0\t.\nz\t0\t6\tagainst\t0\t.\n'
+def test_recall_and_false_discoveries_of_as_many_calls():
+    names = ['x', 'my y', 'z', *(f'n{number}' for number in range(17))]
+    sites = {'x': [(12, 22, 1.0), (60, 70, 0.5)], 'my y': [(3, 13, 1.0)], 'z': [(0, 6, 0.0)]}
+    # On x's first site, twice on the same; on none; half of the six letters of the last; on a site of weight 0.
+    stretches = np.array([[0, 10, 20], [0, 14, 18], [0, 40, 50], [1, 0, 6], [2, 0, 6]])
+    rng = np.random.default_rng
+    every = trust.expected(stretches, names, sites, np.repeat([1, 0], [5, 15]), rng(0))
+    assert every.recall == pytest.approx(2 / 2.5) and every.fdr == pytest.approx(1 / 5)
+    assert every.low < every.recall <= every.high <= 1
+    two = trust.expected(stretches, names, sites, np.repeat([2, 0], [1, 19]), rng(0))  # the two strongest
+    assert two.recall == pytest.approx(1 / 2.5) and two.fdr == 0
+    of_more = trust.expected(stretches, names, sites, np.repeat([1, 0], [10, 30]), rng(0))  # as many per sequence
+    assert of_more[0::3] == every[0::3]
+    none = trust.expected(stretches, names, sites, np.zeros(20, int), rng(0))
+    assert none.recall == 0 and np.isnan(none.fdr)
+
+
+def test_the_interval_of_the_recall_is_that_of_a_share():
+    names = [str(number) for number in range(400)]
+    sites = {name: [(0, 10, 1.0)] for name in names}
+    stretches = np.array([[row, 0, 10] for row in range(300)])  # 3 of 4 sites, and all are called
+    one = trust.expected(stretches, names, sites, np.repeat([1, 0], [350, 50]), np.random.default_rng(0))
+    assert one.recall == 0.75 and one.fdr == 0
+    error = 1.96 * np.sqrt(0.75 * 0.25 / 400)
+    assert (one.low, one.high) == (pytest.approx(0.75 - error, abs=0.01), pytest.approx(0.75 + error, abs=0.01))
+    everywhere = np.array([[row, 0, 10] for row in range(400)])
+    called = np.repeat([1, 0], [300, 100])
+    one = trust.expected(everywhere, names, sites, called, np.random.default_rng(0), error=0.1)
+    assert one.recall == 0.75  # a tenth more or fewer sites, for as many calls
+    width = np.sqrt(0.1**2 + error**2 / (0.75 * 1.96) ** 2) * 1.96
+    assert (one.low, one.high) == (
+        pytest.approx(0.75 * np.exp(-width), abs=0.02),
+        pytest.approx(0.75 * np.exp(width), abs=0.03),
     )
-    sites = {'x': [(12, 22), (60, 70)], 'my y': [(3, 13)], 'z': [(0, 6)]}
-    recall, false = trust.score_bed(path, sites)
-    assert recall == pytest.approx(2 / 4)  # of x the first; of y half of the six letters; nothing for z
-    assert false == pytest.approx(1 / 4)
-    path.write_text('#chrom\n')
-    recall, false = trust.score_bed(path, sites)
-    assert recall == 0 and np.isnan(false)
     json.dumps(trust.TRUST.columns)

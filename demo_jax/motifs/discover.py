@@ -33,6 +33,8 @@ LEAST_SITES = 10
 ALIKE = 0.6
 #: Seqlets that are compared pair by pair. More are clustered in parts; step 2 joins the groups of all parts.
 MOST_COMPARED = 1500
+#: A neighbour competes for hits if its sites contribute, on average, at least this share of what the best motif's do.
+COMPETES = 0.25
 _WINDOW = MOST_WIDTH + 5  # columns that are compared
 _REACH = 14  # the largest offset
 _FLANK = 30  # columns looked at on either side of a group's window
@@ -85,6 +87,21 @@ class FoundMotif:
         """How many sites have their centre in each of `bins` equal parts of sequences of `length`, int64 (bins,)."""
         centre = np.clip(self.start + self.width / 2, 0, length - 1e-9)
         return np.bincount((centre * bins / length).astype(np.int64), minlength=bins)
+
+
+def competing(source: np.ndarray, sign: np.ndarray, contribution: np.ndarray) -> np.ndarray:
+    """Which of the motifs of a map compete for hits: those made of seqlets, and neighbours that contribute themselves.
+
+    Args:
+      source, sign: (n,), of `FoundMotif`.
+      contribution: float (n,), the mean over each motif's sites.
+
+    Returns:
+      bool (n,).
+    """
+    toward = np.asarray(sign) * np.asarray(contribution, np.float64)
+    most = np.array([toward[np.equal(sign, one)].max() for one in sign])
+    return np.equal(source, 'seqlets') | ((toward > 0) & (toward >= COMPETES * most))
 
 
 class _Group(NamedTuple):

@@ -12,7 +12,11 @@ from demo_jax.report.collect import Collector, TaskData, number
 from demo_jax.runs.preferred import prefer
 
 #: What the page shows of trust.tsv.
-_EXPECTED = ('seqlet_recall', 'seqlet_fdr', 'hit_recall', 'hit_fdr', 'motif_recall', 'invented')
+_EXPECTED = (
+    *(f'{kind}_{share}' for kind in ('seqlet', 'hit') for share in ('recall', 'recall_low', 'recall_high', 'fdr')),
+    'motif_recall',
+    'invented',
+)
 
 
 def found_payload(collector: Collector, data: TaskData, targets: dict[str, Any]) -> dict[str, Any] | None:
@@ -53,7 +57,7 @@ def found_payload(collector: Collector, data: TaskData, targets: dict[str, Any])
         'motifs': motifs,
         'chosen_by': ' and '.join(dict.fromkeys(found.why for found in order.values())),
         'trust': [
-            {name: number(row[name]) if row[name] else None for name in _EXPECTED}
+            {name: number(row[name]) if row.get(name) else None for name in _EXPECTED}
             | {'spec': row['spec'], 'method': row['method']}
             for row in trust
         ],

@@ -17,7 +17,7 @@ from demo_jax.explain.pieces import PIECES, Subject, stored_maps
 from demo_jax.io import arrays, files
 from demo_jax.io.settings import read_settings
 from demo_jax.motifs import own, seqlets
-from demo_jax.motifs.discover import FoundMotif, find_motifs
+from demo_jax.motifs.discover import FoundMotif, competing, find_motifs
 from demo_jax.motifs.hits import Pattern, find_map_hits
 from demo_jax.motifs.jaspar import JasparMatrix
 from demo_jax.motifs.spacing import Pairing, Sites, pair_motifs
@@ -260,10 +260,11 @@ def _certify(
                 np.asarray(corpus.lengths[rows]),
             )
     specs = list(dict.fromkeys(job.spec for job in jobs))
-    beside = trust.prepare(run, maps, specs, settings.random_seed, progress=progress)
-    if beside is None:
+    prepared = trust.prepare(run, maps, specs, settings.random_seed, progress=progress)
+    if prepared is None:
         print('no task has a motif, so there is nothing to certify')
         return trust.write(run, [])
+    beside, errors = prepared
     methods = list(dict.fromkeys(method for job in jobs for method in methods_of(store, job, settings.methods)))
     pieces = tuple(dict.fromkeys(ATTRIBUTIONS[method].reads or method for method in methods))
     explained = read_settings(explain.ExplainSettings, run.config().get('explain', {}), 'explain')
@@ -271,11 +272,51 @@ def _certify(
     chosen = dataclasses.replace(explained, specs=('all',), pieces=pieces, positives=most, negatives=0)
     explain.explain_run(beside, chosen, progress=progress)
     tables = discover_run(beside, dataclasses.replace(settings, certificate=False), matching, progress=progress)
-    folders = {
-        (row['task'], row['spec'], row['method']): folder_of(beside, row['task'], row['spec'], row['method'])
-        for row in tables['seqlets'].rows
-    }
-    return trust.write(run, trust.judge(beside, tables['motifs'].rows, maps, folders))
+    simulated, calls = Explanations(beside), {}
+    for job in simulated.jobs():
+        for method in methods_of(simulated, job, settings.methods):
+            real = folder_of(run, job.task, job.spec, method)
+            if not (real / 'seqlets.bed').exists():
+                continue  # a map that the real run does not have
+            mine = next(one for one in jobs if (one.task, one.spec) == (job.task, job.spec))
+            calls[job.task, job.spec, method] = trust.Judged(
+                folder_of(beside, job.task, job.spec, method),
+                _for_binding(beside, simulated, job, method, settings),
+                _for_binding(run, store, mine, method, settings),
+            )
+    return trust.write(run, trust.judge(beside, tables['motifs'].rows, maps, calls, errors))
+
+
+def _for_binding(
+    run: RunDirectory, store: Explanations, job: Job, method: str, settings: DiscoverSettings
+) -> trust.Calls:
+    """All seqlets and hits for binding of a map whose files are there, the strongest first."""
+    corpus, folder = run.corpus(), folder_of(run, job.task, job.spec, method)
+    of_map = store.made(ATTRIBUTIONS[method].reads or method, job.index)
+    the_map = _read_map(run, store, corpus, job, method, settings, of_map, Records(folder))
+    patterns = discovered.read_patterns(folder)
+    signs = np.array([pattern.sign for pattern in patterns.values()], np.int64)
+    try:
+        called = _seqlets(the_map, settings)
+    except InputError:  # said in seqlets.tsv
+        called = seqlets.NO_SEQLETS
+    hits = find_map_hits(the_map.values, the_map.tokens, patterns, null=(the_map.null, the_map.null_tokens))
+    parts = []
+    for of, sign, strength, fdr in (
+        (called, called.sign, called.score, settings.seqlet_fdr),
+        (hits, signs[hits.motif], hits.explained, settings.hit_fdr),
+    ):
+        mine = np.flatnonzero(sign > 0)
+        mine = mine[np.argsort(-strength[mine], kind='stable')]
+        places = np.stack([of.row[mine], of.start[mine], of.start[mine] + of.width[mine]], axis=1)
+        parts.append(trust.Stretches(places, of.q_value[mine] <= fdr))
+    return trust.Calls([corpus.name(int(row)) for row in the_map.rows], *parts)
+
+
+def _seqlets(the_map: _Map, settings: DiscoverSettings) -> seqlets.Seqlets:
+    """All seqlets of a map, whatever their q."""
+    null_lengths = None if the_map.lengths is None else np.repeat(the_map.lengths, settings.shuffles)
+    return seqlets.call_seqlets(the_map.values, the_map.null, lengths=the_map.lengths, null_lengths=null_lengths)
 
 
 def _positives(store: Explanations, corpus: Corpus, task: str) -> np.ndarray:
@@ -388,12 +429,11 @@ def _find(
     targets: Any,
 ) -> _Result:
     """Seqlets, motifs, hits and spacings of one map, and their files."""
-    job, method, rows, tokens, lengths, values, null_tokens, null = the_map
+    job, method, rows, tokens, _, values, null_tokens, null = the_map
     key = {'task': job.task, 'spec': job.spec, 'method': method}
-    null_lengths = None if lengths is None else np.repeat(lengths, settings.shuffles)
     note, motifs = '', {}
     try:
-        called = seqlets.call_seqlets(values, null, lengths=lengths, null_lengths=null_lengths)
+        called = _seqlets(the_map, settings)
         called = called.take(called.q_value <= settings.seqlet_fdr)
         motifs = _named(find_motifs(values, tokens, called, neighbours=settings.neighbours))
         note = '' if motifs else 'no motif' if len(called) else 'no seqlet is significant'
@@ -401,10 +441,12 @@ def _find(
         called, note = seqlets.NO_SEQLETS, str(error)
     discovered.write_seqlets(folder / 'seqlets.bed', called, corpus, rows)
     discovered.write_found(folder, motifs, tokens, values)
+    facts = [(motif.source, motif.sign, motif.contribution.mean()) for motif in motifs.values()]
+    competes = competing(*map(np.array, zip(*facts, strict=True))).tolist() if facts else []
     patterns = {
         name: Pattern(motif.probabilities, motif.contributions, motif.sign)
-        for name, motif in motifs.items()
-        if motif.source == 'seqlets'
+        for (name, motif), one in zip(motifs.items(), competes, strict=True)
+        if one
     }
     hits = find_map_hits(values, tokens, patterns, null=(null, null_tokens))
     hits = hits.take(hits.q_value <= settings.hit_fdr)

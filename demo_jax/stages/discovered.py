@@ -20,9 +20,9 @@ from demo_jax import dna
 from demo_jax.data.corpus import Corpus
 from demo_jax.io import arrays, files
 from demo_jax.motifs import formats, piles
-from demo_jax.motifs.discover import FoundMotif
+from demo_jax.motifs.discover import FoundMotif, competing
 from demo_jax.motifs.extract import Windows
-from demo_jax.motifs.hits import MapHits
+from demo_jax.motifs.hits import MapHits, Pattern
 from demo_jax.motifs.seqlets import Seqlets
 from demo_jax.motifs.spacing import Pairing
 
@@ -130,6 +130,28 @@ def read_found(folder: pathlib.Path) -> dict[str, dict[str, np.ndarray]]:
         name, _, field = key.rpartition('/')
         found.setdefault(name, {})[field] = array
     return found
+
+
+def read_patterns(folder: pathlib.Path) -> dict[str, Pattern]:
+    """The motifs that compete for hits, with their JASPAR matches behind their names.
+
+    Raises:
+      InputError: found.npz is missing or damaged.
+    """
+    rows = files.read_tsv(folder / 'motifs.tsv') if (folder / 'motifs.tsv').exists() else []
+    found, patterns = read_found(folder), {}
+    rows = [row for row in rows if row['motif'] in found]
+    motifs = [found[row['motif']] for row in rows]
+    facts = [
+        (row['source'], int(motif['sign']), motif['contribution'].mean())
+        for row, motif in zip(rows, motifs, strict=True)
+    ]
+    competes = competing(*map(np.array, zip(*facts, strict=True))).tolist() if facts else []
+    for row, motif, one in zip(rows, motifs, competes, strict=True):
+        if one:
+            label = f'{row["motif"]}:{row["match_name"]}' if row['match_name'] else row['motif']
+            patterns[label] = Pattern(motif['probabilities'], motif['contributions'], int(motif['sign']))
+    return patterns
 
 
 def _write_h5(path: pathlib.Path, motifs: Mapping[str, FoundMotif], tokens: np.ndarray, values: np.ndarray) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from demo_jax import dna
 from demo_jax.errors import InputError
 from demo_jax.insilico.sources import find_motifs
-from demo_jax.io import arrays, files
+from demo_jax.io import files
 from demo_jax.motifs import formats, own
 from demo_jax.motifs.hits import MapHits, Pattern, find_map_hits, known_pattern
 from demo_jax.predict.predictor import Predictor
@@ -24,12 +24,17 @@ from demo_jax.predict.scoring import BestWindows
 from demo_jax.predict.tracks import Stretch, explain_bases
 from demo_jax.predict.windows import Fasta, read_blocks
 from demo_jax.runs.preferred import prefer
+from demo_jax.stages.discovered import read_patterns
 
 COLUMNS = ('chrom', 'start', 'end', 'name', 'score', 'strand', 'contribution', 'similarity', 'q', 'task', 'spec')
 #: How bases are explained where motifs do not come with a method.
 METHOD = 'integrated_gradients'
-#: Shuffled windows whose maps tell what is significant.
-SHUFFLES = 400
+#: Shuffled windows whose maps tell what is significant: at least, and at most where the file has more letters.
+SHUFFLES, MOST_SHUFFLES = 400, 2000
+#: Shuffled letters for one of the file: q of few sites cannot be lower than one in as many.
+_TIMES = 4
+#: Windows' own hits up to this q, by plain shuffles, are left out of what is shuffled.
+_LEFT_OUT_Q = 0.2
 _CORE, _MARGIN, _ROWS = 1024, 64, 64  # letters of a row that count, letters beside them, rows at a time
 #: Hits that more of the null's explain as much as are not kept.
 _MOST_P = 0.2
@@ -76,10 +81,10 @@ def wanted_motifs(run: Run, model: Predictor, names: Sequence[str] = ()) -> Want
         patterns = {name: known_pattern(np.asarray(motif)) for name, motif in found.items()}
         return Wanted(patterns, METHOD, 'given motifs')
     folder = run.directory.path / 'motifs' / files.safe_name(model.task) / files.safe_name(model.spec)
-    there = [path.parent.name for path in sorted(folder.glob('*/found.npz')) if _found(path.parent)]
+    there = [path.parent.name for path in sorted(folder.glob('*/found.npz')) if read_patterns(path.parent)]
     method = prefer(run.directory.tables, model.task, model.spec, there).best
     if method is not None:
-        return Wanted(_found(folder / method), method, 'motifs found')
+        return Wanted(read_patterns(folder / method), method, 'motifs found')
     matrices = own.find_own(run.directory.corpus(), [model.task])
     ids = matrices.ids[model.task]
     if not ids:
@@ -89,20 +94,6 @@ def wanted_motifs(run: Run, model: Predictor, names: Sequence[str] = ()) -> Want
         )
     known = {matrices.matrices[one].label: known_pattern(matrices.matrices[one].probabilities) for one in ids}
     return Wanted(known, METHOD, f'{matrices.release} matrices of the TF')
-
-
-def _found(folder: pathlib.Path) -> dict[str, Pattern]:
-    """The motifs made of seqlets in a folder of the stage discover, with their JASPAR matches behind their names."""
-    rows = files.read_tsv(folder / 'motifs.tsv') if (folder / 'motifs.tsv').exists() else []
-    stored = arrays.read_npz(folder / 'found.npz')
-    patterns = {}
-    for row in rows:
-        name = row['motif']
-        if row['source'] == 'seqlets' and f'{name}/probabilities' in stored:
-            label = f'{name}:{row["match_name"]}' if row['match_name'] else name
-            probabilities, contributions = (stored[f'{name}/{part}'] for part in ('probabilities', 'contributions'))
-            patterns[label] = Pattern(probabilities, contributions, int(stored[f'{name}/sign']))
-    return patterns
 
 
 class _Null(NamedTuple):
@@ -126,7 +117,8 @@ def write_hits(
     """Hits in all bases of a file, or in the best windows, model by model: BED6 and contribution, similarity, q, ...
 
     q is the number of hits in as many letters of shuffled sequences that explain as much, divided by that of the hits
-    that do. The shuffles are of windows all over the file.
+    that do. The shuffles are of windows all over the file, without what looks like sites: a shuffle of a window with a
+    site holds much of the motif again, far more often than the rest of the file does (`_without_hits`).
 
     Args:
       path: the table; its rows are in the order of the FASTA.
@@ -145,11 +137,11 @@ def write_hits(
       InputError: the file has changed since it was checked.
     """
     n_hits = 0
-    shuffled = _shuffles(fasta, np.random.default_rng([seed, 11]))
+    windows = _windows(fasta)
     with files.atomic_path(path) as temporary, open(temporary, 'w', encoding='utf-8', newline='\n') as table:
         table.write('#' + '\t'.join(COLUMNS) + '\n')
         for number, (model, mine) in enumerate(zip(models, wanted, strict=True)):
-            null = _null(model, mine, shuffled)
+            null = _null(model, mine, windows, np.random.default_rng([seed, 11]))
             with tempfile.TemporaryFile(dir=path.parent) as spool:
                 names: list[str] = []
                 if best is None:
@@ -178,9 +170,13 @@ def _best_stretches(best: BestWindows, number: int, method: str) -> Iterator[Str
             yield Stretch(best.records[r].record, start, dna.encode(window), values[None])
 
 
-def _shuffles(fasta: Fasta, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Dinucleotide shuffles uint8 (n, width) of windows all over a file, and their lengths."""
-    every = max(1, fasta.n_windows // SHUFFLES)
+def _windows(fasta: Fasta) -> tuple[np.ndarray, np.ndarray]:
+    """Windows all over a file, uint8 (n, width), as many as are shuffled at the most, and their lengths.
+
+    They are as many as hold the letters of the file `_TIMES` times, within `SHUFFLES` and `MOST_SHUFFLES`; of a file with fewer
+    windows each comes several times.
+    """
+    every = max(1, fasta.n_windows // MOST_SHUFFLES)
     parts, lengths, seen = [], [], 0
     for block in read_blocks(fasta, 4096):
         chosen = np.arange(-seen % every, len(block.lengths), every)
@@ -188,19 +184,59 @@ def _shuffles(fasta: Fasta, rng: np.random.Generator) -> tuple[np.ndarray, np.nd
         lengths.append(block.lengths[chosen])
         seen += len(block.lengths)
     tokens, sizes = np.concatenate(parts), np.concatenate(lengths)
-    again = np.resize(np.arange(len(tokens)), max(SHUFFLES, len(tokens)))  # of few windows, several shuffles
-    return dna.dinucleotide_shuffle(tokens[again], rng, sizes[again]), sizes[again]
+    letters = fasta.n_windows * min(fasta.stride, fasta.width)
+    n = int(np.clip(_TIMES * letters // fasta.width, SHUFFLES, MOST_SHUFFLES))
+    again = np.arange(n) * len(tokens) // n
+    return tokens[again], sizes[again]
 
 
-def _null(model: Predictor, wanted: Wanted, shuffled: tuple[np.ndarray, np.ndarray]) -> _Null:
-    tokens, lengths = shuffled
+def _null(model: Predictor, wanted: Wanted, windows: tuple[np.ndarray, np.ndarray], rng: np.random.Generator) -> _Null:
+    """What the motifs explain in shuffles of windows without their own sites."""
+    tokens, lengths = windows
+    few = np.unique(np.linspace(0, len(tokens) - 1, SHUFFLES).astype(np.int64))
+    shuffled = dna.dinucleotide_shuffle(tokens[few], rng, lengths[few])
+    plain, _ = _explained(model, wanted, shuffled, lengths[few])
+    _, hits = _explained(model, wanted, tokens, lengths)
+    signs = np.array([pattern.sign for pattern in wanted.motifs.values()])
+    inside = np.zeros(tokens.shape, bool)
+    for sign, explained in plain.items():
+        mine = np.flatnonzero(signs[hits.motif] == sign)
+        above = len(explained) - np.searchsorted(explained, hits.explained[mine], side='left')
+        counts = np.bincount(above, minlength=len(explained) + 1)
+        null = _Null(plain, int(lengths[few].sum()))
+        for hit in mine[_q_values(counts, null, sign, int(lengths.sum()))[above] <= _LEFT_OUT_Q].tolist():
+            inside[hits.row[hit], hits.start[hit] : hits.start[hit] + hits.width[hit]] = True
+    background = _without_hits(tokens, lengths, inside, rng)
+    return _Null(_explained(model, wanted, background, lengths)[0], int(lengths.sum()))
+
+
+def _without_hits(tokens: np.ndarray, lengths: np.ndarray, inside: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Shuffles of the letters (n, width) outside of hits, filled up to their lengths by other shuffles of these.
+
+    Where hits cover more than half of a window, all of it is shuffled.
+    """
+    beside = ~inside & (np.arange(tokens.shape[1]) < lengths[:, None])
+    kept = np.where((2 * beside.sum(axis=1) >= lengths)[:, None], beside, np.arange(tokens.shape[1]) < lengths[:, None])
+    sizes = kept.sum(axis=1)
+    packed = np.full(tokens.shape, dna.N, np.uint8)
+    packed[np.arange(tokens.shape[1]) < sizes[:, None]] = tokens[kept]
+    made, again = (dna.dinucleotide_shuffle(packed, rng, sizes) for _ in range(2))
+    for row in np.flatnonzero(sizes < lengths).tolist():
+        made[row, sizes[row] : lengths[row]] = again[row, : lengths[row] - sizes[row]]
+    return made
+
+
+def _explained(
+    model: Predictor, wanted: Wanted, tokens: np.ndarray, lengths: np.ndarray
+) -> tuple[dict[int, np.ndarray], MapHits]:
+    """What hits in some windows explain, ascending, by sign of their motifs; and the hits."""
     texts = [dna.decode(row[:n]) for row, n in zip(tokens, lengths, strict=True)]
     values = np.zeros(tokens.shape, np.float32)
     for row, found in zip(values, model.attribute(wanted.method, texts).signed, strict=True):
         row[: len(found)] = found
     hits = find_map_hits(values, tokens, wanted.motifs)
     signs = np.array([pattern.sign for pattern in wanted.motifs.values()])[hits.motif]
-    return _Null({sign: np.sort(hits.explained[signs == sign]) for sign in (1, -1)}, int(lengths.sum()))
+    return {sign: np.sort(hits.explained[signs == sign]) for sign in (1, -1)}, hits
 
 
 def _collect(

@@ -7,8 +7,13 @@ model's scores: those of the real positives are a mixture of those of sequences 
 strengths (`mix_strengths`). The same architectures are trained on them by the same recipe, in a run of its own
 (WORKDIR/trust), explained on as many positives, and searched in the same way. There it is known where the sites are.
 
-Recall counts the sites of motifs that a map shows: a partner that a model does without contributes nothing at its
-sites, and no map can find it (`shown_sites`).
+How much a threshold of q calls is known of the real run, and varies with the shuffles that q-values come from: a few
+strong chance matches decide. So as much is called in the simulation as in the real run, the strongest first, and the
+question is how much of it lies on sites. What remains uncertain with so many sequences is told by resampling them
+(`expected`).
+
+In the recall, sites count as much as the map shows of their motif: a partner that a model does without contributes
+nothing at its sites, and no map can find it (`weighted_sites`).
 """
 
 import pathlib
@@ -26,7 +31,7 @@ from demo_jax.explain.attribution import ATTRIBUTIONS, BEST_FIRST
 from demo_jax.explain.pieces import stored_maps
 from demo_jax.io import files
 from demo_jax.io.settings import read_settings
-from demo_jax.motifs import formats, own
+from demo_jax.motifs import own
 from demo_jax.motifs.jaspar import JasparMatrix
 from demo_jax.runs.directory import RunDirectory
 from demo_jax.runs.explanations import Explanations
@@ -45,8 +50,12 @@ TRUST = Table(
         'simulated_auroc',
         'sites',
         'seqlet_recall',
+        'seqlet_recall_low',
+        'seqlet_recall_high',
         'seqlet_fdr',
         'hit_recall',
+        'hit_recall_low',
+        'hit_recall_high',
         'hit_fdr',
         'motifs',
         'motif_recall',
@@ -78,6 +87,9 @@ USED = 0.1
 #: How strong sites are: their letters are drawn from probabilities ** strength.
 STRENGTHS = (0.6, 1.0, 1.5)
 _BINS = 40  # of scores, for their distributions
+_RESAMPLES = 500  # of sequences, for intervals
+_RESAMPLES_OF_SHARES, _ROUNDS_AGAIN = 50, 200  # of scores, and rounds of the expectation maximisation of each
+_SURE = 0.95  # of an interval
 
 
 class Arrangement(NamedTuple):
@@ -87,11 +99,13 @@ class Arrangement(NamedTuple):
       motifs: name -> probabilities (w, 4), those for binding that the model uses, what contributes most first.
       sites: one entry per explained positive that has some: (motif, start, strand) of each.
       strengths: of `STRENGTHS`, the share of the positives that get sites of this strength in the simulation.
+      error: standard error of the share of positives that get any, as a share of it, by resampling scores.
     """
 
     motifs: Mapping[str, np.ndarray]
     sites: Sequence[Sequence[tuple[str, int, int]]]
     strengths: Mapping[float, float]
+    error: float
 
 
 class Modelled(NamedTuple):
@@ -110,6 +124,53 @@ class Modelled(NamedTuple):
     score: Callable[[np.ndarray, np.ndarray], np.ndarray]
     tokens: np.ndarray
     lengths: np.ndarray
+
+
+class Stretches(NamedTuple):
+    """Seqlets or hits for binding, the strongest first.
+
+    Attributes:
+      places: int64 (S, 3), row of the sequence, start and stop of each.
+      called: bool (S,), which of them have a q-value low enough.
+    """
+
+    places: np.ndarray
+    called: np.ndarray
+
+
+class Calls(NamedTuple):
+    """What a map shows for binding, whatever its q-value.
+
+    Attributes:
+      names: of the N sequences that are explained.
+      seqlets, hits: see `Stretches`.
+    """
+
+    names: Sequence[str]
+    seqlets: Stretches
+    hits: Stretches
+
+
+class Judged(NamedTuple):
+    """A map of the simulated run, and the same of the real run.
+
+    Attributes:
+      folder: of the simulated map, see `stages.discovered`.
+      simulated, real: what they show.
+    """
+
+    folder: pathlib.Path
+    simulated: Calls
+    real: Calls
+
+
+class Expected(NamedTuple):
+    """What is expected of calls: shares, NaN of none; `low` and `high` are those of `recall`, 95% of the resamples."""
+
+    recall: float
+    low: float
+    high: float
+    fdr: float
 
 
 def used_motifs(folder: pathlib.Path) -> dict[str, dict[str, np.ndarray]]:
@@ -141,15 +202,26 @@ def arrangement(of: Modelled, rng: np.random.Generator) -> Arrangement | None:
     for name, motif in used.items():
         for row, start, strand in zip(motif['row'], motif['start'], motif['strand'], strict=True):
             by_row.setdefault(int(row), []).append((name, int(start), int(strand)))
-    like = Arrangement({name: motif['probabilities'] for name, motif in used.items()}, list(by_row.values()), {})
+    like = Arrangement({name: motif['probabilities'] for name, motif in used.items()}, list(by_row.values()), {}, 0.0)
     known = []
     for strength in (None, *STRENGTHS):
         tokens = dna.dinucleotide_shuffle(of.tokens, rng, of.lengths)
         if strength is not None:
             _plant(tokens, of.lengths, like._replace(strengths={strength: 1.0}), rng)
         known.append(of.score(tokens, of.lengths))
-    shares = mix_strengths(of.score(of.tokens, of.lengths), known)
-    return like._replace(strengths=dict(zip(STRENGTHS, shares[1:].tolist(), strict=True)))
+    scores = of.score(of.tokens, of.lengths)
+    shares = mix_strengths(scores, known)
+    again = [
+        1 - mix_strengths(*_resampled(scores, known, rng), rounds=_ROUNDS_AGAIN)[0] for _ in range(_RESAMPLES_OF_SHARES)
+    ]
+    error = float(np.std(again) / max(np.mean(again), 1e-9))
+    return like._replace(strengths=dict(zip(STRENGTHS, shares[1:].tolist(), strict=True)), error=error)
+
+
+def _resampled(
+    scores: np.ndarray, known: Sequence[np.ndarray], rng: np.random.Generator
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    return rng.choice(scores, len(scores)), [rng.choice(part, len(part)) for part in known]
 
 
 def mix_strengths(scores: np.ndarray, known: Sequence[np.ndarray], *, rounds: int = 500) -> np.ndarray:
@@ -247,7 +319,7 @@ def prepare(
     seed: int,
     *,
     progress: bool = True,
-) -> RunDirectory | None:
+) -> tuple[RunDirectory, dict[str, float]] | None:
     """Make and train the simulated run beside a real one; None where no task has a motif.
 
     Args:
@@ -256,6 +328,9 @@ def prepare(
       specs: architectures.
       seed: of the simulation.
       progress: show bars.
+
+    Returns:
+      The simulated run, and `Arrangement.error` of each of its tasks.
 
     Raises:
       InputError: as `train_run`.
@@ -275,14 +350,15 @@ def prepare(
         shutil.rmtree(beside.path)  # of motifs that have changed since
     beside.create(simulated, config, make_jobs(simulated.tasks, specs, recipe))
     train.train_run(beside, progress=progress)
-    return beside
+    return beside, {task: like.error for task, like in found.items() if like is not None}
 
 
 def judge(
     beside: RunDirectory,
     rows: Sequence[Mapping[str, Any]],
     maps: Mapping[str, Modelled],
-    folders: Mapping[tuple[str, str, str], pathlib.Path],
+    calls: Mapping[tuple[str, str, str], Judged],
+    errors: Mapping[str, float],
 ) -> list[dict[str, Any]]:
     """Rows of trust.tsv: what was found in the simulated run, against what was planted.
 
@@ -290,7 +366,8 @@ def judge(
       beside: the simulated run, searched.
       rows: of its motifs.tsv.
       maps: as of `prepare`.
-      folders: (task, spec, method) -> where the files of that map of the simulated run lie.
+      calls: (task, spec, method) -> that map of both runs.
+      errors: of `prepare`.
     """
     store, corpus = Explanations(beside), beside.corpus()
     best = explain.best_results(beside)
@@ -298,24 +375,33 @@ def judge(
     made: list[dict[str, Any]] = []
     assert corpus.sites is not None  # it is simulated
     jobs = {(job.task, job.spec): job for job in store.jobs()}
-    for (task, spec, method), folder in folders.items():
-        of_task = shown_sites(store, corpus, jobs[task, spec], method)
-        n_sites = sum(map(len, of_task.values()))
+    for (task, spec, method), of in calls.items():
+        of_task = weighted_sites(store, corpus, jobs[task, spec], method)
         row: dict[str, Any] = {
             'task': task,
             'spec': spec,
             'method': method,
             'auroc': maps[task].auroc,
             'simulated_auroc': simulated[task, spec],
-            'sites': n_sites,
+            'sites': sum(weight for sites in of_task.values() for *_, weight in sites),
             'best': 0,
         }
-        for what, name in (('seqlet', 'seqlets.bed'), ('hit', 'hits.bed')):
-            recall, false = score_bed(folder / name, of_task)
-            row |= {f'{what}_recall': recall, f'{what}_fdr': false}
+        for what, here, real in (
+            ('seqlet', of.simulated.seqlets, of.real.seqlets),
+            ('hit', of.simulated.hits, of.real.hits),
+        ):
+            numbers = np.bincount(real.places[real.called, 0], minlength=len(of.real.names))
+            rng = task_rng(0, task, f'trust {spec} {method} {what}')
+            one = expected(here.places, of.simulated.names, of_task, numbers, rng, error=errors[task])
+            row |= {
+                f'{what}_recall': one.recall,
+                f'{what}_recall_low': one.low,
+                f'{what}_recall_high': one.high,
+                f'{what}_fdr': one.fdr,
+            }
         planted = used_motifs(maps[task].folder)
         mine = [one for one in rows if (one['task'], one['spec'], one['method']) == (task, spec, method)]
-        row |= _motifs(planted, mine, discovered.read_found(folder))
+        row |= _motifs(planted, mine, discovered.read_found(of.folder))
         made.append(row)
     for model in dict.fromkeys((row['task'], row['spec']) for row in made):
         mine = [row for row in made if (row['task'], row['spec']) == model]
@@ -324,11 +410,13 @@ def judge(
     return made
 
 
-def shown_sites(store: Explanations, corpus: Corpus, job: Job, method: str) -> dict[str, list[tuple[int, int]]]:
-    """Name of each explained positive -> (start, stop) of its planted sites of the motifs that a map shows.
+def weighted_sites(
+    store: Explanations, corpus: Corpus, job: Job, method: str
+) -> dict[str, list[tuple[int, int, float]]]:
+    """Name of each explained positive -> (start, stop, weight) of its planted sites, decoys left out.
 
-    A map shows a motif if its sites contribute, on average, at least `USED` of what those of the motif that
-    contributes most do.
+    The weight is that of the motif: the mean contribution of its sites, as a share of that of the motif that
+    contributes most; 0 where that is below 0.
 
     Args:
       store: explanations of a simulated run.
@@ -348,41 +436,75 @@ def shown_sites(store: Explanations, corpus: Corpus, job: Job, method: str) -> d
     stop = start + sites['width']
     contribution = total[at, stop] - total[at, start]
     mean = {motif: contribution[sites['motif'] == motif].mean() for motif in np.unique(sites['motif']).tolist()}
-    shown = [motif for motif in mean if mean[motif] >= USED * max(mean.values())]
-    found: dict[str, list[tuple[int, int]]] = {corpus.name(int(row)): [] for row in rows if corpus.labels[row] == 1}
-    for row, motif, first, last in zip(sites['row'], sites['motif'], start, stop, strict=True):
-        if motif in shown:
-            found[corpus.name(int(row))].append((int(first), int(last)))
+    most = max(mean.values(), default=0.0)
+    found: dict[str, list[tuple[int, int, float]]] = {
+        corpus.name(int(row)): [] for row in rows if corpus.labels[row] == 1
+    }
+    for row, motif, first, last in zip(sites['row'], sites['motif'].tolist(), start, stop, strict=True):
+        weight = max(mean[motif], 0.0) / most if most > 0 else 0.0
+        found[corpus.name(int(row))].append((int(first), int(last), float(weight)))
     return found
 
 
-def score_bed(path: pathlib.Path, sites: Mapping[str, Sequence[tuple[int, int]]]) -> tuple[float, float]:
-    """Recall and false discovery rate of the stretches of a file of `stages.discovered` that speak for binding.
+def expected(
+    stretches: np.ndarray,
+    names: Sequence[str],
+    sites: Mapping[str, Sequence[tuple[int, int, float]]],
+    called: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    error: float = 0.0,
+) -> Expected:
+    """Recall and false discovery rate of the strongest stretches, as many per sequence as are called elsewhere.
 
     A stretch and a site are one if they share at least half of the shorter of the two.
 
     Args:
-      path: the file, with names of sequences in its first column.
-      sites: name of a sequence -> (start, stop) of its sites.
-
-    Returns:
-      NaN for a share of none.
+      stretches: int (S, 3), row, start and stop of each, the strongest first.
+      names: of the N sequences.
+      sites: name of a sequence -> (start, stop, weight in the recall) of its sites.
+      called: int (M,), how many are called in each sequence of the real run.
+      rng: of the resamples of the N and of the M sequences, which the interval of the recall comes from.
+      error: standard error of how many sites the real sequences hold for one of these here. It widens the interval.
     """
-    found, called, false = set(), 0, 0
-    for line in path.read_text(encoding='utf-8').splitlines()[1:]:
-        chrom, first, last, name, *_ = line.split('\t')
-        if name.startswith('against'):
-            continue
-        chrom, start, stop = formats.unescape(chrom), int(first), int(last)
-        hit = {
-            (chrom, site)
-            for site in sites.get(chrom, ())
-            if 2 * (min(stop, site[1]) - max(start, site[0])) >= min(stop - start, site[1] - site[0])
-        }
-        found |= hit
-        called, false = called + 1, false + (not hit)
-    total = sum(map(len, sites.values()))
-    return len(found) / total if total else np.nan, false / called if called else np.nan
+    row, hit = stretches[:, 0].astype(np.int64), np.zeros(len(stretches), bool)
+    found_by: list[int] = []  # the strongest stretch on each site
+    of_sites: list[tuple[int, float]] = []  # row and weight
+    of_row: dict[int, list[int]] = {}
+    for number, at in enumerate(row.tolist()):
+        of_row.setdefault(at, []).append(number)
+    for at, name in enumerate(names):
+        for first, last, weight in sites.get(name, ()):
+            on = [
+                number
+                for number in of_row.get(at, ())
+                for _, start, stop in [stretches[number].tolist()]
+                if 2 * (min(stop, last) - max(start, first)) >= min(stop - start, last - first)
+            ]
+            hit[on] = True
+            found_by.append(min(on, default=len(stretches)))
+            of_sites.append((at, weight))
+    site_row = np.array([at for at, _ in of_sites], np.int64)
+    site_weight = np.array([weight for _, weight in of_sites], np.float64)
+
+    def shares(weights: np.ndarray, total: float) -> tuple[float, float]:
+        taken = int(np.searchsorted(np.cumsum(weights[row]), total + 0.5))
+        every, of_calls = weights[site_row] * site_weight, weights[row[:taken]]
+        found = np.asarray(found_by) < taken
+        return (
+            float(every[found].sum() / every.sum()) if every.sum() else np.nan,
+            float(of_calls[~hit[:taken]].sum() / of_calls.sum()) if of_calls.sum() else np.nan,
+        )
+
+    n, m = len(names), len(called)
+    recall, fdr = shares(np.ones(n), called.mean() * n)
+    per_site = np.exp(error * rng.standard_normal(_RESAMPLES))
+    drawn = [
+        shares(rng.multinomial(n, np.full(n, 1 / n)), float(called[rng.integers(0, m, m)].mean()) * n / sites_more)[0]
+        for sites_more in per_site.tolist()
+    ]
+    low, high = np.nanquantile(drawn, [(1 - _SURE) / 2, (1 + _SURE) / 2])
+    return Expected(recall, float(low), float(high), fdr)
 
 
 def _motifs(

@@ -50,7 +50,8 @@
     const row = task.found.trust.find((one) => one.spec === spec && one.method === method);
     if (!row) return null;
     const percent = (value) => (value === null ? '–' : `${demo.fixed(100 * value, 0)}%`);
-    return el('p', {class: 'numbers'}, `In a matched simulation seqlets found ${percent(row.seqlet_recall)} of the sites that the map shows and ${percent(row.seqlet_fdr)} of them were false; hits ${percent(row.hit_recall)} and ${percent(row.hit_fdr)}; ${percent(row.motif_recall)} of the motifs were found, ${demo.count(row.invented)} invented.`);
+    const recall = (kind) => `${percent(row[`${kind}_recall`])} (${percent(row[`${kind}_recall_low`])} to ${percent(row[`${kind}_recall_high`])})`;
+    return el('p', {class: 'numbers'}, `In a matched simulation as many seqlets as here found ${recall('seqlet')} of the sites that the map shows and ${percent(row.seqlet_fdr)} of them were false; as many hits ${recall('hit')} and ${percent(row.hit_fdr)}; ${percent(row.motif_recall)} of the motifs were found, ${demo.count(row.invented)} invented.`);
   }
 
   // Letters as high as they contribute, those against binding below the line.
