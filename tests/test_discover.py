@@ -138,6 +138,12 @@ def test_few_sites_of_another_motif_stay_apart_from_many():
     assert discover.one_motif(one, one * 12 / 400)
 
 
+def test_neighbours_compete_for_hits_if_they_contribute():
+    source = np.array(['seqlets', 'neighbour', 'neighbour', 'neighbour', 'seqlets', 'neighbour'])
+    sign, contribution = np.array([1, 1, 1, 1, -1, -1]), np.array([8.0, 2.0, 1.9, -3.0, -0.5, -0.2])
+    assert discover.competing(source, sign, contribution).tolist() == [True, True, False, False, True, True]
+
+
 def test_letters_without_a_second_matrix_have_none():
     tokens = np.random.default_rng(0).integers(0, 4, (300, 20)).astype(np.uint8)
     has, part = discover.second_matrix(tokens)

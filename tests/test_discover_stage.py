@@ -131,6 +131,20 @@ def test_seqlets_and_hits_lie_on_the_sites(made, tables):
     assert len(strands) == 1  # all the same way round
 
 
+def test_the_certificate_reads_what_the_files_hold(made, tables):
+    store, settings = Explanations(made), discover.DiscoverSettings(placements=20)
+    job = next(job for job in store.jobs() if job.task == TASK)
+    shown = discover._for_binding(made, store, job, 'saliency', settings)
+    for stretches, name in ((shown.seqlets, 'seqlets.bed'), (shown.hits, 'hits.bed')):
+        lines = [line.split('\t') for line in (folder(made) / name).read_text(encoding='utf-8').splitlines()[1:]]
+        listed = {
+            (formats.unescape(chrom), int(start), int(stop)) for chrom, start, stop, kind, *_ in lines if kind[0] == 'f'
+        }
+        called = stretches.places[stretches.called]
+        assert {(shown.names[row], start, stop) for row, start, stop in called.tolist()} == listed
+        assert stretches.called[: len(called)].all()  # the strongest first
+
+
 def test_a_map_of_too_few_sequences_has_a_reason_and_empty_files(made, tables):
     (row,) = (row for row in tables['seqlets'].rows if (row['task'], row['method']) == (FEW, 'saliency'))
     assert row['note'] == 'the map is of 4 sequences, expected 20 or more' and row['motifs'] == 0

@@ -34,10 +34,10 @@ SHUFFLES, MOST_SHUFFLES = 400, 2000
 #: Shuffled letters for one of the file: q of few sites cannot be lower than one in as many.
 _TIMES = 4
 #: Windows' own hits up to this q, by plain shuffles, are left out of what is shuffled.
-_LEFT_OUT_Q = 0.2
+_LEFT_OUT_Q = 0.5
 _CORE, _MARGIN, _ROWS = 1024, 64, 64  # letters of a row that count, letters beside them, rows at a time
-#: Hits that more of the null's explain as much as are not kept.
-_MOST_P = 0.2
+#: Hits that more of the null's explain as much as are not kept: this share of them, or so many if there are few.
+_MOST_P, _FEW = 0.2, 50
 _HIT = np.dtype(
     [
         ('record', 'i8'),
@@ -97,10 +97,10 @@ def wanted_motifs(run: Run, model: Predictor, names: Sequence[str] = ()) -> Want
 
 
 class _Null(NamedTuple):
-    """What hits in maps of shuffled windows explain, ascending, by sign of their motifs; and letters of the maps."""
+    """What hits in maps of shuffled windows explain, ascending, by sign of their motifs; and their possible places."""
 
     explained: dict[int, np.ndarray]
-    letters: int
+    places: int
 
 
 def write_hits(
@@ -173,8 +173,8 @@ def _best_stretches(best: BestWindows, number: int, method: str) -> Iterator[Str
 def _windows(fasta: Fasta) -> tuple[np.ndarray, np.ndarray]:
     """Windows all over a file, uint8 (n, width), as many as are shuffled at the most, and their lengths.
 
-    They are as many as hold the letters of the file `_TIMES` times, within `SHUFFLES` and `MOST_SHUFFLES`; of a file with fewer
-    windows each comes several times.
+    They are as many as hold the letters of the file `_TIMES` times, within `SHUFFLES` and `MOST_SHUFFLES`; of a file
+    with fewer windows each comes several times.
     """
     every = max(1, fasta.n_windows // MOST_SHUFFLES)
     parts, lengths, seen = [], [], 0
@@ -193,6 +193,8 @@ def _windows(fasta: Fasta) -> tuple[np.ndarray, np.ndarray]:
 def _null(model: Predictor, wanted: Wanted, windows: tuple[np.ndarray, np.ndarray], rng: np.random.Generator) -> _Null:
     """What the motifs explain in shuffles of windows without their own sites."""
     tokens, lengths = windows
+    # A motif has fewer places in windows than in as many letters of the file, whose maps have no seams.
+    places = np.maximum(lengths - max(len(pattern.probabilities) for pattern in wanted.motifs.values()) + 1, 1)
     few = np.unique(np.linspace(0, len(tokens) - 1, SHUFFLES).astype(np.int64))
     shuffled = dna.dinucleotide_shuffle(tokens[few], rng, lengths[few])
     plain, _ = _explained(model, wanted, shuffled, lengths[few])
@@ -203,11 +205,11 @@ def _null(model: Predictor, wanted: Wanted, windows: tuple[np.ndarray, np.ndarra
         mine = np.flatnonzero(signs[hits.motif] == sign)
         above = len(explained) - np.searchsorted(explained, hits.explained[mine], side='left')
         counts = np.bincount(above, minlength=len(explained) + 1)
-        null = _Null(plain, int(lengths[few].sum()))
-        for hit in mine[_q_values(counts, null, sign, int(lengths.sum()))[above] <= _LEFT_OUT_Q].tolist():
+        null = _Null(plain, int(places[few].sum()))
+        for hit in mine[_q_values(counts, null, sign, int(places.sum()))[above] <= _LEFT_OUT_Q].tolist():
             inside[hits.row[hit], hits.start[hit] : hits.start[hit] + hits.width[hit]] = True
     background = _without_hits(tokens, lengths, inside, rng)
-    return _Null(_explained(model, wanted, background, lengths)[0], int(lengths.sum()))
+    return _Null(_explained(model, wanted, background, lengths)[0], int(places.sum()))
 
 
 def _without_hits(tokens: np.ndarray, lengths: np.ndarray, inside: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -266,7 +268,7 @@ def _collect(
             mine = signs[made['motif']] == sign
             made['above'][mine] = len(explained) - np.searchsorted(explained, made['explained'][mine], side='left')
             counts[sign] += np.bincount(made['above'][mine], minlength=len(explained) + 1)
-        most = np.array([max(int(_MOST_P * len(null.explained[sign])), 0) for sign in signs])
+        most = np.array([max(int(_MOST_P * len(null.explained[sign])), _FEW) for sign in signs])
         spool.write(made[made['above'] <= most[made['motif']]].tobytes())
     return counts, letters
 
@@ -339,7 +341,7 @@ def _batches(rows: Iterator[_Row]) -> Iterator[list[_Row]]:
 def _q_values(counts: np.ndarray, null: _Null, sign: int, letters: int) -> np.ndarray:
     """q of hits by how many of the null's explain as much, which is 0 to m."""
     m = len(null.explained[sign])
-    expected = max(m, 1) * letters / max(null.letters, 1) * (np.arange(m + 1) + 1) / (m + 1)
+    expected = max(m, 1) * letters / max(null.places, 1) * (np.arange(m + 1) + 1) / (m + 1)
     rates = expected / np.maximum(np.cumsum(counts), 1)
     return np.minimum(np.minimum.accumulate(rates[::-1])[::-1], 1)
 
