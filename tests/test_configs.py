@@ -10,7 +10,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import __main__ as listing
-from configs import deepbind, default, pairs, paper, paper_awake, quickstart, simulated108
+from configs import accurate, deepbind, default, pairs, paper, paper_awake, quickstart, simulated108
 from configs.sections import section
 from demo_jax.data.simulate import SimulationSettings, simulate_corpus
 from demo_jax.errors import InputError
@@ -178,7 +178,7 @@ def test_the_config_has_the_names_and_defaults_that_it_always_had():
         config.machine.width = 'all'
 
 
-@pytest.mark.parametrize('module', [deepbind, pairs, paper, paper_awake, quickstart, simulated108])
+@pytest.mark.parametrize('module', [accurate, deepbind, pairs, paper, paper_awake, quickstart, simulated108])
 def test_other_configs_have_the_same_settings(module):
     def names(config, prefix=''):
         return {f'{prefix}{name}' for name in config} | {
