@@ -49,7 +49,7 @@ def accelerator(monkeypatch):
 
 def test_a_cpu_takes_its_own_numbers():
     for work, batch_size in (
-        ('attribution', 16),
+        ('attribution', 32),
         ('temporal', 64),
         ('activations', 256),
         ('interactions', 32),

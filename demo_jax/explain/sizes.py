@@ -82,8 +82,8 @@ def default_sizes(
     if not on_accelerator():
         fitting = ON_CPU[work] if work in ON_CPU else max(1, ON_CPU_ROWS[work] // rows)
         if work == 'attribution' and isinstance(score, ModelSpec | Architecture):
-            # As in training, but small CNNs' activations leave no room for more: half of a part is quicker still.
-            fitting = max(1, min(fitting, score.part_size // 2))
+            # As in training: the activations of small CNNs leave no room for more.
+            fitting = min(fitting, score.part_size)
         return Sizes(batch_size or fitting, width or 1)
     n_models, n, length = shape
     n = -(-n // (n_devices or jax.local_device_count()))
