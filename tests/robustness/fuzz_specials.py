@@ -74,7 +74,7 @@ def _blacklisted(path: pathlib.Path) -> Any:
 
 def _variants(path: pathlib.Path) -> None:
     """As `experiments.score` does: lines that cannot be scored are skipped, a file of nothing else is refused."""
-    if not any(isinstance(line, variants.Variant) for line in variants.read_variants(path)):
+    if not sum(isinstance(line, variants.Variant) for line in variants.read_variants(path)):  # reads to the end
         raise InputError(f'{path}: holds no variants that can be scored')
 
 
