@@ -261,7 +261,7 @@ def test_architectures_answer_together(run):
     maps = np.stack([model.saliency(SEQUENCES[:1]).signed[0] for model in alone])
     np.testing.assert_allclose(found.saliency(SEQUENCES[:1]).signed[0], maps.mean(axis=0), atol=1e-6)
     best = found.class_optimise(length=20, restarts=1, settings=ClassOptimisationSettings(steps=2))
-    each = [float(np.asarray(m.score(m.params, best.raw[None]))[0]) for m in alone]
+    each = [float(np.asarray(jax.jit(m.score)(m.params, best.raw[None]))[0]) for m in alone]
     assert best.score == pytest.approx(np.mean(each), rel=1e-4) and best.title == 'one / all x 6'
     assert [model.spec for model in run.model('one', 'all', 1)] == ['small_cnn', 'small_rnn']
     assert run.model('one', 'all', members='best').seed == 2
