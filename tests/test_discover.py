@@ -81,7 +81,8 @@ def test_wrong_letters_of_sites_that_speak_for_binding_are_no_motif_against_it()
     worse = rows[::2], starts[::2]
     for offset in (1, len(word) - 2):  # both are one seqlet against binding, across the site
         place = (worse[0], worse[1] + offset)
-        tokens[place], values[place] = (tokens[place] + 1) % 4, -2.0
+        tokens[place] = (tokens[place] + np.random.default_rng(offset).integers(1, 4, len(worse[0]))) % 4
+        values[place] = -2.0
     found = _found(tokens, values)
     assert [motif.sign for motif in found] == [1]
     assert found[0].contribution.mean() > 3
@@ -136,6 +137,26 @@ def test_few_sites_of_another_motif_stay_apart_from_many():
     other[np.arange(9), [3, 2, 1, 0, 3, 2, 1, 0, 3]] = 12
     assert not discover.one_motif(one, other)
     assert discover.one_motif(one, one * 12 / 400)
+
+
+def _drawn(matrix, n, rng):
+    return (rng.random((n, len(matrix), 1)) >= np.cumsum(matrix, axis=1)[None, :, :3]).sum(axis=2).astype(np.uint8)
+
+
+def test_alike_motifs_in_one_group_are_told_apart_and_weak_sites_are_not():
+    rng = np.random.default_rng(3)
+    sharp = lambda word: 0.04 + 0.84 * np.eye(4)[dna.encode(word)]  # noqa: E731
+    one, other = sharp('TGATGACGTCATC'), sharp('AATGCCACGTCAT')  # half of the columns are the same
+    both = np.concatenate([_drawn(one, 120, rng), _drawn(other, 100, rng)])
+    first = discover.two_matrices(both)
+    truth = np.arange(220) < 120
+    assert max((first == truth).mean(), (first != truth).mean()) > 0.97
+    weak = one**0.5 / (one**0.5).sum(axis=1, keepdims=True)
+    for n in (60, 220):
+        assert discover.two_matrices(_drawn(one, n, rng)) is None
+        assert discover.two_matrices(np.concatenate([_drawn(one, n, rng), _drawn(weak, n, rng)])) is None
+    half = np.concatenate([one[:7], np.full((6, 4), 0.25)])  # the same motif without its right half
+    assert discover.two_matrices(np.concatenate([_drawn(one, 150, rng), _drawn(half, 150, rng)])) is None
 
 
 def test_neighbours_compete_for_hits_if_they_contribute():

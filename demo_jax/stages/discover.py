@@ -35,7 +35,7 @@ from demo_jax.training.jobs import Job
 from demo_jax.training.pool import name_seed
 
 #: Changes whenever the files of the same explanations and settings do.
-_FILES = 4
+_FILES = 5
 #: Two motifs are the same for the column `seen_in` if they agree so well (see `own.compare`).
 _SAME = 0.75
 
