@@ -36,7 +36,7 @@ def test_a_killed_main_process_keeps_what_is_finished_and_goes_on(expected, tmp_
     command.wait()
     kept = {path.name: path.read_bytes() for path in (workdir / 'models').glob('[0-9]*.npz')}
     assert 0 < len(kept) < N_JOBS
-    until(lambda: not any(pathlib.Path(f'/proc/{pid}').exists() for pid in pids), timeout=30)  # workers end with it
+    until(lambda: not any(pathlib.Path(f'/proc/{pid}').exists() for pid in pids), timeout=120)  # workers end with it
     # More devices than there are models of one task, and no workers.
     status, printed = finish(start(workdir, '--stages=train', '--config.machine.host_devices=4'))
     assert status == 0, printed
@@ -63,8 +63,8 @@ def test_a_signal_stops_the_workers_too(tmp_path):
     until(lambda: 'compiling' in command.output.read_text(errors='replace'), command)
     pids = workers_of(command)
     command.send_signal(signal.SIGTERM)
-    status, printed = finish(command, timeout=60)
+    status, printed = finish(command)
     assert status == 130
     assert f'stopped; finished models are in {workdir}, the same command goes on' in printed
     assert 'Traceback' not in printed
-    until(lambda: not any(pathlib.Path(f'/proc/{pid}').exists() for pid in pids), timeout=30)
+    until(lambda: not any(pathlib.Path(f'/proc/{pid}').exists() for pid in pids), timeout=120)
