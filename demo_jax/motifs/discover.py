@@ -35,8 +35,8 @@ from demo_jax.motifs.seqlets import MOST_WIDTH, Seqlets
 LEAST_SITES = 10
 #: Average cosine within the groups of step 1. They are narrow on purpose: step 2 joins them again.
 ALIKE = 0.6
-#: Gain over cost at which one group becomes two motifs. In 43 simulated tasks it was at most 1.15 where one motif was
-#: planted, and 1.8 to 2.7 where two were.
+#: Gain over cost at which one group becomes two motifs. In 43 simulated tasks it was 1.8 to 2.7 where two motifs were
+#: planted and, among splits whose parts are both motifs, at most 1.15 where one was.
 SPLIT = 1.3
 #: The two must agree less than this: 1 is a matrix and a part of it.
 DIFFERENT = 0.9

@@ -119,19 +119,21 @@ def call_seqlets(
         gains.reshape(-1, gains.shape[2]), widths=widths, lengths=np.tile(every_length, len(signs))
     )
     of_sign, row = np.divmod(row, n)
+    mine = row < len(maps)
+    background = [score[~mine & (of_sign == number)] / _UNIT for number in range(len(signs))]
+    mine = np.flatnonzero(mine)
+    # One key that tells all apart sorts several times faster than np.lexsort.
+    place = (row[mine] * maps.shape[1] + start[mine]) * len(signs) + of_sign[mine]
+    mine = mine[np.argsort(place)]
+    of_sign, row, start, width, value = of_sign[mine], row[mine], start[mine], width[mine], score[mine] / _UNIT
     total = np.zeros((len(maps), maps.shape[1] + 1))
     np.cumsum(maps, axis=1, out=total[:, 1:])
-    found = []
-    for number, sign in enumerate(signs):
-        mine, background = ((of_sign == number) & (side == (row < len(maps))) for side in (True, False))
-        at, first, size, value = (column[mine] for column in (row, start, width, score / _UNIT))
-        significance = against_null(value, score[background] / _UNIT, len(maps), len(null))
-        contribution = total[at, first + size] - total[at, first]
-        found.append(Seqlets(at, first, size, np.full(len(at), sign, np.int8), contribution, value, *significance))
-    every = Seqlets(
-        *(np.concatenate([getattr(part, field.name) for part in found]) for field in dataclasses.fields(Seqlets))
-    )
-    return every.take(np.lexsort((every.start, every.row)))
+    contribution = total[row, start + width] - total[row, start]
+    p_value, q_value = np.zeros((2, len(row)))
+    for number, beside in enumerate(background):
+        at = np.flatnonzero(of_sign == number)
+        p_value[at], q_value[at] = against_null(value[at], beside, len(maps), len(null))
+    return Seqlets(row, start, width, np.array(signs, np.int8)[of_sign], contribution, value, p_value, q_value)
 
 
 class Significance(NamedTuple):
