@@ -159,6 +159,18 @@ def test_alike_motifs_in_one_group_are_told_apart_and_weak_sites_are_not():
     assert discover.two_matrices(np.concatenate([_drawn(one, 150, rng), _drawn(half, 150, rng)])) is None
 
 
+def test_alike_motifs_of_one_group_are_two_motifs_at_their_own_sites(monkeypatch):
+    words = ('TGACTCAGCA', 'TGACTCATTG')
+    tokens, values, truth = _map(400, 7, [(word, 0.5, 1.0, None) for word in words])
+    found = _found(tokens, values)
+    assert [motif.consensus for motif in found] == list(words)
+    for motif, (rows, *_) in zip(found, truth, strict=True):
+        assert len(set(motif.row.tolist()) & set(rows.tolist())) > 0.9 * len(motif.row)
+        assert len(motif.row) > 0.75 * len(rows)
+    monkeypatch.setattr(discover, 'SPLIT', np.inf)
+    assert len(_found(tokens, values)) == 1
+
+
 def test_neighbours_compete_for_hits_if_they_contribute():
     source = np.array(['seqlets', 'neighbour', 'neighbour', 'neighbour', 'seqlets', 'neighbour'])
     sign, contribution = np.array([1, 1, 1, 1, -1, -1]), np.array([8.0, 2.0, 1.9, -3.0, -0.5, -0.2])
