@@ -280,16 +280,21 @@ def _merged(groups: Sequence[_Group], data: _Data) -> list[_Group]:
     """Groups of which no two are one motif (step 2), the largest first."""
     kept: list[_Group] = []
     for group in groups:
-        for place, other in enumerate(kept):
-            joined = _joined(other, group, data)
-            if joined is not None:
-                kept[place] = joined
-                break
-        else:
+        if not _joins(group, kept, data):
             kept.append(group)
     if len(kept) < len(groups):  # a group that has grown may now be like another
         return _merged(sorted(kept, key=lambda one: -len(one.row)), data)
     return kept
+
+
+def _joins(group: _Group, kept: list[_Group], data: _Data) -> bool:
+    """Put a group into the first of `kept` that is one motif with it, and tell whether there is one."""
+    for place, other in enumerate(kept):
+        joined = _joined(other, group, data)
+        if joined is not None:
+            kept[place] = joined
+            return True
+    return False
 
 
 def _joined(first: _Group, second: _Group, data: _Data) -> _Group | None:
@@ -337,16 +342,8 @@ def _told_apart(groups: Sequence[_Group], data: _Data, sign: int) -> list[_Group
     """Groups, those of alike motifs split; a part that is like another group joins it."""
     parts = [_split(group, data, sign) for group in groups]
     kept = [part for (part, *more) in parts if not more]
-    apart: list[_Group] = []
-    for part in (part for several in parts if len(several) > 1 for part in several):
-        for place, other in enumerate(kept):
-            joined = _joined(other, part, data)
-            if joined is not None:
-                kept[place] = joined
-                break
-        else:
-            apart.append(part)
-    return kept + apart
+    several = [part for of_group in parts if len(of_group) > 1 for part in of_group]
+    return kept + [part for part in several if not _joins(part, kept, data)]
 
 
 def _split(group: _Group, data: _Data, sign: int) -> list[_Group]:
