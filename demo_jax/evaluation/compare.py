@@ -74,6 +74,8 @@ BESIDE_COLUMNS = (
 def _chosen_row(rows: Sequence[Mapping[str, Any]], _: str | None) -> str:
     chosen = any(row['kind'] == 'chosen' for row in rows)
     text = 'Best by validation: for each task the trained model with the best validation AUROC.' if chosen else ''
+    if any(row['kind'] == 'ensemble' for row in rows):
+        text += f' x N: the mean score of N models per task ({choose.ALL_SPECS}: of all architectures).'
     if any(row['kind'] == 'published_models' for row in rows):
         text += (
             ' DeepBind’s models: as published, not trained here, on whole sequences. Our validation sequences are '
