@@ -29,6 +29,7 @@ devices.configure(host_devices=2)
 jax.config.update('jax_disable_most_optimizations', True)  # this process has read its variables
 jax.config.update('jax_numpy_rank_promotion', 'raise')
 shapes.install()
+os.fsync = lambda _: None  # what tests write need not outlive the machine; a disk takes 3 ms to answer
 
 
 def pytest_collection_finish() -> None:

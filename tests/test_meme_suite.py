@@ -150,8 +150,11 @@ for _ in range(1200):
 """,
     )
     begun = time.monotonic()
-    with pytest.raises(MemeSuiteError, match=r'streme: was not done after 8 s'):
-        meme_suite.find_motifs('streme', SEQUENCES, timeout=8)
+    for timeout in (1, 4, 16):  # a busy machine may take longer to start it
+        with pytest.raises(MemeSuiteError, match=rf'streme: was not done after {timeout} s'):
+            meme_suite.find_motifs('streme', SEQUENCES, timeout=timeout)
+        if beats.exists():
+            break
     assert time.monotonic() - begun < 50
     beaten = beats.stat().st_size
     time.sleep(0.5)

@@ -22,29 +22,48 @@ def test_notebooks_are_stored_without_what_they_made(path):
     assert {cell.cell_type for cell in notebook.cells} == {'code', 'markdown'}
 
 
+@pytest.fixture(scope='module')
+def kernel(tmp_path_factory):
+    """One kernel for all notebooks: importing JAX and matplotlib takes seconds."""
+    folder = tmp_path_factory.mktemp('kernel')
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('PYTHONPATH', os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')]))
+        patch.setenv('JAX_PLATFORMS', 'cpu')
+        patch.setenv('IPYTHONDIR', str(folder / 'ipython'))
+        place = {'metadata': {'path': str(folder)}}
+        client = nbclient.NotebookClient(nbformat.v4.new_notebook(), shutdown_kernel='immediate', resources=place)
+        client.create_kernel_manager()
+        client.start_new_kernel()
+    yield client.km
+    client._cleanup_kernel()
+
+
 @pytest.fixture
-def execute(tmp_path, monkeypatch):
+def execute(tmp_path, kernel):
     """Runs a notebook in a folder of its own, and returns its cells of code with what they made."""
-    monkeypatch.setenv('PYTHONPATH', os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')]))
-    monkeypatch.setenv('JAX_PLATFORMS', 'cpu')
-    monkeypatch.setenv('IPYTHONDIR', str(tmp_path / 'ipython'))
 
     def run(name, smaller=()):
-        """`smaller`: (number in the notebook, one that takes less time)."""
+        """`smaller`: (what stands in the notebook, what takes less time)."""
         notebook = nbformat.read(ROOT / 'experiments' / 'notebooks' / f'{name}.ipynb', as_version=4)
         cells = [cell for cell in notebook.cells if cell.cell_type == 'code']
         for given, less in smaller:
             (cell,) = (cell for cell in cells if given in cell.source)
             cell.source = cell.source.replace(given, less)
-        nbclient.NotebookClient(notebook, timeout=300, resources={'metadata': {'path': str(tmp_path)}}).execute()
+        # No name of the notebook before is left.
+        begin = f"import os\nos.chdir({str(tmp_path)!r})\nos.environ['RUN'] = 'run'\n%reset -f"
+        notebook.cells.insert(0, nbformat.v4.new_code_cell(begin))
+        client = nbclient.NotebookClient(notebook, timeout=300, km=kernel)
+        try:
+            client.execute()
+        finally:
+            client.kc.stop_channels()
         return cells
 
     return run
 
 
-def test_gradients(tmp_path, monkeypatch, execute):
-    save_run(tmp_path / 'run', ('small_cnn', 'small_rnn', 'medium_cnn_rnn'), tasks=('one',))
-    monkeypatch.setenv('RUN', str(tmp_path / 'run'))
+def test_gradients(tmp_path, execute):
+    save_run(tmp_path / 'run', ('small_cnn', 'small_rnn', 'small_cnn_rnn'), tasks=('one',))
     code = execute('gradients')
     pictures = [output for cell in code for output in cell.outputs if 'image/png' in getattr(output, 'data', {})]
     assert len(pictures) == 5
@@ -55,12 +74,20 @@ def test_gradients(tmp_path, monkeypatch, execute):
     assert len(hessian) == 1 and not hessian[0].endswith('largest 0')
 
 
-#: A page of fewer maps, and of searches of a few steps.
-LESS = "'positives': 24, 'integration_steps': 4, 'references': 2, 'sufficient_steps': 20, 'optimisation_steps': 20}"
+#: Fewer and shorter sequences, a page of fewer maps and figures, and searches of a few steps.
+LESS = (
+    ('n_train=1500, n_test=200', "n_train=1500, n_test=100, simulation={'length': 70}"),
+    ('model.figure(sure[0],', 'model.figure(sure[0][:30],'),
+    (
+        "'explain': {'positives': 100, 'optimisation_steps': 300}}",
+        "'explain': {'positives': 24, 'integration_steps': 4, 'references': 2, 'restarts': 2, 'optimisation_steps': 10,"
+        " 'sufficient_starts': 2, 'sufficient_steps': 10}, 'dashboard': {'dashboards': 0}}",
+    ),
+)
 
 
 def test_own_model(tmp_path, execute):
-    code = execute('own_model', [("'positives': 100, 'optimisation_steps': 300}", LESS)])
+    code = execute('own_model', LESS)
     lines = [line for cell in code[2:] for line in cell.source.splitlines() if line.strip()]
     assert len(lines) <= 20  # of the user, once the model is there
     text = ''.join(output.text for cell in code for output in cell.outputs if output.output_type == 'stream')
@@ -78,7 +105,8 @@ def test_own_model(tmp_path, execute):
 
 
 def test_ask(execute):
-    outputs = [output for cell in execute('ask') for output in cell.outputs]
+    code = execute('ask', [('words=10, farthest=20', 'words=10, farthest=12')])
+    outputs = [output for cell in code for output in cell.outputs]
     assert len([one for one in outputs if 'image/png' in getattr(one, 'data', {})]) == 6
     text = ''.join(one.text for one in outputs if one.output_type == 'stream')
     assert 'Peak(gap=9, after=True, same_strand=True' in text and 'target reached' in text

@@ -26,6 +26,7 @@ TINY = (
     '--config.corpus.n_tasks=2',
     '--config.corpus.n_train=150',
     '--config.corpus.n_test=40',
+    '--config.corpus.simulation.length=60',
     '--config.specs=("small_cnn",)',
     '--config.seeds=(0,1)',
     '--config.recipe.epochs=6',
@@ -38,6 +39,8 @@ TINY = (
 # What follows training is tested once, on the whole run; see also test_stages.py.
 SHORT = ('--stages=train,evaluate',)
 WHOLE = (
+    '--config.baseline.n_sequences=40',
+    '--config.baseline.n_motifs=2',
     '--config.explain.positives=8',
     '--config.explain.negatives=2',
     '--config.explain.integration_steps=2',

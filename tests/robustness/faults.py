@@ -13,6 +13,8 @@ import contextlib
 import dataclasses
 import errno
 import faulthandler
+import gc
+import importlib
 import itertools
 import json
 import os
@@ -39,6 +41,7 @@ CONFIG = (
     '--config.corpus.n_tasks=3',
     '--config.corpus.n_train=60',
     '--config.corpus.n_test=12',
+    '--config.corpus.simulation.length=60',
     '--config.specs=("small_cnn",)',
     '--config.recipe.epochs=4',
     '--config.recipe.batch_size=16',
@@ -160,14 +163,7 @@ class Launcher:
 
 def _serve() -> None:
     """Read requests from stdin, one JSON object a line, and answer each when its child has ended."""
-    import jax  # noqa: F401 - imported before the forks, its backends start in the children
-    import orbax.checkpoint  # noqa: F401
-
-    from demo_jax.motifs import jaspar, matching  # noqa: F401
-    from demo_jax.report import console  # noqa: F401
-    from demo_jax.stages import baseline, evaluate, explain, match, train  # noqa: F401
-    from experiments import cli, pipeline, plan  # noqa: F401
-
+    _prepare()
     answers = os.fdopen(os.dup(1), 'w')
     for line in sys.stdin:
         request = json.loads(line)
@@ -190,6 +186,24 @@ def _serve() -> None:
                 waited=0.0 if struck is None else ended - struck,
             )
         print(json.dumps(dataclasses.asdict(answer)), file=answers, flush=True)
+
+
+def _prepare() -> None:
+    """Import and read what most commands need, once for all children."""
+    for name in ('backend_agg', 'backend_pdf', 'backend_svg'):
+        importlib.import_module(f'matplotlib.backends.{name}')
+    # JAX is imported before the forks, its backends start in the children.
+    for name in ('jax', 'orbax.checkpoint', 'tensorboardX', 'experiments.plan', 'demo_jax.report.collect'):
+        importlib.import_module(name)
+    from demo_jax.data import simulate
+    from demo_jax.motifs import jaspar
+
+    for release in (None, simulate.RELEASE, 'JASPAR2016'):  # of other data, of simulated ones, of the paper
+        jaspar.load_matrices(release)
+    os.fsync = lambda _: None  # it is processes that are killed, not the machine
+    gc.collect()
+    gc.freeze()  # what is not walked over stays shared with the children
+    gc.set_threshold(20_000, 20, 20)
 
 
 def _child(request: dict[str, Any], note: pathlib.Path) -> None:
