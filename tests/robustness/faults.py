@@ -193,7 +193,8 @@ def _prepare() -> None:
     for name in ('backend_agg', 'backend_pdf', 'backend_svg'):
         importlib.import_module(f'matplotlib.backends.{name}')
     # JAX is imported before the forks, its backends start in the children.
-    for name in ('jax', 'orbax.checkpoint', 'tensorboardX', 'experiments.plan', 'demo_jax.report.collect'):
+    names = ('jax', 'orbax.checkpoint', 'tensorboardX', 'demo_jax.report.collect')
+    for name in (*names, 'experiments.cli', 'experiments.pipeline', 'experiments.plan'):
         importlib.import_module(name)
     from demo_jax.data import simulate
     from demo_jax.motifs import jaspar
