@@ -1,6 +1,9 @@
 """Small models with random parameters, sequences for them, and runs as training leaves them."""
 
+import contextlib
 import dataclasses
+from collections.abc import Iterator
+from unittest import mock
 
 import jax
 import numpy as np
@@ -19,6 +22,27 @@ LENGTH = 13
 #: Names of architectures that together hold every layer in every setting: LSTMs alone and in two layers, convolutions
 #: without padding and with it, pooling before either, and both strands.
 ONE_OF_EACH = ('small_rnn', 'small_cnn', 'small_cnn_rnn', 'large_cnn_rnn', 'deepbind')
+_ALL_FILTERS = dict(SPECS)
+
+
+def fewer(spec: ModelSpec) -> ModelSpec:
+    """The spec with the same layers, but at most 8 filters and 4 units: its programs compile and run in less time."""
+    conv = tuple((width, min(filters, 8)) for width, filters in spec.conv)
+    return dataclasses.replace(spec, conv=conv, lstm_size=min(spec.lstm_size, 4))
+
+
+def few_filters() -> Iterator[None]:
+    """A fixture that puts smaller specs in the place of all ten, for tests of what is around models.
+
+    In this process alone: a command that a test starts has the usual ones, see `all_filters`.
+    """
+    with mock.patch.dict(SPECS, {name: fewer(spec) for name, spec in SPECS.items()}):
+        yield
+
+
+def all_filters() -> contextlib.AbstractContextManager:
+    """The ten specs as they are, within the block."""
+    return mock.patch.dict(SPECS, _ALL_FILTERS)
 
 
 def random_params(spec, seed=0, dtype=np.float32):

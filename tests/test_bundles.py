@@ -15,7 +15,10 @@ from demo_jax.training.fit import fit
 from demo_jax.training.jobs import Recipe, make_jobs
 from demo_jax.training.machine import Machine
 from demo_jax.training.pool import build_pool
+from tests import helpers_models
 from tests.helpers import toy_corpus
+
+few_filters = pytest.fixture(scope='module', autouse=True)(helpers_models.few_filters)
 
 ROOT = pathlib.Path(__file__).parent.parent
 RECIPE = Recipe(batch_size=8, epochs=2, learning_rate=3e-3)

@@ -16,8 +16,11 @@ from demo_jax.explain.deeplift import deeplift
 from demo_jax.explain.deeplift_program import NoRule, program_of
 from demo_jax.explain.references import shuffles
 from demo_jax.nn.models import SPECS, ModelSpec
+from tests import helpers_models
 from tests.helpers_models import CNN, CNN_RNN, ONE_OF_EACH, fresh, random_params, sequences, stack
 from tests.test_oracles import convolved, letters_of, recurrent, sigmoid
+
+few_filters = pytest.fixture(scope='module', autouse=True)(helpers_models.few_filters)
 
 STRANDS = ModelSpec('strands', conv=((5, 4),), padding='full', summary='max_mean', both_strands=True)
 LENGTH = 26

@@ -14,9 +14,12 @@ from demo_jax.nn.models import SPECS, ModelSpec
 from demo_jax.predict import overlapping, scoring
 from demo_jax.predict.model import Model
 from demo_jax.predict.windows import check_fasta
+from tests import helpers_models
 from tests.helpers_models import fresh, random_params
 from tests.test_deepbind_models import write_library
 from tests.test_mutants import POOLED_CNN, POOLED_RNN, RNNS, STRANDS, Squash
+
+few_filters = pytest.fixture(scope='module', autouse=True)(helpers_models.few_filters)
 
 EVEN = ModelSpec(
     'even',

@@ -18,8 +18,11 @@ from demo_jax.motifs.extract import Windows
 from demo_jax.nn.models import SPECS
 from demo_jax.stages import sources
 from demo_jax.training.pool import build_pool
+from tests import helpers_models
 from tests.helpers import toy_corpus
 from tests.helpers_models import fresh, some_tokens
+
+few_filters = pytest.fixture(scope='module', autouse=True)(helpers_models.few_filters)
 
 
 @pytest.mark.parametrize(

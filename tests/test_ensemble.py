@@ -19,9 +19,12 @@ from demo_jax.predict.model import Model
 from demo_jax.predict.scoring import choose_models
 from demo_jax.stages.explain import ExplainSettings, explain_run, mean_piece
 from demo_jax.training.pool import name_seed
+from tests import helpers_models
 from tests.helpers_commands import run_command
 from tests.helpers_models import save_run
 from tests.helpers_score import checked, fasta, letters, other, vcf
+
+few_filters = pytest.fixture(scope='module', autouse=True)(helpers_models.few_filters)
 
 SEQUENCES = [letters(30, 1), letters(24, 2)]
 
@@ -288,7 +291,9 @@ def test_a_vcf_is_scored_by_all_architectures_together(run, tmp_path):
     assert (row['spec'], row['members']) == ('all', 6)
 
 
-def test_the_command_explains_and_prints_means(run, tmp_path):
+def test_the_command_explains_and_prints_means(tmp_path):
+    with helpers_models.all_filters():
+        run = save_run(tmp_path / 'run', ('small_cnn', 'small_rnn'), seeds=(0, 1, 2))
     path = fasta(tmp_path / 'x.fa', s=letters(60, 3))
     start = ('score', f'--run={run.directory.path}', f'--fasta={path}', '--tasks=one', '--specs=small_cnn')
     done = run_command(*start, '--explain', '--figures=0', folder=tmp_path)

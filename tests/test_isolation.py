@@ -13,7 +13,10 @@ from demo_jax.runs.directory import RunDirectory
 from demo_jax.stages.evaluate import EvaluateSettings, evaluate_run
 from demo_jax.stages.train import train_run
 from demo_jax.training.jobs import Job, Recipe, make_jobs
+from tests import helpers_models
 from tests.helpers import toy_corpus
+
+few_filters = pytest.fixture(scope='module', autouse=True)(helpers_models.few_filters)
 
 RECIPE = Recipe(batch_size=16, epochs=3, learning_rate=3e-3, dropout=0.5, retries=2)
 SIZES = {'good': 48, 'bad': 40, 'fine': 30}

@@ -17,8 +17,11 @@ from demo_jax.runs.directory import RunDirectory
 from demo_jax.stages import evaluate
 from demo_jax.training.fit import Finished
 from demo_jax.training.jobs import Recipe, make_jobs
+from tests import helpers_models
 from tests.helpers import toy_corpus
 from tests.helpers_models import fresh, some_tokens
+
+few_filters = pytest.fixture(scope='module', autouse=True)(helpers_models.few_filters)
 
 LENGTH = 34
 DEEP = ('medium_cnn', 'small_cnn_rnn', 'large_cnn_rnn', 'deepbind')
@@ -357,7 +360,8 @@ def test_filters_at_their_very_maximum():
     """With the whole maximum as threshold, the strongest window still counts: one window where no two are equal."""
     from demo_jax.explain.activations import filter_motifs
 
-    spec, params = SPECS['small_cnn_rnn'], fresh('small_cnn_rnn')
+    with helpers_models.all_filters():
+        spec, params = SPECS['small_cnn_rnn'], fresh('small_cnn_rnn')
     rows = some_tokens(6, seed=9) % 4
     found = filter_motifs(params, spec, rows, fraction=1.0)
     kernel, bias = (np.asarray(params['conv0'][name], np.float64) for name in ('kernel', 'bias'))

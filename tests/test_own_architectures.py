@@ -14,6 +14,9 @@ from demo_jax.nn import architecture, models
 from demo_jax.nn.architecture import Architecture, from_linen, from_nnx, name_of, named_leaves, resolve
 from demo_jax.nn.cost import bytes_per_model, forward_operations, intermediate_bytes, operations_per_step
 from demo_jax.nn.layers import Dense, Layer, Signal, Size, Summary
+from tests import helpers_models
+
+few_filters = pytest.fixture(scope='module', autouse=True)(helpers_models.few_filters)
 
 LETTERS = np.eye(4, dtype=np.float32)[np.random.default_rng(0).integers(0, 4, (3, 20))]
 

@@ -30,8 +30,10 @@ from demo_jax.stages import evaluate, explain, match, motif_files, record
 from demo_jax.stages.baseline import BaselineSettings, baseline_run
 from demo_jax.training.fit import Finished
 from demo_jax.training.jobs import Recipe, make_jobs
+from tests import helpers_models
 from tests.motif_tools import check_jaspar, check_meme
 
+few_filters = pytest.fixture(scope='module', autouse=True)(helpers_models.few_filters)
 OWN, NONE = 'GATA1_K562_GATA-1_USC', 'no/such protein_K562'
 SPECS = ('small_cnn', 'small_rnn')
 SETTINGS = explain.ExplainSettings(

@@ -13,7 +13,10 @@ from demo_jax.predict import scoring, tracks
 from demo_jax.predict.model import Model
 from demo_jax.predict.windows import check_fasta
 from demo_jax.stages import motif_files
+from tests import helpers_models
 from tests.helpers_models import fresh
+
+few_filters = pytest.fixture(scope='module', autouse=True)(helpers_models.few_filters)
 
 WIDTH = 30
 

@@ -16,8 +16,11 @@ from demo_jax.nn.models import SPECS, ModelSpec
 from demo_jax.predict import variant_effects, variant_maps, variant_motifs, variant_null
 from demo_jax.predict.alleles import AlleleScorer, Pairs
 from demo_jax.predict.scoring import choose_models, score_all
+from tests import helpers_models
 from tests.helpers_models import random_params, save_run
 from tests.helpers_score import fasta, letters, vcf
+
+few_filters = pytest.fixture(scope='module', autouse=True)(helpers_models.few_filters)
 
 WIDTH = 30
 TEXT = letters(150, 8)
