@@ -17,6 +17,7 @@ from demo_jax.predict import score_tables, scoring, variant_effects, windows
 from demo_jax.predict.model import Model
 from demo_jax.predict.scoring import choose_models, score_fasta
 from demo_jax.report.plots import LETTER_COLOURS
+from demo_jax.stages import sequence_hits
 from demo_jax.training.fit import Finished
 from tests.helpers_commands import run_command
 from tests.helpers_models import save_run
@@ -674,7 +675,8 @@ def test_the_command_writes_bigwigs(run, tmp_path, call, capsys):
     assert 'saliency of 96 bases' in capsys.readouterr().out
 
 
-def test_the_command_writes_hits(run, tmp_path, call, capsys):
+def test_the_command_writes_hits(run, tmp_path, call, capsys, monkeypatch):
+    monkeypatch.setattr(sequence_hits, 'SHUFFLES', 40)
     path = fasta(tmp_path / 'x.fa', a=letters(70, 1), b=letters(40, 2))
     options = {'run': str(run.directory.path), 'fasta': str(path), 'specs': ['small_cnn'], 'members': 'best'}
     call(**options, out=str(tmp_path / 'o.tsv'), explain=True, figures=0, motifs=['CTCF'])
