@@ -208,7 +208,7 @@ def test_contributions_sum_to_the_change(name):
         given = shuffles(tokens, lengths, 2, 0)
         x = letters_of(tokens)
         references = letters_of(given) * x.sum(-1, keepdims=True)[:, None]
-        found = jax.jit(deeplift(SPECS[name]))(params, x, references, lengths)
+        found = jax.device_get(jax.jit(deeplift(SPECS[name]))(params, x, references, lengths))
         score = jax.jit(SPECS[name])
         for n, length in enumerate(lengths):
             rows = np.concatenate([x[n : n + 1], references[n]])
@@ -400,19 +400,33 @@ def test_secants(single):
 
 
 def test_near_numbers_have_the_slope_between_them():
+    step = np.array([0.0, 1e-12, 1e-7, 1e-4])
+    middle = 0.3 + step / 2
+    slopes = {
+        jnp.tanh: 1 - np.tanh(middle) ** 2,
+        jnp.exp: np.exp(middle),
+        jnp.log: 1 / middle,
+        jnp.sqrt: 0.5 / np.sqrt(middle),
+        jax.lax.erf: 2 / np.sqrt(np.pi) * np.exp(-(middle**2)),
+    }
     with jax.enable_x64(True):
-        for step in (0.0, 1e-12, 1e-7, 1e-4):
-            x = np.array([0.3]) + step
-            functions = {
-                jnp.tanh: 1 - np.tanh(0.3 + step / 2) ** 2,
-                jnp.exp: np.exp(0.3 + step / 2),
-                jnp.log: 1 / (0.3 + step / 2),
-                jnp.sqrt: 0.5 / np.sqrt(0.3 + step / 2),
-                jax.lax.erf: 2 / np.sqrt(np.pi) * np.exp(-((0.3 + step / 2) ** 2)),
-            }
-            for function, slope in functions.items():
-                m, *_ = pair_multipliers(function, x, np.array([0.3]))
-                assert float(m[0]) == pytest.approx(slope, rel=2e-8)
+        found = jax.jit(lambda x, r: [pair_multipliers(function, x, r)[0] for function in slopes])(
+            0.3 + step, 0.3 + 0 * step
+        )
+        for m, slope in zip(found, slopes.values(), strict=True):
+            np.testing.assert_allclose(m / np.arange(1, 5), slope, rtol=2e-8)
+
+
+@pytest.fixture(scope='module')
+def maxima():
+    """Multipliers of x and r for the maximum of three numbers, and of the first two, in several words."""
+    of_three = [
+        jnp.max,
+        lambda x: jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, (3,), (1,), 'VALID')[0],
+        lambda x: jnp.min(-x),
+    ]
+    of_two = [lambda x: jnp.where(x[0] > x[1], x[0], x[1]), lambda x: jnp.maximum(x[0], x[1])]
+    return jax.jit(lambda x, r: [[pair_multipliers(f, x, r)[0] for f in of] for of in (of_three, of_two)])
 
 
 @pytest.mark.parametrize(
@@ -424,22 +438,19 @@ def test_near_numbers_have_the_slope_between_them():
         ([2.0, 2.0, 0.0], [2.0, 2.0, 1.0], [0.5, 0.5, 0]),  # nothing changes: the gradient
     ],
 )
-def test_the_rule_of_the_maximum(x, r, expected):
-    x, r = np.array(x), np.array(r)
+def test_the_rule_of_the_maximum(maxima, x, r, expected):
     with jax.enable_x64(True):
-        np.testing.assert_allclose(pair_multipliers(jnp.max, x, r)[0], expected)
-        window = lambda x: jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, (3,), (1,), 'VALID')[0]  # noqa: E731
-        np.testing.assert_allclose(pair_multipliers(window, x, r)[0], expected)
-        np.testing.assert_allclose(-pair_multipliers(lambda x: jnp.min(-x), x, r)[0], expected)
-        better = lambda x: jnp.where(x[0] > x[1], x[0], x[1])  # noqa: E731
-        two = lambda x: jnp.maximum(x[0], x[1])  # noqa: E731
-        np.testing.assert_allclose(pair_multipliers(better, x, r)[0], pair_multipliers(two, x, r)[0])
+        (whole, window, negative), (chosen, larger) = maxima(np.array(x), np.array(r))
+    np.testing.assert_allclose(whole, expected)
+    np.testing.assert_allclose(window, expected)
+    np.testing.assert_allclose(-negative, expected)
+    np.testing.assert_allclose(chosen, larger)
 
 
 def test_places_and_orders():
     """By hand: what moved the place of the maximum, a running maximum, and the middle one of three."""
     with jax.enable_x64(True):
-        x, r = jnp.array([3.0, 1.0, 2.0]), jnp.array([0.0, 1.5, 0.5])
+        x, r = np.array([3.0, 1.0, 2.0]), np.array([0.0, 1.5, 0.5])
         # The place goes from 1 to 0; number 0 is ahead of number 1 by 2, after -1.5.
         place = lambda x: jnp.argmax(x).astype(x.dtype)[None]  # noqa: E731
         np.testing.assert_allclose(pair_multipliers(place, x, r)[0], [-1 / 3.5, 1 / 3.5, 0])
@@ -447,7 +458,7 @@ def test_places_and_orders():
         np.testing.assert_allclose(pair_multipliers(jax.lax.cummax, x, r)[0], [1 + (2 + 3) * 0.5, 0, 0])
         m, y, reference = pair_multipliers(jnp.sort, x, r)
         assert (m * (x - r)).sum() == pytest.approx(float((y - reference).sum()), abs=1e-12)
-        same = pair_multipliers(jnp.sort, jnp.array([1.0, 3.0, 2.0]), jnp.array([0.0, 2.5, 1.0]))[0]
+        same = pair_multipliers(jnp.sort, np.array([1.0, 3.0, 2.0]), np.array([0.0, 2.5, 1.0]))[0]
         np.testing.assert_allclose(same, [1, 3, 2])  # the order stays: the weights of the ranks
 
 
@@ -474,10 +485,10 @@ def test_a_flax_lstm():
     tokens = sequences(2, length=20)
     with jax.enable_x64(True):
         architecture = demo_jax.from_nnx(lambda rngs: Model(rngs))
-        params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), architecture.init(jax.random.key(0)))
+        params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), jax.jit(architecture.init)(jax.random.key(0)))
         found = attribute('deeplift', params, architecture, tokens, n_references=3)
         given = shuffles(tokens, None, 3, 0)
-        others = np.asarray(architecture(params, letters_of(given).reshape(-1, 20, 4))).reshape(2, 3)
+        others = np.asarray(jax.jit(architecture)(params, letters_of(given).reshape(-1, 20, 4))).reshape(2, 3)
     np.testing.assert_allclose(found.signed.sum(1), found.score - others.mean(1), atol=1e-9)
     assert found.completeness_error.max() < 1e-9 < np.abs(found.score - others.mean(1)).min()
 

@@ -13,6 +13,7 @@ from demo_jax.explain.pieces import optimisation_settings
 from demo_jax.explain.score import probability
 from demo_jax.insilico.models import of_models
 from demo_jax.io import files
+from demo_jax.nn.models import SPECS
 from demo_jax.predict import score_tables, scoring, variant_effects
 from demo_jax.predict.ensemble import Ensemble, combine, members_of
 from demo_jax.predict.model import Model
@@ -106,7 +107,8 @@ def test_temporal_scores_are_means(ensemble):
 def test_the_optimum_is_of_the_mean_score(run):
     ensemble = run.model('two', 'small_cnn')
     found = ensemble.class_optimise(length=20, restarts=2, settings=ClassOptimisationSettings(steps=5))
-    scores = [float(np.asarray(jax.jit(m.score)(m.params, found.raw[None]))[0]) for m in ensemble]
+    score = jax.jit(SPECS['small_cnn'])
+    scores = [float(np.asarray(score(m.params, found.raw[None]))[0]) for m in ensemble]
     assert found.score == pytest.approx(np.mean(scores), rel=1e-4) and found.title == 'two / small_cnn x 3'
 
 
@@ -264,7 +266,8 @@ def test_architectures_answer_together(run):
     maps = np.stack([model.saliency(SEQUENCES[:1]).signed[0] for model in alone])
     np.testing.assert_allclose(found.saliency(SEQUENCES[:1]).signed[0], maps.mean(axis=0), atol=1e-6)
     best = found.class_optimise(length=20, restarts=1, settings=ClassOptimisationSettings(steps=2))
-    each = [float(np.asarray(jax.jit(m.score)(m.params, best.raw[None]))[0]) for m in alone]
+    score = {spec: jax.jit(SPECS[spec]) for spec in ('small_cnn', 'small_rnn')}
+    each = [float(np.asarray(score[m.spec](m.params, best.raw[None]))[0]) for m in alone]
     assert best.score == pytest.approx(np.mean(each), rel=1e-4) and best.title == 'one / all x 6'
     assert [model.spec for model in run.model('one', 'all', 1)] == ['small_cnn', 'small_rnn']
     assert run.model('one', 'all', members='best').seed == 2

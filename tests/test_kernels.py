@@ -17,8 +17,8 @@ RAGGED = (9, 1, 4)
 dropout = jax.jit(kernels.dropout, static_argnums=3)
 
 
-def normal(seed: int, *shape: int) -> jax.Array:
-    return jnp.asarray(np.random.default_rng(seed).normal(size=shape).astype(np.float32))
+def normal(seed: int, *shape: int) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
 
 
 def assert_close(found, expected, tolerance=1e-5):
@@ -109,7 +109,7 @@ def test_conv1d_over_models_is_each_model():
 
     def alone(*args):
         found = [one(*(a[m] if a.ndim > n else a for a, n in zip(args, (3, 3, 1), strict=True))) for m in range(3)]
-        return jax.tree.map(lambda *parts: jnp.stack(parts), *found)
+        return jax.tree.map(lambda *parts: np.stack(parts), *found)
 
     assert_close(jax.vmap(one)(x, kernel, bias), alone(x, kernel, bias))
     for axes in ((0, None, None), (None, 0, None)):  # mapped over one argument alone
@@ -138,7 +138,7 @@ def test_conv1d_of_fewer_products(width, length):
         for i in range(width)
     )
     conv = functools.partial(kernels.conv1d, padding='valid')
-    np.testing.assert_allclose(jax.vmap(conv)(x, kernel, bias), exact, rtol=0, atol=1e-5)
+    np.testing.assert_allclose(jax.jit(jax.vmap(conv))(x, kernel, bias), exact, rtol=0, atol=1e-5)
     weights = normal(3, steps, 3, 40)
     found, gradients = with_gradients(conv, weights, x[0], kernel[0], bias[0])
     np.testing.assert_allclose(found, exact[0], rtol=0, atol=1e-5)
@@ -152,7 +152,7 @@ def test_conv1d_of_fewer_products(width, length):
 def test_conv1d_of_fewer_products_is_exact_in_double_precision():
     x, kernel = np.random.default_rng(0).normal(size=(17, 2, 32)), np.random.default_rng(1).normal(size=(5, 32, 32))
     with jax.enable_x64(True):
-        found = kernels._correlate_tiles(jnp.asarray(x), jnp.asarray(kernel))
+        found = jax.jit(kernels._correlate_tiles)(x, kernel)
         np.testing.assert_allclose(found, sum(x[i : i + 13] @ kernel[i] for i in range(5)), rtol=0, atol=1e-11)
 
 
@@ -183,12 +183,14 @@ def test_max_pool1d_is_flax_max_pool(length, size):
 
     found = with_gradients(lambda x: kernels.max_pool1d(x, size), weights, x)
     assert_close(found, with_gradients(oracle, weights, x))
-    np.testing.assert_array_equal(kernels.max_pool1d(x, size), oracle(x))  # as computed where no gradient is asked for
+    plain = jax.jit(lambda x: (kernels.max_pool1d(x, size), oracle(x)))
+    np.testing.assert_array_equal(*plain(x))  # as computed where no gradient is asked for
 
 
 def test_max_pool1d_shares_the_gradient_between_equal_maxima():
-    x = jnp.asarray([2.0, 2, 1, 5, 5, 5, 3, 4, 4, 9])[:, None, None]
-    gradient = jax.grad(lambda x: (kernels.max_pool1d(x, 3) * jnp.array([6.0, 12, 18])[:, None, None]).sum())(x)
+    x = np.float32([2, 2, 1, 5, 5, 5, 3, 4, 4, 9])[:, None, None]
+    weights = np.float32([6, 12, 18])
+    gradient = jax.jit(jax.grad(lambda x: (kernels.max_pool1d(x, 3) * weights[:, None, None]).sum()))(x)
     np.testing.assert_allclose(gradient[:, 0, 0], [3, 3, 0, 4, 4, 4, 0, 9, 9, 0])
 
 
@@ -222,13 +224,15 @@ def test_lstm_step_is_flax_cell():
 
     def oracle(h, c, x):
         (new_c, new_h), out = nn.OptimizedLSTMCell(5).apply({'params': flax_cell(kernel, recurrent, bias)}, (c, h), x)
-        np.testing.assert_array_equal(out, new_h)
-        return new_h, new_c
+        return new_h, new_c, out
 
-    state, gates = kernels.lstm_step(kernels.LstmState(h=h, c=c), x @ kernel + bias[None], recurrent)
-    assert_close((state.h, state.c), oracle(h, c, x))
-    i, f, o, g = gates  # as stored for the gradient
-    assert_close((f * c + i * g, o * jnp.tanh(f * c + i * g)), (state.c, state.h))
+    step = jax.jit(lambda h, c, x: kernels.lstm_step(kernels.LstmState(h=h, c=c), x @ kernel + bias[None], recurrent))
+    state, gates = step(h, c, x)
+    new_h, new_c, out = jax.jit(oracle)(h, c, x)
+    np.testing.assert_array_equal(out, new_h)
+    assert_close((state.h, state.c), (new_h, new_c))
+    i, f, o, g = map(np.asarray, gates)  # as stored for the gradient
+    assert_close((f * c + i * g, o * np.tanh(f * c + i * g)), (np.asarray(state.c), np.asarray(state.h)))
 
 
 def in_sequence_order(pair):
@@ -264,9 +268,9 @@ def test_bilstm_scan_is_flax_bidirectional(bidirectional, hoist):
 def ragged_stack():
     """Two layers over sequences of different lengths by Flax, each direction a stack that reads only its own."""
     steps, size = max(RAGGED), 5
-    inside = (jnp.arange(steps)[:, None] < jnp.asarray(RAGGED)[None]).astype(jnp.float32)
+    inside = (np.arange(steps)[:, None] < np.array(RAGGED)).astype(np.float32)
     x = normal(0, steps, len(RAGGED), 4)
-    x = jnp.where(inside[..., None] > 0, x, 100 * x)  # garbage in the padding
+    x = np.where(inside[..., None] > 0, x, 100 * x)  # garbage in the padding
     layers = [
         (normal(3 + k, 2, channels, 20) / 2, normal(5 + k, 2, size, 20) / 2, normal(7 + k, 2, 20))
         for k, channels in enumerate((4, size))
@@ -283,7 +287,7 @@ def ragged_stack():
             outputs.append(y * inside[..., None])  # Flax goes on behind the ends
         return tuple(outputs)
 
-    return weights, (x, layers), inside, with_gradients(oracle, weights, x, layers)
+    return weights, (x, layers), jnp.asarray(inside), with_gradients(oracle, weights, x, layers)
 
 
 @pytest.mark.parametrize('hoist', [False, True])
@@ -307,9 +311,14 @@ def test_stack_over_ragged_sequences(ragged_stack, hoist):
 @pytest.mark.parametrize('hoist', [False, True])
 def test_bilstm_scan_rectifies(hoist, own):
     """With `rectify` it is the scan of relu(x), gradients too, and where x is 0 as well."""
-    arguments = jnp.maximum(normal(0, 7, 3, 4), -0.5), normal(2, 2, 4, 20), normal(3, 2, 5, 20), normal(4, 2, 20)
-    arguments = (arguments[0].at[::2, 0].set(0.0), *arguments[1:])
-    mask = (jnp.arange(7)[:, None] < jnp.array([7, 4, 1])[None]).astype(jnp.float32)
+    arguments = (
+        np.maximum(normal(0, 7, 3, 4), np.float32(-0.5)),
+        normal(2, 2, 4, 20),
+        normal(3, 2, 5, 20),
+        normal(4, 2, 20),
+    )
+    arguments[0][::2, 0] = 0
+    mask = jnp.asarray((np.arange(7)[:, None] < np.array([7, 4, 1])).astype(np.float32))
 
     def scan(rectify, x, *layer):
         x = (x, 2 * x[::-1]) if own else x
@@ -335,7 +344,7 @@ def test_gradient_by_the_inputs_alone_of_a_ragged_stack(ragged_stack, monkeypatc
 
     found = with_gradients(functools.partial(ours, layers=layers), weights, x)
     assert_close(found, ((forward, backward), (expected,)))
-    twice = jax.tree.map(lambda a: jnp.stack([0.5 * a, a]), layers)
+    twice = jax.tree.map(lambda a: np.stack([0.5 * a, a]), layers)
     over = jax.vmap(lambda layers: with_gradients(functools.partial(ours, layers=layers), weights, x))(twice)
     assert_close(jax.tree.map(lambda a: a[1], over), found)
 
@@ -346,8 +355,8 @@ def test_gradient_by_the_inputs_alone_is_that_of_many_sequences(own, direction, 
     """Of one direction's output, of relu(x), in double precision; more sequences take the gradient by everything."""
     with jax.enable_x64(True):
         shapes = ((6, 3, 4), (2, 4, 20), (2, 5, 20), (2, 20))
-        x, *layer = (jnp.asarray(normal(seed, *shape), jnp.float64) for seed, shape in enumerate(shapes))
-        mask = (jnp.arange(6)[:, None] < jnp.array([6, 4, 1])[None]).astype(jnp.float64)
+        x, *layer = (np.float64(normal(seed, *shape)) for seed, shape in enumerate(shapes))
+        mask = jnp.asarray((np.arange(6)[:, None] < np.array([6, 4, 1])).astype(np.float64))
 
         def score(x):
             read = (x, 2 * x[::-1]) if own else x
@@ -365,7 +374,7 @@ def test_bilstm_scan_gradients_are_finite_differences(hoist, order):
     shapes = {'forward': (4, 2, 3), 'backward': (4, 2, 3), 'kernel': (2, 3, 8), 'recurrent': (2, 2, 8), 'bias': (2, 8)}
     ends = np.cumsum([np.prod(shape) for shape in shapes.values()])
     with jax.enable_x64(True):
-        mask = (jnp.arange(4)[:, None] < jnp.array([4, 2])[None]).astype(jnp.float64)
+        mask = jnp.asarray((np.arange(4)[:, None] < np.array([4, 2])).astype(np.float64))
 
         def squares(flat):
             parts = jnp.split(flat, ends[:-1])
@@ -389,7 +398,7 @@ def test_bilstm_scan_over_models_is_each_model(bidirectional):
 
     over = jax.vmap(lambda *args: with_gradients(ours, weights, *args))
     for place, pair in enumerate([(arguments, other), (other, arguments)]):
-        found = over(*jax.tree.map(lambda *parts: jnp.stack(parts), *pair))
+        found = over(*jax.tree.map(lambda *parts: np.stack(parts), *pair))
         assert_close(jax.tree.map(lambda a: a[place], found), expected)  # noqa: B023
 
 
