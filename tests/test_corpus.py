@@ -133,7 +133,7 @@ def test_too_little_or_wrong_input_is_refused():
         build_corpus([task('a', train=one_class)])
     with pytest.raises(InputError, match="task 'a', test: 4 positives and 0 negatives"):
         build_corpus([task('a', test=positives(4))])
-    with pytest.raises(InputError, match="task 'a', valid: 0 positives and 0 negatives"):
+    with pytest.raises(InputError, match="task 'a', valid: 0 positives and 0 negatives, .*; 2 sequences are too few"):
         build_corpus([task('a', n_train=1)])
     with pytest.raises(InputError, match="record 'y' has no letters"):
         build_corpus([task('a', train=Records([dna.encode('ACG'), dna.encode('')], [1, 0], ['x', 'y']))])

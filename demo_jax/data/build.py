@@ -137,7 +137,7 @@ def build_corpus(
         again = sum(either_strand(sequence) in seen for sequence in held.tokens)
         counts = {}
         for split, part in zip(SPLITS, (_taken(train, ~is_valid), _taken(train, is_valid), test), strict=True):
-            counts[split] = _counts(task.name, split, part)
+            counts[split] = _counts(task.name, split, part, len(train.labels))
             parts.append(part)
         dropped = Counter(task.info.get('dropped', {})) + Counter(given.left_out) + Counter(held.left_out)
         facts[task.name] = {
@@ -311,12 +311,14 @@ def _prepared(task: str, split: str, records: Records) -> _Part:
     )
 
 
-def _counts(task: str, split: str, part: _Part) -> dict[str, int]:
+def _counts(task: str, split: str, part: _Part, n_given: int) -> dict[str, int]:
+    """Counts of a split; `n_given`: sequences that training and validation rows were chosen from."""
     positives = int(part.labels.sum())
     negatives = len(part.labels) - positives
     if not positives or not negatives:
+        why = f'; {n_given} sequences are too few, or too alike, to set some aside' * (split == 'valid')
         raise InputError(
-            f'task {task!r}, {split}: {positives} positives and {negatives} negatives, expected at least one of each'
+            f'task {task!r}, {split}: {positives} positives and {negatives} negatives, expected at least one of each{why}'
         )
     paired = int((part.pairs[part.labels == 1] >= 0).sum())
     return {'positives': positives, 'negatives': negatives, 'pairs': paired}
