@@ -318,7 +318,8 @@ def _counts(task: str, split: str, part: _Part, n_given: int) -> dict[str, int]:
     if not positives or not negatives:
         why = f'; {n_given} sequences are too few, or too alike, to set some aside' * (split == 'valid')
         raise InputError(
-            f'task {task!r}, {split}: {positives} positives and {negatives} negatives, expected at least one of each{why}'
+            f'task {task!r}, {split}: {positives} positives and {negatives} negatives, expected at least one of each'
+            + why
         )
     paired = int((part.pairs[part.labels == 1] >= 0).sum())
     return {'positives': positives, 'negatives': negatives, 'pairs': paired}
