@@ -19,6 +19,7 @@ from demo_jax.runs import directory
 from demo_jax.runs.directory import RunDirectory
 from experiments import pipeline
 from tests.helpers import ROOT, keep_programs
+from tests.helpers_commands import launcher
 from tests.helpers_models import save_run
 
 
@@ -31,72 +32,53 @@ def python(*arguments, **environment):
     )
 
 
-TRAINING = """
-import sys, numpy as np
-from demo_jax.compute import devices
-from demo_jax.runs.directory import RunDirectory
-from demo_jax.stages.train import train_run
-from demo_jax.training.jobs import Recipe, make_jobs
-devices.configure(1)
-from tests.helpers import toy_corpus
-corpus = toy_corpus({'one': 40})
-run = RunDirectory(sys.argv[1])
-jobs = make_jobs(corpus.tasks, ['deepbind'], Recipe(batch_size=16, epochs=1, min_steps=0, dropout=0.5))
-run.create(corpus, {'corpus': {'seed': 0}, 'recipe': {}, 'machine': {}}, jobs)
-train_run(run, progress=False)
-params = run.load_result(0).params
-print(sorted({str(leaf.dtype) for part in params.values() for leaf in part.values()}), end=' ')
-print(sum(float(np.float64(leaf).sum()) for part in params.values() for leaf in part.values()).hex())
-"""
-
-
 def test_a_training_is_the_same_whatever_the_environment_asks_of_jax(tmp_path):
-    plain = python('-c', TRAINING, str(tmp_path / 'plain'))
-    assert plain.returncode == 0 and plain.stdout.startswith(b"['float32'] "), plain.stderr
+    plain = launcher().run('tests.train_once', [str(tmp_path / 'plain')], tmp_path / 'none')
+    assert plain.status == 0 and plain.out.startswith("['float32'] "), plain.err
     asked = python(
         '-O',
-        '-c',
-        TRAINING,
+        '-m',
+        'tests.train_once',
         str(tmp_path / 'other'),
         JAX_ENABLE_X64='1',
         JAX_DEFAULT_PRNG_IMPL='rbg',
         JAX_THREEFRY_PARTITIONABLE='0',
+        JAX_DISABLE_MOST_OPTIMIZATIONS='1',  # as here
     )
     assert asked.returncode == 0, asked.stderr
-    assert asked.stdout == plain.stdout
+    assert asked.stdout.decode() == plain.out
 
 
-def test_a_terminal_without_utf8_shows_escapes(tmp_path):
-    save_run(tmp_path / 'rün', ('small_cnn',), tasks=('TF é',))
-    (tmp_path / 'a.fa').write_text('>ü\nACGTTGACTCATCGATCGGGCTAAAGCT\n', encoding='utf-8')
+@pytest.fixture(scope='module')
+def scored(tmp_path_factory):
+    """A folder with what a command writes whose terminal is not of UTF-8 and that has no backend; what it prints."""
+    folder = tmp_path_factory.mktemp('surroundings')
+    save_run(folder / 'rün', ('small_cnn',), tasks=('TF é',))
+    (folder / 'a.fa').write_text('>ü\nACGTTGACTCATCGATCGGGCTAAAGCT\n', encoding='utf-8')
     done = python(
         '-m',
         'experiments.score',
-        f'--run={tmp_path / "rün"}',
-        f'--fasta={tmp_path / "a.fa"}',
-        f'--out={tmp_path / "ö.tsv"}',
-        PYTHONIOENCODING='ascii',
-    )
-    assert done.returncode == 0, done.stderr
-    assert rb'\xf6.tsv' in done.stdout.splitlines()[-1] and rb'TF \xe9' in done.stdout
-    table = (tmp_path / 'ö.tsv').read_text(encoding='utf-8')
-    assert '\tü\t' in table and '\tTF é\t' in table  # files are UTF-8 everywhere
-
-
-def test_figures_are_drawn_whatever_backend_matplotlib_is_told_to_use(tmp_path):
-    save_run(tmp_path / 'run', ('small_cnn',), tasks=('one',))
-    (tmp_path / 'a.fa').write_text('>a\nACGTTGACTCATCGATCGGGCTAAAGCT\n')
-    done = python(
-        '-m',
-        'experiments.score',
-        f'--run={tmp_path / "run"}',
-        f'--fasta={tmp_path / "a.fa"}',
-        f'--out={tmp_path / "o.tsv"}',
+        f'--run={folder / "rün"}',
+        f'--fasta={folder / "a.fa"}',
+        f'--out={folder / "ö.tsv"}',
         '--explain',
+        PYTHONIOENCODING='ascii',
         MPLBACKEND='module://no_such_package.backend_inline',
     )
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / 'o_explain' / '0001_a.png').read_bytes().startswith(b'\x89PNG')
+    return folder, done.stdout
+
+
+def test_a_terminal_without_utf8_shows_escapes(scored):
+    folder, out = scored
+    assert any(line.endswith(rb'\xf6.tsv') for line in out.splitlines()) and rb'TF \xe9' in out
+    table = (folder / 'ö.tsv').read_text(encoding='utf-8')
+    assert '\tü\t' in table and '\tTF é\t' in table  # files are UTF-8 everywhere
+
+
+def test_figures_are_drawn_whatever_backend_matplotlib_is_told_to_use(scored):
+    (picture,) = (scored[0] / 'ö_explain').glob('0001_*.png')
+    assert picture.read_bytes().startswith(b'\x89PNG')
 
 
 @pytest.mark.parametrize(
