@@ -26,6 +26,11 @@ def test_notebooks_are_stored_without_what_they_made(path):
 def kernel(tmp_path_factory):
     """One kernel for all notebooks: importing JAX and matplotlib takes seconds."""
     folder = tmp_path_factory.mktemp('kernel')
+    profile = folder / 'ipython' / 'profile_default'
+    profile.mkdir(parents=True)
+    (profile / 'ipython_kernel_config.py').write_text(  # pictures are counted here, not looked at
+        "c = get_config()\nc.InlineBackend.print_figure_kwargs = {'bbox_inches': None, 'dpi': 30}\n"
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv('PYTHONPATH', os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')]))
         patch.setenv('JAX_PLATFORMS', 'cpu')
