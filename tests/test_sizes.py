@@ -20,6 +20,7 @@ from demo_jax.explain.temporal import temporal_scores, temporal_scores_models
 from demo_jax.nn.cost import bytes_per_model, intermediate_bytes
 from demo_jax.nn.models import SPECS, ModelSpec
 from demo_jax.predict.model import Model
+from tests.helpers_models import random_params
 
 CNN = SPECS['small_cnn']
 CNN_RNN = ModelSpec('tiny', conv=((3, 4),), padding='same', lstm_layers=1, lstm_size=3, summary='mean')  # soon compiled
@@ -72,7 +73,7 @@ def test_the_numbers_reach_the_loop(monkeypatch):
         return run(*arguments, **settings)
 
     monkeypatch.setattr(batches, 'run', spy)
-    params, tokens = CNN_RNN.init(jax.random.key(0)), dna.encode('ACGTTGACTC')[None].repeat(3, 0)
+    params, tokens = random_params(CNN_RNN), dna.encode('ACGTTGACTC')[None].repeat(3, 0)
     attribute('saliency', LAYER, one_layer, tokens)
     temporal_scores(params, CNN_RNN, tokens)
     filter_motifs(params, CNN_RNN, tokens)
@@ -145,7 +146,7 @@ def test_sizes_change_nothing(accelerator):
 
     def everything():
         spec = CNN_RNN
-        params = jax.tree.map(lambda *leaves: np.stack(leaves), *(spec.init(jax.random.key(k)) for k in range(3)))
+        params = jax.tree.map(lambda *leaves: np.stack(leaves), *(random_params(spec, seed) for seed in range(3)))
         found = attribute_models('mutagenesis', params, spec, tokens, lengths=lengths, both_strands=True)
         yield from (found.score, found.signed, found.hypothetical)
         yield temporal_scores_models(params, spec, tokens, lengths=lengths)

@@ -1,5 +1,7 @@
 """A training step in parts against plain arithmetic: the batch's mean loss, its gradient, and Adam by hand."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +11,7 @@ from demo_jax.nn import models
 from demo_jax.nn.models import ModelSpec
 from demo_jax.training import step
 from demo_jax.training.pool import Pool
+from tests.helpers_models import fewer
 
 SPEC = ModelSpec('two_layers', conv=((3, 4), (2, 4)), pool=2)
 RATE = 1e-2
@@ -26,36 +29,45 @@ def hyper(dropout: float) -> step.Hyper:
     return step.Hyper(np.array([1, 2], np.uint32), np.float32(dropout), *limits)
 
 
+@functools.cache
+def program(size, hoist):
+    """A step from fresh parameters, compiled once for parts of `size` (which holds while it is first called)."""
+
+    def whole(dropout, pool, rows, turned):
+        how = hyper(0.0).replace(dropout=dropout)
+        before = step.init_state(SPEC, how)
+        settings = {'spec': SPEC, 'dropout_bits': 1, 'hoist': hoist}
+        return before, step.train_step(before, how, pool, rows, turned, jnp.float32(RATE), **settings)
+
+    return jax.jit(whole)
+
+
 def run(pool, rows, turned, *, size, dropout=0.0, hoist=False):
     """One step from fresh parameters in parts of `size`: the state before, the state after, the measurements."""
-
-    def whole(pool, rows, turned):
-        before = step.init_state(SPEC, hyper(dropout))
-        settings = {'spec': SPEC, 'dropout_bits': 1, 'hoist': hoist}
-        return before, step.train_step(before, hyper(dropout), pool, rows, turned, jnp.float32(RATE), **settings)
-
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(models.ModelSpec, 'part_size', size)
-        before, (after, measured) = jax.jit(whole)(pool, rows, turned)
+        before, (after, measured) = program(size, hoist)(np.float32(dropout), pool, rows, turned)
     return before, after, measured
+
+
+@jax.jit
+def of_one(params, tokens, label):
+    """Loss of one example, and its gradient."""
+
+    def loss(params):
+        return -jax.nn.log_softmax(models.apply(params, tokens[None], SPEC).logits)[0, label]
+
+    return jax.value_and_grad(loss)(params)
 
 
 def by_hand(pool, params, rows, turned):
     """Mean loss over the rows that are there, and its gradient, one example at a time."""
-
-    @jax.jit
-    def one(params, tokens, label):
-        def loss(params):
-            return -jax.nn.log_softmax(models.apply(params, tokens[None], SPEC).logits)[0, label]
-
-        return jax.value_and_grad(loss)(params)
-
     found = []
     for row, turn in zip(rows, turned, strict=True):
         if row >= 0:
             tokens = pool.tokens[row]
             other = np.where(tokens < 4, 3 - tokens, 4)[::-1].astype(np.uint8)
-            found.append(one(params, other if turn else tokens, pool.labels[row]))
+            found.append(jax.device_get(of_one(params, other if turn else tokens, pool.labels[row])))
     return jax.tree.map(lambda *values: sum(values) / len(found), *found)
 
 
@@ -65,7 +77,7 @@ def test_parts_add_up_to_the_batch(pool, batch, size, empty):
     random = np.random.default_rng(1)
     rows = np.where(np.arange(batch) < batch - empty, random.permutation(40)[:batch], -1).astype(np.int32)
     turned = random.integers(2, size=batch).astype(bool)
-    before, after, measured = run(pool, rows, turned, size=size)
+    before, after, measured = jax.device_get(run(pool, rows, turned, size=size))
     loss, gradient = by_hand(pool, before.params, rows, turned)
     np.testing.assert_allclose(measured.loss, loss, rtol=1e-5)
     norm = np.sqrt(sum((np.asarray(g, np.float64) ** 2).sum() for g in jax.tree.leaves(gradient)))
@@ -77,7 +89,7 @@ def test_parts_add_up_to_the_batch(pool, batch, size, empty):
 
 def test_lstms_and_what_is_above_learn_at_a_rate_of_their_own(pool):
     """Adam's first step is of the size of the rate, wherever the gradient is not zero."""
-    spec = models.SPECS['small_cnn_rnn']
+    spec = fewer(models.SPECS['small_cnn_rnn'])
     rows = np.arange(8, dtype=np.int32)
 
     def whole(pool):
