@@ -426,7 +426,7 @@ def test_truth_judges_the_positives_that_the_model_gets_right(run, tables):
 
 
 def test_every_motif_file_is_read_by_other_tools(run, tables):
-    baseline_run(run, BaselineSettings('em', n_motifs=2), n_resamples=10, progress=False)
+    baseline_run(run, BaselineSettings('em', n_motifs=1), n_resamples=10, progress=False)
     found = {path.name for path in (run.path / 'motifs').rglob('*') if path.suffix in ('.meme', '.jaspar')}
     tasks = {f'{files.safe_name(task)}.meme' for task in (OWN, NONE)}
     assert found == {'motifs.meme', 'motifs.jaspar', 'filters.meme', *tasks}
