@@ -1,5 +1,8 @@
-"""README and docs/: the commands, flags, settings, files and links they name exist, and their Python code runs."""
+"""README, docs/ and RELIABILITY.md: the commands, flags, settings, files, links and tests they name exist, and their
+Python code runs.
+"""
 
+import ast
 import json
 import pathlib
 import re
@@ -18,6 +21,7 @@ from demo_jax.explain.pieces import Subject
 from demo_jax.nn import architecture
 from tests.helpers import ROOT
 from tests.helpers_models import save_run
+from tests.robustness.oracles import ORACLES
 
 DOCUMENTS = [ROOT / 'README.md', *sorted((ROOT / 'docs').glob('*.md'))]
 #: Commands of the documents, by the module they run; each has its own flags.
@@ -232,3 +236,14 @@ def test_models_are_asked_as_the_documents_ask_them(folder, capsys):
     middle = names.backgrounds[:, 21:28]
     expected = letters[:, [3, 2, 0, 1, 3, 1, 0]].sum(axis=1) - letters[:, middle].sum(axis=2).mean(axis=1)
     np.testing.assert_allclose(names.answer.effect.mean[:, 0], expected, atol=1e-4)
+
+
+def test_the_tests_that_check_the_numbers_exist():
+    functions = {
+        path.stem: {node.name for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef)}
+        for path in (ROOT / 'tests').glob('test_*.py')
+    }
+    for what, (_, tests) in ORACLES.items():
+        for name in tests.split():
+            file, function = name.split('::')
+            assert function in functions[f'test_{file}'], (what, name)

@@ -3,19 +3,25 @@
 #: What is checked, the oracle, and the tests that do it ('file::test', without tests/test_ and .py).
 ORACLES: dict[str, tuple[str, str]] = {
     # operations
-    'conv1d': ('flax.linen.Conv; NumPy float64', 'ops::test_conv1d_is_flax_conv oracles::test_scores'),
-    'max_pool1d': ('flax.linen.max_pool; NumPy float64', 'ops::test_max_pool1d_is_flax_max_pool oracles::test_scores'),
-    'lstm_step': ('flax.linen LSTM cell; NumPy float64', 'ops::test_lstm_step_is_flax_cell oracles::test_scores'),
+    'conv1d': ('flax.linen.Conv; NumPy float64', 'kernels::test_conv1d_is_flax_conv oracles::test_scores'),
+    'max_pool1d': (
+        'flax.linen.max_pool; NumPy float64',
+        'kernels::test_max_pool1d_is_flax_max_pool oracles::test_scores',
+    ),
+    'lstm_step': ('flax.linen LSTM cell; NumPy float64', 'kernels::test_lstm_step_is_flax_cell oracles::test_scores'),
     'bilstm_scan': (
         'flax.linen.Bidirectional; finite differences; NumPy float64',
-        'ops::test_bilstm_scan_is_flax_bidirectional ops::test_bilstm_scan_gradients_are_finite_differences '
+        'kernels::test_bilstm_scan_is_flax_bidirectional kernels::test_bilstm_scan_gradients_are_finite_differences '
         'oracles::test_scores',
     ),
-    'dropout': ('binomial expectation', 'ops::test_dropout_rate_and_scale ops::test_dropout_units_are_independent'),
-    'one_hot': ('NumPy', 'ops::test_one_hot_agrees_with_numpy_and_n_is_zero'),
+    'dropout': (
+        'binomial expectation',
+        'kernels::test_dropout_rate_and_scale kernels::test_dropout_units_are_independent',
+    ),
+    'one_hot': ('NumPy', 'kernels::test_one_hot_agrees_with_numpy_and_n_is_zero'),
     'reverse_complement': (
         'NumPy; slow loop',
-        'ops::test_reverse_complement_agrees_with_numpy ops::test_reverse_complement_within_lengths',
+        'kernels::test_reverse_complement_agrees_with_numpy kernels::test_reverse_complement_within_lengths',
     ),
     # explanations
     'saliency': ('finite differences of NumPy float64', 'oracles::test_gradients_are_finite_differences'),
@@ -74,8 +80,8 @@ ORACLES: dict[str, tuple[str, str]] = {
     ),
     'n_motifs shares motifs valid_sum test_sum valid_zoops test_zoops': (
         'brute force over every word; likelihood on a grid',
-        'baselines::test_scores_against_brute_force baselines::test_shares_are_the_likeliest baselines::test_rules '
-        'baselines::test_rows_of_the_tables',
+        'motif_scores::test_scores_against_brute_force motif_scores::test_shares_are_the_likeliest '
+        'motif_scores::test_rules motif_scores::test_rows_of_the_tables',
     ),
     # motifs
     'tomtom': (

@@ -1,12 +1,8 @@
 """The page of figures: what is bad is marked, parts that break are results too, and shares are counted by hand."""
 
-import ast
-
 import pytest
 
-from tests.helpers import ROOT
 from tests.robustness import reliability
-from tests.robustness.oracles import ORACLES
 from tests.robustness.reliability import Row
 
 
@@ -45,14 +41,3 @@ def test_every_part_has_its_place():
     assert len(set(side_by_side)) == len(side_by_side) and set(side_by_side) < set(reliability.PARTS)
     with pytest.raises(SystemExit):
         reliability.main(['--only=kill'])
-
-
-def test_the_tests_that_are_named_exist():
-    functions = {
-        path.stem: {node.name for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef)}
-        for path in (ROOT / 'tests').glob('test_*.py')
-    }
-    for what, (_, tests) in ORACLES.items():
-        for name in tests.split():
-            file, function = name.split('::')
-            assert function in functions[f'test_{file}'], (what, name)
