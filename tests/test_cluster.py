@@ -326,29 +326,6 @@ def test_a_killed_worker_changes_no_bit(two, tmp_path, monkeypatch, capsys):
     assert [name for name in found[0] if found[0][name] != found[1][name]] == []
 
 
-def test_workers_that_die_together_are_replaced_and_get_the_data_again(two, tmp_path):
-    items, lost = [str(tmp_path / name) for name in 'ab'], []
-    found = dict(two.map(cluster_work.die, items, 2, say=lost.append))
-    assert found == {0: (items[0], 2), 1: (items[1], 2)}
-    assert lost and all(
-        re.fullmatch(f'worker {ADDRESS} is lost; what it had under way is given to another', line) for line in lost
-    )
-
-
-def test_a_bundle_that_kills_its_workers_is_told_after_the_others_are_done(two, monkeypatch, tmp_path):
-    """With the first death a bundle is given up, and so are those that waited for the same worker."""
-    monkeypatch.setattr(two._client.cluster.scheduler, 'allowed_failures', 0)
-    (tmp_path / 'there').touch()
-    harmless = str(tmp_path / 'there')
-    items, done = ['', *[harmless] * 7], []
-    message = f'^scheduler local:2: the deadly one: 1 worker died while working on it, the last one {ADDRESS}; see'
-    with pytest.raises(InputError, match=message):
-        for number, result in two.map(cluster_work.die, items, label=lambda item: item or 'the deadly one'):
-            assert result == (harmless, None)
-            done.append(number)
-    assert sorted(done) == list(range(1, 8))
-
-
 def test_a_worker_with_other_source_is_refused(tmp_path):
     """A scheduler and a worker that were started by hand; the worker's package differs by one line."""
     shutil.copytree(ROOT / 'demo_jax', tmp_path / 'demo_jax', ignore=shutil.ignore_patterns('__pycache__'))

@@ -2,12 +2,25 @@
 
 import os
 import pathlib
+import re
 import signal
 
 import pytest
 
+from demo_jax.compute.cluster import Scheduler, connected
+from demo_jax.errors import InputError
 from demo_jax.runs.directory import RunDirectory
+from tests import cluster_work
 from tests.helpers_cluster import N_JOBS, alone, assert_same, finish, start, until, workers_of
+
+ADDRESS = r'(?:tcp|tls)://127\.0\.0\.1:\d+'
+
+
+@pytest.fixture(scope='module')
+def two():
+    """Two worker processes of this machine."""
+    with connected(Scheduler('', 2), {'host_devices': 2}) as cluster:
+        yield cluster
 
 
 @pytest.fixture(scope='module')
@@ -68,3 +81,26 @@ def test_a_signal_stops_the_workers_too(tmp_path):
     assert f'stopped; finished models are in {workdir}, the same command goes on' in printed
     assert 'Traceback' not in printed
     until(lambda: not any(pathlib.Path(f'/proc/{pid}').exists() for pid in pids), timeout=120)
+
+
+def test_workers_that_die_together_are_replaced_and_get_the_data_again(two, tmp_path):
+    items, lost = [str(tmp_path / name) for name in 'ab'], []
+    found = dict(two.map(cluster_work.die, items, 2, say=lost.append))
+    assert found == {0: (items[0], 2), 1: (items[1], 2)}
+    assert lost and all(
+        re.fullmatch(f'worker {ADDRESS} is lost; what it had under way is given to another', line) for line in lost
+    )
+
+
+def test_a_bundle_that_kills_its_workers_is_told_after_the_others_are_done(two, monkeypatch, tmp_path):
+    """With the first death a bundle is given up, and so are those that waited for the same worker."""
+    monkeypatch.setattr(two._client.cluster.scheduler, 'allowed_failures', 0)
+    (tmp_path / 'there').touch()
+    harmless = str(tmp_path / 'there')
+    items, done = ['', *[harmless] * 7], []
+    message = f'^scheduler local:2: the deadly one: 1 worker died while working on it, the last one {ADDRESS}; see'
+    with pytest.raises(InputError, match=message):
+        for number, result in two.map(cluster_work.die, items, label=lambda item: item or 'the deadly one'):
+            assert result == (harmless, None)
+            done.append(number)
+    assert sorted(done) == list(range(1, 8))
